@@ -1,0 +1,34 @@
+// The six states of a job, as EctoJob names them in the column `state`.
+//
+// The column is text, because EctoJob's own statements and people at psql read and write it.
+// Inside it is an enum, so that a switch which forgets a state does not compile. A text that is
+// none of the six is no state: whoever reads it decides what that means. No lock, no allocation.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace ecto_job {
+
+enum class State : unsigned char { scheduled, available, reserved, in_progress, retry, failed };
+
+inline constexpr std::array all_states{State::scheduled,   State::available, State::reserved,
+                                       State::in_progress, State::retry,     State::failed};
+
+constexpr std::string_view name(State state) {
+    constexpr std::array<std::string_view, all_states.size()> names{
+        "SCHEDULED", "AVAILABLE", "RESERVED", "IN_PROGRESS", "RETRY", "FAILED"};
+    return names[static_cast<std::size_t>(state)];
+}
+
+// Exact: the CHECK of the table knows no other case and no spaces either.
+constexpr std::optional<State> state_from(std::string_view text) {
+    for (const State state : all_states)
+        if (name(state) == text)
+            return state;
+    return std::nullopt;
+}
+
+} // namespace ecto_job
