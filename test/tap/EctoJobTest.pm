@@ -1,0 +1,96 @@
+# What the TAP tests share: a server with the extension, and waiting for what it does.
+#
+#   use FindBin;
+#   use lib $FindBin::RealBin;
+#   use EctoJobTest;
+#
+# Nothing here sleeps for a fixed time: a test waits for a condition, with a limit.
+package EctoJobTest;
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+use Exporter 'import';
+
+our @EXPORT = qw(new_node wait_for_log poll_until kill9_and_wait source_dir slurp_source);
+
+# new_node(name => 'main', preload => 1, extension => 1, allows_streaming => 0, start => 1, conf => "a = 1\n")
+# A started server with the extension preloaded and, in database postgres, created.
+sub new_node
+{
+	my (%options) = (
+		name => 'main',
+		preload => 1,
+		extension => 1,
+		allows_streaming => 0,
+		start => 1,
+		conf => '',
+		@_);
+	my $node = PostgreSQL::Test::Cluster->new($options{name});
+	$node->init(allows_streaming => $options{allows_streaming});
+	# init() turns the restart after a crash off, and log_statement on, which hides errors in long logs
+	$node->append_conf('postgresql.conf', <<'CONF');
+restart_after_crash = on
+log_statement = none
+autovacuum_naptime = 1h
+CONF
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecto_job'\n")
+	  if $options{preload};
+	$node->append_conf('postgresql.conf', $options{conf});
+	return $node unless $options{start};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION ecto_job') if $options{extension};
+	return $node;
+}
+
+# poll_until(sub { condition }, 'what', $seconds): waits until the condition is true. False at the limit.
+sub poll_until
+{
+	my ($condition, $what, $seconds) = @_;
+	my $limit = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
+	while (time < $limit)
+	{
+		return 1 if $condition->();
+		usleep(50_000);
+	}
+	diag("gave up waiting for " . ($what // 'a condition'));
+	return 0;
+}
+
+# wait_for_log($node, qr/text/, $offset): waits until the server's log holds the text behind the offset.
+# Returns the log's length, the offset for a later call; undef at the limit.
+sub wait_for_log
+{
+	my ($node, $pattern, $offset) = @_;
+	my $found = poll_until(
+		sub { slurp_file($node->logfile, $offset // 0) =~ $pattern },
+		"$pattern in the log of " . $node->name);
+	return $found ? -s $node->logfile : undef;
+}
+
+# kill9_and_wait($node): kill -9 for the postmaster. Its children leave by themselves and the process stays
+# a zombie until its parent looks, so a start too early finds it "already running".
+sub kill9_and_wait
+{
+	my ($node) = @_;
+	my ($pid) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
+	my $family = "/proc/[0-9]*/cwd";
+	my $directory = $node->data_dir;
+	$node->kill9;
+	poll_until(
+		sub {
+			!grep { (readlink($_) // '') eq $directory } glob($family);
+		},
+		"the end of all processes of " . $node->name) or return 0;
+	return poll_until(sub { !-e "/proc/$pid" || !kill(0, $pid) }, "the postmaster's end");
+}
+
+# The tree that the tests belong to: its documentation and SQL are read by some
+sub source_dir { return $ENV{SOURCE_DIR} // "$FindBin::RealBin/../.."; }
+
+sub slurp_source { return slurp_file(source_dir() . '/' . shift); }
+
+1;

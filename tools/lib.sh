@@ -1,0 +1,97 @@
+# shellcheck shell=bash
+# What check, quickstart and lint share: packages, a private server tree, the user that runs servers.
+# Sourced with the current directory at the top of the checkout.
+
+pg_major=15
+pg_home=/usr/lib/postgresql/$pg_major
+export PG_CONFIG=$pg_home/bin/pg_config
+
+say() { printf '\n== %s\n' "$*"; }
+die() {
+    printf 'ecto_job: %s\n' "$*" >&2
+    exit 1
+}
+
+# Installs the packages of the groups named (build, test, lint), if any is missing.
+need_packages() {
+    local system
+    # shellcheck disable=SC1091
+    system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_ID-}") || true
+    [ "$system" = "debian 12" ] || die "this command installs what it needs on Debian 12 only; this system is '${system:-unknown}'.
+Elsewhere: PostgreSQL $pg_major with server headers, g++ 12 or later, CLI11, nlohmann-json, spdlog with fmt, then
+    make && make install && make installcheck"
+    # shellcheck disable=SC2046
+    tools/packages "$@"
+}
+
+# Runs make with all processors, or in the jobserver of the make that called us.
+build() {
+    local jobs=-j$(nproc)
+    [[ ${MAKEFLAGS-} == *-j* ]] && jobs=
+    # shellcheck disable=SC2086
+    ${MAKE:-make} --no-print-directory $jobs "$@"
+}
+
+# Sets $work: a temporary directory that goes when the script ends, with every server started in it.
+# Its path is short, since a Unix socket's path has at most 107 bytes.
+make_workspace() {
+    local base=${TMPDIR:-/tmp}
+    [ ${#base} -le 30 ] || base=/tmp
+    work=$(mktemp -d "$base/ej.XXXXXX")
+    tests_pid=
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap remove_workspace EXIT
+}
+
+remove_workspace() {
+    local status=$? file pid
+    trap '' HUP INT TERM
+    if [ -n "$tests_pid" ]; then
+        kill -TERM -- "-$tests_pid" 2>/dev/null || true
+    fi
+    while read -r file; do
+        pid=$(head -n 1 "$file" 2>/dev/null) || continue
+        # Immediate shutdown; the process must be a server of ours, not one that got its number since
+        [ "$(readlink "/proc/$pid/cwd")" = "${file%/*}" ] && kill -QUIT "$pid" 2>/dev/null
+    done < <(find "$work" -name postmaster.pid 2>/dev/null)
+    at_end
+    # A server writes until it has left
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        rm -rf "$work" 2>/dev/null && break
+        sleep 0.5
+    done
+    exit "$status"
+}
+at_end() { :; } # a script's own last wishes
+
+# PostgreSQL finds its files relative to its program. So a copy of bin beside links to the rest is an
+# installation of its own, into which the extension goes without touching the system's.
+make_private_tree() {
+    local library share
+    library=$("$PG_CONFIG" --pkglibdir)
+    share=$("$PG_CONFIG" --sharedir)
+    mkdir -p "$work$pg_home" "$work$(dirname "$library")" "$work$(dirname "$share")"
+    cp -r "$pg_home/bin" "$work$pg_home/"
+    cp -rs "$library" "$work$(dirname "$library")/"
+    cp -rs "$share" "$work$(dirname "$share")/"
+    find "$work" -name 'ecto_job*' -delete
+    build -s install DESTDIR="$work"
+    private_bin=$work$pg_home/bin
+}
+
+# A server refuses to run as root: there it belongs to the package's user, else to whoever runs us.
+own_workspace() {
+    chmod 755 "$work"
+    if [ "$(id -u)" = 0 ]; then chown -R postgres: "$work"; fi
+}
+as_server_user() {
+    local user=()
+    if [ "$(id -u)" = 0 ]; then
+        user=(setpriv --reuid postgres --regid postgres --init-groups)
+    fi
+    mkdir -p "$work/tmp"
+    "${user[@]}" env -i HOME="$work" TMPDIR="$work/tmp" LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" \
+        PATH="$private_bin:/usr/bin:/bin" "$@"
+}
