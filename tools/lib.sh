@@ -24,12 +24,14 @@ Elsewhere: PostgreSQL $pg_major with server headers, g++ 12 or later, CLI11, nlo
     tools/packages "$@"
 }
 
-# Runs make with all processors, or in the jobserver of the make that called us.
+# Runs make with all processors, or in the jobserver of the make that called us; prints what it makes
+# and what goes wrong, without the long command lines.
 build() {
-    local jobs=-j$(nproc)
-    [[ ${MAKEFLAGS-} == *-j* ]] && jobs=
+    local jobs
+    jobs=-j$(nproc)
+    [[ ${MAKEFLAGS-} != *-j* ]] || jobs=
     # shellcheck disable=SC2086
-    ${MAKE:-make} --no-print-directory $jobs "$@"
+    ${MAKE:-make} --no-print-directory $jobs "$@" | sed -n 's/.* -o \([^ ]*\).*/  \1/p'
 }
 
 # Sets $work: a temporary directory that goes when the script ends, with every server started in it.
@@ -77,13 +79,13 @@ make_private_tree() {
     cp -rs "$library" "$work$(dirname "$library")/"
     cp -rs "$share" "$work$(dirname "$share")/"
     find "$work" -name 'ecto_job*' -delete
-    build -s install DESTDIR="$work"
+    build install DESTDIR="$work"
     private_bin=$work$pg_home/bin
 }
 
 # A server refuses to run as root: there it belongs to the package's user, else to whoever runs us.
+# Nobody else can enter the directory, so its servers may trust whoever connects.
 own_workspace() {
-    chmod 755 "$work"
     if [ "$(id -u)" = 0 ]; then chown -R postgres: "$work"; fi
 }
 as_server_user() {
