@@ -21,7 +21,9 @@ inline constexpr Micros plus_infinity = std::numeric_limits<Micros>::max();
 inline constexpr Micros min_timestamp = -211'813'488'000'000'000;
 inline constexpr Micros end_timestamp = 9'223'371'331'200'000'000;
 
-constexpr bool is_finite(Micros time) { return time != minus_infinity && time != plus_infinity; }
+constexpr bool is_finite(Micros time) {
+    return time != minus_infinity && time != plus_infinity;
+}
 
 // now + attempt * timeout_ms; nullopt when `now` or the result is not a valid time.
 std::optional<Micros> increase_time(Micros now, std::int32_t attempt, std::int64_t timeout_ms);
