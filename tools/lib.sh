@@ -40,7 +40,7 @@ make_workspace() {
     local base=${TMPDIR:-/tmp}
     [ ${#base} -le 30 ] || base=/tmp
     work=$(mktemp -d "$base/ej.XXXXXX")
-    tests_pid=
+    child= # a process group that ends with us
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -50,8 +50,8 @@ make_workspace() {
 remove_workspace() {
     local status=$? file pid
     trap '' HUP INT TERM
-    if [ -n "$tests_pid" ]; then
-        kill -TERM -- "-$tests_pid" 2>/dev/null || true
+    if [ -n "$child" ]; then
+        kill -TERM -- "-$child" 2>/dev/null || true
     fi
     while read -r file; do
         pid=$(head -n 1 "$file" 2>/dev/null) || continue
@@ -80,20 +80,17 @@ make_private_tree() {
     cp -rs "$share" "$work$(dirname "$share")/"
     find "$work" -name 'ecto_job*' -delete
     build install DESTDIR="$work"
-    private_bin=$work$pg_home/bin
 }
 
 # A server refuses to run as root: there it belongs to the package's user, else to whoever runs us.
 # Nobody else can enter the directory, so its servers may trust whoever connects.
+# Sets as_user: what stands before a command that shall run as that user, with the private installation.
 own_workspace() {
-    if [ "$(id -u)" = 0 ]; then chown -R postgres: "$work"; fi
-}
-as_server_user() {
-    local user=()
+    as_user=(env -i HOME="$work" TMPDIR="$work/tmp" LC_ALL=C.UTF-8 TERM="${TERM:-dumb}"
+        PATH="$work$pg_home/bin:/usr/bin:/bin")
+    mkdir "$work/tmp"
     if [ "$(id -u)" = 0 ]; then
-        user=(setpriv --reuid postgres --regid postgres --init-groups)
+        chown -R postgres: "$work"
+        as_user=(setpriv --reuid postgres --regid postgres --init-groups "${as_user[@]}")
     fi
-    mkdir -p "$work/tmp"
-    "${user[@]}" env -i HOME="$work" TMPDIR="$work/tmp" LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" \
-        PATH="$private_bin:/usr/bin:/bin" "$@"
 }
