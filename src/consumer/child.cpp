@@ -1,0 +1,180 @@
+// posix_spawn, pipes to its standard input and from its standard error, waitpid.
+//
+// Standard output stays ours. Standard error is passed on to ours as it comes, and its end kept for
+// the job. When the program is over, what the pipe holds is read and the rest not waited for: a
+// process that it left behind may keep the pipe open for ever. No lock.
+#include "consumer/child.hpp"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <spawn.h>
+#include <string_view>
+#include <sys/wait.h>
+#include <system_error>
+#include <unistd.h>
+
+namespace ecto_job::consumer {
+
+namespace {
+
+// fail_job keeps 8 kB; the exit status comes before it
+constexpr std::size_t complaint_limit = 7'000;
+
+void check(int error, const char *what) {
+    if (error != 0)
+        throw std::system_error(error, std::generic_category(), what);
+}
+
+// Signals as a fresh program expects them, and a process group of its own.
+class Attributes {
+public:
+    Attributes() {
+        check(posix_spawnattr_init(&attributes_), "posix_spawnattr_init");
+        sigset_t reset;
+        sigemptyset(&reset);
+        for (const int signal : {SIGPIPE, SIGTERM, SIGINT, SIGCHLD})
+            sigaddset(&reset, signal);
+        posix_spawnattr_setsigdefault(&attributes_, &reset);
+        posix_spawnattr_setpgroup(&attributes_, 0);
+        posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    }
+    Attributes(const Attributes &) = delete;
+    Attributes &operator=(const Attributes &) = delete;
+    ~Attributes() { posix_spawnattr_destroy(&attributes_); }
+    const posix_spawnattr_t *get() const { return &attributes_; }
+
+private:
+    posix_spawnattr_t attributes_{};
+};
+
+class Redirections {
+public:
+    Redirections() {
+        check(posix_spawn_file_actions_init(&actions_), "posix_spawn_file_actions_init");
+    }
+    Redirections(const Redirections &) = delete;
+    Redirections &operator=(const Redirections &) = delete;
+    ~Redirections() { posix_spawn_file_actions_destroy(&actions_); }
+    void add(const Descriptor &from, int to) {
+        check(posix_spawn_file_actions_adddup2(&actions_, from.get(), to), "adddup2");
+    }
+    const posix_spawn_file_actions_t *get() const { return &actions_; }
+
+private:
+    posix_spawn_file_actions_t actions_{};
+};
+
+pid_t spawn(const std::string &command, const std::vector<std::string> &variables,
+            const Redirections &redirections) {
+    // posix_spawn promises not to write to what it gets as char *
+    const auto text = [](const std::string &value) { return const_cast<char *>(value.c_str()); };
+    static const std::string shell = "sh";
+    static const std::string option = "-c";
+    std::array<char *, 4> arguments{text(shell), text(option), text(command), nullptr};
+    std::vector<char *> environment;
+    for (char **variable = environ; *variable != nullptr; variable++)
+        if (!std::string_view(*variable).starts_with("ECTO_JOB_"))
+            environment.push_back(*variable);
+    for (const std::string &variable : variables)
+        environment.push_back(text(variable));
+    environment.push_back(nullptr);
+    pid_t pid = 0;
+    check(posix_spawn(&pid, "/bin/sh", redirections.get(), Attributes().get(), arguments.data(),
+                      environment.data()),
+          "cannot start /bin/sh");
+    return pid;
+}
+
+// To our own standard error. What it does not take is lost there, and kept for the job.
+void pass_on(std::string_view bytes) {
+    while (!bytes.empty()) {
+        const ssize_t written = write(STDERR_FILENO, bytes.data(), bytes.size());
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return;
+        bytes.remove_prefix(static_cast<std::size_t>(written));
+    }
+}
+
+} // namespace
+
+Child::Child(const std::string &command, const std::vector<std::string> &variables,
+             std::string input)
+    : input_(std::move(input)), complaint_(complaint_limit) {
+    Pipe to_stdin;
+    Pipe from_stderr;
+    Redirections redirections;
+    redirections.add(to_stdin.read_end, STDIN_FILENO);
+    redirections.add(from_stderr.write_end, STDERR_FILENO);
+    pid_ = spawn(command, variables, redirections);
+    stdin_ = std::move(to_stdin.write_end);
+    stderr_ = std::move(from_stderr.read_end);
+    stdin_.set_nonblocking();
+    stderr_.set_nonblocking();
+    feed();
+}
+
+void Child::watch(Poller &poller) {
+    if (stdin_.open())
+        poller.watch(stdin_.get(), POLLOUT, [this] { feed(); });
+    if (stderr_.open())
+        poller.watch(stderr_.get(), POLLIN, [this] { listen(); });
+}
+
+// A program may end, or close its input, without having read it: EPIPE ends the feeding.
+void Child::feed() {
+    while (fed_ < input_.size()) {
+        const ssize_t written = write(stdin_.get(), input_.data() + fed_, input_.size() - fed_);
+        if (written < 0 && errno == EAGAIN)
+            return;
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            break;
+        fed_ += static_cast<std::size_t>(written);
+    }
+    stdin_.close();
+    input_ = {};
+}
+
+void Child::listen() {
+    std::array<char, 4'096> buffer{};
+    for (;;) {
+        const ssize_t length = read(stderr_.get(), buffer.data(), buffer.size());
+        if (length < 0 && errno == EINTR)
+            continue;
+        if (length < 0 && errno == EAGAIN)
+            return;
+        if (length <= 0)
+            return stderr_.close();
+        const std::string_view bytes(buffer.data(), static_cast<std::size_t>(length));
+        pass_on(bytes);
+        complaint_.append(bytes);
+    }
+}
+
+bool Child::ended() {
+    if (pid_ != 0 && waitpid(pid_, &status_, WNOHANG) == pid_) {
+        pid_ = 0;
+        if (stderr_.open())
+            listen();
+    }
+    return pid_ == 0;
+}
+
+void Child::kill(int signal) const {
+    if (pid_ != 0)
+        ::kill(-pid_, signal);
+}
+
+std::optional<std::string> Child::failure() const {
+    if (WIFEXITED(status_) && WEXITSTATUS(status_) == 0)
+        return std::nullopt;
+    if (WIFSIGNALED(status_))
+        return "killed by signal " + std::to_string(WTERMSIG(status_));
+    return "exit status " + std::to_string(WEXITSTATUS(status_));
+}
+
+} // namespace ecto_job::consumer

@@ -1,0 +1,158 @@
+// From a fresh connection to jobs, one statement at a time: each step finds the next thing that is
+// missing, so that a reconnect, a poll and a claim need no sequence of their own.
+//
+// LISTEN comes before the look: a job that is enqueued between the two is then notified. A claim
+// that got all it asked for leaves its queue due; one that got less was the end, for now. Pointers
+// to queues stay good: the list never changes. No lock.
+#include "consumer/claimer.hpp"
+
+#include "consumer/text.hpp"
+
+#include <algorithm>
+#include <spdlog/spdlog.h>
+#include <utility>
+
+namespace ecto_job::consumer {
+
+namespace {
+
+constexpr auto pause_after_nothing = std::chrono::milliseconds(10);
+constexpr auto pause_after_error = std::chrono::seconds(1);
+
+} // namespace
+
+Claimer::Claimer(const Options &options, Connection &connection, Shutdown &shutdown, TakeJobs take)
+    : options_(options), connection_(connection), shutdown_(shutdown), take_(std::move(take)) {
+    for (const std::string &name : options.queues)
+        queues_.push_back({.name = name});
+    connection_.on_connected = [this] { start_over(); };
+    connection_.on_notification = [this](std::string_view channel) { notified(channel); };
+}
+
+void Claimer::start_over() {
+    extension_found_ = false;
+    for (Queue &queue : queues_) {
+        queue.known = queue.listening = queue.checked = false;
+        queue.due = true;
+    }
+}
+
+void Claimer::notified(std::string_view channel) {
+    for (Queue &queue : queues_)
+        if (queue.facts.table == channel)
+            queue.due = true;
+}
+
+void Claimer::look_again() {
+    for (Queue &queue : queues_)
+        queue.due = true;
+}
+
+bool Claimer::found_nothing() const {
+    return connection_.idle() && std::none_of(queues_.begin(), queues_.end(),
+                                              [](const Queue &queue) { return queue.due; });
+}
+
+void Claimer::tend(Clock::time_point now, std::size_t room) {
+    if (shutdown_.requested())
+        return;
+    for (Queue &queue : queues_) {
+        if (now >= queue.next_poll) {
+            queue.known = false;
+            queue.due = true;
+            queue.next_poll = Clock::time_point::max();
+        }
+    }
+    for (std::size_t i = 0; i < queues_.size() && connection_.idle(); i++) {
+        Queue &queue = queues_[(turn_ + i) % queues_.size()];
+        if (now < queue.not_before)
+            continue;
+        if (!prepared(queue)) {
+            prepare(queue);
+        } else if (queue.due && room > 0) {
+            turn_ = (turn_ + i + 1) % queues_.size();
+            claim(queue, room);
+        }
+    }
+}
+
+void Claimer::watch(Poller &poller, std::size_t room) const {
+    if (shutdown_.requested() || !connection_.idle())
+        return;
+    for (const Queue &queue : queues_) {
+        poller.wake_at(queue.next_poll);
+        if (!prepared(queue) || (queue.due && room > 0))
+            poller.wake_at(queue.not_before);
+    }
+}
+
+bool Claimer::prepared(const Queue &queue) const {
+    return extension_found_ && queue.known && queue.listening && (queue.checked || !options_.sql);
+}
+
+void Claimer::prepare(Queue &queue) {
+    if (!extension_found_)
+        send(queue, protocol::find_extension(), [this](const Result &result) {
+            extension_found_ = result.rows() > 0;
+            if (!extension_found_)
+                shutdown_.fatal("the extension \"ecto_job\" is not in this database\n"
+                                "HINT:  CREATE EXTENSION ecto_job;");
+        });
+    else if (!queue.known)
+        send(queue, protocol::find_queue(queue.name),
+             [this, &queue](const Result &result) { found(queue, result); });
+    else if (!queue.listening)
+        send(queue, {"LISTEN " + connection_.identifier(queue.facts.table)},
+             [&queue](const Result &) { queue.listening = true; });
+    else
+        send(queue, protocol::check(*options_.sql, queue.facts),
+             [&queue](const Result &) { queue.checked = true; });
+}
+
+void Claimer::found(Queue &queue, const Result &result) {
+    if (result.rows() == 0) // an oid as the queue's name
+        return shutdown_.fatal("queue \"" + queue.name + "\" does not exist");
+    QueueFacts facts = protocol::facts(result);
+    queue.listening = queue.listening && facts.table == queue.facts.table;
+    queue.facts = std::move(facts);
+    queue.known = true;
+    queue.next_poll = Clock::now() + queue.facts.poll_interval;
+}
+
+void Claimer::claim(Queue &queue, std::size_t room) {
+    const int demand = options_.batch.value_or(static_cast<int>(room));
+    const bool with_row = options_.sql && protocol::wants_row(*options_.sql);
+    // Before the answer: a notification that comes meanwhile must count
+    queue.due = false;
+    claiming_ = true;
+    send(queue, protocol::start_jobs(queue.name, demand, options_.timeout, with_row),
+         [this, &queue, demand](const Result &result) { claimed(queue, result, demand); });
+}
+
+void Claimer::claimed(Queue &queue, const Result &result, int demand) {
+    if (result.rows() == demand)
+        queue.due = true;
+    else if (result.rows() == 0)
+        queue.not_before = Clock::now() + pause_after_nothing;
+    take_(protocol::jobs(result, queue.name, queue.facts));
+}
+
+void Claimer::send(Queue &queue, const Statement &statement, const Answered &answered) {
+    connection_.send(statement, [this, &queue, answered](const Result &result) {
+        claiming_ = false;
+        const auto verdict = result.verdict();
+        if (verdict == Verdict::ok)
+            return answered(result);
+        queue.due = true;
+        if (verdict == Verdict::lost) {
+            connection_.drop(result.message());
+        } else if (verdict == Verdict::transient) {
+            queue.not_before = Clock::now() + pause_after_error;
+            spdlog::warn("{}: next try in 1 s: {}", queue.name, one_line(result.message()));
+        } else {
+            shutdown_.fatal(queue.name + ": " + result.message());
+        }
+    });
+}
+
+} // namespace ecto_job::consumer

@@ -1,0 +1,70 @@
+// Finding jobs: LISTEN, look, wait for a notification, at most poll_interval. One connection, which
+// serves all queues.
+//
+// A notification is a hint, from anybody: it makes the claimer look, and a look that found nothing
+// is not repeated within 10 ms, so that a storm of notifications does not become one of claims.
+// Queues take turns. What a queue is (its channel, its poll interval) is read again with each poll,
+// so that configure_queue and RENAME reach a running consumer. No lock.
+#pragma once
+
+#include "consumer/connection.hpp"
+#include "consumer/protocol.hpp"
+#include "consumer/shutdown.hpp"
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ecto_job::consumer {
+
+class Claimer {
+public:
+    using TakeJobs = std::function<void(std::vector<Job>)>;
+
+    Claimer(const Options &options, Connection &connection, Shutdown &shutdown, TakeJobs take);
+
+    // Takes the next step, if the connection is idle: `room` is how many jobs could begin now.
+    void tend(Clock::time_point now, std::size_t room);
+    void watch(Poller &poller, std::size_t room) const;
+
+    // Look at all queues once more, although nobody notified.
+    void look_again();
+    // A claim is under way: its jobs will have to be performed.
+    bool claiming() const { return claiming_; }
+    // All queues were looked at, on this connection, and nothing was there.
+    bool found_nothing() const;
+
+private:
+    struct Queue {
+        std::string name;
+        QueueFacts facts = {};
+        bool known = false;     // facts are fresh
+        bool listening = false; // to facts.table
+        bool checked = false;   // the server takes the --sql statement
+        bool due = true;        // there may be something
+        Clock::time_point not_before = {};
+        Clock::time_point next_poll = Clock::time_point::max();
+    };
+    using Answered = std::function<void(const Result &)>;
+
+    void start_over();
+    void notified(std::string_view channel);
+    bool prepared(const Queue &queue) const;
+    void prepare(Queue &queue);
+    void found(Queue &queue, const Result &result);
+    void claim(Queue &queue, std::size_t room);
+    void claimed(Queue &queue, const Result &result, int demand);
+    void send(Queue &queue, const Statement &statement, const Answered &answered);
+
+    const Options &options_;
+    Connection &connection_;
+    Shutdown &shutdown_;
+    TakeJobs take_;
+    std::vector<Queue> queues_;
+    std::size_t turn_ = 0;
+    bool extension_found_ = false;
+    bool claiming_ = false;
+};
+
+} // namespace ecto_job::consumer

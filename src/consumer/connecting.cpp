@@ -1,0 +1,43 @@
+// libpq's blocking connect, and the thread around it.
+//
+// The pipe's write end belongs to the thread: its close is the signal, so that the thread cannot
+// end without one. No lock.
+#include "consumer/connecting.hpp"
+
+#include <new>
+#include <thread>
+
+namespace ecto_job::consumer {
+
+PgConnection connect(const Parameters &parameters) {
+    std::vector<const char *> keywords;
+    std::vector<const char *> values;
+    for (const auto &[keyword, value] : parameters) {
+        keywords.push_back(keyword.c_str());
+        values.push_back(value.c_str());
+    }
+    keywords.push_back(nullptr);
+    values.push_back(nullptr);
+    PgConnection connection(PQconnectdbParams(keywords.data(), values.data(), 1));
+    if (!connection)
+        throw std::bad_alloc();
+    return connection;
+}
+
+Connecting::Connecting(Parameters parameters) {
+    Pipe pipe;
+    std::promise<PgConnection> promise;
+    connection_ = promise.get_future();
+    std::thread([parameters = std::move(parameters), promise = std::move(promise),
+                 write_end = std::move(pipe.write_end)]() mutable {
+        try {
+            promise.set_value(connect(parameters));
+        } catch (...) {
+            promise.set_exception(std::current_exception());
+        }
+        write_end.close();
+    }).detach();
+    done_ = std::move(pipe.read_end);
+}
+
+} // namespace ecto_job::consumer

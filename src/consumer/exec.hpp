@@ -1,0 +1,48 @@
+// --exec: a program for each job. Up to `limit` run at once; one connection tells how they ended.
+//
+// No transaction is open while a program runs, so it may take long and may talk to the database as
+// it likes. Its exit status decides. The lease is the program's time limit: when it is over the
+// program is told to end, then killed, since another consumer may have the job by then. No lock.
+#pragma once
+
+#include "consumer/child.hpp"
+#include "consumer/outcomes.hpp"
+#include "consumer/performer.hpp"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ecto_job::consumer {
+
+class Exec : public Performer {
+public:
+    Exec(std::string command, std::size_t limit, Connection &connection, Shutdown &shutdown,
+         std::function<void()> finished);
+
+    std::size_t room() const override { return limit_ - running_.size(); }
+    std::size_t busy() const override { return running_.size() + outcomes_.size(); }
+    void begin(Job job) override;
+    void tend(Clock::time_point now) override;
+    void watch(Poller &poller) override;
+    void abandon() override;
+
+private:
+    struct Running {
+        Job job;
+        std::unique_ptr<Child> child;
+        Clock::time_point patience; // until then it may run
+        int signal;                 // what it gets then: SIGTERM, SIGKILL, nothing more
+    };
+
+    static void limit_time(Running &running, Clock::time_point now);
+    bool take_end(Running &running);
+
+    std::string command_;
+    std::size_t limit_;
+    Outcomes outcomes_;
+    std::vector<Running> running_;
+};
+
+} // namespace ecto_job::consumer

@@ -1,0 +1,91 @@
+// One round: what ended, what can begin, what can be claimed; then wait for the next event.
+//
+// The order matters: outcomes come before claims, so that on the connection that both use a job's
+// end is told before new jobs are started. Signals have their usual effect until the first
+// connection stands: an attempt to connect can be interrupted. No lock.
+#include "consumer/loop.hpp"
+
+#include "consumer/exec.hpp"
+#include "consumer/report.hpp"
+#include "consumer/sql.hpp"
+
+#include <iterator>
+#include <spdlog/spdlog.h>
+#include <utility>
+
+namespace ecto_job::consumer {
+
+Loop::Loop(const Options &options)
+    : options_(options), connection_(options, "main connection"),
+      claimer_(options, connection_, shutdown_, [this](std::vector<Job> jobs) {
+          std::move(jobs.begin(), jobs.end(), std::back_inserter(waiting_));
+      }) {
+    connection_.open();
+    performer_ = make_performer();
+}
+
+std::unique_ptr<Performer> Loop::make_performer() {
+    // A job may have enqueued others
+    const auto finished = [this] {
+        if (options_.drain)
+            claimer_.look_again();
+    };
+    if (options_.sql)
+        return std::make_unique<Sql>(options_, shutdown_, finished);
+    return std::make_unique<Exec>(*options_.exec, static_cast<std::size_t>(options_.jobs),
+                                  connection_, shutdown_, finished);
+}
+
+int Loop::run() {
+    Signals signals;
+    while (signals.stops() < 2) {
+        if (signals.stops() > 0 && !shutdown_.requested()) {
+            spdlog::info("stopping: jobs to finish: {}; a second signal stops at once", busy());
+            shutdown_.request();
+        }
+        const auto now = Clock::now();
+        performer_->tend(now);
+        hand_over(now);
+        claimer_.tend(now, room());
+        connection_.tend(now);
+        if (finished()) {
+            spdlog::info(shutdown_.requested() ? "stopped" : "drained: nothing left to start");
+            return shutdown_.status();
+        }
+        watch(signals);
+        poller_.wait();
+    }
+    spdlog::warn("stopped at once: jobs left to their leases: {}", busy());
+    performer_->abandon();
+    return exit_fatal;
+}
+
+void Loop::hand_over(Clock::time_point now) {
+    std::erase_if(waiting_, [now](const Job &job) {
+        if (job.lease_over > now)
+            return false;
+        report::lost(job, "its lease was over before its turn came");
+        return true;
+    });
+    while (!waiting_.empty() && performer_->room() > 0) {
+        performer_->begin(std::move(waiting_.front()));
+        waiting_.pop_front();
+    }
+}
+
+void Loop::watch(Signals &signals) {
+    signals.watch(poller_);
+    connection_.watch(poller_);
+    claimer_.watch(poller_, room());
+    performer_->watch(poller_);
+    for (const Job &job : waiting_)
+        poller_.wake_at(job.lease_over);
+}
+
+bool Loop::finished() const {
+    if (busy() > 0 || claimer_.claiming())
+        return false;
+    return shutdown_.requested() || (options_.drain && claimer_.found_nothing());
+}
+
+} // namespace ecto_job::consumer

@@ -1,0 +1,50 @@
+// ecto_job_consumer: performs the jobs of ecto_job's queues, by programs or by SQL statements.
+//
+// main() turns whatever happens into an exit status: 0 stopped or drained, 1 fatal, 2 usage or no
+// connection at the start. It leaves by quick_exit: a thread may still be connecting, and must not
+// see libpq's and its libraries' data destroyed under it. No lock.
+#include "consumer/loop.hpp"
+#include "consumer/options.hpp"
+#include "consumer/report.hpp"
+#include "consumer/shutdown.hpp"
+#include "consumer/text.hpp"
+
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <spdlog/spdlog.h>
+
+namespace {
+
+using namespace ecto_job::consumer;
+
+int run(int argc, char **argv) {
+    Options options;
+    if (const auto status = parse_options(argc, argv, options))
+        return *status;
+    report::set_up(options.log_level);
+    try {
+        return Loop(options).run();
+    } catch (const Unreachable &error) {
+        spdlog::critical("no connection: {}", one_line(error.what()));
+        return exit_no_connection;
+    } catch (const std::exception &error) {
+        spdlog::critical("{}", one_line(error.what()));
+        return exit_fatal;
+    }
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    int status = exit_fatal;
+    try {
+        status = run(argc, argv);
+    } catch (const std::exception &error) {
+        std::cerr << "ecto_job_consumer: " << error.what() << '\n';
+    } catch (...) {
+        std::cerr << "ecto_job_consumer: unknown error\n";
+    }
+    std::cout.flush();
+    std::quick_exit(status);
+}

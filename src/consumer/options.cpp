@@ -1,0 +1,145 @@
+// The command line, by CLI11. --help is the program's manual: the protocol's reference is in docs/.
+//
+// An empty --exec or --sql is refused: it would succeed on every job and so empty the queue. The
+// help's long text is here and not in the option's lines, which say only what one option does.
+// No lock.
+#include "consumer/options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+namespace ecto_job::consumer {
+
+namespace {
+
+constexpr int usage_error = 2;
+
+constexpr const char *description = R"(Performs the jobs of ecto_job's queues:
+
+  ecto_job_consumer --queue QUEUE --exec COMMAND [OPTIONS]
+  ecto_job_consumer --queue QUEUE --sql STATEMENT [OPTIONS]
+)";
+
+constexpr const char *footer = R"(
+With --exec, a job's program gets the params on its standard input (JSON, or the bytes of a binary
+queue's params) and in its environment:
+  ECTO_JOB_ID, ECTO_JOB_ATTEMPT, ECTO_JOB_MAX_ATTEMPTS, ECTO_JOB_QUEUE (as given to --queue), and
+  ECTO_JOB_META (JSON; absent if the job has none)
+Exit status 0 completes the job. Any other, or death by a signal, fails it, with the end of what it
+wrote to standard error as the job's error. No transaction is open meanwhile. When the job's lease
+is over, the program's process group gets SIGTERM, and SIGKILL 5 s later: another consumer may have
+the job by then. All programs are reported over one connection.
+
+With --sql, the job is completed and the statement executed in one transaction: what the statement
+writes is committed exactly once, or not at all. $1 is the params (jsonb, or bytea in a binary
+queue), $2 the whole job (ecto_job.job). An error, also one at COMMIT, rolls back and fails the job
+with the error's text. A running transaction keeps its job even when the lease is over: limit it by
+statement_timeout (PGOPTIONS). Each of the -j jobs has a connection of its own, and one more waits
+for notifications.
+
+A failed job is tried again after the queue's retry timeout, until its attempts are used up.
+
+The consumer waits for notifications, and looks for jobs at least every poll_interval of the queue:
+through a pooler in transaction mode, where LISTEN does nothing, that is all there is. A lost
+connection is opened again, after 1 to 30 s; a program that ended meanwhile is reported then.
+
+--drain ends when nothing is left to start: no job is AVAILABLE and the consumer's own are done. Jobs
+that wait for their time (SCHEDULED, RETRY) and jobs of other consumers are not waited for.
+
+SIGTERM or SIGINT: no new jobs; those that were started are finished. A second one stops at once:
+programs get SIGTERM, and the jobs come back when their lease is over.
+
+The connection is described as for psql: by these options, PG* variables, ~/.pgpass and service
+files. The consumer never asks for a password.
+
+Exit status: 0 stopped or drained, 1 a fatal error or stopped at once, 2 usage or no connection at
+the start.)";
+
+// Texts that must say something
+std::string not_blank(const std::string &text) {
+    return text.find_first_not_of(" \t\r\n") == std::string::npos ? "must not be empty" : "";
+}
+
+// Without what CLI11 would write beside the option in --help
+CLI::Validator in_range(int from, int to) {
+    return CLI::Range(from, to).description("");
+}
+
+void add_connection_options(CLI::App &app, Options &options) {
+    constexpr const char *group = "Connection";
+    app.add_option("-d,--dbname", options.dbname, "database, connection string or URI")
+        ->type_name("DBNAME")
+        ->group(group);
+    app.add_option("-h,--host", options.host, "server's host or socket directory")
+        ->type_name("HOST")
+        ->group(group);
+    app.add_option("-p,--port", options.port, "server's port")->type_name("PORT")->group(group);
+    app.add_option("-U,--username", options.user, "database user")->type_name("NAME")->group(group);
+    app.add_flag("-w,--no-password")
+        ->description("never ask for a password (it never does)")
+        ->group(group);
+}
+
+void add_work_options(CLI::App &app, Options &options) {
+    constexpr const char *group = "Work";
+    app.add_option("--queue", options.queues, "queue to serve, schema.table or table; repeatable")
+        ->type_name("QUEUE")
+        ->required()
+        ->allow_extra_args(false)
+        ->check(not_blank)
+        ->group(group);
+    app.add_option("--exec", options.exec, "run this by /bin/sh -c for each job")
+        ->type_name("COMMAND")
+        ->check(not_blank)
+        ->group(group);
+    app.add_option("--sql", options.sql, "execute this in each job's own transaction")
+        ->type_name("STATEMENT")
+        ->check(not_blank)
+        ->group(group);
+    app.add_option("-j,--jobs", options.jobs, "jobs performed at the same time (1)")
+        ->type_name("N")
+        ->check(in_range(1, 1'000))
+        ->group(group);
+    app.add_option("--batch", options.batch,
+                   "jobs that one call may start; leases run while their jobs wait "
+                   "(as many as can be run at once)")
+        ->type_name("N")
+        ->check(in_range(1, 10'000))
+        ->group(group);
+    app.add_option("--timeout", options.timeout,
+                   "a lease's length for each attempt, as an interval (the queue's setting)")
+        ->type_name("INTERVAL")
+        ->check(not_blank)
+        ->group(group);
+    app.add_flag("--drain", options.drain, "end when nothing is left to start")->group(group);
+}
+
+} // namespace
+
+std::optional<int> parse_options(int argc, const char *const *argv, Options &options) {
+    CLI::App app(description, "ecto_job_consumer");
+    app.footer(footer);
+    app.set_help_flag("-?,--help", "print this and end");
+    app.set_version_flag("-V,--version", "ecto_job_consumer (ecto_job) " ECTO_JOB_VERSION,
+                         "print the version and end");
+    app.add_option("--log-level", options.log_level,
+                   "debug, info, warning, error or off (info); the log is standard error")
+        ->type_name("LEVEL")
+        ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}).description(""));
+    add_work_options(app, options);
+    add_connection_options(app, options);
+    try {
+        app.parse(argc, argv);
+        if (options.exec.has_value() == options.sql.has_value())
+            throw CLI::RequiredError("exactly one of --exec and --sql");
+    } catch (const CLI::ParseError &error) {
+        if (error.get_exit_code() == 0)
+            return app.exit(error, std::cout, std::cerr);
+        std::cerr << "ecto_job_consumer: " << error.what()
+                  << "\nTry \"ecto_job_consumer --help\" for more information.\n";
+        return usage_error;
+    }
+    return std::nullopt;
+}
+
+} // namespace ecto_job::consumer

@@ -1,0 +1,71 @@
+// The consumer's half of the protocol, all of its SQL: start, complete, fail, and what a queue is.
+//
+// (id, lease) identifies a job that was started: both go back to the server as the text they came
+// in. The queue's name is a value like any other, read by regclass under the session's search_path.
+// No lock.
+#pragma once
+
+#include "consumer/poller.hpp"
+#include "consumer/result.hpp"
+#include "consumer/statement.hpp"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ecto_job::consumer {
+
+struct Job {
+    std::string queue;
+    std::string id;
+    std::string lease;
+    std::string attempt;
+    std::string max_attempts;
+    std::string params; // JSON, or bytes
+    bool binary = false;
+    std::optional<std::string> meta;
+    std::optional<std::string> row; // as ecto_job.job, where it was asked for
+    Oid params_type = 0;
+    Oid row_type = 0;
+    Clock::time_point started;
+    Clock::time_point lease_over; // by our clock: the server's may differ
+};
+
+struct QueueFacts {
+    std::string table; // its present name: the channel
+    std::chrono::milliseconds poll_interval{};
+    Oid params_type = 0;
+    Oid row_type = 0;
+};
+
+namespace protocol {
+
+// One row if the extension is there.
+Statement find_extension();
+
+Statement find_queue(const std::string &queue);
+QueueFacts facts(const Result &result);
+
+Statement start_jobs(const std::string &queue, int demand,
+                     const std::optional<std::string> &timeout, bool with_row);
+std::vector<Job> jobs(const Result &result, const std::string &queue, const QueueFacts &facts);
+
+Statement complete(const Job &job);
+// The row after the change; none if the job was not ours any more.
+Statement fail(const Job &job, const std::string &error);
+
+struct Failed {
+    std::string state;
+    std::string schedule;
+};
+std::optional<Failed> failed(const Result &result);
+
+// The user's statement: $1 the params, $2 the job, if it is mentioned at all.
+bool wants_row(const std::string &sql);
+Statement check(const std::string &sql, const QueueFacts &facts);
+Statement perform(const std::string &sql, const Job &job);
+
+} // namespace protocol
+
+} // namespace ecto_job::consumer

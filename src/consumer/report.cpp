@@ -1,0 +1,64 @@
+// The lines' texts. Standard error is the log: whoever starts the program decides where it goes.
+//
+// Levels: what went as it should is info, a failed attempt that comes again is a warning, and what
+// somebody has to look at is an error. No lock.
+#include "consumer/report.hpp"
+
+#include "consumer/text.hpp"
+
+#include <memory>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+namespace ecto_job::consumer::report {
+
+namespace {
+
+template <typename... Values>
+void line(spdlog::level::level_enum level, const Job &job, fmt::format_string<Values...> format,
+          Values &&...values) {
+    if (spdlog::should_log(level))
+        spdlog::log(level, "{} job {}: {}", job.queue, job.id,
+                    fmt::format(format, std::forward<Values>(values)...));
+}
+
+} // namespace
+
+void set_up(const std::string &level) {
+    auto log = std::make_shared<spdlog::logger>("ecto_job_consumer",
+                                                std::make_shared<spdlog::sinks::stderr_sink_st>());
+    log->set_pattern("%Y-%m-%d %H:%M:%S.%e %z [%P] %l: %v");
+    log->set_level(spdlog::level::from_str(level));
+    spdlog::set_default_logger(std::move(log));
+}
+
+void started(const Job &job) {
+    line(spdlog::level::info, job, "started, attempt {} of {}", job.attempt, job.max_attempts);
+}
+
+void completed(const Job &job) {
+    const std::chrono::duration<double, std::milli> took = Clock::now() - job.started;
+    line(spdlog::level::info, job, "completed after {:.0f} ms", took.count());
+}
+
+void failed(const Job &job, const std::string &error, const protocol::Failed &next) {
+    if (next.state == "RETRY")
+        line(spdlog::level::warn, job, "failed, RETRY at {}: {}", next.schedule, one_line(error));
+    else
+        line(spdlog::level::err, job, "failed for good, {} after attempt {} of {}: {}", next.state,
+             job.attempt, job.max_attempts, one_line(error));
+}
+
+void lost(const Job &job, std::string_view why) {
+    line(spdlog::level::err, job, "lost: {}", one_line(why));
+}
+
+void overdue(const Job &job, std::string_view signal) {
+    line(spdlog::level::warn, job, "its lease is over: {}", signal);
+}
+
+void not_told(const Job &job, std::string_view why) {
+    line(spdlog::level::warn, job, "its end could not be told, next try in 1 s: {}", one_line(why));
+}
+
+} // namespace ecto_job::consumer::report

@@ -1,0 +1,70 @@
+// SQLSTATEs and what follows from them.
+//
+// 25006 (read-only transaction) comes from a standby: after a failover the old server may be back
+// as one, so the way out is a new connection. Class 22 is no fatal error: a job's own text may be
+// what the server refuses. No lock.
+#include "consumer/result.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace ecto_job::consumer {
+
+namespace {
+
+constexpr std::string_view stale_completion = "JQ001";
+constexpr std::string_view read_only_transaction = "25006";
+
+// Rollback (deadlock, serialization), resources, object not ready (locks), operator (time-outs,
+// shutdown), system, internal
+constexpr std::array<std::string_view, 6> transient_classes{"40", "53", "55", "57", "58", "XX"};
+// Not supported, authorization, no database, no schema, syntax and access rules
+constexpr std::array<std::string_view, 5> fatal_classes{"0A", "28", "3D", "3F", "42"};
+
+template <std::size_t size>
+bool holds(const std::array<std::string_view, size> &classes, std::string_view sqlstate) {
+    return std::find(classes.begin(), classes.end(), sqlstate.substr(0, 2)) != classes.end();
+}
+
+} // namespace
+
+Verdict Result::verdict() const {
+    if (!result_)
+        return Verdict::lost;
+    const auto status = PQresultStatus(result_.get());
+    if (status != PGRES_FATAL_ERROR && status != PGRES_BAD_RESPONSE)
+        return Verdict::ok;
+    const char *const field = PQresultErrorField(result_.get(), PG_DIAG_SQLSTATE);
+    const std::string_view sqlstate = field == nullptr ? "" : field;
+    if (sqlstate == stale_completion)
+        return Verdict::stale;
+    if (sqlstate == read_only_transaction)
+        return Verdict::lost;
+    if (holds(transient_classes, sqlstate))
+        return Verdict::transient;
+    return holds(fatal_classes, sqlstate) ? Verdict::fatal : Verdict::refused;
+}
+
+std::string Result::message() const {
+    if (!result_)
+        return lost_;
+    const std::unique_ptr<char, decltype(&PQfreemem)> text(
+        PQresultVerboseErrorMessage(result_.get(), PQERRORS_DEFAULT, PQSHOW_CONTEXT_ERRORS),
+        PQfreemem);
+    std::string message = text ? text.get() : "out of memory";
+    message.erase(message.find_last_not_of(" \n") + 1);
+    return message;
+}
+
+std::string_view Result::get(int row, int column) const {
+    return {PQgetvalue(result_.get(), row, column),
+            static_cast<std::size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+std::optional<std::string> Result::get_optional(int row, int column) const {
+    if (PQgetisnull(result_.get(), row, column) != 0)
+        return std::nullopt;
+    return std::string(get(row, column));
+}
+
+} // namespace ecto_job::consumer
