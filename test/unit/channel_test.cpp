@@ -1,0 +1,111 @@
+// Channel names against plain strings, at the edge of what PostgreSQL can LISTEN to (63 bytes).
+#include "core/channel.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <string>
+#include <utility>
+
+using namespace ecto_job;
+
+namespace {
+
+constexpr std::array<std::pair<Notice, std::string_view>, 4> notices{{
+    {Notice::available, ""},
+    {Notice::completed, ".completed"},
+    {Notice::retry, ".retry"},
+    {Notice::failed, ".failed"},
+}};
+
+std::string_view text_of(const Channel &channel) {
+    return {std::begin(channel.name),
+            std::find(std::begin(channel.name), std::end(channel.name), '\0')};
+}
+
+TEST(channel, is_the_table_and_what_happened) {
+    for (const auto &[notice, suffix] : notices) {
+        const auto made = channel("jobs", notice);
+        ASSERT_TRUE(made);
+        EXPECT_EQ(text_of(*made), "jobs" + std::string{suffix});
+    }
+}
+
+TEST(channel, the_longest_name_fills_63_bytes) {
+    const std::string longest(53, 'x');
+    const auto made = channel(longest, Notice::completed);
+    ASSERT_TRUE(made);
+    EXPECT_EQ(text_of(*made), longest + ".completed");
+    EXPECT_EQ(text_of(*made).size(), 63U);
+}
+
+TEST(channel, refuses_the_same_tables_for_every_notice) {
+    for (const auto &[notice, suffix] : notices) {
+        EXPECT_FALSE(channel("", notice));
+        EXPECT_FALSE(channel(std::string(54, 'x'), notice));
+        EXPECT_FALSE(channel(std::string_view{"jo\0bs", 5}, notice));
+        EXPECT_FALSE(channel(std::string_view{"\0", 1}, notice));
+        EXPECT_FALSE(channel(std::string_view{"jobs\0", 5}, notice));
+    }
+}
+
+// After a RENAME the table may have a name that creation refuses; it still gets its notices.
+TEST(channel, takes_control_characters) {
+    const auto made = channel("jo\nbs", Notice::retry);
+    ASSERT_TRUE(made);
+    EXPECT_EQ(text_of(*made), "jo\nbs.retry");
+}
+
+TEST(table_name, counts_bytes_not_characters) {
+    std::string accented;
+    for (int i = 0; i < 26; ++i)
+        accented += "\xc3\xa9"; // e acute in UTF-8
+    EXPECT_EQ(check_table_name(accented), NameFault::none);
+    EXPECT_EQ(check_table_name(accented + "x"), NameFault::none);
+    EXPECT_EQ(check_table_name(accented + "\xc3\xa9"), NameFault::too_long);
+}
+
+TEST(table_name, names_the_fault) {
+    EXPECT_EQ(check_table_name("jobs"), NameFault::none);
+    EXPECT_EQ(check_table_name("Jobs \"of\" 'today'; --"), NameFault::none);
+    EXPECT_EQ(check_table_name(""), NameFault::empty);
+    EXPECT_EQ(check_table_name(std::string(53, 'x')), NameFault::none);
+    EXPECT_EQ(check_table_name(std::string(54, 'x')), NameFault::too_long);
+    EXPECT_EQ(check_table_name(std::string(54, '\n')), NameFault::too_long);
+}
+
+TEST(table_name, refuses_each_control_byte_and_no_other) {
+    for (int byte = 0; byte < 256; ++byte) {
+        const bool control = byte < 32 || byte == 127;
+        const auto character = static_cast<char>(byte);
+        for (const std::string &name : {std::string{character}, "a" + std::string{character} + "b"})
+            EXPECT_EQ(check_table_name(name),
+                      control ? NameFault::control_character : NameFault::none)
+                << byte;
+    }
+}
+
+RC_GTEST_PROP(channel, agrees_with_strings, ()) {
+    const auto length = *rc::gen::inRange<std::size_t>(0, 60);
+    const auto table = *rc::gen::container<std::string>(length, rc::gen::arbitrary<char>());
+    const auto [notice, suffix] = *rc::gen::elementOf(notices);
+    const bool fits = !table.empty() && table.size() <= 53 && table.find('\0') == std::string::npos;
+    const auto made = channel(table, notice);
+    RC_ASSERT(made.has_value() == fits);
+    if (made)
+        RC_ASSERT(text_of(*made) == table + std::string{suffix});
+}
+
+// What creation accepts has all its channels, for as long as it keeps its name.
+RC_GTEST_PROP(channel, exists_for_every_accepted_name, ()) {
+    const auto length = *rc::gen::inRange<std::size_t>(0, 60);
+    const auto table = *rc::gen::container<std::string>(length, rc::gen::inRange<char>(' ', '~'));
+    for (const auto &[notice, suffix] : notices)
+        RC_ASSERT(channel(table, notice).has_value() ==
+                  (check_table_name(table) == NameFault::none));
+}
+
+} // namespace
