@@ -71,7 +71,7 @@ consumer-packages:
 	  { echo "$(CONSUMER) needs <$$header>. Debian: apt-get install libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev" >&2; exit 1; }; \
 	done
 
-# Unit tests and fuzz targets stand on the pure C++ of src/core, under the sanitizers
+# Unit tests and fuzz targets stand on the pure C++ of src/core and src/consumer, under the sanitizers
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined
 UNIT_CORE = $(patsubst src/core/%.cpp,build/unit/core/%.o,$(wildcard src/core/*.cpp))
 build/unit/core/%.o: src/core/%.cpp
@@ -80,12 +80,21 @@ build/unit/core/%.o: src/core/%.cpp
 build/unit/%: test/unit/%.cpp $(UNIT_CORE)
 	@mkdir -p $(@D)
 	$(CXX) -std=c++20 -O1 -g $(WARNINGS) $(SANITIZE) -MMD -MP -Isrc $< $(UNIT_CORE) -o $@ -lgtest -lgtest_main -lrapidcheck -pthread
+# What of the consumer needs no server to be tested
+UNIT_CONSUMER = $(patsubst %,build/unit/consumer/%.o,child options poller text)
+build/unit/consumer/%.o: src/consumer/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(PG_CPPFLAGS) $(CONSUMER_CPPFLAGS) -std=c++20 -O1 -g $(WARNINGS) $(SANITIZE) -MMD -MP -c $< -o $@
+build/unit/consumer_%: test/unit/consumer_%.cpp $(UNIT_CONSUMER)
+	@mkdir -p $(@D)
+	$(CXX) $(PG_CPPFLAGS) $(CONSUMER_CPPFLAGS) -std=c++20 -O1 -g $(WARNINGS) $(SANITIZE) -MMD -MP $< $(UNIT_CONSUMER) -o $@ \
+	  -lgtest -lgtest_main -lrapidcheck -pthread
 build/fuzz/%: test/fuzz/%.cpp $(wildcard src/core/*)
 	@mkdir -p $(@D)
 	clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Isrc \
 	  $< $(wildcard src/core/*.cpp) -o $@
--include $(UNIT_CORE:.o=.d) $(UNIT_TESTS:=.d)
-.SECONDARY: $(UNIT_CORE)
+-include $(UNIT_CORE:.o=.d) $(UNIT_CONSUMER:.o=.d) $(UNIT_TESTS:=.d)
+.SECONDARY: $(UNIT_CORE) $(UNIT_CONSUMER)
 
 build-tests: $(UNIT_TESTS) $(FUZZERS)
 unit: $(UNIT_TESTS)

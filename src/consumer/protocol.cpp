@@ -28,8 +28,8 @@ template <typename Number> Number number(std::string_view text) {
     return value;
 }
 
-// Longer leases end here: the clock's own type ends after 292 years.
-constexpr std::chrono::duration<double> longest_lease = std::chrono::hours(24 * 365 * 100);
+// Longer intervals end here: the clock's own type ends after 292 years.
+constexpr std::chrono::milliseconds century = std::chrono::hours(24 * 365 * 100);
 
 } // namespace
 
@@ -53,7 +53,8 @@ Statement find_queue(const std::string &queue) {
 QueueFacts facts(const Result &result) {
     return {
         .table = std::string(result.get(0, 0)),
-        .poll_interval = std::chrono::milliseconds(number<std::int64_t>(result.get(0, 1))),
+        .poll_interval =
+            std::min(century, std::chrono::milliseconds(number<std::int64_t>(result.get(0, 1)))),
         .params_type = number<Oid>(result.get(0, 2)),
         .row_type = number<Oid>(result.get(0, 3)),
     };
@@ -85,8 +86,8 @@ std::vector<Job> jobs(const Result &result, const std::string &queue, const Queu
             .params_type = facts.params_type,
             .row_type = facts.row_type,
             .started = now,
-            .lease_over =
-                now + std::chrono::duration_cast<Clock::duration>(std::min(left, longest_lease)),
+            .lease_over = now + std::chrono::duration_cast<Clock::duration>(
+                                    std::min<std::chrono::duration<double>>(left, century)),
         });
     }
     return jobs;

@@ -1,0 +1,115 @@
+// Real programs: what they get, what is kept of what they say, and how their ends are told.
+#include "consumer/child.hpp"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <string>
+#include <system_error>
+
+using namespace ecto_job::consumer;
+using namespace std::chrono_literals;
+using namespace std::string_literals;
+
+namespace {
+
+// Serves the program until it is over. There is no SIGCHLD here, hence the short waits.
+void serve(Child &child) {
+    Poller poller;
+    while (!child.ended()) {
+        child.watch(poller);
+        poller.wake_at(Clock::now() + 5ms);
+        poller.wait();
+    }
+}
+
+// The program's error output comes through ours: caught, so that it does not look like the test's
+struct Ended {
+    std::optional<std::string> failure;
+    std::string complaint;
+    std::string passed_on;
+};
+
+Ended run(const std::string &command, const std::string &input = "",
+          const std::vector<std::string> &variables = {}) {
+    testing::internal::CaptureStderr();
+    Child child(command, variables, input);
+    serve(child);
+    return {child.failure(), child.complaint(), testing::internal::GetCapturedStderr()};
+}
+
+TEST(child, exit_status_decides) {
+    EXPECT_EQ(run("true").failure, std::nullopt);
+    EXPECT_EQ(run("exit 3").failure, "exit status 3");
+    EXPECT_EQ(run("no-such-program-anywhere").failure, "exit status 127");
+}
+
+TEST(child, death_by_a_signal_is_told) {
+    EXPECT_EQ(run("kill -9 $$").failure, "killed by signal 9");
+}
+
+TEST(child, gets_every_byte_of_its_input) {
+    std::string input;
+    for (int i = 0; i < 1'000'000; i++) // more than a pipe holds
+        input += static_cast<char>(i % 256);
+    EXPECT_EQ(run("test $(wc -c) = 1000000", input).failure, std::nullopt);
+    EXPECT_EQ(run("od -An -tx1 >&2", "a\0\xff"s).complaint, "61 00 ff");
+}
+
+TEST(child, need_not_read_its_input) {
+    ASSERT_NE(std::signal(SIGPIPE, SIG_IGN), SIG_ERR);
+    EXPECT_EQ(run("exec <&-; exit 0", std::string(1'000'000, 'x')).failure, std::nullopt);
+    EXPECT_EQ(run("exec <&-; sleep 0.1; exit 4", std::string(1'000'000, 'x')).failure,
+              "exit status 4");
+}
+
+TEST(child, error_output_is_passed_on_and_its_end_kept) {
+    const Ended ended = run("echo first >&2; seq 100000 >&2");
+    EXPECT_EQ(ended.passed_on.substr(0, 8), "first\n1\n");
+    EXPECT_EQ(ended.passed_on.size(), 6U + 588'895U);
+    EXPECT_EQ(ended.complaint.substr(0, 3), "...");
+    EXPECT_LE(ended.complaint.size(), 7'003U);
+    EXPECT_EQ(ended.complaint.substr(ended.complaint.size() - 6), "100000");
+}
+
+TEST(child, what_it_leaves_behind_is_not_waited_for) {
+    const auto start = Clock::now();
+    EXPECT_EQ(run("sleep 20 & exit 5").failure, "exit status 5");
+    EXPECT_LT(Clock::now() - start, 10s);
+}
+
+TEST(child, has_our_environment_with_its_job_s_variables) {
+    // NOLINTBEGIN(concurrency-mt-unsafe): there is no other thread
+    setenv("ECTO_JOB_META", "somebody else's", 1);
+    setenv("CHILD_TEST", "ours", 1);
+    EXPECT_EQ(
+        run("echo \"$ECTO_JOB_ID,$CHILD_TEST,${ECTO_JOB_META-none}\" >&2", "", {"ECTO_JOB_ID=7"})
+            .complaint,
+        "7,ours,none");
+    unsetenv("ECTO_JOB_META");
+    // NOLINTEND(concurrency-mt-unsafe)
+}
+
+TEST(child, signals_are_as_a_program_expects_them) {
+    ASSERT_NE(std::signal(SIGPIPE, SIG_IGN), SIG_ERR);
+    // With SIGPIPE ignored, as it is here, yes would complain of a broken pipe
+    EXPECT_EQ(run("yes | head -n 1 >/dev/null").complaint, "");
+}
+
+TEST(child, a_signal_reaches_what_the_shell_started) {
+    testing::internal::CaptureStderr();
+    Child child("sleep 30; exit 0", {}, "");
+    child.kill(SIGTERM);
+    serve(child);
+    testing::internal::GetCapturedStderr();
+    EXPECT_EQ(child.failure(), "killed by signal 15");
+}
+
+TEST(child, that_cannot_start_is_an_error_not_the_end) {
+    EXPECT_THROW(Child("true", {"ECTO_JOB_META=" + std::string(1'000'000, 'x')}, ""),
+                 std::system_error);
+}
+
+} // namespace
