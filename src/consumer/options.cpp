@@ -13,6 +13,8 @@ namespace ecto_job::consumer {
 namespace {
 
 constexpr int usage_error = 2;
+// Each has two pipes or a connection; a process usually has 1,024 descriptors
+constexpr int most_jobs = 400;
 
 constexpr const char *description = R"(Performs the jobs of ecto_job's queues:
 
@@ -67,14 +69,15 @@ CLI::Validator in_range(int from, int to) {
 
 void add_connection_options(CLI::App &app, Options &options) {
     constexpr const char *group = "Connection";
-    app.add_option("-d,--dbname", options.dbname, "database, connection string or URI")
-        ->type_name("DBNAME")
-        ->group(group);
-    app.add_option("-h,--host", options.host, "server's host or socket directory")
-        ->type_name("HOST")
-        ->group(group);
-    app.add_option("-p,--port", options.port, "server's port")->type_name("PORT")->group(group);
-    app.add_option("-U,--username", options.user, "database user")->type_name("NAME")->group(group);
+    const auto add = [&](const char *names, std::optional<std::string> &value, const char *what,
+                         const char *type) {
+        // Given twice, the last one counts, as in psql
+        app.add_option(names, value, what)->type_name(type)->group(group)->take_last();
+    };
+    add("-d,--dbname", options.dbname, "database, connection string or URI", "DBNAME");
+    add("-h,--host", options.host, "server's host or socket directory", "HOST");
+    add("-p,--port", options.port, "server's port", "PORT");
+    add("-U,--username", options.user, "database user", "NAME");
     app.add_flag("-w,--no-password")
         ->description("never ask for a password (it never does)")
         ->group(group);
@@ -96,9 +99,9 @@ void add_work_options(CLI::App &app, Options &options) {
         ->type_name("STATEMENT")
         ->check(not_blank)
         ->group(group);
-    app.add_option("-j,--jobs", options.jobs, "jobs performed at the same time (1)")
+    app.add_option("-j,--jobs", options.jobs, "jobs performed at the same time, up to 400 (1)")
         ->type_name("N")
-        ->check(in_range(1, 1'000))
+        ->check(in_range(1, most_jobs))
         ->group(group);
     app.add_option("--batch", options.batch,
                    "jobs that one call may start; leases run while their jobs wait "

@@ -60,6 +60,12 @@ TEST(options, psql_s_letters_mean_what_they_mean_in_psql) {
     EXPECT_EQ(parsed.options.log_level, "debug");
 }
 
+TEST(options, of_two_databases_the_last_counts) {
+    const Parsed parsed = parse({"-d", "a", "-d", "b", "--queue", "jobs", "--exec", "true"});
+    ASSERT_FALSE(parsed.status) << parsed.complaint;
+    EXPECT_EQ(parsed.options.dbname, "b");
+}
+
 TEST(options, help_and_version_are_no_errors) {
     const Parsed help = parse({"--help"});
     EXPECT_EQ(help.status, 0);
@@ -89,6 +95,7 @@ INSTANTIATE_TEST_SUITE_P(
                     std::vector<const char *>{"--exec", "true"},
                     std::vector<const char *>{"--queue", "jobs"},
                     std::vector<const char *>{"--queue", "jobs", "--exec", "a", "--sql", "b"},
+                    std::vector<const char *>{"--queue", "jobs", "--exec", "a", "--exec", "b"},
                     // would complete every job without doing anything
                     std::vector<const char *>{"--queue", "jobs", "--exec", ""},
                     std::vector<const char *>{"--queue", "jobs", "--sql", " \n"},

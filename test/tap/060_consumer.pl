@@ -1,0 +1,234 @@
+# The consumer program on real queues: every kind of job, by programs and by SQL, each performed
+# exactly once; failures with their reasons; what a program gets; drain; options that are wrong.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use ConsumerTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node();
+my $directory = PostgreSQL::Test::Utils::tempdir();
+sub sql { return $node->safe_psql('postgres', shift); }
+
+# script('name', text): a program for --exec
+sub script
+{
+	my ($name, $text) = @_;
+	my $path = "$directory/$name";
+	append_to_file($path, "#!/bin/sh\n$text");
+	chmod 0755, $path or die "$path: $!";
+	return $path;
+}
+
+sql(q{
+	CREATE TABLE effects (queue text, id bigint, attempt integer, n integer, at timestamptz DEFAULT clock_timestamp());
+	CREATE TABLE required (n integer PRIMARY KEY);
+	CREATE TABLE deferred (n integer REFERENCES required DEFERRABLE INITIALLY DEFERRED);
+
+	CREATE FUNCTION perform(job ecto_job.job) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO effects VALUES ('by_sql', job.id, job.attempt, (job.params ->> 'n')::integer);
+		IF job.attempt <= (job.params ->> 'fails')::integer THEN
+			RAISE 'the % attempt fails', job.attempt USING DETAIL = 'on purpose', ERRCODE = 'EJ001';
+		END IF;
+	END $$;
+
+	SELECT ecto_job.create_queue(name) FROM unnest('{by_exec,by_sql}'::text[]) name;
+	SELECT ecto_job.configure_queue(name::regclass, poll_interval => '100 ms', retry_timeout => '50 ms')
+	FROM unnest('{by_exec,by_sql}'::text[]) name;
+});
+
+# A life each: at once, later, with a priority, after two failures, never. The scheduler inside the
+# server moves what waits.
+my $enqueue = q{
+	INSERT INTO %1$s (params) SELECT jsonb_build_object('n', n, 'fails', 0) FROM generate_series(1, 20) n;
+	SELECT ecto_job.enqueue('%1$s', '{"n": 21, "fails": 0}', schedule => now() + interval '300 ms');
+	SELECT ecto_job.enqueue('%1$s', '{"n": 22, "fails": 0}', priority => -1);
+	SELECT ecto_job.enqueue('%1$s', '{"n": 23, "fails": 2}', max_attempts => 3);
+	SELECT ecto_job.enqueue('%1$s', '{"n": 24, "fails": 9}', max_attempts => 2);
+};
+my $by_exec = script('perform', <<'EOS');
+n=$(sed 's/.*"n": \([0-9]*\).*/\1/') && fails=0
+case $n in 23) fails=2 ;; 24) fails=9 ;; esac
+echo "$ECTO_JOB_ID $ECTO_JOB_ATTEMPT $n" >>"$0.effects"
+[ "$ECTO_JOB_ATTEMPT" -gt $fails ] && exit
+echo "the $ECTO_JOB_ATTEMPT attempt fails" >&2
+exit 3
+EOS
+my %consumers = (
+	by_exec => ConsumerTest->start($node, '--queue', 'by_exec', '--exec', $by_exec, '-j', 3),
+	by_sql => ConsumerTest->start(
+		$node, '--queue', 'by_sql', '--sql', 'SELECT perform($2)', '-j', 3));
+for my $queue (sort keys %consumers)
+{
+	sql(sprintf $enqueue, $queue);
+	ok( poll_until(
+			sub { sql("SELECT string_agg(state, ' ') FROM $queue") eq 'FAILED' }, "the end of $queue"),
+		"$queue: all are done but the one that cannot be") or diag($consumers{$queue}->log);
+	is(sql("SELECT params ->> 'n', attempt, max_attempts FROM $queue"), '24|2|2',
+		"$queue: that one has used its attempts");
+}
+like(sql('SELECT error FROM by_exec'), qr/\Aexit status 3\nthe 2 attempt fails\z/,
+	'a program\'s status and complaint are its job\'s error');
+like(sql('SELECT error FROM by_sql'), qr/\AERROR:  the 2 attempt fails\nDETAIL:  on purpose\nCONTEXT:/,
+	'a statement\'s error is its job\'s error');
+
+my @effects = map { (split)[2] } split /\n/, slurp_file("$by_exec.effects");
+is(join(' ', sort { $a <=> $b } @effects), join(' ', 1 .. 23, 23, 23, 24, 24),
+	'programs ran once for each attempt');
+is( sql(q{SELECT string_agg(n::text, ' ' ORDER BY n) FROM effects WHERE queue = 'by_sql'}),
+	join(' ', 1 .. 23),
+	'statements had their effects once, and none where they failed');
+
+my $log = $consumers{by_exec}->log;
+like($log, qr/info: by_exec job 22: started, attempt 1 of 5/, 'logged: started');
+like($log, qr/info: by_exec job 22: completed after \d+ ms/, 'logged: completed');
+like($log, qr/warning: by_exec job 24: failed, RETRY at \d{4}-.*: "exit status 3\\nthe 1 attempt fails"/,
+	'logged: failed, and what comes next');
+like($log, qr/error: by_exec job 24: failed for good, FAILED after attempt 2 of 2: /,
+	'logged: failed for good');
+
+# An idle consumer hears of a new job at once, whatever its poll interval
+is( sql(q{
+		SELECT ecto_job.configure_queue('by_sql', poll_interval => '1 h') IS NOT NULL;
+		SELECT count(*) FROM pg_stat_activity
+		WHERE application_name = 'ecto_job_consumer' AND state <> 'active' AND xact_start IS NULL}),
+	"t\n5",
+	'an idle consumer has no transaction');
+for my $n (101 .. 103)
+{
+	sql(qq{INSERT INTO by_sql (params) VALUES ('{"n": $n, "fails": 0}')});
+	ok(poll_until(sub { sql("SELECT count(*) FROM effects WHERE n = $n") eq '1' }, "job $n"),
+		"notified of job $n");
+}
+for my $queue (sort keys %consumers)
+{
+	$consumers{$queue}->signal('TERM');
+	is($consumers{$queue}->end, 0, "$queue: stopped");
+}
+
+# Two consumers, one queue: nothing twice, nothing left
+sql(q{
+	TRUNCATE effects;
+	INSERT INTO by_sql (params) SELECT jsonb_build_object('n', n, 'fails', 0) FROM generate_series(1, 500) n});
+my @both = map {
+	ConsumerTest->start($node, '--queue', 'by_sql', '--sql', 'SELECT perform($2)', '-j', 2,
+		'--batch', $_, '--drain')
+} (3, 1);
+is($_->end, 0, 'drained') for @both;
+is(sql('SELECT count(*), count(DISTINCT n), (SELECT count(*) FROM by_sql WHERE state <> \'FAILED\') FROM effects'),
+	'500|500|0', 'two consumers perform each job once');
+
+# Order, one at a time
+sql(q{
+	DELETE FROM by_exec;
+	INSERT INTO by_exec (params, priority, schedule)
+	VALUES ('{"n": 3}', 1, '2020-01-01'), ('{"n": 2}', 0, '2021-01-01'), ('{"n": 1}', 0, '2020-01-01')});
+my ($status) = run_consumer($node, '--queue', 'by_exec', '--exec', "cat >>$directory/order", '--drain');
+is($status, 0, 'drained');
+is(slurp_file("$directory/order"), '{"n": 1}{"n": 2}{"n": 3}', 'in the queue\'s order');
+
+# What a program gets
+my $report = script('report', <<'EOS');
+env | sed -n 's/^ECTO_JOB_//p' | sort >"$0.environment"
+psql -qAtX -d "$CONNECTION" -c "SELECT count(*) FROM pg_stat_activity
+    WHERE application_name = 'ecto_job_consumer' AND xact_start IS NOT NULL" >"$0.transactions"
+EOS
+{
+	local $ENV{CONNECTION} = $node->connstr('postgres');
+	local $ENV{ECTO_JOB_META} = 'of somebody else';
+	my $id = sql(q{SELECT ecto_job.enqueue('by_exec', '{}', max_attempts => 7)});
+	is((run_consumer($node, '--queue', 'public.by_exec', '--exec', $report, '--drain'))[0], 0, 'drained');
+	is(slurp_file("$report.environment"), "ATTEMPT=1\nID=$id\nMAX_ATTEMPTS=7\nQUEUE=public.by_exec\n",
+		'its job in the environment');
+	is(slurp_file("$report.transactions"), "0\n", 'no transaction is open while it runs');
+	sql(q{INSERT INTO by_exec (params, meta) VALUES ('{}', '{"trace": "ü"}')});
+	is((run_consumer($node, '--queue', 'by_exec', '--exec', $report, '--drain'))[0], 0, 'drained');
+	like(slurp_file("$report.environment"), qr/^META=\{"trace": "ü"\}$/m, 'and its meta');
+}
+
+# Any bytes, both ways
+sql(q{
+	SELECT ecto_job.create_queue('bytes', params_type => 'binary');
+	CREATE TABLE received (bytes bytea);
+	INSERT INTO bytes (params) SELECT decode('00ff00', 'hex') || convert_to(repeat('x', 100000), 'UTF8') || '\x00'});
+($status) = run_consumer($node, '--queue', 'bytes', '--exec', "cat >$directory/bytes", '--drain');
+is($status, 0, 'drained');
+is(slurp_file("$directory/bytes"), "\0\xff\0" . 'x' x 100_000 . "\0", 'a program gets a binary queue\'s bytes');
+sql(q{INSERT INTO bytes (params) VALUES ('\x0001ff'), ('')});
+($status) = run_consumer($node, '--queue', 'bytes', '--sql', 'INSERT INTO received VALUES ($1)', '--drain');
+is($status, 0, 'drained');
+is(sql('SELECT bytes FROM received ORDER BY 1'), "\\x\n\\x0001ff", 'and so does a statement');
+sql(q{INSERT INTO bytes (params) VALUES ('\x00')});
+my $said = q{printf '\000\377\303 ende' >&2; exit 1};
+($status) = run_consumer($node, '--queue', 'bytes', '--exec', $said, '--drain');
+is(sql('SELECT error FROM bytes'), "exit status 1\n\x{fffd}\x{fffd} ende" =~ s/\x{fffd}/\xef\xbf\xbd/gr,
+	'an error may be any bytes');
+
+# The transaction is one: what fails late takes everything back
+sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{"n": 1}')});
+($status, $log) = run_consumer($node, '--queue', 'by_sql', '--drain', '--sql',
+	q{INSERT INTO deferred VALUES (($1 ->> 'n')::integer)});
+is($status, 0, 'drained, although a job failed');
+like(sql('SELECT state, error FROM by_sql'), qr/^RETRY\|ERROR:  insert or update on table "deferred" violates/,
+	'an error at COMMIT is a failure too');
+is(sql('SELECT count(*) FROM deferred'), '0', 'without effects');
+sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{}')});
+($status) = run_consumer($node, '--queue', 'by_sql', '--drain', '--sql', 'ROLLBACK');
+is(sql('SELECT state, error FROM by_sql'), 'RETRY|the statement has ended the job\'s transaction',
+	'a statement that ends the transaction completes nothing');
+
+# A statement without parameters, one with both
+sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{"n": "a\"b"}'); TRUNCATE effects});
+run_consumer($node, '--queue', 'by_sql', '--drain', '--sql', q{INSERT INTO effects (queue) VALUES ('no parameter')});
+sql(q{INSERT INTO by_sql (params) VALUES ('{"n": "a\"b"}')});
+run_consumer($node, '--queue', 'by_sql', '--drain', '--sql',
+	q{INSERT INTO effects (queue, attempt) VALUES ($1 ->> 'n', ($2).attempt)});
+is(sql('SELECT queue, attempt FROM effects ORDER BY at'), "no parameter|\na\"b|1", 'parameters as far as wanted');
+
+# drain: jobs that jobs enqueue, several queues; not what waits for its time
+sql(q{
+	DELETE FROM by_exec; DELETE FROM by_sql; TRUNCATE effects;
+	INSERT INTO by_sql (params) VALUES ('{"more": 3}');
+	INSERT INTO by_exec (params) VALUES ('{"more": 1}');
+	SELECT ecto_job.enqueue('by_sql', '{}', schedule => now() + interval '1 day');
+	CREATE FUNCTION chain(params jsonb) RETURNS void LANGUAGE sql AS $$
+		INSERT INTO effects (n) VALUES ((params ->> 'more')::integer);
+		INSERT INTO by_sql (params) SELECT jsonb_build_object('more', (params ->> 'more')::integer - 1)
+		WHERE (params ->> 'more')::integer > 0;
+	$$});
+($status, $log) = run_consumer($node, '--queue', 'by_exec', '--queue', 'by_sql', '--drain', '--sql', 'SELECT chain($1)');
+is($status, 0, 'drained');
+is(sql(q{SELECT string_agg(n::text, ' ' ORDER BY n) FROM effects}), '0 0 1 1 2 3', 'with the jobs that jobs enqueued');
+is(sql('SELECT state FROM by_sql'), 'SCHEDULED', 'without what waits for its time');
+like($log, qr/drained: nothing left to start/, 'and says so');
+
+# What cannot work is said at once, with the server's words
+my $jobs_left = sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{}') RETURNING id});
+sql(q{CREATE ROLE stranger LOGIN; CREATE TABLE no_queue (id bigint); CREATE DATABASE plain});
+my @queue = ('--queue', 'by_sql');
+for my $case (
+	[ 'an unknown queue', 1, qr/relation \\"nowhere\\" does not exist/, '--queue', 'nowhere', '--exec', 'true' ],
+	[ 'a table that is no queue', 1, qr/critical: .*no_queue.*HINT/, '--queue', 'no_queue', '--exec', 'true' ],
+	[ 'no privilege', 1, qr/permission denied/, @queue, '--exec', 'true', '-U', 'stranger' ],
+	[ 'no extension', 1, qr/not in this database\\nHINT:  CREATE EXTENSION/, @queue, '--exec', 'true', '-d', $node->connstr('plain') ],
+	[ 'a timeout that is none', 1, qr/interval/, @queue, '--exec', 'true', '--timeout', 'soon' ],
+	[ 'a statement that is none', 1, qr/syntax error/, @queue, '--sql', 'PERFORM f($1)' ],
+	[ 'an unknown function', 1, qr/function nothing\(jsonb\) does not exist/, @queue, '--sql', 'SELECT nothing($1)' ],
+	[ 'two statements', 1, qr/multiple commands/, @queue, '--sql', 'SELECT 1; SELECT 2' ],
+	[ 'a server that is not there', 2, qr/no connection: .*failed/, @queue, '--exec', 'true', '-d', "host=$directory" ],
+	[ 'no queue', 2, qr/--queue is required/, '--exec', 'true' ],
+	[ 'nothing to do', 2, qr/one of --exec and --sql/, @queue ],
+	[ 'an empty command', 2, qr/--exec: must not be empty/, @queue, '--exec', '' ])
+{
+	my ($what, $expected, $pattern, @arguments) = @$case;
+	($status, $log) = run_consumer($node, @arguments);
+	is($status, $expected, "$what: exit status");
+	like($log, $pattern, "$what: message");
+}
+is(sql('SELECT id, state, attempt FROM by_sql'), "$jobs_left|AVAILABLE|0", 'and costs no job an attempt');
+
+done_testing();

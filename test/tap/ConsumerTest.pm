@@ -1,0 +1,94 @@
+# A running ecto_job_consumer as a test sees it: its log, its end, and nothing left behind.
+#
+#   my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec', 'true');
+#   $consumer->wait_for_log(qr/job 1: completed/);
+#   is($consumer->end, 0, 'drained');
+#
+# run_consumer($node, ...) starts one, waits for its end and returns its exit status and its log.
+package ConsumerTest;
+
+use strict;
+use warnings;
+use EctoJobTest qw(poll_until);
+use File::Basename;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use POSIX qw(:sys_wait_h);
+use Exporter 'import';
+
+our @EXPORT = qw(run_consumer);
+
+my $count = 0;
+my @running;
+
+sub start
+{
+	my ($class, $node, @arguments) = @_;
+	my $self = bless {
+		log => "$PostgreSQL::Test::Utils::log_path/" . basename($0, '.pl') . '_consumer' . ++$count
+	}, $class;
+	my @command = ('ecto_job_consumer', '-d', $node->connstr('postgres'), @arguments);
+	note("@command");
+	$self->{pid} = fork() // die "fork: $!";
+	if ($self->{pid} == 0)
+	{
+		delete $ENV{PGAPPNAME}; # the harness's, which would hide the program's own
+		# The test's own output must not be the program's: TAP would be read from it
+		open(STDIN, '<', '/dev/null') && open(STDOUT, '>', $self->{log}) && open(STDERR, '>&', \*STDOUT)
+		  or POSIX::_exit(126);
+		exec(@command) or POSIX::_exit(127);
+	}
+	push @running, $self;
+	return $self;
+}
+
+sub pid { return shift->{pid}; }
+
+sub log { my ($self) = @_; return -e $self->{log} ? slurp_file($self->{log}) : ''; }
+
+sub wait_for_log
+{
+	my ($self, $pattern) = @_;
+	return 1 if poll_until(sub { $self->log =~ $pattern }, "$pattern in the consumer's log");
+	diag($self->log);
+	return 0;
+}
+
+sub signal
+{
+	my ($self, $signal) = @_;
+	return kill($signal, $self->{pid});
+}
+
+# Waits for its end and returns its exit status, or "signal 9".
+sub end
+{
+	my ($self) = @_;
+	my $status;
+	poll_until(sub { waitpid($self->{pid}, WNOHANG) == $self->{pid} && defined($status = $?) },
+		"the consumer's end")
+	  or do { diag($self->log); return 'still running'; };
+	@running = grep { $_ != $self } @running;
+	return WIFSIGNALED($status) ? 'signal ' . WTERMSIG($status) : WEXITSTATUS($status);
+}
+
+sub run_consumer
+{
+	my $consumer = ConsumerTest->start(@_);
+	return ($consumer->end, $consumer->log);
+}
+
+# A test that died: its consumers must not outlive it
+END
+{
+	my $status = $?;
+	for my $consumer (@running)
+	{
+		kill('CONT', $consumer->pid);
+		kill('KILL', $consumer->pid);
+		waitpid($consumer->pid, 0);
+	}
+	$? = $status;
+}
+
+1;
