@@ -71,30 +71,25 @@ consumer-packages:
 	  { echo "$(CONSUMER) needs <$$header>. Debian: apt-get install libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev" >&2; exit 1; }; \
 	done
 
-# Unit tests and fuzz targets stand on the pure C++ of src/core and src/consumer, under the sanitizers
-SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined
-UNIT_CORE = $(patsubst src/core/%.cpp,build/unit/core/%.o,$(wildcard src/core/*.cpp))
-build/unit/core/%.o: src/core/%.cpp
+# Unit tests run without a server, core and consumer under the sanitizers. Fuzz targets run core.
+SANITIZE  = -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
+UNIT_OBJS = $(patsubst src/%.cpp,build/unit/%.o,$(wildcard src/core/*.cpp) \
+              $(filter-out src/consumer/main.cpp,$(wildcard src/consumer/*.cpp)))
+# Not optimised: the sanitizers make that four times as slow to compile
+UNIT_CXX  = $(CXX) $(PG_CXXFLAGS) -O0 $(SANITIZE) $(PG_CPPFLAGS) $(CONSUMER_CPPFLAGS)
+build/unit/%.o: src/%.cpp | consumer-packages
 	@mkdir -p $(@D)
-	$(CXX) -std=c++20 -O1 -g $(WARNINGS) $(SANITIZE) -MMD -MP -Isrc -c $< -o $@
-build/unit/%: test/unit/%.cpp $(UNIT_CORE)
-	@mkdir -p $(@D)
-	$(CXX) -std=c++20 -O1 -g $(WARNINGS) $(SANITIZE) -MMD -MP -Isrc $< $(UNIT_CORE) -o $@ -lgtest -lgtest_main -lrapidcheck -pthread
-# What of the consumer needs no server to be tested
-UNIT_CONSUMER = $(patsubst %,build/unit/consumer/%.o,child options poller text)
-build/unit/consumer/%.o: src/consumer/%.cpp
-	@mkdir -p $(@D)
-	$(CXX) $(PG_CPPFLAGS) $(CONSUMER_CPPFLAGS) -std=c++20 -O1 -g $(WARNINGS) $(SANITIZE) -MMD -MP -c $< -o $@
-build/unit/consumer_%: test/unit/consumer_%.cpp $(UNIT_CONSUMER)
-	@mkdir -p $(@D)
-	$(CXX) $(PG_CPPFLAGS) $(CONSUMER_CPPFLAGS) -std=c++20 -O1 -g $(WARNINGS) $(SANITIZE) -MMD -MP $< $(UNIT_CONSUMER) -o $@ \
-	  -lgtest -lgtest_main -lrapidcheck -pthread
+	$(UNIT_CXX) -c $< -o $@
+# An archive, of which a test takes what it needs
+build/unit/tested.a: $(UNIT_OBJS)
+	$(AR) rcs $@ $^
+build/unit/%_test: test/unit/%_test.cpp build/unit/tested.a
+	$(UNIT_CXX) $^ -o $@ -lgtest -lgtest_main -lrapidcheck $(CONSUMER_LIBS)
 build/fuzz/%: test/fuzz/%.cpp $(wildcard src/core/*)
 	@mkdir -p $(@D)
-	clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -Isrc \
-	  $< $(wildcard src/core/*.cpp) -o $@
--include $(UNIT_CORE:.o=.d) $(UNIT_CONSUMER:.o=.d) $(UNIT_TESTS:=.d)
-.SECONDARY: $(UNIT_CORE) $(UNIT_CONSUMER)
+	clang++ -std=c++20 -O1 $(SANITIZE) -fsanitize=fuzzer -Isrc $< $(wildcard src/core/*.cpp) -o $@
+-include $(UNIT_OBJS:.o=.d) $(UNIT_TESTS:=.d)
+.SECONDARY: $(UNIT_OBJS)
 
 build-tests: $(UNIT_TESTS) $(FUZZERS)
 unit: $(UNIT_TESTS)
