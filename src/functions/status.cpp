@@ -1,0 +1,146 @@
+// What the view ecto_job.queues shows beyond the registry: how the sweeps of a queue go and why
+// not, and when its next job is due. All of it only reads, so that it works on a standby too.
+//
+// Everybody may call these functions, so each checks that the caller may read the queue.
+#include "pg/boundary.hpp"
+#include "pg/compat.hpp"
+#include "settings.hpp"
+#include "shared/records.hpp"
+#include "shared/roster.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+bool may_read(Oid table) {
+    return pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+// Why nothing is swept in this database; null if there is a scheduler at work
+const char *why_no_scheduler() {
+    if (segment() == nullptr)
+        return "no scheduler: add ecto_job to shared_preload_libraries and restart the server";
+    if (RecoveryInProgress())
+        return "no scheduler: the server is a standby";
+    if (!settings::enabled)
+        return "no scheduler: ecto_job.enabled is off";
+    if (!settings::lists_database(get_database_name(MyDatabaseId)))
+        return "no scheduler: ecto_job.databases does not name this database";
+    lock_segment(LW_SHARED);
+    const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
+    const bool there = scheduler != nullptr && scheduler->latch != nullptr;
+    const bool outdated = there && scheduler->outdated;
+    const bool no_worker_slot = segment()->no_worker_slot;
+    unlock_segment();
+    if (outdated)
+        return "no scheduler: the extension is newer than the library; restart the server";
+    if (there)
+        return nullptr;
+    return no_worker_slot
+               ? "no scheduler: no background worker is free; raise max_worker_processes"
+               : "no scheduler: it is starting, or ended with an error that the server's log shows";
+}
+
+const char *status_of(const QueueRecord *record) {
+    if (record == nullptr)
+        return "not recorded: it is new, or there are more queues than ecto_job.max_queues";
+    if (record->failures > 0)
+        return psprintf("failing: %s", record->error);
+    if (record->locked)
+        return "locked: the table is locked by another session, and tried again every second";
+    return "ok";
+}
+
+// The type of a live column, or InvalidOid
+Oid column_type(Oid table, const char *name) {
+    const AttrNumber number = get_attnum(table, name);
+    return number > 0 ? get_atttype(table, number) : InvalidOid;
+}
+
+// A policy or a view would run its owner's code with the rights of whoever looks
+bool is_safe_to_query(Oid table) {
+    return get_rel_relkind(table) == RELKIND_RELATION && may_read(table) &&
+           check_enable_rls(table, InvalidOid, true) != RLS_ENABLED &&
+           column_type(table, "schedule") == TIMESTAMPTZOID &&
+           column_type(table, "in_play") == BOOLOID;
+}
+
+Datum or_null(TimestampTz time, bool *is_null) {
+    *is_null = time == 0;
+    return TimestampTzGetDatum(time);
+}
+
+} // namespace
+
+} // namespace ecto_job
+
+// queue_status(queue regclass, enabled boolean): `enabled` is scheduler_state's, null if it has no
+// row
+ECTO_JOB_FUNCTION(ecto_job_queue_status) {
+    using namespace ecto_job;
+    TupleDesc description = nullptr;
+    if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "queue_status returns a row");
+    Datum values[5] = {};
+    bool nulls[5] = {true, true, true, true, true};
+    const bool allowed = !PG_ARGISNULL(0) && (may_read(PG_GETARG_OID(0)) ||
+                                              has_privs_of_role(GetUserId(), ROLE_PG_MONITOR));
+    if (allowed) {
+        QueueRecord record{};
+        const bool recorded = segment() != nullptr && read_record(PG_GETARG_OID(0), &record);
+        const char *status = nullptr;
+        if (!PG_ARGISNULL(1) && !PG_GETARG_BOOL(1))
+            status = "disabled";
+        else if (segment() != nullptr && PG_ARGISNULL(1))
+            status =
+                "no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it";
+        else
+            status = why_no_scheduler();
+        if (status == nullptr)
+            status = status_of(recorded ? &record : nullptr);
+        nulls[0] = nulls[2] = nulls[3] = nulls[4] = false;
+        values[0] = CStringGetTextDatum(status);
+        values[1] = or_null(record.last_sweep, &nulls[1]);
+        values[2] = Int64GetDatum(record.activated);
+        values[3] = Int64GetDatum(record.expired);
+        values[4] = Int64GetDatum(record.failed);
+    }
+    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
+}
+
+// next_due(queue regclass): one probe of the index on schedule
+ECTO_JOB_FUNCTION(ecto_job_next_due) {
+    using namespace ecto_job;
+    const Oid table = PG_GETARG_OID(0);
+    if (!is_safe_to_query(table))
+        PG_RETURN_NULL();
+    const char *const name = quote_qualified_identifier(
+        get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
+    if (SPI_connect() != SPI_OK_CONNECT)
+        elog(ERROR, "SPI_connect failed");
+    const char *const query =
+        psprintf("SELECT schedule FROM ONLY %s WHERE NOT in_play ORDER BY schedule LIMIT 1", name);
+    if (SPI_execute(query, true, 1) != SPI_OK_SELECT)
+        elog(ERROR, "reading the next due time failed");
+    bool is_null = true;
+    Datum schedule = 0;
+    if (SPI_processed == 1)
+        schedule = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+    SPI_finish();
+    if (is_null)
+        PG_RETURN_NULL();
+    return schedule;
+}
+
+// For the install script
+ECTO_JOB_FUNCTION(ecto_job_warn_unless_preloaded) {
+    if (ecto_job::segment() == nullptr)
+        ereport(
+            WARNING,
+            (errmsg("ecto_job is not in shared_preload_libraries: no scheduler will run"),
+             errdetail("Jobs can be enqueued and performed; scheduled jobs, retries and expired "
+                       "ones wait until ecto_job.sweep() is called."),
+             errhint("Add to postgresql.conf: shared_preload_libraries = 'ecto_job'   and "
+                     "restart the server.")));
+    PG_RETURN_VOID();
+}

@@ -1,0 +1,29 @@
+// What happens when the server loads the library: settings always; shared memory, the launcher and
+// the hook on database commands only where it is in shared_preload_libraries.
+#include "pg/boundary.hpp"
+#include "scheduler/workers.hpp"
+#include "settings.hpp"
+#include "shared/segment.hpp"
+
+extern "C" {
+#ifdef PG_MODULE_MAGIC_EXT
+PG_MODULE_MAGIC_EXT(.name = "ecto_job", .version = ECTO_JOB_VERSION);
+#else
+PG_MODULE_MAGIC;
+#endif
+
+PGDLLEXPORT void _PG_init();
+
+void _PG_init() {
+    ecto_job::at_boundary([] {
+        const bool preloading = process_shared_preload_libraries_in_progress;
+        ecto_job::settings::define(preloading);
+        // pg_upgrade's server runs nothing of its own accord
+        if (!preloading || IsBinaryUpgrade)
+            return;
+        ecto_job::install_segment();
+        ecto_job::install_database_hook();
+        ecto_job::register_launcher();
+    });
+}
+}

@@ -1,0 +1,24 @@
+// The switch of user. See owner.hpp.
+#include "queue/owner.hpp"
+
+namespace ecto_job {
+
+FormerSelf become_owner(Oid owner) {
+    if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
+        elog(ERROR, "SET CONSTRAINTS ALL IMMEDIATE failed");
+    FormerSelf self{};
+    GetUserIdAndSecContext(&self.user, &self.context);
+    SetUserIdAndSecContext(owner,
+                           self.context | SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+    self.settings_level = NewGUCNestLevel();
+    set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+                      GUC_ACTION_SAVE, true, 0, false);
+    return self;
+}
+
+void become_self(const FormerSelf &self) {
+    AtEOXact_GUC(false, self.settings_level);
+    SetUserIdAndSecContext(self.user, self.context);
+}
+
+} // namespace ecto_job

@@ -1,0 +1,301 @@
+// The launcher: a static background worker, without a database, that keeps one scheduler in each
+// database that runs queues.
+//
+// It cannot see into a database, so it tries: a scheduler that finds nothing to do leaves at once
+// and says so. Every database is tried once at the start, one at a time, since worker slots are few
+// (max_worker_processes); after that only when somebody says so (shared/wakeup), or it is new.
+//
+// Per database: absent -> wanted -> running -> absent, when it left because of nothing to do, or
+// -> pausing, when it ended otherwise, from one second to a minute -> wanted.
+#include <algorithm>
+
+#include "pg/boundary.hpp"
+#include "pg/compat.hpp"
+#include "scheduler/workers.hpp"
+#include "settings.hpp"
+#include "shared/records.hpp"
+#include "shared/roster.hpp"
+#include "shared/wakeup.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr int restart_seconds = 5;
+constexpr int64 first_pause_ms = 1000;
+constexpr int64 longest_pause_ms = 60'000;
+// A scheduler that runs for this long has ended for a new reason
+constexpr int64 steady_ms = 60'000;
+// A trial that hangs does not keep the others waiting for longer
+constexpr int64 trial_limit_ms = 10'000;
+
+enum class State { absent, wanted, running, pausing };
+
+struct Database {
+    Oid oid; // the key
+    State state;
+    bool listed;       // in pg_database at the last look, open to connections, and allowed
+    bool again;        // told of it while its scheduler was ending
+    int slot;          // running: its place in shared memory
+    int64 pause_ms;    // the next one's length
+    TimestampTz since; // running: the start; pausing: when it ends
+    BackgroundWorkerHandle *handle;
+};
+
+HTAB *databases = nullptr;
+uint64 generation = 0;
+bool told_of_no_slot = false;
+
+template <typename F> void for_each_database(F visit) {
+    HASH_SEQ_STATUS scan;
+    hash_seq_init(&scan, databases);
+    while (auto *const database = static_cast<Database *>(hash_seq_search(&scan)))
+        visit(database);
+}
+
+Database *find(Oid oid) {
+    return static_cast<Database *>(hash_search(databases, &oid, HASH_FIND, nullptr));
+}
+
+void want(Database *database) {
+    if (database->state == State::running)
+        database->again = true;
+    else
+        database->state = State::wanted;
+}
+
+void pause(Database *database) {
+    database->state = State::pausing;
+    database->since = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->pause_ms);
+    database->pause_ms = std::min(2 * database->pause_ms, longest_pause_ms);
+}
+
+void list_database(Form_pg_database row) {
+    if (!row->datallowconn || database_is_invalid_form(row) ||
+        !settings::lists_database(NameStr(row->datname)))
+        return;
+    bool found = false;
+    auto *const database =
+        static_cast<Database *>(hash_search(databases, &row->oid, HASH_ENTER, &found));
+    if (!found) {
+        const Oid oid = database->oid;
+        *database = Database{};
+        database->oid = oid;
+        database->pause_ms = first_pause_ms;
+        database->state = State::wanted;
+    }
+    database->listed = true;
+}
+
+// A database that is gone, or closed, is forgotten; one that is not known yet is tried
+void read_databases() {
+    for_each_database([](Database *database) { database->listed = false; });
+    StartTransactionCommand();
+    Relation catalog = table_open(DatabaseRelationId, AccessShareLock);
+    TableScanDesc scan = table_beginscan_catalog(catalog, 0, nullptr);
+    while (HeapTuple const row = heap_getnext(scan, ForwardScanDirection))
+        list_database(reinterpret_cast<Form_pg_database>(GETSTRUCT(row)));
+    table_endscan(scan);
+    table_close(catalog, AccessShareLock);
+    CommitTransactionCommand();
+    for_each_database([](Database *database) {
+        if (database->listed || database->state == State::running)
+            return;
+        release_records_of(database->oid);
+        hash_search(databases, &database->oid, HASH_REMOVE, nullptr);
+    });
+}
+
+void hear_what_was_told(bool settings_changed) {
+    const Told told = take_told();
+    if (!told.all && told.count == 0 && !settings_changed)
+        return;
+    read_databases();
+    if (told.all || settings_changed)
+        for_each_database([](Database *database) {
+            if (database->state == State::absent)
+                want(database);
+        });
+    for (int i = 0; i < told.count; i++)
+        if (Database *const database = find(told.databases[i]))
+            want(database);
+}
+
+void notice_end(Database *database) {
+    pid_t pid = 0;
+    if (database->state != State::running ||
+        GetBackgroundWorkerPid(database->handle, &pid) != BGWH_STOPPED)
+        return;
+    pfree(database->handle);
+    database->handle = nullptr;
+    const TimestampTz now = GetCurrentTimestamp();
+    if (take_back_slot(database->slot) == Ended::left) {
+        database->state = State::absent;
+        database->pause_ms = first_pause_ms;
+    } else {
+        if (now - database->since > steady_ms * 1000)
+            database->pause_ms = first_pause_ms;
+        pause(database);
+    }
+    if (database->again)
+        database->state = State::wanted;
+    database->again = false;
+}
+
+bool register_scheduler(Database *database) {
+    BackgroundWorker worker{};
+    snprintf(worker.bgw_name, sizeof worker.bgw_name, "ecto_job scheduler for database %u",
+             database->oid);
+    strlcpy(worker.bgw_type, "ecto_job scheduler", sizeof worker.bgw_type);
+    strlcpy(worker.bgw_library_name, "ecto_job", sizeof worker.bgw_library_name);
+    strlcpy(worker.bgw_function_name, "ecto_job_scheduler_main", sizeof worker.bgw_function_name);
+    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+    worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+    worker.bgw_restart_time = BGW_NEVER_RESTART;
+    worker.bgw_notify_pid = MyProcPid;
+    const SchedulerArguments arguments{database->oid, database->slot, generation};
+    memcpy(worker.bgw_extra, &arguments, sizeof arguments);
+    MemoryContext const before = MemoryContextSwitchTo(TopMemoryContext);
+    const bool registered = RegisterDynamicBackgroundWorker(&worker, &database->handle);
+    MemoryContextSwitchTo(before);
+    return registered;
+}
+
+void note_worker_slots(bool free) {
+    lock_segment(LW_EXCLUSIVE);
+    segment()->no_worker_slot = !free;
+    unlock_segment();
+    if (!free && !told_of_no_slot)
+        ereport(LOG,
+                (errmsg("no background worker is free for an ecto_job scheduler"),
+                 errhint("Raise max_worker_processes, now %d: one for the launcher and one for "
+                         "each database with queues, besides those of others.",
+                         max_worker_processes)));
+    told_of_no_slot = !free;
+}
+
+void start(Database *database) {
+    database->slot = hand_out_slot(database->oid, generation);
+    const bool registered = database->slot >= 0 && register_scheduler(database);
+    note_worker_slots(registered);
+    if (!registered) {
+        if (database->slot >= 0)
+            take_back_slot(database->slot);
+        pause(database);
+        return;
+    }
+    database->state = State::running;
+    database->since = GetCurrentTimestamp();
+}
+
+bool is_trial(const Database *database, TimestampTz now) {
+    return database->state == State::running && !is_settled(database->slot) &&
+           now - database->since < trial_limit_ms * 1000;
+}
+
+bool is_needed_elsewhere(Oid database) {
+    lock_segment(LW_SHARED);
+    const bool needed = must_step_aside(database);
+    unlock_segment();
+    return needed;
+}
+
+// Starts at most one scheduler; when to look again, unless woken
+TimestampTz start_next() {
+    const TimestampTz now = GetCurrentTimestamp();
+    TimestampTz next = DT_NOEND;
+    bool trying = false;
+    Database *chosen = nullptr;
+    for_each_database([&](Database *database) {
+        if (is_trial(database, now)) {
+            trying = true;
+            next = std::min(next, database->since + trial_limit_ms * 1000);
+        }
+        if (database->state == State::pausing && database->since <= now)
+            database->state = State::wanted;
+        if (database->state == State::pausing)
+            next = std::min(next, database->since);
+        else if (database->state == State::wanted && !is_needed_elsewhere(database->oid))
+            chosen = database;
+    });
+    if (chosen == nullptr || trying)
+        return next;
+    start(chosen);
+    return now; // for the next one
+}
+
+void sleep_until(TimestampTz next) {
+    const bool never = next == DT_NOEND;
+    const long ms = never ? -1 : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (never ? 0 : WL_TIMEOUT), ms,
+              wait_event());
+}
+
+bool reload_settings() {
+    if (!ConfigReloadPending)
+        return false;
+    ConfigReloadPending = false;
+    ProcessConfigFile(PGC_SIGHUP);
+    return true;
+}
+
+void at_exit(int, Datum) {
+    lock_segment(LW_EXCLUSIVE);
+    segment()->launcher = nullptr;
+    unlock_segment();
+}
+
+[[noreturn]] void run() {
+    pqsignal(SIGINT, SIG_IGN);
+    pqsignal(SIGTERM, die);
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    BackgroundWorkerUnblockSignals();
+    BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    SetConfigOption("application_name", "ecto_job launcher", PGC_SUSET, PGC_S_OVERRIDE);
+
+    HASHCTL control{};
+    control.keysize = sizeof(Oid);
+    control.entrysize = sizeof(Database);
+    control.hcxt = TopMemoryContext;
+    databases =
+        hash_create("ecto_job databases", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    MemoryContext const context =
+        AllocSetContextCreate(TopMemoryContext, "ecto_job launcher", ALLOCSET_DEFAULT_SIZES);
+    before_shmem_exit(at_exit, 0);
+    // A former launcher's schedulers leave: their handles are lost
+    generation = new_generation(MyLatch);
+    for (;;) {
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+        MemoryContextSwitchTo(context);
+        MemoryContextReset(context);
+        const bool settings_changed = reload_settings();
+        for_each_database(notice_end);
+        hear_what_was_told(settings_changed);
+        sleep_until(start_next());
+    }
+}
+
+} // namespace
+
+void register_launcher() {
+    BackgroundWorker worker{};
+    strlcpy(worker.bgw_name, "ecto_job launcher", sizeof worker.bgw_name);
+    strlcpy(worker.bgw_type, "ecto_job launcher", sizeof worker.bgw_type);
+    strlcpy(worker.bgw_library_name, "ecto_job", sizeof worker.bgw_library_name);
+    strlcpy(worker.bgw_function_name, "ecto_job_launcher_main", sizeof worker.bgw_function_name);
+    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+    worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+    worker.bgw_restart_time = restart_seconds;
+    RegisterBackgroundWorker(&worker);
+}
+
+} // namespace ecto_job
+
+extern "C" {
+PGDLLEXPORT void ecto_job_launcher_main(Datum);
+
+void ecto_job_launcher_main(Datum) {
+    ecto_job::at_boundary([] { ecto_job::run(); });
+}
+}

@@ -1,0 +1,279 @@
+// The look at the registry and the order of the turns. See round.hpp.
+#include "scheduler/round.hpp"
+
+#include <algorithm>
+
+#include "queue/queue.hpp"
+#include "scheduler/attempt.hpp"
+#include "scheduler/turn.hpp"
+#include "settings.hpp"
+#include "shared/records.hpp"
+#include "shared/roster.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr int64 retry_ms = 1000;  // while the extension is being dropped
+constexpr int64 idle_ms = 60'000; // while its SQL is newer than the library
+constexpr int64 longest_look_pause_ms = 60'000;
+
+enum class Finding {
+    queues,        // there is work here
+    nothing,       // no extension, no queues, or disabled
+    not_enabled,   // queues, but nobody said that they run in this database: a copy
+    being_dropped, // or created: look again soon
+    newer,         // the extension's SQL is newer than this library
+};
+
+struct Look {
+    Finding finding;
+    Oid extension;
+    char *version; // in the caller's context
+};
+
+HTAB *watched_queues = nullptr;
+MemoryContext round_context = nullptr;
+Oid known_extension = InvalidOid;
+bool warned_of_max_queues = false;
+int look_failures = 0;
+bool told_of_version = false;
+bool wake_pending = false; // until a round has seen to it
+
+void drop_watched(Watched *watched) {
+    if (watched->record != &watched->own)
+        release_record(watched->record);
+    hash_search(watched_queues, &watched->queue, HASH_REMOVE, nullptr);
+}
+
+template <typename F> void for_each_watched(F visit) {
+    HASH_SEQ_STATUS scan;
+    hash_seq_init(&scan, watched_queues);
+    while (auto *const watched = static_cast<Watched *>(hash_seq_search(&scan)))
+        visit(watched);
+}
+
+void watch(Oid queue) {
+    bool found = false;
+    auto *const watched =
+        static_cast<Watched *>(hash_search(watched_queues, &queue, HASH_ENTER, &found));
+    watched->listed = true;
+    if (found)
+        return;
+    // Until its settings are read, in its first turn
+    watched->poll_interval_ms = 0;
+    watched->own = QueueRecord{};
+    snprintf(watched->name, sizeof watched->name, "%u", queue);
+    watched->record = claim_record(queue);
+    if (watched->record == nullptr) {
+        watched->record = &watched->own;
+        if (!warned_of_max_queues)
+            ereport(WARNING, (errmsg("more queues than ecto_job.max_queues"),
+                              errdetail("They are swept, but their status is not shown."),
+                              errhint("Raise ecto_job.max_queues, now %d, and restart the server.",
+                                      settings::max_queues)));
+        warned_of_max_queues = true;
+    }
+    if (watched->record->in_turn)
+        note_death(watched);
+}
+
+Datum column(uint64 row, int number, bool *is_null) {
+    return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, is_null);
+}
+
+void select(const char *text, Oid type, Datum value) {
+    Oid types[] = {type};
+    Datum values[] = {value};
+    if (SPI_execute_with_args(text, OidIsValid(type) ? 1 : 0, types, values, nullptr, true, 0) !=
+        SPI_OK_SELECT)
+        elog(ERROR, "scheduler's query failed: %s", text);
+}
+
+// -1, 0, 1: `left` is older, the same, newer; versions are numbers with dots between
+int compare_versions(const char *left, const char *right) {
+    while (*left != '\0' || *right != '\0') {
+        char *left_end = nullptr;
+        char *right_end = nullptr;
+        const long a = strtol(left, &left_end, 10);
+        const long b = strtol(right, &right_end, 10);
+        if (a != b)
+            return a < b ? -1 : 1;
+        left = left_end + strcspn(left_end, "0123456789");
+        right = right_end + strcspn(right_end, "0123456789");
+    }
+    return 0;
+}
+
+// Tables that went while the event trigger could not see it
+void forget_dropped_tables() {
+    if (SPI_execute("DELETE FROM ecto_job.queue_settings s WHERE NOT EXISTS (SELECT FROM"
+                    " pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) s.queue)",
+                    false, 0) != SPI_OK_DELETE)
+        elog(ERROR, "cleaning ecto_job.queue_settings failed");
+}
+
+void read_queues() {
+    select("SELECT s.queue, c.oid FROM ecto_job.queue_settings s LEFT JOIN pg_catalog.pg_class c"
+           " ON c.oid OPERATOR(pg_catalog.=) s.queue",
+           InvalidOid, 0);
+    bool dropped = false;
+    for_each_watched([](Watched *watched) { watched->listed = false; });
+    for (uint64 row = 0; row < SPI_processed; row++) {
+        bool is_null = false;
+        const Oid queue = DatumGetObjectId(column(row, 1, &is_null));
+        column(row, 2, &is_null);
+        dropped = dropped || is_null;
+        if (!is_null)
+            watch(queue);
+    }
+    for_each_watched([](Watched *watched) {
+        if (!watched->listed)
+            drop_watched(watched);
+    });
+    if (dropped)
+        forget_dropped_tables();
+}
+
+void look(Look *look) {
+    look->extension = get_extension_oid("ecto_job", true);
+    look->finding = Finding::nothing;
+    if (!OidIsValid(look->extension))
+        return;
+    look->finding = Finding::being_dropped;
+    if (!lock_extension(look->extension))
+        return;
+    if (look->extension != known_extension) {
+        forget_queues();
+        for_each_watched(drop_watched);
+        known_extension = look->extension;
+    }
+    bool is_null = false;
+    select("SELECT extversion FROM pg_catalog.pg_extension WHERE oid OPERATOR(pg_catalog.=) $1",
+           OIDOID, ObjectIdGetDatum(look->extension));
+    char *const version = TextDatumGetCString(column(0, 1, &is_null));
+    look->version = MemoryContextStrdup(round_context, version);
+    look->finding = Finding::newer;
+    if (compare_versions(version, ECTO_JOB_VERSION) > 0)
+        return;
+
+    select("SELECT enabled FROM ecto_job.scheduler_state WHERE database OPERATOR(pg_catalog.=) $1",
+           OIDOID, ObjectIdGetDatum(MyDatabaseId));
+    const bool recorded = SPI_processed > 0;
+    const bool enabled = recorded && DatumGetBool(column(0, 1, &is_null));
+    read_queues();
+    look->finding = hash_get_num_entries(watched_queues) == 0 || (recorded && !enabled)
+                        ? Finding::nothing
+                    : recorded ? Finding::queues
+                               : Finding::not_enabled;
+}
+
+void tell_of_version(const char *version) {
+    if (!told_of_version)
+        ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: extension ecto_job is "
+                             "version %s there, the library is %s",
+                             get_database_name(MyDatabaseId), version, ECTO_JOB_VERSION),
+                      errhint("Restart the server with the newer library.")));
+    told_of_version = true;
+}
+
+void tell_of_copy() {
+    ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: it is a copy, or restored",
+                         get_database_name(MyDatabaseId)),
+                  errhint("SELECT ecto_job.enable() in this database lets them run.")));
+}
+
+TimestampTz in_ms(int64 ms) {
+    return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+}
+
+RoundEnd after_failed_look(const ErrorData *error) {
+    if (look_failures++ == 0)
+        ereport(WARNING, (errcode(error->sqlerrcode),
+                          errmsg("reading the queues of database %u failed: %s", MyDatabaseId,
+                                 error->message),
+                          error->detail != nullptr ? errdetail_internal("%s", error->detail) : 0));
+    return {false, in_ms(std::min(retry_ms << std::min(look_failures, 10), longest_look_pause_ms))};
+}
+
+// The queue that waits longest, if its time has come
+Watched *next_due(TimestampTz now) {
+    Watched *first = nullptr;
+    for_each_watched([&](Watched *watched) {
+        const TimestampTz due = watched->record->next_sweep;
+        if (due <= now && (first == nullptr || due < first->record->next_sweep))
+            first = watched;
+    });
+    return first;
+}
+
+void make_all_due() {
+    lock_segment(LW_EXCLUSIVE);
+    for_each_watched([](Watched *watched) {
+        if (watched->record->failures == 0)
+            watched->record->next_sweep = 0;
+    });
+    unlock_segment();
+}
+
+// Each queue once: one that is due again at once waits for the others, and for a new look
+RoundEnd take_turns(int slot) {
+    const TimestampTz now = GetCurrentTimestamp();
+    while (Watched *const watched = next_due(now)) {
+        if (is_dismissed(slot) || take_turn(watched, known_extension, slot) == TurnEnd::interrupted)
+            return {false, in_ms(retry_ms)};
+        MemoryContextReset(round_context);
+    }
+    TimestampTz next = DT_NOEND;
+    for_each_watched([&](Watched *watched) { next = std::min(next, watched->record->next_sweep); });
+    return {false, next};
+}
+
+} // namespace
+
+void prepare_rounds() {
+    prepare_turns();
+    HASHCTL control{};
+    control.keysize = sizeof(Oid);
+    control.entrysize = sizeof(Watched);
+    control.hcxt = TopMemoryContext;
+    watched_queues =
+        hash_create("ecto_job queues", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    round_context =
+        AllocSetContextCreate(TopMemoryContext, "ecto_job round", ALLOCSET_DEFAULT_SIZES);
+}
+
+RoundEnd run_round(int slot, bool woken) {
+    MemoryContextReset(round_context);
+    MemoryContextSwitchTo(round_context);
+    wake_pending = wake_pending || woken;
+    Look seen{};
+    pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
+    if (const ErrorData *const error = attempt([&] { look(&seen); }))
+        return after_failed_look(error);
+    look_failures = 0;
+    switch (seen.finding) {
+    case Finding::nothing:
+        return {true, 0};
+    case Finding::not_enabled:
+        tell_of_copy();
+        return {true, 0};
+    case Finding::being_dropped:
+        return {false, in_ms(retry_ms)};
+    case Finding::newer:
+        settle(slot, true);
+        tell_of_version(seen.version);
+        return {false, in_ms(idle_ms)};
+    case Finding::queues:
+        break;
+    }
+    settle(slot, false);
+    if (!settings::enabled)
+        return {false, DT_NOEND};
+    if (wake_pending)
+        make_all_due();
+    wake_pending = false;
+    return take_turns(slot);
+}
+
+} // namespace ecto_job

@@ -1,0 +1,132 @@
+// The scheduler of one database: a background worker that the launcher starts, and that leaves by
+// itself when there is nothing to do. Its loop: reset the latch, read the flags, a round, sleep.
+//
+// One in a database: the launcher asks for one, and a session-level advisory lock, of a class that
+// SQL cannot take, makes sure of it whatever the launcher believes.
+#include <algorithm>
+
+#include "pg/boundary.hpp"
+#include "pg/compat.hpp"
+#include "scheduler/round.hpp"
+#include "scheduler/workers.hpp"
+#include "settings.hpp"
+#include "shared/roster.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr uint16 advisory_class = 3; // pg_advisory_lock() has 1 and 2
+
+void prepare_signals() {
+    pqsignal(SIGINT, SIG_IGN);
+    pqsignal(SIGTERM, die);
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    BackgroundWorkerUnblockSignals();
+}
+
+void at_exit(int, Datum slot) {
+    detach(DatumGetInt32(slot));
+}
+
+void force(const char *name, const char *value) {
+    SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+// ALTER DATABASE ... SET and postgresql.conf reach this process too, and are not meant for it
+void force_settings() {
+    force("application_name", "ecto_job scheduler");
+    force("search_path", "pg_catalog, pg_temp");
+    force("statement_timeout", "0");
+    force("lock_timeout", "0");
+    force("idle_in_transaction_session_timeout", "0");
+    force("default_transaction_isolation", "read committed");
+    force("default_transaction_read_only", "off");
+    force("zero_damaged_pages", "off");
+    force("session_replication_role", "origin");
+    // A sweep that a crash loses is done again; no reason to wait for a standby
+    force("synchronous_commit", "local");
+}
+
+bool is_the_only_one() {
+    LOCKTAG tag;
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, advisory_class);
+    StartTransactionCommand();
+    const LockAcquireResult result = LockAcquire(&tag, ExclusiveLock, true, true);
+    CommitTransactionCommand();
+    return result == LOCKACQUIRE_OK;
+}
+
+bool is_listed() {
+    StartTransactionCommand();
+    const char *const name = get_database_name(MyDatabaseId);
+    const bool listed = name != nullptr && settings::lists_database(name);
+    CommitTransactionCommand();
+    return listed;
+}
+
+void sleep_until(TimestampTz next) {
+    pgstat_report_activity(STATE_IDLE, nullptr);
+    constexpr long longest_ms = 60L * 60 * 1000;
+    const bool never = next == DT_NOEND;
+    const long ms =
+        never ? -1
+              : std::min(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next), longest_ms);
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (never ? 0 : WL_TIMEOUT), ms,
+              wait_event());
+}
+
+void reload_settings() {
+    if (!ConfigReloadPending)
+        return;
+    ConfigReloadPending = false;
+    ProcessConfigFile(PGC_SIGHUP);
+}
+
+[[noreturn]] void run(const SchedulerArguments &arguments) {
+    prepare_signals();
+    if (!attach(arguments.slot, arguments.database, arguments.generation))
+        proc_exit(0);
+    before_shmem_exit(at_exit, Int32GetDatum(arguments.slot));
+    BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
+    force_settings();
+    if (!is_the_only_one())
+        proc_exit(1);
+    prepare_rounds();
+    elog(DEBUG1, "ecto_job scheduler started");
+    for (;;) {
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+        reload_settings();
+        const bool woken = take_call(arguments.slot);
+        if (is_dismissed(arguments.slot)) {
+            leave(arguments.slot);
+            break;
+        }
+        const RoundEnd end = is_listed() ? run_round(arguments.slot, woken) : RoundEnd{true, 0};
+        if (end.nothing_to_do) {
+            if (try_to_leave(arguments.slot))
+                break;
+        } else if (!is_dismissed(arguments.slot)) {
+            sleep_until(end.next);
+        }
+    }
+    elog(DEBUG1, "ecto_job scheduler leaves");
+    proc_exit(0);
+}
+
+} // namespace
+
+} // namespace ecto_job
+
+extern "C" {
+PGDLLEXPORT void ecto_job_scheduler_main(Datum);
+
+void ecto_job_scheduler_main(Datum) {
+    ecto_job::at_boundary([] {
+        ecto_job::SchedulerArguments arguments;
+        memcpy(&arguments, MyBgworkerEntry->bgw_extra, sizeof arguments);
+        ecto_job::run(arguments);
+    });
+}
+}

@@ -1,0 +1,262 @@
+// A turn and what comes of it. See turn.hpp.
+#include "scheduler/turn.hpp"
+
+#include <algorithm>
+
+#include "queue/notices.hpp"
+#include "queue/owner.hpp"
+#include "queue/queue.hpp"
+#include "queue/transitions.hpp"
+#include "scheduler/attempt.hpp"
+#include "settings.hpp"
+#include "shared/roster.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr int64 batch_size = 1000;
+constexpr int64 first_pause_ms = 1000;
+constexpr int64 longest_pause_ms = 5 * 60 * 1000;
+
+enum class BatchEnd { empty, full, locked, gone, interrupted };
+
+struct Moved {
+    int64 activated, expired, failed;
+};
+
+TimeoutId soft_limit;
+TimeoutId hard_limit;
+bool out_of_time = false;
+
+extern "C" {
+
+// SIGINT is ignored here, so the server's own statement_timeout cannot fire
+void at_soft_limit() {
+    out_of_time = true;
+    QueryCancelPending = true;
+    InterruptPending = true;
+    SetLatch(MyLatch);
+}
+
+// A trigger may catch a cancellation, but not this
+void at_hard_limit() {
+    kill(MyProcPid, SIGTERM);
+}
+
+} // extern "C"
+
+void start_clocks(int limit_ms) {
+    out_of_time = false;
+    enable_timeout_after(soft_limit, limit_ms);
+    enable_timeout_after(hard_limit, 2 * limit_ms);
+}
+
+void stop_clocks() {
+    disable_timeout(soft_limit, false);
+    disable_timeout(hard_limit, false);
+    QueryCancelPending = false;
+}
+
+// What create_queue made was such a table; its owner may have changed it since
+void require_plain_table(Relation table) {
+    const Oid oid = RelationGetRelid(table);
+    const char *fault = nullptr;
+    if (table->rd_rel->relkind != RELKIND_RELATION || table->rd_rel->relispartition)
+        fault = "it is not an ordinary table";
+    else if (table->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+        fault = "it is not a permanent table";
+    else if (IsSystemRelation(table) || OidIsValid(getExtensionOfObject(RelationRelationId, oid)))
+        fault = "it belongs to the system or to an extension";
+    else if (has_superclass(oid) || find_inheritance_children(oid, NoLock) != NIL)
+        fault = "it takes part in inheritance";
+    if (fault != nullptr)
+        ereport(ERROR,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                 errmsg("table \"%s\" is not swept: %s", RelationGetRelationName(table), fault)));
+}
+
+bool sweep(Queue *queue, Moved *moved) {
+    const TimestampTz now = GetCurrentTimestamp();
+    int64 room = batch_size;
+    moved->failed = static_cast<int64>(fail_expired_jobs_at_max_attempts(queue, now, room));
+    room -= moved->failed;
+    if (room > 0) {
+        moved->activated = static_cast<int64>(activate_scheduled_jobs(queue, now, room));
+        room -= moved->activated;
+    }
+    if (room > 0) {
+        moved->expired = static_cast<int64>(activate_expired_jobs(queue, now, room));
+        room -= moved->expired;
+    }
+    return room <= 0;
+}
+
+BatchEnd run_batch(Watched *watched, Oid extension, int limit_ms, Moved *moved) {
+    if (!lock_extension(extension))
+        return BatchEnd::interrupted;
+    if (!ConditionalLockRelationOid(watched->queue, RowExclusiveLock))
+        return BatchEnd::locked;
+    Relation table = try_relation_open(watched->queue, NoLock);
+    if (table == nullptr)
+        return BatchEnd::gone;
+    require_plain_table(table);
+    Queue *const queue = find_queue(watched->queue);
+    watched->poll_interval_ms = queue->poll_interval_ms;
+    strlcpy(watched->name, qualified_name(queue), sizeof watched->name);
+    pgstat_report_activity(STATE_RUNNING, psprintf("sweeping queue %s", watched->name));
+
+    const FormerSelf self = become_owner(table->rd_rel->relowner);
+    start_clocks(limit_ms);
+    const bool full = sweep(queue, moved);
+    stop_clocks();
+    become_self(self);
+
+    if (moved->activated + moved->expired > 0)
+        send_notice(queue, Notice::available, "");
+    relation_close(table, NoLock);
+    return full ? BatchEnd::full : BatchEnd::empty;
+}
+
+void log_turn(const Watched *watched, const Moved &moved, TimestampTz start, TimestampTz end) {
+    const int64 ms = (end - start) / 1000;
+    const bool wanted = settings::log_min_duration_ms > 0
+                            ? ms >= settings::log_min_duration_ms
+                            : settings::log_min_duration_ms == 0 &&
+                                  moved.activated + moved.expired + moved.failed > 0;
+    if (wanted)
+        ereport(LOG, (errmsg("swept queue \"%s\" in " INT64_FORMAT " ms: " INT64_FORMAT
+                             " jobs activated, " INT64_FORMAT " expired, " INT64_FORMAT " failed",
+                             watched->name, ms, moved.activated, moved.expired, moved.failed)));
+}
+
+// Pauses grow from a second to five minutes, and are never shorter than the queue's own interval
+int64 pause_after(int32 failures, int64 poll_interval_ms) {
+    const int64 pause = first_pause_ms << std::min(failures - 1, 20);
+    return std::max(std::min(pause, longest_pause_ms), poll_interval_ms);
+}
+
+// Counts the failure; true if it is to be logged: the first of its kind since the queue worked
+bool count_failure(Watched *watched, int sqlstate, const char *message) {
+    QueueRecord *const record = watched->record;
+    const TimestampTz now = GetCurrentTimestamp();
+    lock_segment(LW_EXCLUSIVE);
+    const bool news = record->failures == 0 || record->sqlstate != sqlstate;
+    record->failures = std::min(record->failures + 1, 1000);
+    record->sqlstate = sqlstate;
+    record->in_turn = false;
+    record->last_sweep = now;
+    record->next_sweep =
+        TimestampTzPlusMilliseconds(now, pause_after(record->failures, watched->poll_interval_ms));
+    strlcpy(record->error, message, sizeof record->error);
+    // Never half a character
+    record->error[pg_mbcliplen(record->error, static_cast<int>(strlen(record->error)),
+                               sizeof record->error - 1)] = '\0';
+    unlock_segment();
+    return news;
+}
+
+void note_failure(Watched *watched, const ErrorData *error) {
+    const bool timeout = error->sqlerrcode == ERRCODE_QUERY_CANCELED && out_of_time;
+    const char *const message = timeout
+                                    ? psprintf("it took longer than ecto_job.sweep_timeout, %d ms",
+                                               settings::sweep_timeout_ms)
+                                    : error->message;
+    if (!count_failure(watched, error->sqlerrcode, message))
+        return;
+    ereport(WARNING,
+            (errcode(error->sqlerrcode),
+             errmsg("sweep of queue \"%s\" failed: %s", watched->name, message),
+             error->detail != nullptr ? errdetail_internal("%s", error->detail) : 0,
+             error->hint != nullptr ? errhint("%s", error->hint)
+                                    : errhint("The other queues are swept as before; this one is "
+                                              "tried again, and a line will say when it works."),
+             error->context != nullptr ? errcontext("%s", error->context) : 0));
+}
+
+void note_success(Watched *watched, const Moved &moved, BatchEnd end) {
+    QueueRecord *const record = watched->record;
+    const TimestampTz now = GetCurrentTimestamp();
+    const int64 pause = end == BatchEnd::full ? 0
+                        : end == BatchEnd::locked
+                            ? std::min(first_pause_ms, watched->poll_interval_ms)
+                            : watched->poll_interval_ms;
+    lock_segment(LW_EXCLUSIVE);
+    record->in_turn = false;
+    record->locked = end == BatchEnd::locked;
+    record->next_sweep = TimestampTzPlusMilliseconds(now, pause);
+    record->activated += moved.activated;
+    record->expired += moved.expired;
+    record->failed += moved.failed;
+    const bool recovered = record->failures > 0 && !record->locked;
+    if (!record->locked) {
+        record->last_sweep = now;
+        record->failures = 0;
+    }
+    unlock_segment();
+    if (recovered)
+        ereport(LOG, (errmsg("sweep of queue \"%s\" works again", watched->name)));
+}
+
+void mark_turn(QueueRecord *record, bool in_turn) {
+    lock_segment(LW_EXCLUSIVE);
+    record->in_turn = in_turn;
+    unlock_segment();
+}
+
+} // namespace
+
+void prepare_turns() {
+    soft_limit = RegisterTimeout(USER_TIMEOUT, at_soft_limit);
+    hard_limit = RegisterTimeout(USER_TIMEOUT, at_hard_limit);
+}
+
+bool lock_extension(Oid extension) {
+    return ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock) &&
+           get_extension_oid("ecto_job", true) == extension;
+}
+
+TurnEnd take_turn(Watched *watched, Oid extension, int slot) {
+    const TimestampTz start = GetCurrentTimestamp();
+    Moved total{};
+    BatchEnd end = BatchEnd::full;
+    ErrorData *error = nullptr;
+    mark_turn(watched->record, true);
+    // A batch begins in the first half of the time only: so that it has the other half, and a
+    // queue with much to do is not cancelled for it
+    while (end == BatchEnd::full && error == nullptr) {
+        CHECK_FOR_INTERRUPTS();
+        const int64 used_ms = (GetCurrentTimestamp() - start) / 1000;
+        if (used_ms > settings::sweep_timeout_ms / 2 || is_dismissed(slot))
+            break;
+        const int limit_ms = settings::sweep_timeout_ms - static_cast<int>(used_ms);
+        Moved moved{};
+        error = attempt([&] { end = run_batch(watched, extension, limit_ms, &moved); });
+        if (error == nullptr) {
+            total.activated += moved.activated;
+            total.expired += moved.expired;
+            total.failed += moved.failed;
+        }
+    }
+    if (error != nullptr)
+        note_failure(watched, error);
+    else if (end == BatchEnd::interrupted)
+        mark_turn(watched->record, false);
+    else
+        note_success(watched, total, end);
+    log_turn(watched, total, start, GetCurrentTimestamp());
+    return end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
+                                                              : TurnEnd::done;
+}
+
+void note_death(Watched *watched) {
+    if (count_failure(watched, ERRCODE_ADMIN_SHUTDOWN, "the scheduler ended during its sweep"))
+        ereport(
+            WARNING,
+            (errcode(ERRCODE_ADMIN_SHUTDOWN),
+             errmsg("sweep of queue \"%s\" failed: the scheduler ended during it", watched->name),
+             errhint("A sweep that does not stop at twice ecto_job.sweep_timeout is "
+                     "ended with its scheduler; a trigger of the table may be slow.")));
+}
+
+} // namespace ecto_job

@@ -1,0 +1,40 @@
+// One queue's turn: its sweeps, as its owner, in transactions of bounded size.
+//
+// In each transaction, in this order: the extension's lock and a second look at it, the table's
+// lock if nobody holds it against us, the checks of what kind of table it is, the registry, the
+// change to the owner, the sweeps under a time limit, back to ourselves, the notice.
+#pragma once
+
+#include "pg/pg.hpp"
+#include "shared/segment.hpp"
+
+namespace ecto_job {
+
+// What this process knows of a queue. The first member is the key of its hash table.
+struct Watched {
+    Oid queue;
+    bool listed; // in the registry at the last look
+    int64 poll_interval_ms;
+    QueueRecord *record; // in shared memory, or `own` when that is full
+    QueueRecord own;
+    char name[2 * NAMEDATALEN + 8];
+};
+
+enum class TurnEnd {
+    done,
+    interrupted, // by the drop of the extension, or a dismissal: look at everything again
+};
+
+// Registers the timeouts; once in a process.
+void prepare_turns();
+
+// `slot` is looked at between transactions: a dismissed scheduler does not begin another.
+TurnEnd take_turn(Watched *watched, Oid extension, int slot);
+
+// The scheduler died in this queue's turn before: it waits like after a failure.
+void note_death(Watched *watched);
+
+// Is the extension there, the same one, and not being dropped? Locks it until the transaction ends.
+bool lock_extension(Oid extension);
+
+} // namespace ecto_job

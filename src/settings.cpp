@@ -1,0 +1,70 @@
+// Definition and checks of the settings. See settings.hpp.
+#include "settings.hpp"
+
+namespace ecto_job::settings {
+
+bool enabled = true;
+char *databases = nullptr;
+int max_queues = 1024;
+int sweep_timeout_ms = 10'000;
+int log_min_duration_ms = -1;
+
+namespace {
+
+bool check_databases(char **value, void **, GucSource) {
+    char *const copy = pstrdup(*value);
+    List *names = NIL;
+    const bool valid = strcmp(copy, "*") == 0 || SplitIdentifierString(copy, ',', &names);
+    if (!valid)
+        GUC_check_errdetail("It is a list of database names, or '*' for all of them.");
+    list_free(names);
+    pfree(copy);
+    return valid;
+}
+
+} // namespace
+
+void define(bool preloading) {
+    DefineCustomBoolVariable("ecto_job.enabled",
+                             "Lets the schedulers of all databases sweep queues.",
+                             "Off is the emergency stop: the schedulers stay and do nothing.",
+                             &enabled, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable("ecto_job.databases",
+                               "Databases where the launcher looks for queues.",
+                               "A list of names, or '*' for all.", &databases, "*", PGC_SIGHUP,
+                               GUC_LIST_INPUT, check_databases, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "ecto_job.sweep_timeout", "Longest time that the sweep of one queue may take.",
+        "A sweep that does not stop at it is ended, with its scheduler, at twice the time.",
+        &sweep_timeout_ms, 10'000, 1, 3'600'000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
+        nullptr);
+    DefineCustomIntVariable("ecto_job.log_min_duration",
+                            "Logs the sweeps of a queue that took at least this long.",
+                            "0 logs each that changed a job, -1 none.", &log_min_duration_ms, -1,
+                            -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+    if (!preloading)
+        return;
+    DefineCustomIntVariable(
+        "ecto_job.max_queues", "Number of queues, in all databases, with a place in shared memory.",
+        "Queues past it are swept too, but the view shows less about them.", &max_queues, 1024, 1,
+        1'000'000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+    MarkGUCPrefixReserved("ecto_job");
+}
+
+bool lists_database(const char *name) {
+    if (strcmp(databases, "*") == 0)
+        return true;
+    char *const copy = pstrdup(databases);
+    List *names = NIL;
+    bool listed = false;
+    if (SplitIdentifierString(copy, ',', &names)) {
+        ListCell *cell = nullptr;
+        foreach (cell, names)
+            listed = listed || strcmp(static_cast<const char *>(lfirst(cell)), name) == 0;
+    }
+    list_free(names);
+    pfree(copy);
+    return listed;
+}
+
+} // namespace ecto_job::settings

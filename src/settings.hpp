@@ -1,0 +1,22 @@
+// The settings ecto_job.*, all for the administrator: what the launcher and the schedulers may do.
+//
+// max_queues exists only where the library is preloaded, since it sizes shared memory. The values
+// are read directly; a change arrives with the process's next reload. No lock.
+#pragma once
+
+#include "pg/pg.hpp"
+
+namespace ecto_job::settings {
+
+extern bool enabled;
+extern char *databases;
+extern int max_queues;
+extern int sweep_timeout_ms;
+extern int log_min_duration_ms;
+
+void define(bool preloading);
+
+// Does ecto_job.databases name this database?
+bool lists_database(const char *name);
+
+} // namespace ecto_job::settings

@@ -1,0 +1,34 @@
+// Who schedules which database: the launcher hands out slots, a scheduler attaches to its own and
+// leaves it. Guarded by the segment's lock.
+//
+// "Attached" is decided under that lock in one step with leaving, so that a wake-up reaches either
+// the scheduler, before it has decided to leave, or the launcher.
+#pragma once
+
+#include "shared/segment.hpp"
+
+namespace ecto_job {
+
+enum class Ended { left, failed };
+
+// By the launcher.
+uint64 new_generation(Latch *launcher);
+int hand_out_slot(Oid database, uint64 generation); // -1: none is free
+Ended take_back_slot(int slot);
+bool is_settled(int slot);
+
+// By the scheduler.
+bool attach(int slot, Oid database, uint64 generation);
+void detach(int slot);       // at its exit
+bool take_call(int slot);    // something changed: look at everything again
+bool is_dismissed(int slot); // another launcher, or a session that needs the database
+void settle(int slot, bool outdated);
+bool try_to_leave(int slot); // false: it was woken in the meantime
+void leave(int slot);        // dismissed
+
+// By anybody, with the lock held.
+SchedulerSlot *scheduler_of(Oid database);
+bool must_step_aside(Oid database);
+void wake_launcher();
+
+} // namespace ecto_job

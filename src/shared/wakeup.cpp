@@ -1,0 +1,147 @@
+// The transaction's callback, and the launcher's mailbox. See wakeup.hpp.
+#include "shared/wakeup.hpp"
+
+#include "pg/compat.hpp"
+#include "shared/roster.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+bool wake_wanted = false;
+bool rescan_wanted = false;
+bool keeping_away = false;
+
+void tell_launcher(Oid database) {
+    Segment &shared = *segment();
+    bool known = shared.told_all;
+    for (int i = 0; i < shared.told_count && !known; i++)
+        known = shared.told[i] == database;
+    if (!known && shared.told_count == max_told)
+        shared.told_all = true;
+    else if (!known)
+        shared.told[shared.told_count++] = database;
+    wake_launcher();
+}
+
+void wake_scheduler() {
+    SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
+    if (scheduler == nullptr) {
+        tell_launcher(MyDatabaseId);
+        return;
+    }
+    scheduler->woken = true;
+    if (scheduler->latch != nullptr)
+        SetLatch(scheduler->latch);
+}
+
+void let_schedulers_back() {
+    for (AsideEntry &entry : segment()->asides)
+        if (OidIsValid(entry.database) && entry.pid == MyProcPid) {
+            const Oid database = entry.database;
+            entry.database = InvalidOid;
+            if (!must_step_aside(database))
+                tell_launcher(database);
+        }
+}
+
+extern "C" void at_transaction_end(XactEvent event, void *) {
+    const bool committed = event == XACT_EVENT_COMMIT;
+    const bool ended = committed || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE;
+    if (!ended || (!wake_wanted && !rescan_wanted && !keeping_away))
+        return;
+    lock_segment(LW_EXCLUSIVE);
+    if (wake_wanted && committed)
+        wake_scheduler();
+    if (wake_wanted && event == XACT_EVENT_PREPARE)
+        segment()->wake_prepared = true;
+    if (rescan_wanted) {
+        segment()->told_all = true;
+        wake_launcher();
+    }
+    if (keeping_away)
+        let_schedulers_back();
+    unlock_segment();
+    wake_wanted = rescan_wanted = keeping_away = false;
+}
+
+void watch_transactions() {
+    static bool watching = false;
+    if (!watching)
+        RegisterXactCallback(at_transaction_end, nullptr);
+    watching = true;
+}
+
+bool is_connected(Oid database) {
+    bool connected = false;
+    lock_segment(LW_SHARED);
+    for (int i = 0; i < segment()->scheduler_count; i++) {
+        const SchedulerSlot &slot = segment()->schedulers[i];
+        connected = connected || (slot.database == database && slot.pid != 0);
+    }
+    unlock_segment();
+    return connected;
+}
+
+} // namespace
+
+void wake_scheduler_at_commit() {
+    if (segment() == nullptr)
+        return;
+    watch_transactions();
+    wake_wanted = true;
+}
+
+void rescan_databases_at_end() {
+    if (segment() == nullptr)
+        return;
+    watch_transactions();
+    rescan_wanted = true;
+}
+
+void wake_after_prepared() {
+    lock_segment(LW_EXCLUSIVE);
+    if (segment()->wake_prepared)
+        wake_scheduler();
+    unlock_segment();
+}
+
+void keep_schedulers_away(Oid database) {
+    if (segment() == nullptr)
+        return;
+    watch_transactions();
+    keeping_away = true;
+    bool entered = false;
+    lock_segment(LW_EXCLUSIVE);
+    for (AsideEntry &entry : segment()->asides)
+        if (!entered && !OidIsValid(entry.database)) {
+            entry = AsideEntry{database, MyProcPid};
+            entered = true;
+        }
+    for (int i = 0; i < segment()->scheduler_count; i++) {
+        const SchedulerSlot &slot = segment()->schedulers[i];
+        if (slot.database == database && slot.latch != nullptr)
+            SetLatch(slot.latch);
+    }
+    unlock_segment();
+
+    const TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 5000);
+    while (entered && is_connected(database) && GetCurrentTimestamp() < limit) {
+        WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, wait_event());
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+    }
+}
+
+Told take_told() {
+    Segment &shared = *segment();
+    lock_segment(LW_EXCLUSIVE);
+    Told told{shared.told_all, shared.told_count, {}};
+    memcpy(told.databases, shared.told, sizeof told.databases);
+    shared.told_all = false;
+    shared.told_count = 0;
+    unlock_segment();
+    return told;
+}
+
+} // namespace ecto_job

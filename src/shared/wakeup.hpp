@@ -1,0 +1,36 @@
+// How a session tells the launcher and its database's scheduler that something changed, and how it
+// gets a database to itself.
+//
+// Both end with the transaction: a scheduler that looked before the commit would see the old state
+// and sleep again. One callback per process does it, at commit and abort, where nothing may fail:
+// it sets flags and latches under the segment's lock. Without preload all of it does nothing.
+#pragma once
+
+#include "shared/segment.hpp"
+
+namespace ecto_job {
+
+// After COMMIT the scheduler of this database looks at everything again; if there is none, the
+// launcher tries to start one. A rollback to a savepoint does not take it back, which is harmless.
+void wake_scheduler_at_commit();
+
+// After the end of the transaction, committed or not, the launcher looks at all databases.
+void rescan_databases_at_end();
+
+// Until the end of the transaction no scheduler connects to the database; the one that is there is
+// asked to leave, and waited for at most 5 seconds.
+void keep_schedulers_away(Oid database);
+
+// By the launcher: what it was told since it last asked. The oids go into `databases`.
+struct Told {
+    bool all;
+    int count;
+    Oid databases[max_told];
+};
+Told take_told();
+
+// After COMMIT PREPARED, which runs no callback where the transaction was prepared: wakes as at
+// COMMIT if any prepared transaction has asked for it since the server's start.
+void wake_after_prepared();
+
+} // namespace ecto_job
