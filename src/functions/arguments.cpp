@@ -1,0 +1,116 @@
+// Reading arguments. See arguments.hpp.
+#include "functions/arguments.hpp"
+
+#include "core/times.hpp"
+#include "pg/compat.hpp"
+#include "queue/registry.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr int error_bytes = 8192;
+
+[[noreturn]] void refuse_null(const char *queue, const char *name) {
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("%s must not be null%s%s%s", name, queue != nullptr ? " (queue \"" : "",
+                           queue != nullptr ? queue : "", queue != nullptr ? "\")" : ""),
+                    errhint("Pass the value that the job came with.")));
+}
+
+TimestampTz finite_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
+                            TimestampTz absent) {
+    if (PG_ARGISNULL(at))
+        return absent;
+    const TimestampTz time = PG_GETARG_TIMESTAMPTZ(at);
+    if (!is_finite(time))
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("%s must not be infinite for queue \"%s\": \"%s\"", name,
+                        NameStr(queue->table), time == plus_infinity ? "infinity" : "-infinity"),
+                 errhint("Give a finite time; a job that is to be held can be scheduled far in the "
+                         "future.")));
+    return time;
+}
+
+} // namespace
+
+Oid table_argument(FunctionCallInfo fcinfo) {
+    if (PG_ARGISNULL(0))
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("queue must not be null"),
+                        errhint("Give the queue's table, such as 'jobs' or 'app.jobs'.")));
+    return PG_GETARG_OID(0);
+}
+
+Queue *queue_argument(FunctionCallInfo fcinfo) { return find_queue(table_argument(fcinfo)); }
+
+TimestampTz now_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    return finite_argument(fcinfo, at, queue, "now", GetCurrentTimestamp());
+}
+
+TimestampTz schedule_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
+                              TimestampTz absent) {
+    return finite_argument(fcinfo, at, queue, "schedule", absent);
+}
+
+int64 demand_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    if (PG_ARGISNULL(at))
+        return 0;
+    const int32 demand = PG_GETARG_INT32(at);
+    if (demand < 0)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("demand must not be negative for queue \"%s\": %d",
+                               NameStr(queue->table), demand),
+                        errhint("Ask for the number of jobs that you can start now.")));
+    return demand;
+}
+
+int64 bigint_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name) {
+    if (PG_ARGISNULL(at))
+        refuse_null(NameStr(queue->table), name);
+    return PG_GETARG_INT64(at);
+}
+
+int32 integer_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name) {
+    if (PG_ARGISNULL(at))
+        refuse_null(NameStr(queue->table), name);
+    return PG_GETARG_INT32(at);
+}
+
+std::optional<int64> lease_argument(FunctionCallInfo fcinfo, int at) {
+    if (PG_ARGISNULL(at))
+        return std::nullopt;
+    return PG_GETARG_INT64(at);
+}
+
+int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
+                          int64 setting, int64 minimum) {
+    if (PG_ARGISNULL(at))
+        return setting;
+    const int64 timeout = PG_GETARG_INT64(at);
+    if (timeout < minimum)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("%s must be " INT64_FORMAT " ms or more for queue \"%s\": "
+                               INT64_FORMAT,
+                               name, minimum, NameStr(queue->table), timeout),
+                        errhint("Leave it out to use the queue's setting.")));
+    return timeout;
+}
+
+int64 interval_argument(FunctionCallInfo fcinfo, int at, const char *name, int64 setting,
+                        int64 minimum) {
+    return PG_ARGISNULL(at) ? setting : interval_in_ms(PG_GETARG_INTERVAL_P(at), name, minimum);
+}
+
+Datum error_argument(FunctionCallInfo fcinfo, int at) {
+    if (PG_ARGISNULL(at))
+        return 0;
+    text *const error = PG_GETARG_TEXT_PP(at);
+    const char *const bytes = VARDATA_ANY(error);
+    const auto length = static_cast<int>(VARSIZE_ANY_EXHDR(error));
+    if (length <= error_bytes)
+        return PointerGetDatum(error);
+    return PointerGetDatum(cstring_to_text_with_len(bytes, pg_mbcliplen(bytes, length, error_bytes)));
+}
+
+} // namespace ecto_job

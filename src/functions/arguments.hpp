@@ -1,0 +1,38 @@
+// Arguments of the SQL functions: what NULL means, what is refused and how it is told.
+//
+// Our functions are not STRICT, since most arguments have a meaning for NULL; so each reads its
+// arguments through these. Every refusal names the queue and the value, and says what to do.
+#pragma once
+
+#include <optional>
+
+#include "pg/boundary.hpp"
+#include "queue/queue.hpp"
+
+namespace ecto_job {
+
+// The oid in argument 0. ERROR 22004 for NULL.
+Oid table_argument(FunctionCallInfo fcinfo);
+// The same as a registered queue. SPI is connected.
+Queue *queue_argument(FunctionCallInfo fcinfo);
+
+// NULL is the clock at the call. ERROR 22023 for an infinity.
+TimestampTz now_argument(FunctionCallInfo fcinfo, int at, const Queue *queue);
+// ERROR 22023 for an infinity; NULL is `absent`.
+TimestampTz schedule_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
+                              TimestampTz absent);
+// NULL is 0. ERROR 22023 below 0.
+int64 demand_argument(FunctionCallInfo fcinfo, int at, const Queue *queue);
+// ERROR 22004 for NULL.
+int64 bigint_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name);
+int32 integer_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name);
+std::optional<int64> lease_argument(FunctionCallInfo fcinfo, int at);
+// NULL is `setting`. ERROR 22023 below `minimum`.
+int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
+                          int64 setting, int64 minimum);
+int64 interval_argument(FunctionCallInfo fcinfo, int at, const char *name, int64 setting,
+                        int64 minimum);
+// text, cut at 8 kB on a character's end; 0 for NULL.
+Datum error_argument(FunctionCallInfo fcinfo, int at);
+
+} // namespace ecto_job

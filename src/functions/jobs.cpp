@@ -1,0 +1,263 @@
+// The functions that producers and consumers call. Each reads its arguments, calls one transition and
+// returns its rows; ours first, EctoJob's vocabulary after them.
+#include "functions/arguments.hpp"
+#include "functions/rows.hpp"
+#include "pg/compat.hpp"
+#include "queue/transitions.hpp"
+
+namespace ecto_job {
+namespace {
+
+constexpr int notify_characters = 255;
+constexpr int64 shortest_timeout_ms = 1;
+constexpr int64 shortest_retry_ms = 0;
+
+[[noreturn]] void refuse_unbuilt(const Queue *queue, const char *argument) {
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("%s is not supported yet (queue \"%s\")", argument, NameStr(queue->table)),
+                    errhint("Leave it out.")));
+}
+
+// params of a map queue, params_binary of a binary one; the other must be null
+Datum params_argument(FunctionCallInfo fcinfo, int map, int binary, const Queue *queue) {
+    const int wanted = queue->binary ? binary : map;
+    const int other = queue->binary ? map : binary;
+    const char *const name = queue->binary ? "params_binary" : "params";
+    if (!PG_ARGISNULL(other))
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("queue \"%s\" takes %s", NameStr(queue->table), name),
+                        errhint("Its params_type is '%s'; give %s => ... instead.",
+                                queue->binary ? "binary" : "map", name)));
+    if (PG_ARGISNULL(wanted))
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                        errmsg("%s must not be null for queue \"%s\"", name, NameStr(queue->table)),
+                        errhint("A job without parameters has an empty %s.",
+                                queue->binary ? "string of bytes" : "object, '{}'")));
+    if (queue->binary)
+        return PointerGetDatum(PG_GETARG_BYTEA_PP(wanted));
+    Jsonb *const params = PG_GETARG_JSONB_P(wanted);
+    if (!JB_ROOT_IS_OBJECT(params))
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("params must be a JSON object for queue \"%s\"", NameStr(queue->table)),
+                        errdetail("It is %s.", JB_ROOT_IS_SCALAR(params) ? "a scalar" : "an array"),
+                        errhint("Wrap it, such as '{\"value\": ...}'.")));
+    return JsonbPGetDatum(params);
+}
+
+Datum notify_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    if (PG_ARGISNULL(at))
+        return 0;
+    text *const notify = PG_GETARG_TEXT_PP(at);
+    const int characters = pg_mbstrlen_with_len(VARDATA_ANY(notify),
+                                                static_cast<int>(VARSIZE_ANY_EXHDR(notify)));
+    if (characters > notify_characters)
+        ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+                        errmsg("notify is too long for queue \"%s\": %d characters",
+                               NameStr(queue->table), characters),
+                        errhint("It may have %d characters; put more into params.",
+                                notify_characters)));
+    return PointerGetDatum(notify);
+}
+
+int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    if (PG_ARGISNULL(at))
+        return queue->max_attempts;
+    const int32 max_attempts = PG_GETARG_INT32(at);
+    if (max_attempts < 1)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("max_attempts must be 1 or more for queue \"%s\": %d",
+                               NameStr(queue->table), max_attempts),
+                        errhint("Leave it out to use the queue's setting.")));
+    return max_attempts;
+}
+
+void refuse_unique_jobs(FunctionCallInfo fcinfo, int key, int on_conflict, const Queue *queue) {
+    if (!PG_ARGISNULL(key))
+        refuse_unbuilt(queue, "key");
+    const char *const choice =
+        PG_ARGISNULL(on_conflict) ? "keep" : text_to_cstring(PG_GETARG_TEXT_PP(on_conflict));
+    if (strcmp(choice, "replace") == 0 || strcmp(choice, "error") == 0)
+        refuse_unbuilt(queue, "on_conflict");
+    if (strcmp(choice, "keep") != 0)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("on_conflict is unknown for queue \"%s\": \"%s\"",
+                               NameStr(queue->table), choice),
+                        errhint("It is 'keep', 'replace' or 'error'.")));
+}
+
+ArrayType *bigint_array_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
+                                 const char *name) {
+    if (PG_ARGISNULL(at))
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                        errmsg("%s must not be null for queue \"%s\"", name, NameStr(queue->table)),
+                        errhint("Give an array; '{}' is no job.")));
+    ArrayType *const array = PG_GETARG_ARRAYTYPE_P(at);
+    if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("%s must be one-dimensional and without nulls for queue \"%s\"", name,
+                               NameStr(queue->table)),
+                        errhint("Give one id and one lease a job.")));
+    return array;
+}
+
+int element_count(ArrayType *array) { return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)); }
+
+} // namespace
+} // namespace ecto_job
+
+using namespace ecto_job;
+
+ECTO_JOB_FUNCTION(ecto_job_enqueue) {
+    enum { params = 1, schedule, max_attempts, priority, notify, key, on_conflict, meta, binary, now };
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    refuse_unique_jobs(fcinfo, key, on_conflict, queue);
+    NewJob job{};
+    job.params = params_argument(fcinfo, params, binary, queue);
+    job.schedule =
+        schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, now, queue));
+    job.max_attempts = max_attempts_argument(fcinfo, max_attempts, queue);
+    job.priority = PG_ARGISNULL(priority) ? 0 : PG_GETARG_INT32(priority);
+    job.notify = notify_argument(fcinfo, notify, queue);
+    job.meta = PG_ARGISNULL(meta) ? 0 : PG_GETARG_DATUM(meta);
+    const int64 id = enqueue(queue, job);
+    SPI_finish();
+    return Int64GetDatum(id);
+}
+
+ECTO_JOB_FUNCTION(ecto_job_start_available_jobs) {
+    prepare_jobs(fcinfo);
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    const int64 timeout =
+        interval_argument(fcinfo, 2, "timeout", queue->execution_timeout_ms, shortest_timeout_ms);
+    const TimestampTz now = now_argument(fcinfo, 3, queue);
+    if (const int64 demand = demand_argument(fcinfo, 1, queue); demand > 0) {
+        start_available_jobs(queue, demand, now, timeout);
+        return_jobs(fcinfo);
+    }
+    SPI_finish();
+    return 0;
+}
+
+ECTO_JOB_FUNCTION(ecto_job_complete_job) {
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    complete_job(queue, bigint_argument(fcinfo, 1, queue, "id"),
+                 bigint_argument(fcinfo, 2, queue, "lease"));
+    SPI_finish();
+    return 0;
+}
+
+ECTO_JOB_FUNCTION(ecto_job_complete_jobs) {
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    ArrayType *const ids = bigint_array_argument(fcinfo, 1, queue, "ids");
+    ArrayType *const leases = bigint_array_argument(fcinfo, 2, queue, "leases");
+    if (element_count(ids) != element_count(leases))
+        ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+                        errmsg("ids and leases differ in number for queue \"%s\": %d and %d",
+                               NameStr(queue->table), element_count(ids), element_count(leases)),
+                        errhint("Give one id and one lease a job.")));
+    const uint64 completed = complete_jobs(queue, ids, leases);
+    SPI_finish();
+    return Int64GetDatum(static_cast<int64>(completed));
+}
+
+ECTO_JOB_FUNCTION(ecto_job_fail_job) {
+    enum { id = 1, lease, error, retry, delay, now };
+    prepare_jobs(fcinfo);
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    if (PG_ARGISNULL(retry) || !PG_GETARG_BOOL(retry))
+        refuse_unbuilt(queue, "retry => false");
+    if (!PG_ARGISNULL(delay))
+        refuse_unbuilt(queue, "delay");
+    job_failed(queue, bigint_argument(fcinfo, id, queue, "id"), std::nullopt,
+               bigint_argument(fcinfo, lease, queue, "lease"), now_argument(fcinfo, now, queue),
+               queue->retry_timeout_ms, error_argument(fcinfo, error));
+    return_jobs(fcinfo);
+    SPI_finish();
+    return 0;
+}
+
+ECTO_JOB_FUNCTION(ecto_job_available_jobs) {
+    prepare_jobs(fcinfo);
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    if (const int64 demand = demand_argument(fcinfo, 1, queue); demand > 0) {
+        available_jobs(queue, demand);
+        return_jobs(fcinfo);
+    }
+    SPI_finish();
+    return 0;
+}
+
+ECTO_JOB_FUNCTION(ecto_job_reserve_available_jobs) {
+    prepare_jobs(fcinfo);
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    const TimestampTz now = now_argument(fcinfo, 2, queue);
+    const int64 timeout = timeout_ms_argument(fcinfo, 3, queue, "timeout_ms",
+                                              queue->reservation_timeout_ms, shortest_timeout_ms);
+    if (const int64 demand = demand_argument(fcinfo, 1, queue); demand > 0) {
+        reserve_available_jobs(queue, demand, now, timeout);
+        return_jobs(fcinfo);
+    }
+    SPI_finish();
+    return 0;
+}
+
+ECTO_JOB_FUNCTION(ecto_job_update_job_in_progress) {
+    prepare_jobs(fcinfo);
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    update_job_in_progress(queue, bigint_argument(fcinfo, 1, queue, "id"),
+                           integer_argument(fcinfo, 2, queue, "attempt"),
+                           now_argument(fcinfo, 3, queue),
+                           timeout_ms_argument(fcinfo, 4, queue, "timeout_ms",
+                                               queue->execution_timeout_ms, shortest_timeout_ms),
+                           lease_argument(fcinfo, 5));
+    return_jobs(fcinfo);
+    SPI_finish();
+    return 0;
+}
+
+ECTO_JOB_FUNCTION(ecto_job_job_failed) {
+    prepare_jobs(fcinfo);
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    job_failed(queue, bigint_argument(fcinfo, 1, queue, "id"),
+               integer_argument(fcinfo, 2, queue, "attempt"), lease_argument(fcinfo, 5),
+               now_argument(fcinfo, 3, queue),
+               timeout_ms_argument(fcinfo, 4, queue, "retry_timeout_ms", queue->retry_timeout_ms,
+                                   shortest_retry_ms),
+               error_argument(fcinfo, 6));
+    return_jobs(fcinfo);
+    SPI_finish();
+    return 0;
+}
+
+static Datum delete_by_attempt(FunctionCallInfo fcinfo, bool with_notice) {
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    delete_job(queue, bigint_argument(fcinfo, 1, queue, "id"),
+               integer_argument(fcinfo, 2, queue, "attempt"), lease_argument(fcinfo, 3),
+               with_notice);
+    SPI_finish();
+    return 0;
+}
+
+ECTO_JOB_FUNCTION(ecto_job_delete_job_changeset) { return delete_by_attempt(fcinfo, false); }
+
+ECTO_JOB_FUNCTION(ecto_job_initial_multi) { return delete_by_attempt(fcinfo, true); }
+
+ECTO_JOB_FUNCTION(ecto_job_requeue) {
+    prepare_jobs(fcinfo);
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    requeue(queue, bigint_argument(fcinfo, 1, queue, "id"), now_argument(fcinfo, 2, queue));
+    return_jobs(fcinfo);
+    SPI_finish();
+    return 0;
+}

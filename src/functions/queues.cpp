@@ -1,0 +1,455 @@
+// Making, changing and dropping queues, and whether this database runs them.
+//
+// A queue's table is the caller's own: made with his rights, owned by him, dumped as his. Only the
+// registry is written as the extension's owner. Two sessions that create the same queue wait for
+// each other under a lock on its name, so that the second finds it and does not fail.
+#include "core/channel.hpp"
+#include "functions/arguments.hpp"
+#include "pg/compat.hpp"
+#include "queue/registry.hpp"
+#include "shared/wakeup.hpp"
+
+namespace ecto_job {
+namespace {
+
+// A number that no SQL function uses for advisory locks (those are 1 and 2)
+constexpr uint16 create_queue_lock = 0xEC;
+
+struct NewQueue {
+    const char *schema;
+    const char *table;
+    bool binary;
+    const char *inserted_at; // null pointer: no such column
+    const char *updated_at;
+    const char *timestamp_type;
+    int32 timestamp_typmod;
+};
+
+char *text_argument(FunctionCallInfo fcinfo, int at) {
+    return PG_ARGISNULL(at) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(at));
+}
+
+[[noreturn]] void refuse_option(const char *table, const char *option, const char *hint) {
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("timestamps_opts of queue \"%s\": %s", table, option),
+                    errhint("%s", hint)));
+}
+
+// "inserted_at" or "updated_at": a column's name, or false for no column
+const char *timestamp_column(const NewQueue &queue, const char *key, const JsonbValue &value) {
+    if (value.type == jbvBool && !value.val.boolean)
+        return nullptr;
+    if (value.type != jbvString || value.val.string.len == 0 ||
+        value.val.string.len >= NAMEDATALEN)
+        refuse_option(queue.table, psprintf("\"%s\" is no column's name", key),
+                      "Give a name of 1 to 63 bytes, or false for no such column.");
+    return pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len));
+}
+
+void read_timestamp_type(NewQueue *queue, const JsonbValue &value) {
+    const char *const type =
+        value.type == jbvString
+            ? pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len))
+            : "";
+    if (strcmp(type, "naive_datetime") == 0 || strcmp(type, "utc_datetime") == 0) {
+        queue->timestamp_type = "pg_catalog.timestamp(0)";
+        queue->timestamp_typmod = 0;
+    } else if (strcmp(type, "naive_datetime_usec") != 0 && strcmp(type, "utc_datetime_usec") != 0) {
+        refuse_option(queue->table, "unknown type",
+                      "It is one of naive_datetime, naive_datetime_usec, utc_datetime, "
+                      "utc_datetime_usec.");
+    }
+}
+
+// As in EctoJob: {"inserted_at": name or false, "updated_at": the same, "type": ...}, or false
+void read_timestamps_opts(NewQueue *queue, Jsonb *options) {
+    JsonbValue scalar;
+    if (JB_ROOT_IS_SCALAR(options) && JsonbExtractScalar(&options->root, &scalar) &&
+        scalar.type == jbvBool && !scalar.val.boolean) {
+        queue->inserted_at = queue->updated_at = nullptr;
+        return;
+    }
+    if (!JB_ROOT_IS_OBJECT(options))
+        refuse_option(queue->table, "neither an object nor false",
+                      "Such as '{\"type\": \"utc_datetime_usec\"}'.");
+    JsonbIterator *iterator = JsonbIteratorInit(&options->root);
+    JsonbValue token;
+    for (JsonbIteratorToken kind; (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;) {
+        if (kind != WJB_KEY)
+            continue;
+        const char *const key =
+            pnstrdup(token.val.string.val, static_cast<Size>(token.val.string.len));
+        JsonbIteratorNext(&iterator, &token, true);
+        if (strcmp(key, "inserted_at") == 0)
+            queue->inserted_at = timestamp_column(*queue, key, token);
+        else if (strcmp(key, "updated_at") == 0)
+            queue->updated_at = timestamp_column(*queue, key, token);
+        else if (strcmp(key, "type") == 0)
+            read_timestamp_type(queue, token);
+        else
+            refuse_option(queue->table, psprintf("unknown key \"%s\"", key),
+                          "The keys are inserted_at, updated_at and type.");
+    }
+}
+
+const char *creation_schema() {
+    List *const path = fetch_search_path(false);
+    if (path == NIL)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA),
+                        errmsg("no schema has been selected to create the queue in"),
+                        errhint("Set search_path, or give schema_prefix => '...'.")));
+    return get_namespace_name(linitial_oid(path));
+}
+
+NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
+    enum { table_name, schema_prefix, timestamps_opts, params_type, ectojob };
+    NewQueue queue{};
+    queue.table = text_argument(fcinfo, table_name);
+    if (queue.table == nullptr)
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("table_name must not be null"),
+                        errhint("Give the queue a name, such as 'jobs'.")));
+    switch (check_table_name(queue.table)) {
+    case NameFault::none:
+        break;
+    case NameFault::empty:
+        ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("table_name must not be empty"),
+                        errhint("Give the queue a name, such as 'jobs'.")));
+    case NameFault::too_long:
+        ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG),
+                        errmsg("name of queue \"%s\" is too long: %zu bytes", queue.table,
+                               strlen(queue.table)),
+                        errdetail("The channel \"<name>.completed\" must fit into 63 bytes."),
+                        errhint("Give a name of %zu bytes at most.", max_table_name_bytes)));
+    case NameFault::control_character:
+        ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
+                        errmsg("name of queue has a control character"),
+                        errhint("Use letters, digits and underscores.")));
+    }
+    if (PG_ARGISNULL(ectojob) || PG_GETARG_BOOL(ectojob))
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("ectojob is not supported yet (queue \"%s\")", queue.table),
+                        errhint("Leave it out.")));
+
+    const char *const type = text_argument(fcinfo, params_type);
+    queue.binary = type != nullptr && strcmp(type, "binary") == 0;
+    if (type == nullptr || (!queue.binary && strcmp(type, "map") != 0))
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("params_type of queue \"%s\" is unknown: \"%s\"", queue.table,
+                               type != nullptr ? type : "null"),
+                        errhint("It is 'map' (jsonb) or 'binary' (bytea).")));
+
+    queue.inserted_at = "inserted_at";
+    queue.updated_at = "updated_at";
+    queue.timestamp_type = "pg_catalog.timestamp";
+    queue.timestamp_typmod = -1;
+    if (!PG_ARGISNULL(timestamps_opts))
+        read_timestamps_opts(&queue, PG_GETARG_JSONB_P(timestamps_opts));
+
+    queue.schema = text_argument(fcinfo, schema_prefix);
+    if (queue.schema == nullptr)
+        queue.schema = creation_schema();
+    return queue;
+}
+
+void lock_name(const NewQueue &queue) {
+    LOCKTAG tag;
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
+                         string_hash(queue.schema, NAMEDATALEN), string_hash(queue.table, NAMEDATALEN),
+                         create_queue_lock);
+    LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+bool same_column(const NewQueue &queue, Oid table, const char *wanted, const NameData &present) {
+    if (wanted == nullptr || NameStr(present)[0] == '\0')
+        return wanted == nullptr && NameStr(present)[0] == '\0';
+    Oid type;
+    int32 typmod;
+    Oid collation;
+    get_atttypetypmodcoll(table, get_attnum(table, wanted), &type, &typmod, &collation);
+    return strcmp(wanted, NameStr(present)) == 0 && typmod == queue.timestamp_typmod;
+}
+
+// The queue of that name if it is there with the same options; InvalidOid if the name is free
+Oid existing_queue(const NewQueue &queue) {
+    Oid const schema = get_namespace_oid(queue.schema, false);
+    Oid const table = get_relname_relid(queue.table, schema);
+    if (table == InvalidOid)
+        return InvalidOid;
+    if (!is_registered(table))
+        ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
+                        errmsg("relation \"%s\" already exists and is not a queue", queue.table),
+                        errhint("Choose another name, or another schema by schema_prefix.")));
+    const Queue *const present = find_queue(table);
+    if (present->binary != queue.binary ||
+        !same_column(queue, table, queue.inserted_at, present->inserted_at) ||
+        !same_column(queue, table, queue.updated_at, present->updated_at))
+        ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+                        errmsg("queue \"%s\" already exists with other options", queue.table),
+                        errhint("ecto_job.configure_queue() changes settings; the columns of a queue "
+                                "cannot be changed.")));
+    ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_OBJECT),
+                     errmsg("queue \"%s\" already exists, skipping", queue.table)));
+    return table;
+}
+
+void execute(const char *text) {
+    const int result = SPI_execute(text, false, 0);
+    if (result < 0)
+        elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
+}
+
+// What changes stands side by side, so that a job's way from start to gone costs little WAL
+// (docs/design.md); then what never changes. The generated columns carry the indexes' predicates:
+// `in_play` keeps its value from AVAILABLE to IN_PROGRESS, so that these updates are HOT.
+void create_table(const NewQueue &queue) {
+    const char *const table = quote_qualified_identifier(queue.schema, queue.table);
+    const auto timestamp_column_text = [&queue](const char *name) -> const char * {
+        if (name == nullptr)
+            return "";
+        return psprintf(" %s %s DEFAULT pg_catalog.timezone('UTC', pg_catalog.now()) NOT NULL,",
+                        quote_identifier(name), queue.timestamp_type);
+    };
+    StringInfoData text;
+    initStringInfo(&text);
+    appendStringInfo(
+        &text,
+        "CREATE TABLE %s ("
+        " id pg_catalog.int8 GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,"
+        " state pg_catalog.text DEFAULT 'AVAILABLE' NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY"
+        " ('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::pg_catalog.text[])),"
+        " expires pg_catalog.timestamptz,"
+        " attempt pg_catalog.int4 DEFAULT 0 NOT NULL CHECK (attempt OPERATOR(pg_catalog.>=) 0),"
+        " lease pg_catalog.int8,%s"
+        " schedule pg_catalog.timestamptz DEFAULT pg_catalog.now() NOT NULL,"
+        " max_attempts pg_catalog.int4 DEFAULT 5 NOT NULL"
+        " CHECK (max_attempts OPERATOR(pg_catalog.>=) 1),"
+        " priority pg_catalog.int4 DEFAULT 0 NOT NULL,%s"
+        " params %s NOT NULL%s,"
+        " notify pg_catalog.varchar(255),"
+        " key pg_catalog.text CHECK (key IS NULL),"
+        " error pg_catalog.text,"
+        " meta pg_catalog.jsonb,"
+        " in_play pg_catalog.bool GENERATED ALWAYS AS ("
+        "CASE WHEN state OPERATOR(pg_catalog.=) ANY"
+        " ('{AVAILABLE,RESERVED,IN_PROGRESS}'::pg_catalog.text[]) THEN true"
+        " WHEN state OPERATOR(pg_catalog.=) ANY ('{SCHEDULED,RETRY}'::pg_catalog.text[]) THEN false"
+        " END) STORED,"
+        " waiting_key pg_catalog.text GENERATED ALWAYS AS ("
+        "CASE WHEN state OPERATOR(pg_catalog.=) ANY"
+        " ('{SCHEDULED,AVAILABLE,RETRY}'::pg_catalog.text[]) THEN key END) STORED"
+        ") WITH (fillfactor = 45,"
+        " autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,"
+        " autovacuum_vacuum_insert_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0,"
+        " autovacuum_analyze_scale_factor = 0.1, vacuum_index_cleanup = on, vacuum_truncate = off,"
+        " toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000,"
+        " toast.autovacuum_vacuum_cost_delay = 0, toast.vacuum_index_cleanup = on,"
+        " toast.vacuum_truncate = off)",
+        table, timestamp_column_text(queue.updated_at), timestamp_column_text(queue.inserted_at),
+        queue.binary ? "pg_catalog.bytea" : "pg_catalog.jsonb",
+        queue.binary ? ""
+                     : " CHECK (pg_catalog.jsonb_typeof(params) OPERATOR(pg_catalog.=) 'object')");
+    execute(text.data);
+
+    for (const char *index : {"(priority, schedule, id) WHERE in_play", "(schedule) WHERE NOT in_play"})
+        execute(psprintf("CREATE INDEX ON %s %s", table, index));
+    execute(psprintf("CREATE UNIQUE INDEX ON %s (waiting_key) WHERE waiting_key IS NOT NULL", table));
+
+    execute(psprintf("CREATE TRIGGER ecto_job_schedule BEFORE INSERT ON %s FOR EACH ROW"
+                     " WHEN (NEW.state OPERATOR(pg_catalog.=) 'AVAILABLE'"
+                     " AND NEW.schedule OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp())"
+                     " EXECUTE FUNCTION ecto_job.schedule_job()",
+                     table));
+    execute(psprintf("CREATE TRIGGER ecto_job_inserted AFTER INSERT ON %s FOR EACH ROW"
+                     " EXECUTE FUNCTION ecto_job.job_inserted()",
+                     table));
+    execute(psprintf("CREATE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW"
+                     " WHEN (OLD.state OPERATOR(pg_catalog.<>) NEW.state"
+                     " OR OLD.schedule OPERATOR(pg_catalog.<>) NEW.schedule"
+                     " OR OLD.expires IS DISTINCT FROM NEW.expires"
+                     " OR OLD.priority OPERATOR(pg_catalog.<>) NEW.priority)"
+                     " EXECUTE FUNCTION ecto_job.job_changed()",
+                     table));
+}
+
+struct ColumnComment {
+    const char *column;
+    const char *comment;
+};
+
+void comment_table(const NewQueue &queue) {
+    const char *const table = quote_qualified_identifier(queue.schema, queue.table);
+    execute(psprintf("COMMENT ON TABLE %s IS 'queue of ecto_job: a row is a job'", table));
+    constexpr ColumnComment comments[] = {
+        {"state", "SCHEDULED, AVAILABLE, RESERVED, IN_PROGRESS, RETRY or FAILED"},
+        {"expires", "when the lease of a RESERVED or IN_PROGRESS job ends"},
+        {"attempt", "how often the job was started"},
+        {"lease", "which consumer holds the job; drawn anew at each start"},
+        {"schedule", "not to be started before"},
+        {"max_attempts", "FAILED when this many attempts have failed"},
+        {"priority", "lower is started first"},
+        {"params", "what the job is about"},
+        {"notify", "payload of the notices .completed, .retry and .failed"},
+        {"key", "reserved for unique jobs"},
+        {"error", "why the last attempt failed"},
+        {"meta", "what the application says about the job"},
+        {"in_play", "true: can be started or is; false: waits for its time; null: FAILED"},
+        {"waiting_key", "key while the job waits"},
+    };
+    for (const ColumnComment &each : comments)
+        execute(psprintf("COMMENT ON COLUMN %s.%s IS %s", table, each.column,
+                         quote_literal_cstr(each.comment)));
+}
+
+void register_queue(const NewQueue &queue, Oid table) {
+    // The first queue of a database makes it one that runs; a copy of another database is not
+    Oid state_types[] = {OIDOID};
+    Datum state_values[] = {ObjectIdGetDatum(MyDatabaseId)};
+    write_registry("INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
+                   " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
+                   " ON CONFLICT (only_row) DO UPDATE SET database = excluded.database, enabled = true"
+                   " WHERE s.database OPERATOR(pg_catalog.<>) excluded.database",
+                   1, state_types, state_values, nullptr);
+
+    Oid types[] = {REGCLASSOID, TEXTOID, NAMEOID, NAMEOID};
+    NameData inserted_at{};
+    NameData updated_at{};
+    namestrcpy(&inserted_at, queue.inserted_at != nullptr ? queue.inserted_at : "");
+    namestrcpy(&updated_at, queue.updated_at != nullptr ? queue.updated_at : "");
+    Datum values[] = {ObjectIdGetDatum(table), CStringGetTextDatum(queue.binary ? "binary" : "map"),
+                      NameGetDatum(&inserted_at), NameGetDatum(&updated_at)};
+    const char nulls[] = {' ', ' ', queue.inserted_at != nullptr ? ' ' : 'n',
+                          queue.updated_at != nullptr ? ' ' : 'n', '\0'};
+    write_registry("INSERT INTO ecto_job.queue_settings (queue, params_type, inserted_at, updated_at)"
+                   " VALUES ($1, $2, $3, $4)",
+                   4, types, values, nulls);
+}
+
+void require_database_owner() {
+    if (!owns_database(MyDatabaseId, GetUserId()))
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("must be owner of database \"%s\"", get_database_name(MyDatabaseId)),
+                        errhint("Ask its owner or a superuser.")));
+}
+
+Datum set_enabled(bool enabled) {
+    require_database_owner();
+    SPI_connect();
+    Oid types[] = {OIDOID, BOOLOID};
+    Datum values[] = {ObjectIdGetDatum(MyDatabaseId), BoolGetDatum(enabled)};
+    write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled) VALUES ($1, $2)"
+                   " ON CONFLICT (only_row) DO UPDATE"
+                   " SET database = excluded.database, enabled = excluded.enabled",
+                   2, types, values, nullptr);
+    SPI_finish();
+    wake_scheduler_at_commit();
+    return 0;
+}
+
+// A plain INSERT takes max_attempts from the column. The lock is short or not had at all: behind a
+// long transaction every other user of the table would wait for us.
+void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
+    if (queue->max_attempts == max_attempts)
+        return;
+    constexpr int lock_timeout_ms = 2000;
+    const int nest = NewGUCNestLevel();
+    if (LockTimeout == 0 || LockTimeout > lock_timeout_ms)
+        set_config_option("lock_timeout", psprintf("%dms", lock_timeout_ms), PGC_USERSET,
+                          PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    execute(psprintf("ALTER TABLE ONLY %s ALTER COLUMN max_attempts SET DEFAULT %d",
+                     qualified_name(queue), max_attempts));
+    AtEOXact_GUC(false, nest);
+}
+
+struct Setting {
+    const char *name;
+    int64 minimum_ms;
+};
+constexpr Setting interval_settings[] = {
+    {"poll_interval", 1}, {"reservation_timeout", 1}, {"execution_timeout", 1}, {"retry_timeout", 0}};
+
+} // namespace
+} // namespace ecto_job
+
+using namespace ecto_job;
+
+ECTO_JOB_FUNCTION(ecto_job_create_queue) {
+    SPI_connect();
+    const NewQueue queue = new_queue_argument(fcinfo);
+    lock_name(queue);
+    Oid table = existing_queue(queue);
+    if (table == InvalidOid) {
+        create_table(queue);
+        comment_table(queue);
+        table = get_relname_relid(queue.table, get_namespace_oid(queue.schema, false));
+        require_owner(table);
+        register_queue(queue, table);
+        wake_scheduler_at_commit();
+    }
+    SPI_finish();
+    return ObjectIdGetDatum(table);
+}
+
+ECTO_JOB_FUNCTION(ecto_job_drop_queue) {
+    const Oid table = table_argument(fcinfo);
+    SPI_connect();
+    const bool exists = get_rel_name(table) != nullptr;
+    if (exists)
+        execute(psprintf("DROP TABLE %s", qualified_name(find_queue(table))));
+    SPI_finish();
+    return BoolGetDatum(exists);
+}
+
+ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
+    enum { first_interval = 1, max_attempts = 5, options };
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    require_owner(queue->oid);
+
+    Oid types[] = {REGCLASSOID, INTERVALOID, INTERVALOID, INTERVALOID, INTERVALOID, INT4OID};
+    Datum values[] = {ObjectIdGetDatum(queue->oid), 0, 0, 0, 0, 0};
+    char nulls[] = {' ', 'n', 'n', 'n', 'n', 'n', '\0'};
+    for (int i = 0; i < static_cast<int>(lengthof(interval_settings)); i++) {
+        const int at = first_interval + i;
+        if (PG_ARGISNULL(at))
+            continue;
+        interval_in_ms(PG_GETARG_INTERVAL_P(at), interval_settings[i].name,
+                       interval_settings[i].minimum_ms);
+        values[at] = PG_GETARG_DATUM(at);
+        nulls[at] = ' ';
+    }
+    if (!PG_ARGISNULL(max_attempts)) {
+        const int32 attempts = PG_GETARG_INT32(max_attempts);
+        if (attempts < 1)
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                            errmsg("max_attempts must be 1 or more for queue \"%s\": %d",
+                                   NameStr(queue->table), attempts),
+                            errhint("A job is attempted once at least.")));
+        values[max_attempts] = Int32GetDatum(attempts);
+        nulls[max_attempts] = ' ';
+    }
+    if (!PG_ARGISNULL(options) && (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(options)) ||
+                                   JB_ROOT_COUNT(PG_GETARG_JSONB_P(options)) > 0))
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("options are not supported yet (queue \"%s\")", NameStr(queue->table)),
+                        errhint("Leave them out.")));
+    if (!PG_ARGISNULL(max_attempts))
+        set_max_attempts_default(queue, PG_GETARG_INT32(max_attempts));
+
+    write_registry(
+        "UPDATE ecto_job.queue_settings AS q SET poll_interval = COALESCE($2, q.poll_interval),"
+        " reservation_timeout = COALESCE($3, q.reservation_timeout),"
+        " execution_timeout = COALESCE($4, q.execution_timeout),"
+        " retry_timeout = COALESCE($5, q.retry_timeout),"
+        " max_attempts = COALESCE($6, q.max_attempts)"
+        " WHERE q.queue OPERATOR(pg_catalog.=) $1 RETURNING q.*",
+        6, types, values, nulls);
+    const Datum settings = PointerGetDatum(
+        SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
+    SPI_finish();
+    wake_scheduler_at_commit();
+    return settings;
+}
+
+ECTO_JOB_FUNCTION(ecto_job_enable) { return set_enabled(true); }
+
+ECTO_JOB_FUNCTION(ecto_job_disable) { return set_enabled(false); }

@@ -1,0 +1,32 @@
+// Building rows. See rows.hpp.
+#include "functions/rows.hpp"
+
+namespace ecto_job {
+
+void prepare_jobs(FunctionCallInfo fcinfo) { InitMaterializedSRF(fcinfo, 0); }
+
+void return_jobs(FunctionCallInfo fcinfo) {
+    auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    const TupleDesc job = result->setDesc;
+    const TupleDesc source = SPI_tuptable->tupdesc;
+    const auto columns = static_cast<Size>(job->natts);
+
+    auto *const from = static_cast<int *>(palloc(columns * sizeof(int)));
+    for (int i = 0; i < job->natts; i++)
+        from[i] = SPI_fnumber(source, NameStr(TupleDescAttr(job, i)->attname));
+
+    auto *const values = static_cast<Datum *>(palloc(columns * sizeof(Datum)));
+    auto *const nulls = static_cast<bool *>(palloc(columns * sizeof(bool)));
+    const uint64 rows = SPI_processed;
+    for (uint64 row = 0; row < rows; row++) {
+        for (int i = 0; i < job->natts; i++) {
+            nulls[i] = true;
+            values[i] = 0;
+            if (from[i] != SPI_ERROR_NOATTRIBUTE)
+                values[i] = SPI_getbinval(SPI_tuptable->vals[row], source, from[i], &nulls[i]);
+        }
+        tuplestore_putvalues(result->setResult, job, values, nulls);
+    }
+}
+
+} // namespace ecto_job

@@ -1,0 +1,55 @@
+// The sweeps as SQL functions: every row that is due and not locked, in one statement each.
+#include "functions/arguments.hpp"
+#include "queue/transitions.hpp"
+
+namespace ecto_job {
+namespace {
+
+constexpr int64 all = 0;
+
+Datum sweep_one(FunctionCallInfo fcinfo, uint64 (*transition)(Queue *, TimestampTz, int64)) {
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    const uint64 changed = transition(queue, now_argument(fcinfo, 1, queue), all);
+    SPI_finish();
+    return Int64GetDatum(static_cast<int64>(changed));
+}
+
+} // namespace
+} // namespace ecto_job
+
+using namespace ecto_job;
+
+ECTO_JOB_FUNCTION(ecto_job_activate_scheduled_jobs) {
+    return sweep_one(fcinfo, activate_scheduled_jobs);
+}
+
+ECTO_JOB_FUNCTION(ecto_job_activate_expired_jobs) {
+    return sweep_one(fcinfo, activate_expired_jobs);
+}
+
+ECTO_JOB_FUNCTION(ecto_job_fail_expired_jobs_at_max_attempts) {
+    return sweep_one(fcinfo, fail_expired_jobs_at_max_attempts);
+}
+
+// The three in the scheduler's order, all with the same `now`
+ECTO_JOB_FUNCTION(ecto_job_sweep) {
+    TupleDesc result;
+    if (get_call_result_type(fcinfo, nullptr, &result) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "ecto_job.sweep must return a row");
+    result = BlessTupleDesc(result);
+
+    SPI_connect();
+    Queue *const queue = queue_argument(fcinfo);
+    const TimestampTz now = now_argument(fcinfo, 1, queue);
+    const uint64 failed = fail_expired_jobs_at_max_attempts(queue, now, all);
+    const uint64 activated = activate_scheduled_jobs(queue, now, all);
+    const uint64 expired = activate_expired_jobs(queue, now, all);
+    SPI_finish();
+
+    Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),
+                      Int64GetDatum(static_cast<int64>(expired)),
+                      Int64GetDatum(static_cast<int64>(failed))};
+    bool nulls[] = {false, false, false};
+    return HeapTupleGetDatum(heap_form_tuple(result, values, nulls));
+}

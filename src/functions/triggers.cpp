@@ -1,0 +1,133 @@
+// Triggers: on the queues' tables, on the registry, and on DROP.
+//
+// Those on a queue's table must work for any role that may write it, so they look at the row and
+// the relation only, never at the registry. Whether to ring is decided from the row, not from a flag
+// in our own backend: the row may come by COPY, by plain SQL or from another node.
+#include "core/state.hpp"
+#include "core/times.hpp"
+#include "pg/boundary.hpp"
+#include "queue/notices.hpp"
+#include "queue/registry.hpp"
+
+namespace ecto_job {
+namespace {
+
+TriggerData *row_trigger(FunctionCallInfo fcinfo) {
+    if (!CALLED_AS_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("this function is a trigger of ecto_job's tables"),
+                        errhint("ecto_job.create_queue() makes the triggers of a queue.")));
+    auto *const trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
+    if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("trigger \"%s\" must be FOR EACH ROW", trigger->tg_trigger->tgname),
+                        errhint("ecto_job.create_queue() makes the triggers of a queue.")));
+    return trigger;
+}
+
+int column(Relation relation, const char *name) {
+    const int number = SPI_fnumber(RelationGetDescr(relation), name);
+    if (number <= 0)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+                        errmsg("table \"%s\" has no column \"%s\"",
+                               RelationGetRelationName(relation), name),
+                        errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
+    return number;
+}
+
+bool is_available(Relation relation, HeapTuple row) {
+    const char *const state =
+        SPI_getvalue(row, RelationGetDescr(relation), column(relation, "state"));
+    return state != nullptr && state_from(state) == State::available;
+}
+
+void ring(Relation relation) {
+    send_notice(RelationGetRelid(relation), RelationGetRelationName(relation), Notice::available,
+                "");
+}
+
+} // namespace
+} // namespace ecto_job
+
+using namespace ecto_job;
+
+// BEFORE INSERT, when an AVAILABLE row lies in the future: it is SCHEDULED
+ECTO_JOB_FUNCTION(ecto_job_schedule_job) {
+    TriggerData *const trigger = row_trigger(fcinfo);
+    Relation const relation = trigger->tg_relation;
+    bool is_null;
+    const Datum schedule =
+        SPI_getbinval(trigger->tg_trigtuple, RelationGetDescr(relation),
+                      column(relation, "schedule"), &is_null);
+    if (!is_null && DatumGetTimestampTz(schedule) == plus_infinity)
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("schedule must not be infinite for queue \"%s\"",
+                        RelationGetRelationName(relation)),
+                 errhint("Give a finite time; a job that is to be held can be scheduled far in the "
+                         "future.")));
+    int number = column(relation, "state");
+    Datum state = CStringGetTextDatum(name(State::scheduled).data());
+    bool null = false;
+    return PointerGetDatum(heap_modify_tuple_by_cols(
+        trigger->tg_trigtuple, RelationGetDescr(relation), 1, &number, &state, &null));
+}
+
+// AFTER INSERT
+ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
+    TriggerData *const trigger = row_trigger(fcinfo);
+    if (is_available(trigger->tg_relation, trigger->tg_trigtuple))
+        ring(trigger->tg_relation);
+    return 0;
+}
+
+// AFTER UPDATE of what decides when a job is due. Only a row that became AVAILABLE rings: a trigger
+// that rings for less wakes consumers whose own UPDATE rings again, a storm.
+ECTO_JOB_FUNCTION(ecto_job_job_changed) {
+    TriggerData *const trigger = row_trigger(fcinfo);
+    if (is_available(trigger->tg_relation, trigger->tg_newtuple) &&
+        !is_available(trigger->tg_relation, trigger->tg_trigtuple))
+        ring(trigger->tg_relation);
+    return 0;
+}
+
+// BEFORE each change of the registry: nobody registers what he does not own, at a restore either, and
+// every session drops what it has cached of the queue.
+ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
+    TriggerData *const trigger = row_trigger(fcinfo);
+    HeapTuple const row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
+                                                                     : trigger->tg_trigtuple;
+    bool is_null;
+    const Oid queue = DatumGetObjectId(
+        SPI_getbinval(row, RelationGetDescr(trigger->tg_relation),
+                      column(trigger->tg_relation, "queue"), &is_null));
+    const bool exists = !is_null && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(queue));
+    if (!TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
+        if (!exists)
+            ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                            errmsg("queue with OID %u does not exist", queue)));
+        // Our own functions write as the owner of the registry, after a check of their own
+        if (GetUserId() != trigger->tg_relation->rd_rel->relowner)
+            require_owner(queue);
+    }
+    if (exists)
+        CacheInvalidateRelcacheByRelid(queue);
+    return PointerGetDatum(row);
+}
+
+// sql_drop: a dropped queue leaves nothing that a later table with its oid could be mistaken for
+ECTO_JOB_FUNCTION(ecto_job_forget_dropped_queues) {
+    if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("this function is an event trigger of ecto_job"),
+                        errhint("CREATE EXTENSION ecto_job makes it.")));
+    SPI_connect();
+    write_registry("DELETE FROM ecto_job.queue_settings AS q"
+                   " USING pg_catalog.pg_event_trigger_dropped_objects() AS d"
+                   " WHERE d.objid OPERATOR(pg_catalog.=) q.queue::pg_catalog.oid"
+                   " AND d.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid"
+                   " AND d.objsubid OPERATOR(pg_catalog.=) 0",
+                   0, nullptr, nullptr, nullptr);
+    SPI_finish();
+    return 0;
+}

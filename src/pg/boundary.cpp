@@ -1,0 +1,23 @@
+// The slow half of the boundary: how an exception becomes an ERROR. See boundary.hpp.
+#include "pg/boundary.hpp"
+
+namespace ecto_job {
+
+Boundary::Boundary() noexcept
+    : context_(CurrentMemoryContext), stack_(PG_exception_stack), callbacks_(error_context_stack) {}
+
+void Boundary::describe(int sqlstate, const char *message) noexcept {
+    sqlstate_ = sqlstate;
+    strlcpy(message_, message, sizeof message_);
+}
+
+void Boundary::raise() {
+    // What a throw may have jumped over
+    PG_exception_stack = stack_;
+    error_context_stack = callbacks_;
+    MemoryContextSwitchTo(context_);
+    ereport(ERROR, (errcode(sqlstate_), errmsg("%s", message_)));
+    pg_unreachable();
+}
+
+} // namespace ecto_job

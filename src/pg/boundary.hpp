@@ -1,0 +1,61 @@
+// Where C++ meets PostgreSQL. An exception that leaves an extern "C" function ends every session
+// of the cluster, so each entry (SQL function, trigger, hook, callback, worker) is wrapped here and
+// an exception becomes an ordinary ERROR.
+//
+// The other direction needs no wrapping: PostgreSQL's ERROR is a longjmp, which may cross our
+// frames as long as they hold only trivially destructible locals. That is the rule of this tree,
+// so nothing is caught here that PostgreSQL raised. Never throw inside PG_TRY.
+#pragma once
+
+#include <exception>
+#include <new>
+#include <type_traits>
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+class Boundary {
+public:
+    Boundary() noexcept;
+    // Keeps what the exception says; allocates nothing, so that it works when memory is short.
+    void describe(int sqlstate, const char *message) noexcept;
+    // The ERROR, raised when no exception object is alive any more.
+    [[noreturn]] void raise();
+
+private:
+    MemoryContext context_;
+    sigjmp_buf *stack_;
+    ErrorContextCallback *callbacks_;
+    int sqlstate_ = 0;
+    char message_[512] = {};
+};
+static_assert(std::is_trivially_destructible_v<Boundary>);
+
+template <typename F> auto at_boundary(F body) -> std::invoke_result_t<F> {
+    Boundary boundary;
+    try {
+        return body();
+    } catch (const std::bad_alloc &) {
+        boundary.describe(ERRCODE_OUT_OF_MEMORY, "out of memory");
+    } catch (const std::exception &error) {
+        boundary.describe(ERRCODE_INTERNAL_ERROR, error.what());
+    } catch (...) {
+        boundary.describe(ERRCODE_INTERNAL_ERROR, "unknown C++ exception");
+    }
+    boundary.raise();
+}
+
+} // namespace ecto_job
+
+// A function that SQL can call: the arguments come as `fcinfo`, as in C.
+#define ECTO_JOB_FUNCTION(name)                                                                    \
+    extern "C" {                                                                                   \
+    PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \
+    PG_FUNCTION_INFO_V1(name);                                                                     \
+    }                                                                                              \
+    static Datum name##_body(FunctionCallInfo fcinfo);                                             \
+    Datum name(PG_FUNCTION_ARGS) {                                                                 \
+        return ecto_job::at_boundary([fcinfo] { return name##_body(fcinfo); });                    \
+    }                                                                                              \
+    static Datum name##_body([[maybe_unused]] FunctionCallInfo fcinfo)

@@ -1,0 +1,41 @@
+// A registered queue: its table's present name, its settings, its saved plans.
+//
+// Read once per session from ecto_job.queue_settings and kept until PostgreSQL says that the table,
+// its schema or its registry row has changed. The registry is looked up here and nowhere else.
+// No lock of ours: the statements that run later lock the table by its name, and plans.cpp checks
+// that the name still means this table.
+#pragma once
+
+#include <array>
+
+#include "pg/pg.hpp"
+#include "queue/statements.hpp"
+
+namespace ecto_job {
+
+struct Queue {
+    Oid oid;
+    NameData schema;
+    NameData table;
+    NameData updated_at;  // empty: the table has no such column
+    NameData inserted_at; // the same
+    bool binary;          // params are bytea
+    int64 poll_interval_ms;
+    int64 reservation_timeout_ms;
+    int64 execution_timeout_ms;
+    int64 retry_timeout_ms;
+    int32 max_attempts;
+
+    std::array<SPIPlanPtr, statement_count> plans;
+};
+
+// The queue with this oid. SPI is connected. ERROR 42P01: no such table; 42809: not a queue.
+Queue *find_queue(Oid oid);
+
+// All registered queues and their caches are forgotten: the extension was made anew.
+void forget_queues();
+
+// "schema.table", quoted where needed; in the caller's memory context.
+const char *qualified_name(const Queue *queue);
+
+} // namespace ecto_job

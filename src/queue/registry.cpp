@@ -1,0 +1,140 @@
+// Reading and writing the registry. See registry.hpp.
+#include "queue/registry.hpp"
+
+#include "core/times.hpp"
+#include "pg/compat.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+// The Datum of a column of the first row; the column is NOT NULL or the caller asks `is_null`.
+Datum first_row(const char *column, bool *is_null = nullptr) {
+    bool null;
+    const Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+                                      SPI_fnumber(SPI_tuptable->tupdesc, column), &null);
+    if (is_null != nullptr)
+        *is_null = null;
+    return value;
+}
+
+int64 milliseconds(const char *column) {
+    return interval_in_ms(DatumGetIntervalP(first_row(column)), column, 0);
+}
+
+void copy_name(NameData *to, const char *column) {
+    bool is_null;
+    const Datum name = first_row(column, &is_null);
+    namestrcpy(to, is_null ? "" : NameStr(*DatumGetName(name)));
+}
+
+Oid extension_owner() {
+    Oid owner = InvalidOid;
+    Relation extensions = table_open(ExtensionRelationId, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+                CStringGetDatum("ecto_job"));
+    SysScanDesc scan =
+        systable_beginscan(extensions, ExtensionNameIndexId, true, nullptr, 1, &key);
+    HeapTuple const row = systable_getnext(scan);
+    if (HeapTupleIsValid(row))
+        owner = reinterpret_cast<Form_pg_extension>(GETSTRUCT(row))->extowner;
+    systable_endscan(scan);
+    table_close(extensions, AccessShareLock);
+    if (owner == InvalidOid)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                        errmsg("extension \"ecto_job\" does not exist"),
+                        errhint("Run CREATE EXTENSION ecto_job in this database.")));
+    return owner;
+}
+
+SPIPlanPtr saved_plan(SPIPlanPtr *plan, const char *text, int count, Oid *types) {
+    if (*plan == nullptr) {
+        SPIPlanPtr const fresh = SPI_prepare(text, count, types);
+        if (fresh == nullptr)
+            elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+        SPI_keepplan(fresh);
+        *plan = fresh;
+    }
+    return *plan;
+}
+
+bool select_settings(Oid oid) {
+    static SPIPlanPtr plan = nullptr;
+    Oid types[] = {REGCLASSOID};
+    Datum values[] = {ObjectIdGetDatum(oid)};
+    saved_plan(&plan,
+               "SELECT params_type, inserted_at, updated_at, poll_interval, reservation_timeout,"
+               " execution_timeout, retry_timeout, max_attempts FROM ecto_job.queue_settings"
+               " WHERE queue OPERATOR(pg_catalog.=) $1",
+               1, types);
+    if (SPI_execute_plan(plan, values, nullptr, false, 1) != SPI_OK_SELECT)
+        elog(ERROR, "reading ecto_job.queue_settings failed");
+    return SPI_processed == 1;
+}
+
+} // namespace
+
+void read_registry(Oid oid, Queue *queue) {
+    const char *const table = get_rel_name(oid);
+    if (table == nullptr)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("queue with OID %u does not exist", oid)));
+    if (!select_settings(oid))
+        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                        errmsg("\"%s\" is not a queue", table),
+                        errhint("Create a queue with ecto_job.create_queue(); "
+                                "the view ecto_job.queues lists those that exist.")));
+    queue->oid = oid;
+    namestrcpy(&queue->table, table);
+    namestrcpy(&queue->schema, get_namespace_name(get_rel_namespace(oid)));
+    copy_name(&queue->inserted_at, "inserted_at");
+    copy_name(&queue->updated_at, "updated_at");
+    queue->binary = strcmp(TextDatumGetCString(first_row("params_type")), "binary") == 0;
+    queue->poll_interval_ms = milliseconds("poll_interval");
+    queue->reservation_timeout_ms = milliseconds("reservation_timeout");
+    queue->execution_timeout_ms = milliseconds("execution_timeout");
+    queue->retry_timeout_ms = milliseconds("retry_timeout");
+    queue->max_attempts = DatumGetInt32(first_row("max_attempts"));
+}
+
+bool is_registered(Oid oid) { return select_settings(oid); }
+
+void require_owner(Oid table) {
+    if (!owns_table(table, GetUserId()))
+        aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
+}
+
+int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls) {
+    const Oid owner = extension_owner();
+    Oid caller;
+    int context;
+    GetUserIdAndSecContext(&caller, &context);
+    // On ERROR the end of the (sub)transaction puts the caller back
+    SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
+    const int result = SPI_execute_with_args(text, count, types, values, nulls, false, 0);
+    SetUserIdAndSecContext(caller, context);
+    if (result < 0)
+        elog(ERROR, "writing the registry failed: %s", SPI_result_code_string(result));
+    return result;
+}
+
+int64 interval_in_ms(const Interval *interval, const char *setting, int64 minimum) {
+    const IntervalMs result =
+        interval_to_ms({interval->time, interval->day, interval->month});
+    const char *const shown = DatumGetCString(
+        DirectFunctionCall1(interval_out, IntervalPGetDatum(const_cast<Interval *>(interval))));
+    if (result.fault == IntervalFault::months)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("%s must not contain months: \"%s\"", setting, shown),
+                        errdetail("A month has no fixed length."),
+                        errhint("Give days, hours, minutes or seconds.")));
+    if (result.fault == IntervalFault::out_of_range || result.ms < minimum)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("%s is out of range: \"%s\"", setting, shown),
+                        errhint(minimum > 0 ? "It must be 1 millisecond or more."
+                                            : "It must not be negative.")));
+    return result.ms;
+}
+
+} // namespace ecto_job

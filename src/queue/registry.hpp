@@ -1,0 +1,27 @@
+// ecto_job.queue_settings and ecto_job.scheduler_state: who is a queue, and does this database run.
+//
+// Everybody may read the registry; nobody but the extension's owner may write it. The functions here
+// act as that owner for one statement of ours, after their caller has proved that the table is his.
+#pragma once
+
+#include "pg/pg.hpp"
+#include "queue/queue.hpp"
+
+namespace ecto_job {
+
+// Fills all but the plans. ERROR 42P01: no such table; 42809: not a queue.
+void read_registry(Oid oid, Queue *queue);
+
+bool is_registered(Oid oid);
+
+// ERROR 42501 unless the current role owns the table.
+void require_owner(Oid table);
+
+// Runs one statement of ours as the owner of the extension. SPI is connected; result of SPI.
+int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls);
+
+// An interval setting in whole milliseconds. ERROR 22023 names `setting` and the value, when it has
+// months, or lies below `minimum` ms.
+int64 interval_in_ms(const Interval *interval, const char *setting, int64 minimum);
+
+} // namespace ecto_job

@@ -1,0 +1,27 @@
+// The statements that a queue's plans are made of, one per transition and a few readers.
+// Their texts stand in transitions.cpp, beside the code that runs them.
+#pragma once
+
+#include <cstddef>
+
+namespace ecto_job {
+
+enum class Statement {
+    enqueue,
+    activate_scheduled_jobs,
+    available_jobs,
+    reserve_available_jobs,
+    update_job_in_progress,
+    start_available_jobs,
+    delete_job,
+    complete_job,
+    complete_jobs,
+    holder_of_job,
+    job_failed,
+    activate_expired_jobs,
+    fail_expired_jobs_at_max_attempts,
+    requeue,
+};
+inline constexpr std::size_t statement_count = static_cast<std::size_t>(Statement::requeue) + 1;
+
+} // namespace ecto_job

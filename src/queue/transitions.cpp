@@ -1,0 +1,357 @@
+// The state machine, written once. See transitions.hpp.
+//
+// In the texts {table} is the queue's table, {job} the row as ecto_job.job has it, and {touch} sets
+// updated_at to $1, which is `now` wherever a row changes. Operators are qualified, since a caller's
+// search_path may hold others. `now`, expiry and lease are parameters and not volatile functions, so
+// that a distributed engine may delegate a statement.
+//
+// Rows are picked by ARRAY(SELECT id ... LIMIT n FOR UPDATE SKIP LOCKED): the inner query runs exactly
+// once whatever the planner believes, so never more than n rows are taken, and locked rows are passed
+// by: a transaction that is performing a job keeps nobody waiting.
+#include "queue/transitions.hpp"
+
+#include <initializer_list>
+#include <iterator>
+
+#include "core/times.hpp"
+#include "queue/leases.hpp"
+#include "queue/notices.hpp"
+#include "queue/plans.hpp"
+
+#define EQ " OPERATOR(pg_catalog.=) "
+#define LE " OPERATOR(pg_catalog.<=) "
+#define LT " OPERATOR(pg_catalog.<) "
+#define GT " OPERATOR(pg_catalog.>) "
+#define GE " OPERATOR(pg_catalog.>=) "
+#define NEXT_ATTEMPT "j.attempt OPERATOR(pg_catalog.+) 1"
+#define HELD(alias) alias ".state OPERATOR(pg_catalog.=) ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"
+#define WAITING(columns)                                                                           \
+    "SELECT " columns " FROM ONLY {table} AS j WHERE j.in_play AND j.state" EQ "'AVAILABLE'"       \
+    " ORDER BY j.priority, j.schedule, j.id"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr int sqlstate_stale = MAKE_SQLSTATE('J', 'Q', '0', '0', '1');
+
+// In the order of Statement
+constexpr StatementSource sources[] = {
+    // enqueue; only the columns that the documented grant for enqueuers names
+    {"INSERT INTO {table} (params, schedule, max_attempts, priority, notify, meta)"
+     " VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+     6,
+     {JSONBOID, TIMESTAMPTZOID, INT4OID, INT4OID, VARCHAROID, JSONBOID},
+     false},
+    // activate_scheduled_jobs: NOT in_play is SCHEDULED or RETRY; ORDER BY makes the plan an index's
+    {"UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL{touch}"
+     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w"
+     " WHERE NOT w.in_play AND w.schedule" LE "$1 ORDER BY w.schedule LIMIT $2"
+     " FOR UPDATE SKIP LOCKED))",
+     2,
+     {TIMESTAMPTZOID, INT8OID},
+     true},
+    // available_jobs
+    {WAITING("{job}") " LIMIT $1 FOR UPDATE SKIP LOCKED", 1, {INT8OID}, true},
+    // reserve_available_jobs
+    {"WITH claimed AS (UPDATE ONLY {table} AS j SET state = 'RESERVED', expires = $2, lease = $3{touch}"
+     " WHERE j.id" EQ "ANY (ARRAY(" WAITING("j.id") " LIMIT $4 FOR UPDATE SKIP LOCKED))"
+     " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id",
+     4,
+     {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID},
+     true},
+    // update_job_in_progress
+    {"UPDATE ONLY {table} AS j SET state = 'IN_PROGRESS', attempt = " NEXT_ATTEMPT ","
+     " expires = ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2){touch}"
+     " WHERE j.id" EQ "$3 AND j.attempt" EQ "$4 AND j.state" EQ "'RESERVED' AND j.expires" GT "$1"
+     " AND ($5 IS NULL OR j.lease" EQ "$5) RETURNING {job}",
+     5,
+     {TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID, INT8OID},
+     true},
+    // start_available_jobs
+    {"WITH claimed AS (UPDATE ONLY {table} AS j SET state = 'IN_PROGRESS', attempt = " NEXT_ATTEMPT ","
+     " expires = ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2), lease = $3{touch}"
+     " WHERE j.id" EQ "ANY (ARRAY(" WAITING("j.id") " LIMIT $4 FOR UPDATE SKIP LOCKED))"
+     " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id",
+     4,
+     {TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
+     true},
+    // delete_job: EctoJob's guard, whatever the state
+    {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "$1 AND j.attempt" EQ "$2"
+     " AND ($3 IS NULL OR j.lease" EQ "$3) RETURNING j.id, j.notify",
+     3,
+     {INT8OID, INT4OID, INT8OID},
+     true},
+    // complete_job
+    {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "$1 AND j.lease" EQ "$2 AND " HELD("j")
+     " RETURNING j.id, j.notify",
+     2,
+     {INT8OID, INT8OID},
+     true},
+    // complete_jobs
+    {"DELETE FROM ONLY {table} AS j"
+     " USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS h (id, lease)"
+     " WHERE j.id" EQ "h.id AND j.lease" EQ "h.lease AND " HELD("j") " RETURNING j.id, j.notify",
+     2,
+     {INT8ARRAYOID, INT8ARRAYOID},
+     true},
+    // holder_of_job
+    {"SELECT j.attempt, j.state FROM ONLY {table} AS j WHERE j.id" EQ "$1", 1, {INT8OID}, true},
+    // job_failed
+    {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL, error = $3,"
+     " state = CASE WHEN j.attempt" LT "j.max_attempts THEN 'RETRY' ELSE 'FAILED' END,"
+     " schedule = CASE WHEN j.attempt" LT "j.max_attempts"
+     " THEN ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2) ELSE j.schedule END{touch}"
+     " WHERE j.id" EQ "$4 AND j.state" EQ "'IN_PROGRESS' AND ($5 IS NULL OR j.attempt" EQ "$5)"
+     " AND ($6 IS NULL OR j.lease" EQ "$6) RETURNING {job}",
+     6,
+     {TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID, INT4OID, INT8OID},
+     true},
+    // activate_expired_jobs: no index leads to expires, so the statistics choose the scan
+    {"UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL, lease = NULL{touch}"
+     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE w.in_play AND " HELD("w")
+     " AND (w.expires IS NULL OR w.expires" LE "$1)"
+     " AND (w.state" EQ "'RESERVED' OR w.attempt" LT "GREATEST(w.max_attempts, 1)) LIMIT $2"
+     " FOR UPDATE SKIP LOCKED))",
+     2,
+     {TIMESTAMPTZOID, INT8OID},
+     false},
+    // fail_expired_jobs_at_max_attempts
+    {"UPDATE ONLY {table} AS j SET state = 'FAILED', expires = NULL, lease = NULL{touch}"
+     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE w.in_play"
+     " AND w.state" EQ "'IN_PROGRESS' AND (w.expires IS NULL OR w.expires" LE "$1)"
+     " AND w.attempt" GE "GREATEST(w.max_attempts, 1) LIMIT $2 FOR UPDATE SKIP LOCKED))"
+     " RETURNING j.id, j.notify",
+     2,
+     {TIMESTAMPTZOID, INT8OID},
+     false},
+    // requeue
+    {"UPDATE ONLY {table} AS j SET state = 'SCHEDULED', attempt = 0, expires = NULL, lease = NULL{touch}"
+     " WHERE j.id" EQ "$2 AND j.state" EQ "'FAILED' RETURNING {job}",
+     2,
+     {TIMESTAMPTZOID, INT8OID},
+     true},
+};
+static_assert(std::size(sources) == statement_count);
+
+// A parameter: a value, or SQL's NULL
+struct Parameter {
+    Datum value;
+    bool is_null;
+
+    Parameter(Datum given) : value(given), is_null(false) {}
+    Parameter(std::nullopt_t) : value(0), is_null(true) {}
+    Parameter(std::optional<int64> given)
+        : value(given ? Int64GetDatum(*given) : 0), is_null(!given) {}
+    Parameter(std::optional<int32> given)
+        : value(given ? Int32GetDatum(*given) : 0), is_null(!given) {}
+};
+
+Parameter reference_or_null(Datum given) {
+    return given == 0 ? Parameter(std::nullopt) : Parameter(given);
+}
+
+uint64 run(Queue *queue, Statement statement, std::initializer_list<Parameter> parameters) {
+    Datum values[lengthof(sources[0].types)];
+    char nulls[lengthof(sources[0].types)];
+    int count = 0;
+    for (const Parameter &parameter : parameters) {
+        values[count] = parameter.value;
+        nulls[count++] = parameter.is_null ? 'n' : ' ';
+    }
+    const StatementSource &source = sources[static_cast<std::size_t>(statement)];
+    SPIPlanPtr const plan = plan_for(queue, statement, source);
+    const int result = SPI_execute_plan(plan, values, nulls, false, 0);
+    if (result < 0)
+        elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+    return SPI_processed;
+}
+
+// The text of a column of the last statement's row; null pointer for NULL
+const char *text_of(uint64 row, const char *column) {
+    return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+                        SPI_fnumber(SPI_tuptable->tupdesc, column));
+}
+
+void notice_each(Queue *queue, Notice notice) {
+    const uint64 rows = SPI_processed;
+    for (uint64 row = 0; row < rows; row++)
+        send_notice(queue, notice, text_of(row, "notify"));
+}
+
+// A whole queue's worth for 0; LIMIT NULL has no end
+Parameter limit_of(int64 limit) {
+    return limit == 0 ? Parameter(std::nullopt) : Parameter(Int64GetDatum(limit));
+}
+
+[[noreturn]] void raise_stale(Queue *queue, int64 id) {
+    const char *found = "It is gone.";
+    if (run(queue, Statement::holder_of_job, {Int64GetDatum(id)}) > 0)
+        found = psprintf("It is %s, under another lease or none, at attempt %s.",
+                         text_of(0, "state"), text_of(0, "attempt"));
+    ereport(ERROR, (errcode(sqlstate_stale),
+                    errmsg("job " INT64_FORMAT " of queue \"%s\" is no longer yours", id,
+                           NameStr(queue->table)),
+                    errdetail("%s", found),
+                    errhint("Roll back; do not retry: another consumer has it or has done it.")));
+}
+
+void warn_if_started_here(Queue *queue, int64 lease) {
+    if (drawn_in_this_transaction(lease))
+        ereport(WARNING,
+                (errmsg("a job of queue \"%s\" is completed in the transaction that started it",
+                        NameStr(queue->table)),
+                 errhint("Commit after starting; else a rollback uncounts the attempt.")));
+}
+
+int compare_ids(const void *a, const void *b) {
+    const int64 left = *static_cast<const int64 *>(a);
+    const int64 right = *static_cast<const int64 *>(b);
+    return left < right ? -1 : left > right ? 1 : 0;
+}
+
+// ERROR with those of `ids` that the last statement did not return; a repeated id is no fault
+void raise_if_stale(Queue *queue, ArrayType *ids) {
+    const auto done_count = static_cast<Size>(SPI_processed);
+    auto *done = static_cast<int64 *>(palloc((done_count + 1) * sizeof(int64)));
+    for (Size row = 0; row < done_count; row++) {
+        bool is_null;
+        done[row] = DatumGetInt64(
+            SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &is_null));
+    }
+    qsort(done, done_count, sizeof(int64), compare_ids);
+
+    const auto *all = reinterpret_cast<const int64 *>(ARR_DATA_PTR(ids));
+    const int count = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
+    constexpr int shown_at_most = 100;
+    int stale = 0;
+    StringInfoData list;
+    initStringInfo(&list);
+    for (int i = 0; i < count; i++) {
+        if (bsearch(&all[i], done, done_count, sizeof(int64), compare_ids) != nullptr)
+            continue;
+        if (stale++ < shown_at_most)
+            appendStringInfo(&list, "%s" INT64_FORMAT, stale == 1 ? "" : ", ", all[i]);
+    }
+    if (stale == 0)
+        return;
+    if (stale > shown_at_most)
+        appendStringInfo(&list, " and %d more", stale - shown_at_most);
+    ereport(ERROR, (errcode(sqlstate_stale),
+                    errmsg("%d of %d jobs of queue \"%s\" are no longer yours", stale, count,
+                           NameStr(queue->table)),
+                    errdetail("Stale: %s.", list.data),
+                    errhint("Roll back; do not retry these: others have them or have done them.")));
+}
+
+// Expiry of a lease that is the same for all rows
+TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
+    const std::optional<Micros> expires = reservation_expiry(now, timeout_ms);
+    if (!expires)
+        ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+                        errmsg("timeout of queue \"%s\" is out of range: " INT64_FORMAT " ms",
+                               NameStr(queue->table), timeout_ms),
+                        errhint("Give a shorter timeout.")));
+    return *expires;
+}
+
+} // namespace
+
+int64 enqueue(Queue *queue, const NewJob &job) {
+    run(queue, Statement::enqueue,
+        {job.params, TimestampTzGetDatum(job.schedule), Int32GetDatum(job.max_attempts),
+         Int32GetDatum(job.priority), reference_or_null(job.notify), reference_or_null(job.meta)});
+    if (SPI_processed != 1)
+        ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+                        errmsg("queue \"%s\" did not take the job", NameStr(queue->table)),
+                        errhint("A trigger or rule of the table suppressed the INSERT.")));
+    bool is_null;
+    return DatumGetInt64(
+        SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+}
+
+uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit) {
+    return run(queue, Statement::activate_scheduled_jobs,
+               {TimestampTzGetDatum(now), limit_of(limit)});
+}
+
+uint64 available_jobs(Queue *queue, int64 demand) {
+    return run(queue, Statement::available_jobs, {Int64GetDatum(demand)});
+}
+
+uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
+    return run(queue, Statement::reserve_available_jobs,
+               {TimestampTzGetDatum(now), TimestampTzGetDatum(expiry(queue, now, timeout_ms)),
+                Int64GetDatum(draw_lease()), Int64GetDatum(demand)});
+}
+
+uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
+                              int64 timeout_ms, std::optional<int64> lease) {
+    return run(queue, Statement::update_job_in_progress,
+               {TimestampTzGetDatum(now), Int64GetDatum(timeout_ms), Int64GetDatum(id),
+                Int32GetDatum(attempt), lease});
+}
+
+uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
+    return run(queue, Statement::start_available_jobs,
+               {TimestampTzGetDatum(now), Int64GetDatum(timeout_ms), Int64GetDatum(draw_lease()),
+                Int64GetDatum(demand)});
+}
+
+void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
+                bool with_notice) {
+    if (run(queue, Statement::delete_job, {Int64GetDatum(id), Int32GetDatum(attempt), lease}) != 1)
+        raise_stale(queue, id);
+    if (lease)
+        warn_if_started_here(queue, *lease);
+    if (with_notice)
+        notice_each(queue, Notice::completed);
+}
+
+void complete_job(Queue *queue, int64 id, int64 lease) {
+    if (run(queue, Statement::complete_job, {Int64GetDatum(id), Int64GetDatum(lease)}) != 1)
+        raise_stale(queue, id);
+    warn_if_started_here(queue, lease);
+    notice_each(queue, Notice::completed);
+}
+
+uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
+    const auto count = static_cast<uint64>(ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
+    const uint64 deleted =
+        run(queue, Statement::complete_jobs, {PointerGetDatum(ids), PointerGetDatum(leases)});
+    if (deleted != count)
+        raise_if_stale(queue, ids);
+    if (count > 0)
+        warn_if_started_here(queue, *reinterpret_cast<const int64 *>(ARR_DATA_PTR(leases)));
+    notice_each(queue, Notice::completed);
+    return deleted;
+}
+
+uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
+                  TimestampTz now, int64 retry_timeout_ms, Datum error) {
+    const uint64 changed = run(queue, Statement::job_failed,
+                               {TimestampTzGetDatum(now), Int64GetDatum(retry_timeout_ms),
+                                reference_or_null(error), Int64GetDatum(id), attempt, lease});
+    if (changed > 0)
+        notice_each(queue, strcmp(text_of(0, "state"), "FAILED") == 0 ? Notice::failed
+                                                                       : Notice::retry);
+    return changed;
+}
+
+uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit) {
+    return run(queue, Statement::activate_expired_jobs,
+               {TimestampTzGetDatum(now), limit_of(limit)});
+}
+
+uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit) {
+    const uint64 failed = run(queue, Statement::fail_expired_jobs_at_max_attempts,
+                              {TimestampTzGetDatum(now), limit_of(limit)});
+    notice_each(queue, Notice::failed);
+    return failed;
+}
+
+uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
+    return run(queue, Statement::requeue, {TimestampTzGetDatum(now), Int64GetDatum(id)});
+}
+
+} // namespace ecto_job

@@ -1,0 +1,46 @@
+// The life of a job: each transition is one guarded statement on the queue's table, which changes the
+// row or changes nothing. In the order of the table in docs/design.md, one function each.
+//
+// The caller has connected SPI. What a transition returns are the rows it changed, in SPI_tuptable,
+// with the attributes of ecto_job.job; the result is their number. Each sends the notices that its
+// change makes true. No lock is waited for but by those that name one job.
+#pragma once
+
+#include <optional>
+
+#include "pg/pg.hpp"
+#include "queue/queue.hpp"
+
+namespace ecto_job {
+
+struct NewJob {
+    Datum params; // jsonb, or bytea in a binary queue
+    TimestampTz schedule;
+    int32 max_attempts;
+    int32 priority;
+    Datum notify; // varchar; 0: none
+    Datum meta;   // jsonb; 0: none
+};
+int64 enqueue(Queue *queue, const NewJob &job);
+
+uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit); // limit 0: all
+uint64 available_jobs(Queue *queue, int64 demand);
+uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
+uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
+                              int64 timeout_ms, std::optional<int64> lease);
+uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
+
+// The guarded deletes. ERROR JQ001 if the job is no longer the caller's.
+void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease, bool with_notice);
+void complete_job(Queue *queue, int64 id, int64 lease);
+uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases);
+
+// By attempt (EctoJob's guard), by lease, or by both. `error` is text; 0: none.
+uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
+                  TimestampTz now, int64 retry_timeout_ms, Datum error);
+
+uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit);
+uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit);
+uint64 requeue(Queue *queue, int64 id, TimestampTz now);
+
+} // namespace ecto_job
