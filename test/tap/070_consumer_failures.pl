@@ -112,6 +112,43 @@ my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 	}
 }
 
+# --batch: jobs that wait for their turn under a lease. One is taken meanwhile, as after a sweep: it is
+# found out before the statement has any effect
+{
+	my $id = start_over();
+	my ($second, $third) = split /\n/, sql(q{INSERT INTO jobs (params) VALUES ('{}'), ('{}') RETURNING id});
+	my $lock = $node->background_psql('postgres');
+	$lock->query_safe('SELECT pg_advisory_lock(1)');
+	my $consumer = ConsumerTest->start($node, @by_sql, '--batch', 3);
+	ok($consumer->wait_for_log(qr/job $id: started/), 'the first of a batch runs');
+	is(sql(q{SELECT count(*) FROM jobs WHERE state = 'IN_PROGRESS'}), '3', 'all of it are started');
+	unlike($consumer->log, qr/job $second: started/, 'but one at a time is performed');
+	sql("UPDATE jobs SET lease = lease + 2 WHERE id = $second");
+	$lock->quit;
+	ok($consumer->wait_for_log(qr/error: jobs job $second: lost: ".*no longer yours/), 'one was taken');
+	ok($consumer->wait_for_log(qr/job $third: completed/), 'the others are done');
+	is(sql('SELECT string_agg(id::text, \' \' ORDER BY id) FROM effects'), "$id $third", 'with their effects');
+	is(sql('SELECT id, state, error FROM jobs'), "$second|IN_PROGRESS|", 'the taken one is left alone');
+	$consumer->signal('TERM');
+	is($consumer->end, 0, 'stopped');
+}
+# Their leases end while they wait. That of the running one ends too, but its transaction holds the job
+{
+	my $id = start_over();
+	my $second = sql(q{INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
+	my $lock = $node->background_psql('postgres');
+	$lock->query_safe('SELECT pg_advisory_lock(1)');
+	my $consumer = ConsumerTest->start($node, @by_sql, '--batch', 2, '--timeout', '500 ms');
+	ok($consumer->wait_for_log(qr/job $second: lost: "its lease was over before its turn came"/),
+		'a job that waited too long is not begun');
+	sql_becomes("SELECT state FROM jobs WHERE id = $second", 'AVAILABLE', 'and comes back');
+	$lock->quit;
+	ok($consumer->wait_for_log(qr/job $second: completed/), 'to be done');
+	is(sql('SELECT id, attempt FROM effects ORDER BY id'), "$id|1\n$second|2", 'each once');
+	$consumer->signal('TERM');
+	is($consumer->end, 0, 'stopped');
+}
+
 # A program that runs into the end of its lease
 {
 	my $id = start_over();
