@@ -42,7 +42,9 @@ Oid table_argument(FunctionCallInfo fcinfo) {
     return PG_GETARG_OID(0);
 }
 
-Queue *queue_argument(FunctionCallInfo fcinfo) { return find_queue(table_argument(fcinfo)); }
+Queue *queue_argument(FunctionCallInfo fcinfo) {
+    return find_queue(table_argument(fcinfo));
+}
 
 TimestampTz now_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
     return finite_argument(fcinfo, at, queue, "now", GetCurrentTimestamp());
@@ -89,11 +91,11 @@ int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, c
         return setting;
     const int64 timeout = PG_GETARG_INT64(at);
     if (timeout < minimum)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("%s must be " INT64_FORMAT " ms or more for queue \"%s\": "
-                               INT64_FORMAT,
-                               name, minimum, NameStr(queue->table), timeout),
-                        errhint("Leave it out to use the queue's setting.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("%s must be " INT64_FORMAT " ms or more for queue \"%s\": " INT64_FORMAT,
+                        name, minimum, NameStr(queue->table), timeout),
+                 errhint("Leave it out to use the queue's setting.")));
     return timeout;
 }
 
@@ -110,7 +112,8 @@ Datum error_argument(FunctionCallInfo fcinfo, int at) {
     const auto length = static_cast<int>(VARSIZE_ANY_EXHDR(error));
     if (length <= error_bytes)
         return PointerGetDatum(error);
-    return PointerGetDatum(cstring_to_text_with_len(bytes, pg_mbcliplen(bytes, length, error_bytes)));
+    return PointerGetDatum(
+        cstring_to_text_with_len(bytes, pg_mbcliplen(bytes, length, error_bytes)));
 }
 
 } // namespace ecto_job

@@ -1,5 +1,5 @@
-// The functions that producers and consumers call. Each reads its arguments, calls one transition and
-// returns its rows; ours first, EctoJob's vocabulary after them.
+// The functions that producers and consumers call. Each reads its arguments, calls one transition
+// and returns its rows; ours first, EctoJob's vocabulary after them.
 #include "functions/arguments.hpp"
 #include "functions/rows.hpp"
 #include "pg/compat.hpp"
@@ -13,9 +13,10 @@ constexpr int64 shortest_timeout_ms = 1;
 constexpr int64 shortest_retry_ms = 0;
 
 [[noreturn]] void refuse_unbuilt(const Queue *queue, const char *argument) {
-    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                    errmsg("%s is not supported yet (queue \"%s\")", argument, NameStr(queue->table)),
-                    errhint("Leave it out.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("%s is not supported yet (queue \"%s\")", argument, NameStr(queue->table)),
+             errhint("Leave it out.")));
 }
 
 // params of a map queue, params_binary of a binary one; the other must be null
@@ -37,10 +38,11 @@ Datum params_argument(FunctionCallInfo fcinfo, int map, int binary, const Queue 
         return PointerGetDatum(PG_GETARG_BYTEA_PP(wanted));
     Jsonb *const params = PG_GETARG_JSONB_P(wanted);
     if (!JB_ROOT_IS_OBJECT(params))
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("params must be a JSON object for queue \"%s\"", NameStr(queue->table)),
-                        errdetail("It is %s.", JB_ROOT_IS_SCALAR(params) ? "a scalar" : "an array"),
-                        errhint("Wrap it, such as '{\"value\": ...}'.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("params must be a JSON object for queue \"%s\"", NameStr(queue->table)),
+                 errdetail("It is %s.", JB_ROOT_IS_SCALAR(params) ? "a scalar" : "an array"),
+                 errhint("Wrap it, such as '{\"value\": ...}'.")));
     return JsonbPGetDatum(params);
 }
 
@@ -48,14 +50,14 @@ Datum notify_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
     if (PG_ARGISNULL(at))
         return 0;
     text *const notify = PG_GETARG_TEXT_PP(at);
-    const int characters = pg_mbstrlen_with_len(VARDATA_ANY(notify),
-                                                static_cast<int>(VARSIZE_ANY_EXHDR(notify)));
+    const int characters =
+        pg_mbstrlen_with_len(VARDATA_ANY(notify), static_cast<int>(VARSIZE_ANY_EXHDR(notify)));
     if (characters > notify_characters)
-        ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-                        errmsg("notify is too long for queue \"%s\": %d characters",
-                               NameStr(queue->table), characters),
-                        errhint("It may have %d characters; put more into params.",
-                                notify_characters)));
+        ereport(ERROR,
+                (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+                 errmsg("notify is too long for queue \"%s\": %d characters", NameStr(queue->table),
+                        characters),
+                 errhint("It may have %d characters; put more into params.", notify_characters)));
     return PointerGetDatum(notify);
 }
 
@@ -94,13 +96,15 @@ ArrayType *bigint_array_argument(FunctionCallInfo fcinfo, int at, const Queue *q
     ArrayType *const array = PG_GETARG_ARRAYTYPE_P(at);
     if (ARR_NDIM(array) > 1 || array_contains_nulls(array))
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("%s must be one-dimensional and without nulls for queue \"%s\"", name,
-                               NameStr(queue->table)),
+                        errmsg("%s must be one-dimensional and without nulls for queue \"%s\"",
+                               name, NameStr(queue->table)),
                         errhint("Give one id and one lease a job.")));
     return array;
 }
 
-int element_count(ArrayType *array) { return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)); }
+int element_count(ArrayType *array) {
+    return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
 
 } // namespace
 } // namespace ecto_job
@@ -108,14 +112,24 @@ int element_count(ArrayType *array) { return ArrayGetNItems(ARR_NDIM(array), ARR
 using namespace ecto_job;
 
 ECTO_JOB_FUNCTION(ecto_job_enqueue) {
-    enum { params = 1, schedule, max_attempts, priority, notify, key, on_conflict, meta, binary, now };
+    enum {
+        params = 1,
+        schedule,
+        max_attempts,
+        priority,
+        notify,
+        key,
+        on_conflict,
+        meta,
+        binary,
+        now
+    };
     SPI_connect();
     Queue *const queue = queue_argument(fcinfo);
     refuse_unique_jobs(fcinfo, key, on_conflict, queue);
     NewJob job{};
     job.params = params_argument(fcinfo, params, binary, queue);
-    job.schedule =
-        schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, now, queue));
+    job.schedule = schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, now, queue));
     job.max_attempts = max_attempts_argument(fcinfo, max_attempts, queue);
     job.priority = PG_ARGISNULL(priority) ? 0 : PG_GETARG_INT32(priority);
     job.notify = notify_argument(fcinfo, notify, queue);
@@ -248,9 +262,13 @@ static Datum delete_by_attempt(FunctionCallInfo fcinfo, bool with_notice) {
     return 0;
 }
 
-ECTO_JOB_FUNCTION(ecto_job_delete_job_changeset) { return delete_by_attempt(fcinfo, false); }
+ECTO_JOB_FUNCTION(ecto_job_delete_job_changeset) {
+    return delete_by_attempt(fcinfo, false);
+}
 
-ECTO_JOB_FUNCTION(ecto_job_initial_multi) { return delete_by_attempt(fcinfo, true); }
+ECTO_JOB_FUNCTION(ecto_job_initial_multi) {
+    return delete_by_attempt(fcinfo, true);
+}
 
 ECTO_JOB_FUNCTION(ecto_job_requeue) {
     prepare_jobs(fcinfo);

@@ -30,17 +30,16 @@ char *text_argument(FunctionCallInfo fcinfo, int at) {
 }
 
 [[noreturn]] void refuse_option(const char *table, const char *option, const char *hint) {
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("timestamps_opts of queue \"%s\": %s", table, option),
-                    errhint("%s", hint)));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("timestamps_opts of queue \"%s\": %s", table, option), errhint("%s", hint)));
 }
 
 // "inserted_at" or "updated_at": a column's name, or false for no column
 const char *timestamp_column(const NewQueue &queue, const char *key, const JsonbValue &value) {
     if (value.type == jbvBool && !value.val.boolean)
         return nullptr;
-    if (value.type != jbvString || value.val.string.len == 0 ||
-        value.val.string.len >= NAMEDATALEN)
+    if (value.type != jbvString || value.val.string.len == 0 || value.val.string.len >= NAMEDATALEN)
         refuse_option(queue.table, psprintf("\"%s\" is no column's name", key),
                       "Give a name of 1 to 63 bytes, or false for no such column.");
     return pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len));
@@ -74,7 +73,8 @@ void read_timestamps_opts(NewQueue *queue, Jsonb *options) {
                       "Such as '{\"type\": \"utc_datetime_usec\"}'.");
     JsonbIterator *iterator = JsonbIteratorInit(&options->root);
     JsonbValue token;
-    for (JsonbIteratorToken kind; (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;) {
+    for (JsonbIteratorToken kind;
+         (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;) {
         if (kind != WJB_KEY)
             continue;
         const char *const key =
@@ -106,8 +106,9 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
     NewQueue queue{};
     queue.table = text_argument(fcinfo, table_name);
     if (queue.table == nullptr)
-        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("table_name must not be null"),
-                        errhint("Give the queue a name, such as 'jobs'.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("table_name must not be null"),
+                 errhint("Give the queue a name, such as 'jobs'.")));
     switch (check_table_name(queue.table)) {
     case NameFault::none:
         break;
@@ -121,9 +122,9 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
                         errdetail("The channel \"<name>.completed\" must fit into 63 bytes."),
                         errhint("Give a name of %zu bytes at most.", max_table_name_bytes)));
     case NameFault::control_character:
-        ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
-                        errmsg("name of queue has a control character"),
-                        errhint("Use letters, digits and underscores.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_NAME), errmsg("name of queue has a control character"),
+                 errhint("Use letters, digits and underscores.")));
     }
     if (PG_ARGISNULL(ectojob) || PG_GETARG_BOOL(ectojob))
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -153,9 +154,8 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
 
 void lock_name(const NewQueue &queue) {
     LOCKTAG tag;
-    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId,
-                         string_hash(queue.schema, NAMEDATALEN), string_hash(queue.table, NAMEDATALEN),
-                         create_queue_lock);
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, string_hash(queue.schema, NAMEDATALEN),
+                         string_hash(queue.table, NAMEDATALEN), create_queue_lock);
     LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
@@ -172,6 +172,11 @@ bool same_column(const NewQueue &queue, Oid table, const char *wanted, const Nam
 // The queue of that name if it is there with the same options; InvalidOid if the name is free
 Oid existing_queue(const NewQueue &queue) {
     Oid const schema = get_namespace_oid(queue.schema, false);
+    if (isAnyTempNamespace(schema))
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+                 errmsg("queue \"%s\" must not be a temporary table", queue.table),
+                 errhint("Consumers and the scheduler could not see it; give schema_prefix.")));
     Oid const table = get_relname_relid(queue.table, schema);
     if (table == InvalidOid)
         return InvalidOid;
@@ -183,10 +188,11 @@ Oid existing_queue(const NewQueue &queue) {
     if (present->binary != queue.binary ||
         !same_column(queue, table, queue.inserted_at, present->inserted_at) ||
         !same_column(queue, table, queue.updated_at, present->updated_at))
-        ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-                        errmsg("queue \"%s\" already exists with other options", queue.table),
-                        errhint("ecto_job.configure_queue() changes settings; the columns of a queue "
-                                "cannot be changed.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_DUPLICATE_OBJECT),
+                 errmsg("queue \"%s\" already exists with other options", queue.table),
+                 errhint("ecto_job.configure_queue() changes settings; the columns of a queue "
+                         "cannot be changed.")));
     ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_OBJECT),
                      errmsg("queue \"%s\" already exists, skipping", queue.table)));
     return table;
@@ -215,7 +221,8 @@ void create_table(const NewQueue &queue) {
         &text,
         "CREATE TABLE %s ("
         " id pg_catalog.int8 GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,"
-        " state pg_catalog.text DEFAULT 'AVAILABLE' NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY"
+        " state pg_catalog.text DEFAULT 'AVAILABLE' NOT NULL CHECK (state OPERATOR(pg_catalog.=) "
+        "ANY"
         " ('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::pg_catalog.text[])),"
         " expires pg_catalog.timestamptz,"
         " attempt pg_catalog.int4 DEFAULT 0 NOT NULL CHECK (attempt OPERATOR(pg_catalog.>=) 0),"
@@ -250,9 +257,10 @@ void create_table(const NewQueue &queue) {
                      : " CHECK (pg_catalog.jsonb_typeof(params) OPERATOR(pg_catalog.=) 'object')");
     execute(text.data);
 
-    for (const char *index : {"(priority, schedule, id) WHERE in_play", "(schedule) WHERE NOT in_play"})
-        execute(psprintf("CREATE INDEX ON %s %s", table, index));
-    execute(psprintf("CREATE UNIQUE INDEX ON %s (waiting_key) WHERE waiting_key IS NOT NULL", table));
+    execute(psprintf("CREATE INDEX ON %s (priority, schedule, id) WHERE in_play", table));
+    execute(psprintf("CREATE INDEX ON %s (schedule) WHERE NOT in_play", table));
+    execute(
+        psprintf("CREATE UNIQUE INDEX ON %s (waiting_key) WHERE waiting_key IS NOT NULL", table));
 
     execute(psprintf("CREATE TRIGGER ecto_job_schedule BEFORE INSERT ON %s FOR EACH ROW"
                      " WHEN (NEW.state OPERATOR(pg_catalog.=) 'AVAILABLE'"
@@ -271,44 +279,52 @@ void create_table(const NewQueue &queue) {
                      table));
 }
 
-struct ColumnComment {
-    const char *column;
-    const char *comment;
-};
-
 void comment_table(const NewQueue &queue) {
     const char *const table = quote_qualified_identifier(queue.schema, queue.table);
     execute(psprintf("COMMENT ON TABLE %s IS 'queue of ecto_job: a row is a job'", table));
-    constexpr ColumnComment comments[] = {
-        {"state", "SCHEDULED, AVAILABLE, RESERVED, IN_PROGRESS, RETRY or FAILED"},
-        {"expires", "when the lease of a RESERVED or IN_PROGRESS job ends"},
-        {"attempt", "how often the job was started"},
-        {"lease", "which consumer holds the job; drawn anew at each start"},
-        {"schedule", "not to be started before"},
-        {"max_attempts", "FAILED when this many attempts have failed"},
-        {"priority", "lower is started first"},
-        {"params", "what the job is about"},
-        {"notify", "payload of the notices .completed, .retry and .failed"},
-        {"key", "reserved for unique jobs"},
-        {"error", "why the last attempt failed"},
-        {"meta", "what the application says about the job"},
-        {"in_play", "true: can be started or is; false: waits for its time; null: FAILED"},
-        {"waiting_key", "key while the job waits"},
+    const auto comment_column = [table](const char *column, const char *comment) {
+        if (column != nullptr)
+            execute(psprintf("COMMENT ON COLUMN %s.%s IS %s", table, quote_identifier(column),
+                             quote_literal_cstr(comment)));
     };
-    for (const ColumnComment &each : comments)
-        execute(psprintf("COMMENT ON COLUMN %s.%s IS %s", table, each.column,
-                         quote_literal_cstr(each.comment)));
+    comment_column("id", "which job");
+    comment_column("state", "SCHEDULED, AVAILABLE, RESERVED, IN_PROGRESS, RETRY or FAILED");
+    comment_column("expires", "when the lease of a RESERVED or IN_PROGRESS job ends");
+    comment_column("attempt", "how often the job was started");
+    comment_column("lease", "which consumer holds the job; drawn anew at each start");
+    comment_column(queue.updated_at, "last change, UTC");
+    comment_column("schedule", "not to be started before");
+    comment_column("max_attempts", "FAILED when this many attempts have failed");
+    comment_column("priority", "lower is started first");
+    comment_column(queue.inserted_at, "when it was enqueued, UTC");
+    comment_column("params", "what the job is about");
+    comment_column("notify", "payload of the notices .completed, .retry and .failed");
+    comment_column("key", "reserved for unique jobs");
+    comment_column("error", "why the last attempt failed");
+    comment_column("meta", "what the application says about the job");
+    comment_column("in_play",
+                   "true: can be started or is; false: waits for its time; null: FAILED");
+    comment_column("waiting_key", "key while the job waits");
+
+    const auto comment_trigger = [table](const char *trigger, const char *comment) {
+        execute(psprintf("COMMENT ON TRIGGER %s ON %s IS %s", trigger, table,
+                         quote_literal_cstr(comment)));
+    };
+    comment_trigger("ecto_job_schedule", "a job inserted for the future is SCHEDULED");
+    comment_trigger("ecto_job_inserted", "notifies consumers of an AVAILABLE job");
+    comment_trigger("ecto_job_changed", "notifies consumers of a job that becomes AVAILABLE");
 }
 
 void register_queue(const NewQueue &queue, Oid table) {
     // The first queue of a database makes it one that runs; a copy of another database is not
     Oid state_types[] = {OIDOID};
     Datum state_values[] = {ObjectIdGetDatum(MyDatabaseId)};
-    write_registry("INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
-                   " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
-                   " ON CONFLICT (only_row) DO UPDATE SET database = excluded.database, enabled = true"
-                   " WHERE s.database OPERATOR(pg_catalog.<>) excluded.database",
-                   1, state_types, state_values, nullptr);
+    write_registry(
+        "INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
+        " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
+        " ON CONFLICT (only_row) DO UPDATE SET database = excluded.database, enabled = true"
+        " WHERE s.database OPERATOR(pg_catalog.<>) excluded.database",
+        1, state_types, state_values, nullptr);
 
     Oid types[] = {REGCLASSOID, TEXTOID, NAMEOID, NAMEOID};
     NameData inserted_at{};
@@ -319,9 +335,10 @@ void register_queue(const NewQueue &queue, Oid table) {
                       NameGetDatum(&inserted_at), NameGetDatum(&updated_at)};
     const char nulls[] = {' ', ' ', queue.inserted_at != nullptr ? ' ' : 'n',
                           queue.updated_at != nullptr ? ' ' : 'n', '\0'};
-    write_registry("INSERT INTO ecto_job.queue_settings (queue, params_type, inserted_at, updated_at)"
-                   " VALUES ($1, $2, $3, $4)",
-                   4, types, values, nulls);
+    write_registry(
+        "INSERT INTO ecto_job.queue_settings (queue, params_type, inserted_at, updated_at)"
+        " VALUES ($1, $2, $3, $4)",
+        4, types, values, nulls);
 }
 
 void require_database_owner() {
@@ -364,8 +381,10 @@ struct Setting {
     const char *name;
     int64 minimum_ms;
 };
-constexpr Setting interval_settings[] = {
-    {"poll_interval", 1}, {"reservation_timeout", 1}, {"execution_timeout", 1}, {"retry_timeout", 0}};
+constexpr Setting interval_settings[] = {{"poll_interval", 1},
+                                         {"reservation_timeout", 1},
+                                         {"execution_timeout", 1},
+                                         {"retry_timeout", 0}};
 
 } // namespace
 } // namespace ecto_job
@@ -429,9 +448,10 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     }
     if (!PG_ARGISNULL(options) && (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(options)) ||
                                    JB_ROOT_COUNT(PG_GETARG_JSONB_P(options)) > 0))
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("options are not supported yet (queue \"%s\")", NameStr(queue->table)),
-                        errhint("Leave them out.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                 errmsg("options are not supported yet (queue \"%s\")", NameStr(queue->table)),
+                 errhint("Leave them out.")));
     if (!PG_ARGISNULL(max_attempts))
         set_max_attempts_default(queue, PG_GETARG_INT32(max_attempts));
 
@@ -443,13 +463,17 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
         " max_attempts = COALESCE($6, q.max_attempts)"
         " WHERE q.queue OPERATOR(pg_catalog.=) $1 RETURNING q.*",
         6, types, values, nulls);
-    const Datum settings = PointerGetDatum(
-        SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
+    const Datum settings =
+        PointerGetDatum(SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
     SPI_finish();
     wake_scheduler_at_commit();
     return settings;
 }
 
-ECTO_JOB_FUNCTION(ecto_job_enable) { return set_enabled(true); }
+ECTO_JOB_FUNCTION(ecto_job_enable) {
+    return set_enabled(true);
+}
 
-ECTO_JOB_FUNCTION(ecto_job_disable) { return set_enabled(false); }
+ECTO_JOB_FUNCTION(ecto_job_disable) {
+    return set_enabled(false);
+}

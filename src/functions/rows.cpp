@@ -3,7 +3,9 @@
 
 namespace ecto_job {
 
-void prepare_jobs(FunctionCallInfo fcinfo) { InitMaterializedSRF(fcinfo, 0); }
+void prepare_jobs(FunctionCallInfo fcinfo) {
+    InitMaterializedSRF(fcinfo, 0);
+}
 
 void return_jobs(FunctionCallInfo fcinfo) {
     auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);

@@ -10,12 +10,13 @@ static_assert(ecto_job::minus_infinity == DT_NOBEGIN && ecto_job::plus_infinity 
 
 Datum finite_time(std::optional<ecto_job::Micros> time, TimestampTz now, int64 timeout_ms) {
     if (!ecto_job::is_finite(now))
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("now must not be infinite"),
-                        errhint("Give a finite time.")));
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("now must not be infinite"), errhint("Give a finite time.")));
     if (!time)
-        ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-                        errmsg("time out of range for a timeout of " INT64_FORMAT " ms", timeout_ms),
-                        errhint("Give a shorter timeout.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+                 errmsg("time out of range for a timeout of " INT64_FORMAT " ms", timeout_ms),
+                 errhint("Give a shorter timeout.")));
     return TimestampTzGetDatum(*time);
 }
 

@@ -1,8 +1,8 @@
 // Triggers: on the queues' tables, on the registry, and on DROP.
 //
 // Those on a queue's table must work for any role that may write it, so they look at the row and
-// the relation only, never at the registry. Whether to ring is decided from the row, not from a flag
-// in our own backend: the row may come by COPY, by plain SQL or from another node.
+// the relation only, never at the registry. Whether to ring is decided from the row, not from a
+// flag in our own backend: the row may come by COPY, by plain SQL or from another node.
 #include "core/state.hpp"
 #include "core/times.hpp"
 #include "pg/boundary.hpp"
@@ -28,10 +28,11 @@ TriggerData *row_trigger(FunctionCallInfo fcinfo) {
 int column(Relation relation, const char *name) {
     const int number = SPI_fnumber(RelationGetDescr(relation), name);
     if (number <= 0)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-                        errmsg("table \"%s\" has no column \"%s\"",
-                               RelationGetRelationName(relation), name),
-                        errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_UNDEFINED_COLUMN),
+             errmsg("table \"%s\" has no column \"%s\"", RelationGetRelationName(relation), name),
+             errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
     return number;
 }
 
@@ -56,9 +57,8 @@ ECTO_JOB_FUNCTION(ecto_job_schedule_job) {
     TriggerData *const trigger = row_trigger(fcinfo);
     Relation const relation = trigger->tg_relation;
     bool is_null;
-    const Datum schedule =
-        SPI_getbinval(trigger->tg_trigtuple, RelationGetDescr(relation),
-                      column(relation, "schedule"), &is_null);
+    const Datum schedule = SPI_getbinval(trigger->tg_trigtuple, RelationGetDescr(relation),
+                                         column(relation, "schedule"), &is_null);
     if (!is_null && DatumGetTimestampTz(schedule) == plus_infinity)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -91,16 +91,16 @@ ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     return 0;
 }
 
-// BEFORE each change of the registry: nobody registers what he does not own, at a restore either, and
-// every session drops what it has cached of the queue.
+// BEFORE each change of the registry: nobody registers what he does not own, at a restore either,
+// and every session drops what it has cached of the queue.
 ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
     TriggerData *const trigger = row_trigger(fcinfo);
-    HeapTuple const row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
-                                                                     : trigger->tg_trigtuple;
+    HeapTuple const row =
+        TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
     bool is_null;
-    const Oid queue = DatumGetObjectId(
-        SPI_getbinval(row, RelationGetDescr(trigger->tg_relation),
-                      column(trigger->tg_relation, "queue"), &is_null));
+    const Oid queue =
+        DatumGetObjectId(SPI_getbinval(row, RelationGetDescr(trigger->tg_relation),
+                                       column(trigger->tg_relation, "queue"), &is_null));
     const bool exists = !is_null && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(queue));
     if (!TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
         if (!exists)

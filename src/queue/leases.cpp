@@ -1,7 +1,7 @@
 // Drawing leases. See leases.hpp.
 //
-// What a transaction drew is kept in its own memory context, and the list is dropped by noticing that
-// another transaction runs; so neither a callback nor a rollback has anything to clean up.
+// What a transaction drew is kept in its own memory context, and the list is dropped by noticing
+// that another transaction runs; so neither a callback nor a rollback has anything to clean up.
 #include "queue/leases.hpp"
 
 #include "pg/compat.hpp"

@@ -1,8 +1,9 @@
 // Texts become saved plans. See plans.hpp.
 //
 // The text names the table, because only the planner's path reaches rules, policies and distributed
-// tables; between building the text and parsing it a schema may be renamed and the name mean another
-// table. So what was parsed is compared with the queue's oid each time it was parsed (anew).
+// tables; between building the text and parsing it a schema may be renamed and the name mean
+// another table. So what was parsed is compared with the queue's oid each time it was parsed
+// (anew).
 #include "queue/plans.hpp"
 
 namespace ecto_job {
@@ -67,8 +68,7 @@ SPIPlanPtr prepare(const Queue *queue, const StatementSource &source) {
 }
 
 void require_own_table(const Queue *queue, SPIPlanPtr plan) {
-    auto *const source =
-        static_cast<CachedPlanSource *>(linitial(SPI_plan_get_plan_sources(plan)));
+    auto *const source = static_cast<CachedPlanSource *>(linitial(SPI_plan_get_plan_sources(plan)));
     if (!list_member_oid(source->relationOids, queue->oid))
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("queue \"%s\" was renamed or moved just now", NameStr(queue->table)),

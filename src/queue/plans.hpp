@@ -6,8 +6,8 @@
 
 namespace ecto_job {
 
-// What a statement is: its text with {table}, {job} and {touch} to be filled in (transitions.cpp says
-// what they stand for), and the types of its parameters.
+// What a statement is: its text with {table}, {job} and {touch} to be filled in (transitions.cpp
+// says what they stand for), and the types of its parameters.
 struct StatementSource {
     const char *text;
     int parameters;

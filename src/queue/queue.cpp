@@ -39,11 +39,13 @@ void on_relcache_change(Datum, Oid relation) {
 }
 
 // A renamed schema says nothing to the tables in it
-void on_namespace_change(Datum, int, uint32) { invalidate_all(); }
+void on_namespace_change(Datum, int, uint32) {
+    invalidate_all();
+}
 
 void free_retired(XactEvent event, void *) {
-    if (retired == NIL || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
-                           event != XACT_EVENT_PREPARE))
+    if (retired == NIL ||
+        (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
         return;
     List *queues = retired;
     retired = NIL;

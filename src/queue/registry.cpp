@@ -34,17 +34,16 @@ Oid extension_owner() {
     ScanKeyData key;
     ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
                 CStringGetDatum("ecto_job"));
-    SysScanDesc scan =
-        systable_beginscan(extensions, ExtensionNameIndexId, true, nullptr, 1, &key);
+    SysScanDesc scan = systable_beginscan(extensions, ExtensionNameIndexId, true, nullptr, 1, &key);
     HeapTuple const row = systable_getnext(scan);
     if (HeapTupleIsValid(row))
         owner = reinterpret_cast<Form_pg_extension>(GETSTRUCT(row))->extowner;
     systable_endscan(scan);
     table_close(extensions, AccessShareLock);
     if (owner == InvalidOid)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                        errmsg("extension \"ecto_job\" does not exist"),
-                        errhint("Run CREATE EXTENSION ecto_job in this database.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension \"ecto_job\" does not exist"),
+                 errhint("Run CREATE EXTENSION ecto_job in this database.")));
     return owner;
 }
 
@@ -81,8 +80,7 @@ void read_registry(Oid oid, Queue *queue) {
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
                         errmsg("queue with OID %u does not exist", oid)));
     if (!select_settings(oid))
-        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-                        errmsg("\"%s\" is not a queue", table),
+        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a queue", table),
                         errhint("Create a queue with ecto_job.create_queue(); "
                                 "the view ecto_job.queues lists those that exist.")));
     queue->oid = oid;
@@ -98,7 +96,9 @@ void read_registry(Oid oid, Queue *queue) {
     queue->max_attempts = DatumGetInt32(first_row("max_attempts"));
 }
 
-bool is_registered(Oid oid) { return select_settings(oid); }
+bool is_registered(Oid oid) {
+    return select_settings(oid);
+}
 
 void require_owner(Oid table) {
     if (!owns_table(table, GetUserId()))
@@ -120,8 +120,7 @@ int write_registry(const char *text, int count, Oid *types, Datum *values, const
 }
 
 int64 interval_in_ms(const Interval *interval, const char *setting, int64 minimum) {
-    const IntervalMs result =
-        interval_to_ms({interval->time, interval->day, interval->month});
+    const IntervalMs result = interval_to_ms({interval->time, interval->day, interval->month});
     const char *const shown = DatumGetCString(
         DirectFunctionCall1(interval_out, IntervalPGetDatum(const_cast<Interval *>(interval))));
     if (result.fault == IntervalFault::months)

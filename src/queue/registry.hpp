@@ -1,7 +1,8 @@
 // ecto_job.queue_settings and ecto_job.scheduler_state: who is a queue, and does this database run.
 //
-// Everybody may read the registry; nobody but the extension's owner may write it. The functions here
-// act as that owner for one statement of ours, after their caller has proved that the table is his.
+// Everybody may read the registry; nobody but the extension's owner may write it. The functions
+// here act as that owner for one statement of ours, after their caller has proved that the table is
+// his.
 #pragma once
 
 #include "pg/pg.hpp"

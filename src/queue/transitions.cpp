@@ -1,13 +1,13 @@
 // The state machine, written once. See transitions.hpp.
 //
 // In the texts {table} is the queue's table, {job} the row as ecto_job.job has it, and {touch} sets
-// updated_at to $1, which is `now` wherever a row changes. Operators are qualified, since a caller's
-// search_path may hold others. `now`, expiry and lease are parameters and not volatile functions, so
-// that a distributed engine may delegate a statement.
+// updated_at to $1, which is `now` wherever a row changes. Operators are qualified, since a
+// caller's search_path may hold others. `now`, expiry and lease are parameters and not volatile
+// functions, so that a distributed engine may delegate a statement.
 //
-// Rows are picked by ARRAY(SELECT id ... LIMIT n FOR UPDATE SKIP LOCKED): the inner query runs exactly
-// once whatever the planner believes, so never more than n rows are taken, and locked rows are passed
-// by: a transaction that is performing a job keeps nobody waiting.
+// Rows are picked by ARRAY(SELECT id ... LIMIT n FOR UPDATE SKIP LOCKED): the inner query runs
+// exactly once whatever the planner believes, so never more than n rows are taken, and locked rows
+// are passed by: a transaction that is performing a job keeps nobody waiting.
 #include "queue/transitions.hpp"
 
 #include <initializer_list>
@@ -24,7 +24,8 @@
 #define GT " OPERATOR(pg_catalog.>) "
 #define GE " OPERATOR(pg_catalog.>=) "
 #define NEXT_ATTEMPT "j.attempt OPERATOR(pg_catalog.+) 1"
-#define HELD(alias) alias ".state OPERATOR(pg_catalog.=) ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"
+#define HELD(alias)                                                                                \
+    alias ".state OPERATOR(pg_catalog.=) ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"
 #define WAITING(columns)                                                                           \
     "SELECT " columns " FROM ONLY {table} AS j WHERE j.in_play AND j.state" EQ "'AVAILABLE'"       \
     " ORDER BY j.priority, j.schedule, j.id"
@@ -43,7 +44,8 @@ constexpr StatementSource sources[] = {
      6,
      {JSONBOID, TIMESTAMPTZOID, INT4OID, INT4OID, VARCHAROID, JSONBOID},
      false},
-    // activate_scheduled_jobs: NOT in_play is SCHEDULED or RETRY; ORDER BY makes the plan an index's
+    // activate_scheduled_jobs: NOT in_play is SCHEDULED or RETRY; ORDER BY makes the plan an
+    // index's
     {"UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL{touch}"
      " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w"
      " WHERE NOT w.in_play AND w.schedule" LE "$1 ORDER BY w.schedule LIMIT $2"
@@ -54,9 +56,11 @@ constexpr StatementSource sources[] = {
     // available_jobs
     {WAITING("{job}") " LIMIT $1 FOR UPDATE SKIP LOCKED", 1, {INT8OID}, true},
     // reserve_available_jobs
-    {"WITH claimed AS (UPDATE ONLY {table} AS j SET state = 'RESERVED', expires = $2, lease = $3{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(" WAITING("j.id") " LIMIT $4 FOR UPDATE SKIP LOCKED))"
-     " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id",
+    {"WITH claimed AS (UPDATE ONLY {table} AS j SET state = 'RESERVED', expires = $2, lease = "
+     "$3{touch}"
+     " WHERE j.id" EQ "ANY (ARRAY(" WAITING(
+         "j.id") " LIMIT $4 FOR UPDATE SKIP LOCKED))"
+                 " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id",
      4,
      {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID},
      true},
@@ -69,10 +73,12 @@ constexpr StatementSource sources[] = {
      {TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID, INT8OID},
      true},
     // start_available_jobs
-    {"WITH claimed AS (UPDATE ONLY {table} AS j SET state = 'IN_PROGRESS', attempt = " NEXT_ATTEMPT ","
+    {"WITH claimed AS (UPDATE ONLY {table} AS j SET state = 'IN_PROGRESS', attempt = " NEXT_ATTEMPT
+     ","
      " expires = ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2), lease = $3{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(" WAITING("j.id") " LIMIT $4 FOR UPDATE SKIP LOCKED))"
-     " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id",
+     " WHERE j.id" EQ "ANY (ARRAY(" WAITING(
+         "j.id") " LIMIT $4 FOR UPDATE SKIP LOCKED))"
+                 " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id",
      4,
      {TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
      true},
@@ -83,8 +89,8 @@ constexpr StatementSource sources[] = {
      {INT8OID, INT4OID, INT8OID},
      true},
     // complete_job
-    {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "$1 AND j.lease" EQ "$2 AND " HELD("j")
-     " RETURNING j.id, j.notify",
+    {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "$1 AND j.lease" EQ
+     "$2 AND " HELD("j") " RETURNING j.id, j.notify",
      2,
      {INT8OID, INT8OID},
      true},
@@ -109,10 +115,11 @@ constexpr StatementSource sources[] = {
      true},
     // activate_expired_jobs: no index leads to expires, so the statistics choose the scan
     {"UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL, lease = NULL{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE w.in_play AND " HELD("w")
-     " AND (w.expires IS NULL OR w.expires" LE "$1)"
-     " AND (w.state" EQ "'RESERVED' OR w.attempt" LT "GREATEST(w.max_attempts, 1)) LIMIT $2"
-     " FOR UPDATE SKIP LOCKED))",
+     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE w.in_play AND " HELD(
+         "w") " AND (w.expires IS NULL OR w.expires" LE "$1)"
+              " AND (w.state" EQ "'RESERVED' OR w.attempt" LT
+              "GREATEST(w.max_attempts, 1)) LIMIT $2"
+              " FOR UPDATE SKIP LOCKED))",
      2,
      {TIMESTAMPTZOID, INT8OID},
      false},
@@ -126,7 +133,8 @@ constexpr StatementSource sources[] = {
      {TIMESTAMPTZOID, INT8OID},
      false},
     // requeue
-    {"UPDATE ONLY {table} AS j SET state = 'SCHEDULED', attempt = 0, expires = NULL, lease = NULL{touch}"
+    {"UPDATE ONLY {table} AS j SET state = 'SCHEDULED', attempt = 0, expires = NULL, lease = "
+     "NULL{touch}"
      " WHERE j.id" EQ "$2 AND j.state" EQ "'FAILED' RETURNING {job}",
      2,
      {TIMESTAMPTZOID, INT8OID},
@@ -266,8 +274,7 @@ int64 enqueue(Queue *queue, const NewJob &job) {
                         errmsg("queue \"%s\" did not take the job", NameStr(queue->table)),
                         errhint("A trigger or rule of the table suppressed the INSERT.")));
     bool is_null;
-    return DatumGetInt64(
-        SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+    return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit) {
@@ -333,8 +340,8 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
                                {TimestampTzGetDatum(now), Int64GetDatum(retry_timeout_ms),
                                 reference_or_null(error), Int64GetDatum(id), attempt, lease});
     if (changed > 0)
-        notice_each(queue, strcmp(text_of(0, "state"), "FAILED") == 0 ? Notice::failed
-                                                                       : Notice::retry);
+        notice_each(queue,
+                    strcmp(text_of(0, "state"), "FAILED") == 0 ? Notice::failed : Notice::retry);
     return changed;
 }
 

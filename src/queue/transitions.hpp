@@ -1,5 +1,5 @@
-// The life of a job: each transition is one guarded statement on the queue's table, which changes the
-// row or changes nothing. In the order of the table in docs/design.md, one function each.
+// The life of a job: each transition is one guarded statement on the queue's table, which changes
+// the row or changes nothing. In the order of the table in docs/design.md, one function each.
 //
 // The caller has connected SPI. What a transition returns are the rows it changed, in SPI_tuptable,
 // with the attributes of ecto_job.job; the result is their number. Each sends the notices that its
@@ -31,7 +31,8 @@ uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
 
 // The guarded deletes. ERROR JQ001 if the job is no longer the caller's.
-void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease, bool with_notice);
+void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
+                bool with_notice);
 void complete_job(Queue *queue, int64 id, int64 lease);
 uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases);
 
