@@ -29,7 +29,8 @@ enum class Finding {
 struct Look {
     Finding finding;
     Oid extension;
-    char *version; // in the caller's context
+    char *version;  // of the extension; both live until the next round
+    char *database; // its name
 };
 
 HTAB *watched_queues = nullptr;
@@ -38,7 +39,7 @@ Oid known_extension = InvalidOid;
 bool warned_of_max_queues = false;
 int look_failures = 0;
 bool told_of_version = false;
-bool wake_pending = false; // until a round has seen to it
+bool wake_pending = true; // until a round has seen to it
 
 void drop_watched(Watched *watched) {
     if (watched->record != &watched->own)
@@ -153,6 +154,7 @@ void look(Look *look) {
            OIDOID, ObjectIdGetDatum(look->extension));
     char *const version = TextDatumGetCString(column(0, 1, &is_null));
     look->version = MemoryContextStrdup(round_context, version);
+    look->database = MemoryContextStrdup(round_context, get_database_name(MyDatabaseId));
     look->finding = Finding::newer;
     if (compare_versions(version, ECTO_JOB_VERSION) > 0)
         return;
@@ -168,18 +170,18 @@ void look(Look *look) {
                                : Finding::not_enabled;
 }
 
-void tell_of_version(const char *version) {
+void tell_of_version(const Look &seen) {
     if (!told_of_version)
         ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: extension ecto_job is "
                              "version %s there, the library is %s",
-                             get_database_name(MyDatabaseId), version, ECTO_JOB_VERSION),
+                             seen.database, seen.version, ECTO_JOB_VERSION),
                       errhint("Restart the server with the newer library.")));
     told_of_version = true;
 }
 
-void tell_of_copy() {
+void tell_of_copy(const Look &seen) {
     ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: it is a copy, or restored",
-                         get_database_name(MyDatabaseId)),
+                         seen.database),
                   errhint("SELECT ecto_job.enable() in this database lets them run.")));
 }
 
@@ -256,13 +258,13 @@ RoundEnd run_round(int slot, bool woken) {
     case Finding::nothing:
         return {true, 0};
     case Finding::not_enabled:
-        tell_of_copy();
+        tell_of_copy(seen);
         return {true, 0};
     case Finding::being_dropped:
         return {false, in_ms(retry_ms)};
     case Finding::newer:
         settle(slot, true);
-        tell_of_version(seen.version);
+        tell_of_version(seen);
         return {false, in_ms(idle_ms)};
     case Finding::queues:
         break;

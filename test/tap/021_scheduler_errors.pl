@@ -1,0 +1,119 @@
+# A queue that fails, hangs or is locked: said once, tried again later, and no delay to the others.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node(conf => "ecto_job.sweep_timeout = '500 ms'\necto_job.log_min_duration = 0\n");
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+sub becomes
+{
+	my ($query, $expected, $name) = @_;
+	ok( poll_until(sub { sql($query) eq $expected }, $name), $name)
+	  or diag(sql($query));
+}
+
+# A job that is due at once, in each of the queues named; its id in `what`
+sub due
+{
+	my ($what, @queues) = @_;
+	sql("INSERT INTO $_ (params, schedule) VALUES ('{\"what\": \"$what\"}', clock_timestamp() + interval '1 ms')")
+	  for @queues;
+}
+
+sub moved
+{
+	my ($what, $queue) = @_;
+	becomes("SELECT state FROM $queue WHERE params ->> 'what' = '$what'", 'AVAILABLE', "$what: $queue is swept");
+}
+
+sub status_of { return sql("SELECT status FROM ecto_job.queues WHERE queue = '$_[0]'::regclass"); }
+
+for my $queue (qw(good bad))
+{
+	sql("SELECT ecto_job.create_queue('$queue')");
+	sql("SELECT ecto_job.configure_queue('$queue', poll_interval => '50 ms')");
+}
+due('first', 'good', 'bad');
+moved('first', $_) for qw(good bad);
+ok(wait_for_log($node, qr/swept queue "public.good" in \d+ ms: 1 jobs activated/), 'sweeps are logged if wanted');
+
+# A trigger that raises
+my $offset = -s $node->logfile;
+sql(q{CREATE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN RAISE EXCEPTION 'no change today' USING DETAIL = 'a detail'; END $$;
+	CREATE TRIGGER a_raise BEFORE UPDATE ON bad FOR EACH ROW EXECUTE FUNCTION raise()});
+due('raised', 'good', 'bad');
+moved('raised', 'good');
+$offset =
+  wait_for_log($node, qr/WARNING:  sweep of queue "public.bad" failed: no change today\n.*DETAIL:  a detail/, $offset);
+ok($offset, 'the failure is logged');
+becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
+	'failing: no change today', 'and shown');
+is(status_of('good'), 'ok', 'the other queue is well');
+# Pauses of 1 s and 2 s: two more tries
+my $tries = "SELECT last_sweep FROM ecto_job.queues WHERE queue = 'bad'::regclass";
+for my $more (1 .. 2)
+{
+	my $last = sql($tries);
+	ok(poll_until(sub { sql($tries) ne $last }, 'another try'), "it is tried again, $more");
+}
+unlike(slurp_file($node->logfile, $offset), qr/no change today/, 'and not logged again');
+due('meanwhile', 'good');
+moved('meanwhile', 'good');
+sql('DROP TRIGGER a_raise ON bad');
+moved('raised', 'bad');
+ok(wait_for_log($node, qr/LOG:  sweep of queue "public.bad" works again/, $offset), 'that it works again is logged');
+is(status_of('bad'), 'ok', 'and shown');
+
+# A broken table
+sql('ALTER TABLE bad RENAME COLUMN expires TO gone');
+becomes("SELECT status ~ '^failing: column .*expires' FROM ecto_job.queues WHERE queue = 'bad'::regclass",
+	't', 'a missing column is named');
+due('column', 'good');
+moved('column', 'good');
+sql('ALTER TABLE bad RENAME COLUMN gone TO expires');
+becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass", 'ok', 'and back, it works');
+
+# A trigger that is slow, and one that nothing stops but the end of the process
+sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
+	CREATE TRIGGER a_slow BEFORE UPDATE ON bad FOR EACH ROW EXECUTE FUNCTION slow()});
+due('slow', 'bad');
+becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
+	'failing: it took longer than ecto_job.sweep_timeout, 500 ms', 'a slow sweep is cancelled');
+due('beside the slow', 'good');
+moved('beside the slow', 'good');
+my $pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
+sql(q{CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$});
+becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $pid",
+	1, 'one that catches the cancellation costs its process');
+becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
+	'failing: the scheduler ended during its sweep', 'the queue is blamed and waits');
+due('after the end', 'good');
+moved('after the end', 'good');
+sql('DROP TRIGGER a_slow ON bad');
+moved('slow', 'bad');
+
+# A locked table
+my $locker = $node->background_psql('postgres');
+$locker->query_safe('BEGIN; LOCK TABLE bad IN SHARE MODE');
+due('locked', 'good');
+moved('locked', 'good');
+becomes("SELECT status ~ '^locked' FROM ecto_job.queues WHERE queue = 'bad'::regclass", 't', 'a lock is shown');
+$locker->query_safe('COMMIT');
+becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass", 'ok', 'and gone, it works');
+
+# DDL that is waiting behind the sweeps is not starved
+sql('ALTER TABLE bad ADD COLUMN note text; ALTER TABLE bad DROP COLUMN note');
+sql('ALTER TABLE bad RENAME TO worse; CREATE SCHEMA other; ALTER TABLE worse SET SCHEMA other');
+due('renamed', 'other.worse');
+moved('renamed', 'other.worse');
+
+$node->stop;
+done_testing();

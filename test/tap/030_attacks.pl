@@ -1,0 +1,191 @@
+# The scheduler is a superuser and sweeps anybody's table. Whatever code the table's owner has put into
+# the table runs with the owner's rights, and cannot leave anything behind in the scheduler.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node(conf => "ecto_job.sweep_timeout = '500 ms'\n");
+
+sub sql { return $node->safe_psql('postgres', shift); }
+sub as_mallory { return $node->safe_psql('postgres', shift, extra_params => [ '-U', 'mallory' ]); }
+
+sub becomes
+{
+	my ($query, $expected, $name) = @_;
+	ok( poll_until(sub { sql($query) eq $expected }, $name), $name)
+	  or diag(sql($query));
+}
+
+sql(q{CREATE ROLE mallory LOGIN; GRANT CREATE ON SCHEMA public TO mallory;
+	CREATE TABLE evidence (what text, who text, session_who text);
+	GRANT INSERT, SELECT ON evidence TO mallory;
+	CREATE TABLE secret (word text)});
+
+# What each attack tries, noting first as whom it runs
+as_mallory(q{
+	CREATE FUNCTION attack(what text) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO public.evidence VALUES (what, current_user, session_user);
+		BEGIN EXECUTE 'RESET ROLE'; EXCEPTION WHEN OTHERS THEN NULL; END;
+		BEGIN EXECUTE 'SET SESSION AUTHORIZATION DEFAULT'; EXCEPTION WHEN OTHERS THEN NULL; END;
+		BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
+		BEGIN EXECUTE 'INSERT INTO public.secret VALUES (''seen'')'; EXCEPTION WHEN OTHERS THEN NULL; END;
+	END $$;
+	CREATE FUNCTION attack_trigger() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN PERFORM public.attack(TG_ARGV[0]); RETURN NEW; END $$});
+
+my $number = 0;
+
+# sweep_attacked($name, $sql_of_the_attack, state => expected): a queue of mallory's with a due job, disarmed
+# while the attack is put in place
+sub sweep_attacked
+{
+	my ($name, $attack, %expected) = @_;
+	my $queue = 'q' . ++$number;
+	subtest $name => sub {
+		sql('SELECT ecto_job.disable()') if $number > 1;
+		as_mallory("SELECT ecto_job.create_queue('$queue');
+			SELECT ecto_job.configure_queue('$queue', poll_interval => '50 ms')");
+		sql('SELECT ecto_job.disable()');
+		as_mallory("INSERT INTO $queue (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+		$attack =~ s/\bQUEUE\b/$queue/g;
+		as_mallory($attack);
+		sql('TRUNCATE evidence');
+		my $offset = -s $node->logfile;
+		sql('SELECT ecto_job.enable()');
+		becomes("SELECT state FROM $queue", 'AVAILABLE', 'the job was swept') if $expected{swept} // 1;
+		becomes("SELECT status ~ '$expected{status}' FROM ecto_job.queues WHERE queue = '$queue'::regclass",
+			't', 'the sweep was refused')
+		  if $expected{status};
+		is( sql("SELECT DISTINCT who FROM evidence WHERE what = '$name'"),
+			'mallory', 'the attack ran, as mallory')
+		  if $expected{runs} // 1;
+		is(sql("SELECT count(*) FROM evidence WHERE who <> 'mallory'"), 0, 'and as nobody else');
+		is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', 'mallory is no superuser');
+		is(sql('SELECT count(*) FROM secret'), 0, 'and has written nothing that is not hers');
+		$expected{also}->($queue) if $expected{also};
+		sql("SELECT ecto_job.disable(); DROP TABLE $queue CASCADE");
+	};
+}
+
+sweep_attacked('before trigger', q{
+	CREATE TRIGGER a BEFORE UPDATE ON QUEUE FOR EACH ROW EXECUTE FUNCTION attack_trigger('before trigger')});
+
+sweep_attacked('after trigger', q{
+	CREATE TRIGGER a AFTER UPDATE ON QUEUE FOR EACH ROW EXECUTE FUNCTION attack_trigger('after trigger')});
+
+sweep_attacked('deferred trigger', q{
+	CREATE CONSTRAINT TRIGGER a AFTER UPDATE ON QUEUE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION attack_trigger('deferred trigger')});
+
+sweep_attacked('trigger that defers', q{
+	CREATE FUNCTION defer() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN SET CONSTRAINTS ALL DEFERRED; RETURN NEW; END $$;
+	CREATE CONSTRAINT TRIGGER a AFTER UPDATE ON QUEUE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION attack_trigger('trigger that defers');
+	CREATE TRIGGER b BEFORE UPDATE ON QUEUE FOR EACH ROW EXECUTE FUNCTION defer()},
+	swept => 0, runs => 0,
+	status => 'cannot fire deferred trigger within security-restricted operation');
+
+sweep_attacked('expression index', q{
+	CREATE FUNCTION innocent(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+	CREATE INDEX ON QUEUE (innocent(state));
+	CREATE OR REPLACE FUNCTION innocent(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+	BEGIN PERFORM public.attack('expression index'); RETURN $1; END $$});
+
+sweep_attacked('domain check', q{
+	CREATE FUNCTION valid(text) RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN PERFORM public.attack('domain check'); RETURN true; END $$;
+	CREATE DOMAIN word AS text CHECK (valid(VALUE));
+	ALTER TABLE QUEUE ADD COLUMN other word GENERATED ALWAYS AS (state) STORED});
+
+sweep_attacked('rule', q{
+	CREATE RULE a AS ON UPDATE TO QUEUE DO ALSO SELECT public.attack('rule')},
+	swept => 0);
+
+sweep_attacked('policy', q{
+	CREATE FUNCTION visible() RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN PERFORM public.attack('policy'); RETURN true; END $$;
+	ALTER TABLE QUEUE ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE QUEUE FORCE ROW LEVEL SECURITY;
+	CREATE POLICY p ON QUEUE USING (visible())},
+	runs => 0);
+
+sweep_attacked('forced row security hides all', q{
+	ALTER TABLE QUEUE ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE QUEUE FORCE ROW LEVEL SECURITY},
+	runs => 0);
+
+sweep_attacked('inheritance child', q{
+	CREATE TABLE child () INHERITS (QUEUE);
+	CREATE TRIGGER a BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION attack_trigger('inheritance child')},
+	swept => 0, runs => 0, status => 'takes part in inheritance');
+
+sweep_attacked('operators in public', q{
+	CREATE FUNCTION equal(text, text) RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN PERFORM public.attack('operators in public'); RETURN true; END $$;
+	CREATE FUNCTION earlier(timestamptz, timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN PERFORM public.attack('operators in public'); RETURN true; END $$;
+	CREATE OPERATOR public.= (leftarg = text, rightarg = text, function = equal);
+	CREATE OPERATOR public.<= (leftarg = timestamptz, rightarg = timestamptz, function = earlier)},
+	runs => 0);
+
+sweep_attacked('view in place of the table', q{
+	ALTER TABLE QUEUE RENAME TO hidden;
+	CREATE VIEW QUEUE AS SELECT h.*, public.attack('view') FROM hidden h;
+	CREATE RULE a AS ON UPDATE TO QUEUE DO INSTEAD SELECT public.attack('view');
+	ALTER VIEW QUEUE RENAME TO decoy;
+	ALTER TABLE hidden RENAME TO QUEUE},
+	runs => 0);
+
+sweep_attacked('unlogged table', q{ALTER TABLE QUEUE SET UNLOGGED},
+	swept => 0, runs => 0, status => 'not a permanent table');
+
+# What an attack might leave in the scheduler's session
+sweep_attacked('leftovers', q{
+	CREATE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM public.attack('leftovers');
+		BEGIN EXECUTE 'CREATE TEMP TABLE left_behind ()';
+			INSERT INTO public.evidence VALUES ('temp', 'left'); EXCEPTION WHEN OTHERS THEN NULL; END;
+		BEGIN EXECUTE 'PREPARE left_behind AS SELECT 1';
+			INSERT INTO public.evidence VALUES ('prepare', 'left'); EXCEPTION WHEN OTHERS THEN NULL; END;
+		BEGIN EXECUTE 'LISTEN left_behind';
+			INSERT INTO public.evidence VALUES ('listen', 'left'); EXCEPTION WHEN OTHERS THEN NULL; END;
+		BEGIN EXECUTE 'SET ROLE postgres';
+			INSERT INTO public.evidence VALUES ('role', 'left'); EXCEPTION WHEN OTHERS THEN NULL; END;
+		PERFORM pg_catalog.set_config('search_path', 'public', false);
+		PERFORM pg_catalog.set_config('work_mem', '64kB', false);
+		RETURN NEW;
+	END $$;
+	CREATE TRIGGER a BEFORE UPDATE ON QUEUE FOR EACH ROW EXECUTE FUNCTION leave()});
+
+# Registering what is not hers
+sql(q{SELECT ecto_job.create_queue('victim');
+	SELECT ecto_job.drop_queue('victim'); CREATE TABLE victim (id bigint, state text)});
+my (undef, undef, $error) = $node->psql('postgres',
+	"INSERT INTO ecto_job.queue_settings (queue) VALUES ('victim')", extra_params => [ '-U', 'mallory' ]);
+like($error, qr/permission denied/, 'nobody writes the registry');
+(undef, undef, $error) = $node->psql('postgres', "SELECT ecto_job.create_queue('victim')",
+	extra_params => [ '-U', 'mallory' ]);
+like($error, qr/ERROR/, "create_queue takes nobody else's table");
+for my $call (qw(enable disable))
+{
+	(undef, undef, $error) =
+	  $node->psql('postgres', "SELECT ecto_job.$call()", extra_params => [ '-U', 'mallory' ]);
+	like($error, qr/ERROR:  .*(owner|permission)/, "$call() is the database owner's");
+}
+sql(q{CREATE DATABASE hers OWNER mallory});
+$node->safe_psql('hers', 'CREATE EXTENSION ecto_job; CREATE TABLE victim (id bigint)');
+(undef, undef, $error) = $node->psql('hers',
+	"INSERT INTO ecto_job.queue_settings (queue) VALUES ('victim')", extra_params => [ '-U', 'mallory' ]);
+like($error, qr/ERROR:  .*must be owner/, "a database's owner registers her own tables only");
+
+# A trigger that swallows the time limit holds nothing: see 021_scheduler_errors.pl
+
+$node->stop;
+done_testing();
