@@ -366,3 +366,65 @@ CREATE FUNCTION ecto_job.reservation_expiry(
 COMMENT ON FUNCTION ecto_job.reservation_expiry(pg_catalog.timestamptz, pg_catalog.int8) IS
     'now + timeout_ms';
 
+------------------------------------------------------------------------------------------------------
+-- Status
+
+CREATE FUNCTION ecto_job.queue_status(
+    queue pg_catalog.regclass, enabled pg_catalog.bool, OUT status pg_catalog.text, OUT last_sweep
+    pg_catalog.timestamptz, OUT activated pg_catalog.int8, OUT expired pg_catalog.int8, OUT failed
+    pg_catalog.int8
+)
+    LANGUAGE c PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ecto_job_queue_status';
+COMMENT ON FUNCTION ecto_job.queue_status(pg_catalog.regclass, pg_catalog.bool) IS
+    'for the view ecto_job.queues: how the sweeps of a queue go';
+
+CREATE FUNCTION ecto_job.next_due(
+    queue pg_catalog.regclass
+) RETURNS pg_catalog.timestamptz
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ecto_job_next_due';
+COMMENT ON FUNCTION ecto_job.next_due(pg_catalog.regclass) IS
+    'for the view ecto_job.queues: the earliest schedule of a SCHEDULED or RETRY job';
+
+-- A queue per row: its settings, whether it is swept and if not why, when its next job is due
+CREATE VIEW ecto_job.queues AS
+    SELECT s.queue,
+           pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+           s.params_type,
+           s.poll_interval,
+           s.reservation_timeout,
+           s.execution_timeout,
+           s.retry_timeout,
+           s.max_attempts,
+           t.status,
+           t.last_sweep,
+           t.activated,
+           t.expired,
+           t.failed,
+           ecto_job.next_due(s.queue) AS next_due
+    FROM ecto_job.queue_settings AS s
+         JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue
+         LEFT JOIN ecto_job.scheduler_state AS r
+              ON r.database OPERATOR(pg_catalog.=)
+                 (SELECT d.oid FROM pg_catalog.pg_database AS d
+                  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+         CROSS JOIN LATERAL ecto_job.queue_status(s.queue, r.enabled) AS t
+    WHERE pg_catalog.has_table_privilege(s.queue, 'SELECT')
+       OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW ecto_job.queues IS
+    'every queue that you may read: its settings, whether it is swept, when a job is due next';
+COMMENT ON COLUMN ecto_job.queues.owner IS 'whose rights the sweeps have';
+COMMENT ON COLUMN ecto_job.queues.status IS
+    'ok; disabled; no scheduler, and why; failing, and with what; locked';
+COMMENT ON COLUMN ecto_job.queues.last_sweep IS 'when the scheduler last swept it; null: not since the server''s start';
+COMMENT ON COLUMN ecto_job.queues.activated IS 'SCHEDULED and RETRY jobs made AVAILABLE since the server''s start';
+COMMENT ON COLUMN ecto_job.queues.expired IS 'jobs made AVAILABLE again since the server''s start';
+COMMENT ON COLUMN ecto_job.queues.failed IS 'jobs that expired in their last attempt since the server''s start';
+COMMENT ON COLUMN ecto_job.queues.next_due IS
+    'the earliest schedule of a waiting job; null: none, or no right to read the jobs';
+GRANT SELECT ON ecto_job.queues TO PUBLIC;
+
+CREATE FUNCTION ecto_job.warn_unless_preloaded() RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_warn_unless_preloaded';
+COMMENT ON FUNCTION ecto_job.warn_unless_preloaded() IS
+    'for CREATE EXTENSION: says which line postgresql.conf lacks';
+SELECT ecto_job.warn_unless_preloaded();
