@@ -1,0 +1,170 @@
+# The scheduler of a database gets out of the way of commands that need the database for themselves, and
+# comes back; a copy of a database runs nothing until its owner says so.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node();
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+sub in_database
+{
+	my ($database, $query, $user) = @_;
+	return $node->safe_psql($database, $query, extra_params => [ '-U', $user // 'landlord' ]);
+}
+
+sub becomes
+{
+	my ($database, $query, $expected, $name) = @_;
+	ok(poll_until(sub { $node->safe_psql($database, $query) eq $expected }, $name), $name)
+	  or diag($node->safe_psql($database, $query));
+}
+
+my $schedulers =
+  "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
+
+sub pid_in
+{
+	return sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND datname = '$_[0]'");
+}
+
+sub with_queue
+{
+	my ($database) = @_;
+	$node->safe_psql($database, 'CREATE EXTENSION ecto_job; GRANT CREATE ON SCHEMA public TO landlord');
+	in_database($database, "SELECT ecto_job.create_queue('jobs');
+		SELECT ecto_job.configure_queue('jobs', poll_interval => '50 ms')");
+	becomes('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'
+		AND datname = '$database'", 1, "a scheduler in $database");
+}
+
+# A job that is due at once is swept in this database
+sub sweeps
+{
+	my ($database, $name) = @_;
+	my $id = in_database($database, "INSERT INTO jobs (params, schedule)
+		VALUES ('{}', clock_timestamp() + interval '1 ms') RETURNING id");
+	$id =~ s/\D.*//s;
+	becomes($database, "SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', $name);
+}
+
+sub fails
+{
+	my ($query, $user, $pattern, $name) = @_;
+	my (undef, undef, $error) = $node->psql('postgres', $query, extra_params => [ '-U', $user ]);
+	like($error, $pattern, $name);
+}
+
+sql('CREATE ROLE landlord LOGIN CREATEDB; CREATE ROLE stranger LOGIN CREATEDB;');
+sql('CREATE DATABASE app OWNER landlord');
+with_queue('app');
+sweeps('app', 'it sweeps');
+
+# A stranger
+my $pid = pid_in('app');
+fails('DROP DATABASE app', 'stranger', qr/must be owner of database app/, "a stranger's DROP DATABASE fails");
+fails('ALTER DATABASE app RENAME TO mine', 'stranger', qr/must be owner/, "a stranger's RENAME fails");
+fails('CREATE DATABASE mine TEMPLATE app', 'stranger', qr/permission denied to copy/, "a stranger's copy fails");
+fails('ALTER DATABASE app SET TABLESPACE pg_default', 'stranger', qr/must be owner/, "a stranger's move fails");
+is(pid_in('app'), $pid, 'and the scheduler has not noticed');
+
+# The owner, without FORCE
+in_database('postgres', 'ALTER DATABASE app RENAME TO app2');
+sweeps('app2', 'RENAME works, and it is back');
+isnt(pid_in('app2'), $pid, 'another process');
+my $offset = -s $node->logfile;
+in_database('postgres', 'CREATE DATABASE copy TEMPLATE app2');
+sweeps('app2', 'CREATE DATABASE TEMPLATE works, and it is back');
+my $place = $node->basedir . '/place';
+mkdir $place;
+sql("CREATE TABLESPACE place LOCATION '$place'; GRANT CREATE ON TABLESPACE place TO landlord");
+in_database('postgres', 'ALTER DATABASE app2 SET TABLESPACE place');
+sweeps('app2', 'SET TABLESPACE works, and it is back');
+
+# The copy
+ok(wait_for_log($node, qr/queues of database "copy" are not swept: it is a copy/, $offset), 'the copy is idle, and the log says so');
+is(sql($schedulers), 'app2', 'it has no scheduler');
+is( $node->safe_psql('copy', 'SELECT status FROM ecto_job.queues'),
+	'no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it', 'the view says so');
+in_database('copy', "INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms');
+	SELECT ecto_job.configure_queue('jobs', retry_timeout => '1 s')");
+fails('DROP DATABASE copy', 'stranger', qr/must be owner/, 'not for strangers either');
+is($node->safe_psql('copy', "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'"), 1, 'nothing moves');
+in_database('copy', 'SELECT ecto_job.enable()');
+sweeps('copy', 'enable() lets it run');
+becomes('postgres', $schedulers, 'app2 copy', 'two databases, two schedulers');
+
+# A dump
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $node->basedir . '/dump', $node->connstr('app2') ], 'pg_dump');
+sql('CREATE DATABASE restored OWNER landlord');
+$node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('restored'), $node->basedir . '/dump' ], 'pg_restore');
+my $settings = 'SELECT * FROM ecto_job.queue_settings';
+is($node->safe_psql('restored', $settings), $node->safe_psql('app2', $settings), 'the settings are restored');
+in_database('restored', "SELECT ecto_job.configure_queue('jobs', retry_timeout => '1 s')");
+ok(wait_for_log($node, qr/queues of database "restored" are not swept/, $offset), 'it is idle');
+in_database('restored', 'SELECT ecto_job.enable()');
+sweeps('restored', 'until enable()');
+
+# A session in the way: the command fails after its own wait, and the scheduler comes back
+my $session = $node->background_psql('restored');
+fails('DROP DATABASE restored', 'landlord', qr/is being accessed by other users/, 'a session prevents DROP DATABASE');
+sweeps('restored', 'and the scheduler is back after it');
+$session->quit;
+fails('BEGIN; DROP DATABASE restored', 'landlord', qr/cannot run inside a transaction block/,
+	'in a transaction block it fails');
+sweeps('restored', 'and changes nothing');
+
+# Settings of the database do not reach it
+sql(q{ALTER DATABASE restored SET default_transaction_read_only = on;
+	ALTER DATABASE restored SET search_path = nowhere;
+	ALTER DATABASE restored SET default_transaction_isolation = 'serializable'});
+$pid = pid_in('restored');
+sql("SELECT pg_terminate_backend($pid)");
+my $id = in_database('restored', "SET default_transaction_read_only = off; SET search_path = public;
+	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms') RETURNING id");
+becomes('restored', "SELECT count(*) FROM public.jobs WHERE state = 'SCHEDULED'", 0,
+	'ALTER DATABASE SET does not disturb it');
+
+# DROP DATABASE, with many rows' worth of work going on
+in_database('postgres', "DROP DATABASE $_") for qw(restored copy app2);
+is(sql("SELECT count(*) FROM pg_database WHERE datname IN ('restored', 'copy', 'app2')"), 0,
+	'DROP DATABASE works without FORCE');
+is(sql($schedulers), '', 'no scheduler is left');
+
+# FORCE, which ends the scheduler: it is not tried again for ever
+sql('CREATE DATABASE app OWNER landlord');
+with_queue('app');
+$offset = -s $node->logfile;
+in_database('postgres', 'DROP DATABASE app WITH (FORCE)');
+
+# A database that is closed to connections, and opened
+sql('CREATE DATABASE app OWNER landlord');
+with_queue('app');
+unlike(slurp_file($node->logfile, $offset), qr/does not exist/, 'a dropped database is not tried');
+
+$node->stop;
+
+# Few worker slots: one is the launcher's, one logical replication's
+$node->append_conf('postgresql.conf', "max_worker_processes = 3\n");
+$offset = -s $node->logfile;
+$node->start;
+becomes('postgres', $schedulers, 'app', 'one slot is left, for one scheduler');
+sql('CREATE DATABASE second OWNER landlord');
+$node->safe_psql('second', 'CREATE EXTENSION ecto_job; GRANT CREATE ON SCHEMA public TO landlord');
+in_database('second', "SELECT ecto_job.create_queue('jobs')");
+$offset = wait_for_log($node, qr/no background worker is free.*\n.*HINT:.*max_worker_processes/, $offset);
+ok($offset, 'there is none for another database, and the log says so');
+becomes('second', 'SELECT status FROM ecto_job.queues',
+	'no scheduler: no background worker is free; raise max_worker_processes', 'so does the view');
+is(sql($schedulers), 'app', 'the first goes on');
+unlike(slurp_file($node->logfile, $offset), qr/no background worker is free/, 'nothing was logged twice');
+in_database('postgres', 'DROP DATABASE app');
+becomes('postgres', $schedulers, 'second', 'when a slot is free it is used');
+
+$node->stop;
+done_testing();

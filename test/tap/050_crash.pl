@@ -1,0 +1,137 @@
+# Whatever dies, the scheduler is back without help, and there is one of it.
+# server log may hold: terminated by signal 9
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node(allows_streaming => 1, conf => "max_prepared_transactions = 5\nmax_worker_processes = 8\n");
+
+# The server may be away for a moment
+sub try_sql
+{
+	my ($query, $server) = @_;
+	my ($status, $output) = ($server // $node)->psql('postgres', $query);
+	return $status == 0 ? $output : 'no answer';
+}
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+sub becomes
+{
+	my ($query, $expected, $name, $server) = @_;
+	ok(poll_until(sub { try_sql($query, $server) eq $expected }, $name), $name)
+	  or diag(try_sql($query, $server));
+}
+
+my $pid_query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
+my $count = 0;
+
+sub pid
+{
+	my $pid;
+	poll_until(sub { ($pid = try_sql($pid_query)) =~ /^\d+$/ }, 'a scheduler');
+	return $pid;
+}
+
+# A job that is due at once is swept
+sub sweeps
+{
+	my ($name, $server) = @_;
+	$count++;
+	($server // $node)->poll_query_until('postgres', 'SELECT true');
+	($server // $node)->safe_psql('postgres', "INSERT INTO jobs (params, schedule)
+		VALUES ('{\"n\": $count}', clock_timestamp() + interval '1 ms')");
+	becomes("SELECT state FROM jobs WHERE params = '{\"n\": $count}'", 'AVAILABLE', $name, $server);
+}
+
+sub crashed
+{
+	my ($offset) = @_;
+	ok(wait_for_log($node, qr/all server processes terminated; reinitializing.*accepting|accept connections/s, $offset),
+		'the server restarts');
+}
+
+sql("SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '50 ms')");
+sweeps('it sweeps');
+
+# kill -9
+my $offset = -s $node->logfile;
+kill 9, pid();
+crashed($offset);
+sweeps('kill -9 of the scheduler');
+
+$offset = -s $node->logfile;
+my $session = $node->background_psql('postgres');
+my $held = $session->query_safe("SELECT id FROM ecto_job.start_available_jobs('jobs', 1, '1 hour')");
+my $backend = $session->query_safe('SELECT pg_backend_pid()');
+$session->query_safe("BEGIN; SELECT ecto_job.enqueue('jobs', '{\"lost\": true}')");
+kill 9, $backend;
+crashed($offset);
+eval { $session->quit };
+sweeps('kill -9 of a backend');
+is(sql("SELECT state FROM jobs WHERE id = $held"), 'IN_PROGRESS', 'a lease survives the crash');
+is(sql("SELECT count(*) FROM jobs WHERE params ? 'lost'"), 0, 'what was not committed does not');
+sql("UPDATE jobs SET expires = clock_timestamp() WHERE id = $held");
+becomes("SELECT state FROM jobs WHERE id = $held", 'AVAILABLE', 'and it ends');
+
+$offset = -s $node->logfile;
+kill 9, try_sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job launcher'");
+crashed($offset);
+sweeps('kill -9 of the launcher');
+
+ok(kill9_and_wait($node), 'kill -9 of the postmaster');
+$node->start;
+sweeps('and all is back');
+
+$node->stop('immediate');
+$node->start;
+sweeps('an immediate shutdown');
+
+# The launcher ends without a crash: its schedulers are replaced, and there is never more than one
+my $before = pid();
+sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'ecto_job launcher'");
+becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $before",
+	1, 'a new launcher starts a new scheduler');
+becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 1, 'only one');
+sweeps('which sweeps');
+
+# Two-phase commit
+sql("SELECT ecto_job.drop_queue('jobs')");
+becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0, 'nothing to do');
+sql("BEGIN; SELECT ecto_job.create_queue('jobs'); PREPARE TRANSACTION 'queue'");
+is(try_sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'"), 0, 'still nothing');
+sql("COMMIT PREPARED 'queue'");
+becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
+	1, 'a queue made in a prepared transaction is found');
+sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '50 ms')");
+sweeps('and swept');
+
+# A standby
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+is(try_sql('SELECT status FROM ecto_job.queues', $standby), 'no scheduler: the server is a standby', 'the view on a standby');
+is(try_sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'ecto_job'", $standby), 0, 'no process there');
+$node->stop;
+$standby->promote;
+sweeps('after promotion it runs', $standby);
+$standby->stop;
+
+# Without preload
+my $plain = new_node(name => 'plain', preload => 0, extension => 0);
+my (undef, undef, $warning) = $plain->psql('postgres', 'CREATE EXTENSION ecto_job');
+like($warning, qr/WARNING:.*not in shared_preload_libraries.*HINT:.*shared_preload_libraries = 'ecto_job'/s,
+	'CREATE EXTENSION without preload warns, with the line to add');
+$plain->safe_psql('postgres', "SELECT ecto_job.create_queue('jobs')");
+like($plain->safe_psql('postgres', 'SELECT status FROM ecto_job.queues'),
+	qr/^no scheduler: add ecto_job to shared_preload_libraries/, 'and the view says why nothing is swept');
+is($plain->safe_psql('postgres', 'SHOW ecto_job.sweep_timeout'), '10s', 'the settings are there');
+$plain->stop;
+
+done_testing();
