@@ -122,14 +122,14 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
         on_conflict,
         meta,
         binary,
-        now
+        at_now
     };
     SPI_connect();
     Queue *const queue = queue_argument(fcinfo);
     refuse_unique_jobs(fcinfo, key, on_conflict, queue);
     NewJob job{};
     job.params = params_argument(fcinfo, params, binary, queue);
-    job.schedule = schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, now, queue));
+    job.schedule = schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, at_now, queue));
     job.max_attempts = max_attempts_argument(fcinfo, max_attempts, queue);
     job.priority = PG_ARGISNULL(priority) ? 0 : PG_GETARG_INT32(priority);
     job.notify = notify_argument(fcinfo, notify, queue);
@@ -179,7 +179,7 @@ ECTO_JOB_FUNCTION(ecto_job_complete_jobs) {
 }
 
 ECTO_JOB_FUNCTION(ecto_job_fail_job) {
-    enum { id = 1, lease, error, retry, delay, now };
+    enum { id = 1, lease, error, retry, delay, at_now };
     prepare_jobs(fcinfo);
     SPI_connect();
     Queue *const queue = queue_argument(fcinfo);
@@ -188,7 +188,7 @@ ECTO_JOB_FUNCTION(ecto_job_fail_job) {
     if (!PG_ARGISNULL(delay))
         refuse_unbuilt(queue, "delay");
     job_failed(queue, bigint_argument(fcinfo, id, queue, "id"), std::nullopt,
-               bigint_argument(fcinfo, lease, queue, "lease"), now_argument(fcinfo, now, queue),
+               bigint_argument(fcinfo, lease, queue, "lease"), now_argument(fcinfo, at_now, queue),
                queue->retry_timeout_ms, error_argument(fcinfo, error));
     return_jobs(fcinfo);
     SPI_finish();
