@@ -106,9 +106,18 @@ void read_databases() {
     });
 }
 
+bool is_pause_over(TimestampTz now) {
+    bool over = false;
+    for_each_database([&](Database *database) {
+        over = over || (database->state == State::pausing && database->since <= now);
+    });
+    return over;
+}
+
 void hear_what_was_told(bool settings_changed) {
     const Told told = take_told();
-    if (!told.all && told.count == 0 && !settings_changed)
+    // The end of a pause too, since the database may be gone
+    if (!told.all && told.count == 0 && !settings_changed && !is_pause_over(GetCurrentTimestamp()))
         return;
     read_databases();
     if (told.all || settings_changed)

@@ -61,8 +61,7 @@ void watch(Oid queue) {
     watched->listed = true;
     if (found)
         return;
-    // Until its settings are read, in its first turn
-    watched->poll_interval_ms = 0;
+    watched->poll_interval_ms = retry_ms; // until its settings are read, in its first turn
     watched->own = QueueRecord{};
     snprintf(watched->name, sizeof watched->name, "%u", queue);
     watched->record = claim_record(queue);
@@ -218,9 +217,21 @@ void make_all_due() {
     unlock_segment();
 }
 
+// After a step back of the clock, next_sweep lies further away than any pause
+void mind_the_clock(TimestampTz now) {
+    lock_segment(LW_EXCLUSIVE);
+    for_each_watched([now](Watched *watched) {
+        QueueRecord *const record = watched->record;
+        if (record->next_sweep > TimestampTzPlusMilliseconds(now, record->pause_ms))
+            record->next_sweep = now;
+    });
+    unlock_segment();
+}
+
 // Each queue once: one that is due again at once waits for the others, and for a new look
 RoundEnd take_turns(int slot) {
     const TimestampTz now = GetCurrentTimestamp();
+    mind_the_clock(now);
     while (Watched *const watched = next_due(now)) {
         if (is_dismissed(slot) || take_turn(watched, known_extension, slot) == TurnEnd::interrupted)
             return {false, in_ms(retry_ms)};

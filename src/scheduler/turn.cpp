@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64 batch_size = 1000;
 constexpr int64 first_pause_ms = 1000;
-constexpr int64 longest_pause_ms = 5 * 60 * 1000;
+constexpr int64 longest_pause_ms = 300'000;
 
 enum class BatchEnd { empty, full, locked, gone, interrupted };
 
@@ -102,7 +102,7 @@ BatchEnd run_batch(Watched *watched, Oid extension, int limit_ms, Moved *moved) 
         return BatchEnd::gone;
     require_plain_table(table);
     Queue *const queue = find_queue(watched->queue);
-    watched->poll_interval_ms = queue->poll_interval_ms;
+    watched->poll_interval_ms = std::max<int64>(queue->poll_interval_ms, 1);
     strlcpy(watched->name, qualified_name(queue), sizeof watched->name);
     pgstat_report_activity(STATE_RUNNING, psprintf("sweeping queue %s", watched->name));
 
@@ -130,6 +130,11 @@ void log_turn(const Watched *watched, const Moved &moved, TimestampTz start, Tim
                              watched->name, ms, moved.activated, moved.expired, moved.failed)));
 }
 
+void set_next_sweep(QueueRecord *record, TimestampTz now, int64 pause_ms) {
+    record->pause_ms = pause_ms;
+    record->next_sweep = TimestampTzPlusMilliseconds(now, pause_ms);
+}
+
 // Pauses grow from a second to five minutes, and are never shorter than the queue's own interval
 int64 pause_after(int32 failures, int64 poll_interval_ms) {
     const int64 pause = first_pause_ms << std::min(failures - 1, 20);
@@ -146,8 +151,7 @@ bool count_failure(Watched *watched, int sqlstate, const char *message) {
     record->sqlstate = sqlstate;
     record->in_turn = false;
     record->last_sweep = now;
-    record->next_sweep =
-        TimestampTzPlusMilliseconds(now, pause_after(record->failures, watched->poll_interval_ms));
+    set_next_sweep(record, now, pause_after(record->failures, watched->poll_interval_ms));
     strlcpy(record->error, message, sizeof record->error);
     // Never half a character
     record->error[pg_mbcliplen(record->error, static_cast<int>(strlen(record->error)),
@@ -174,20 +178,26 @@ void note_failure(Watched *watched, const ErrorData *error) {
              error->context != nullptr ? errcontext("%s", error->context) : 0));
 }
 
-void note_success(Watched *watched, const Moved &moved, BatchEnd end) {
+// A queue pauses for as long as its turn took, at least: it never has more than half of the time
+int64 pause_between(BatchEnd end, int64 turn_ms, int64 poll_interval_ms) {
+    switch (end) {
+    case BatchEnd::full:
+        return 0;
+    case BatchEnd::locked:
+        return std::min(first_pause_ms, poll_interval_ms);
+    default:
+        return std::max(turn_ms, poll_interval_ms);
+    }
+}
+
+void note_success(Watched *watched, TimestampTz start, BatchEnd end) {
     QueueRecord *const record = watched->record;
     const TimestampTz now = GetCurrentTimestamp();
-    const int64 pause = end == BatchEnd::full ? 0
-                        : end == BatchEnd::locked
-                            ? std::min(first_pause_ms, watched->poll_interval_ms)
-                            : watched->poll_interval_ms;
     lock_segment(LW_EXCLUSIVE);
     record->in_turn = false;
     record->locked = end == BatchEnd::locked;
-    record->next_sweep = TimestampTzPlusMilliseconds(now, pause);
-    record->activated += moved.activated;
-    record->expired += moved.expired;
-    record->failed += moved.failed;
+    set_next_sweep(record, now,
+                   pause_between(end, (now - start) / 1000, watched->poll_interval_ms));
     const bool recovered = record->failures > 0 && !record->locked;
     if (!record->locked) {
         record->last_sweep = now;
@@ -196,6 +206,14 @@ void note_success(Watched *watched, const Moved &moved, BatchEnd end) {
     unlock_segment();
     if (recovered)
         ereport(LOG, (errmsg("sweep of queue \"%s\" works again", watched->name)));
+}
+
+void count_moved(QueueRecord *record, const Moved &moved) {
+    lock_segment(LW_EXCLUSIVE);
+    record->activated += moved.activated;
+    record->expired += moved.expired;
+    record->failed += moved.failed;
+    unlock_segment();
 }
 
 void mark_turn(QueueRecord *record, bool in_turn) {
@@ -238,12 +256,13 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot) {
             total.failed += moved.failed;
         }
     }
+    count_moved(watched->record, total);
     if (error != nullptr)
         note_failure(watched, error);
     else if (end == BatchEnd::interrupted)
         mark_turn(watched->record, false);
     else
-        note_success(watched, total, end);
+        note_success(watched, start, end);
     log_turn(watched, total, start, GetCurrentTimestamp());
     return end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
                                                               : TurnEnd::done;

@@ -34,6 +34,7 @@ struct QueueRecord {
     Oid queue;
     TimestampTz last_sweep; // 0: none yet
     TimestampTz next_sweep; // 0: at once
+    int64 pause_ms;         // how long before next_sweep it was set
     int64 activated, expired, failed;
     int32 failures; // in a row; 0 = it works
     int sqlstate;   // of the failure that was logged last
