@@ -162,11 +162,13 @@ void lock_name(const NewQueue &queue) {
 bool same_column(const NewQueue &queue, Oid table, const char *wanted, const NameData &present) {
     if (wanted == nullptr || NameStr(present)[0] == '\0')
         return wanted == nullptr && NameStr(present)[0] == '\0';
+    if (strcmp(wanted, NameStr(present)) != 0)
+        return false;
     Oid type;
     int32 typmod;
     Oid collation;
     get_atttypetypmodcoll(table, get_attnum(table, wanted), &type, &typmod, &collation);
-    return strcmp(wanted, NameStr(present)) == 0 && typmod == queue.timestamp_typmod;
+    return typmod == queue.timestamp_typmod;
 }
 
 // The queue of that name if it is there with the same options; InvalidOid if the name is free

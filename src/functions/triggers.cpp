@@ -12,33 +12,39 @@
 namespace ecto_job {
 namespace {
 
-TriggerData *row_trigger(FunctionCallInfo fcinfo) {
+constexpr TriggerEvent any_operation = TRIGGER_EVENT_ROW | TRIGGER_EVENT_TIMINGMASK;
+constexpr TriggerEvent one_operation = any_operation | TRIGGER_EVENT_OPMASK;
+
+// Whoever owns a table may put these functions on it, for any event
+TriggerData *row_trigger(FunctionCallInfo fcinfo, TriggerEvent mask, TriggerEvent wanted,
+                         const char *when) {
     if (!CALLED_AS_TRIGGER(fcinfo))
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
                         errmsg("this function is a trigger of ecto_job's tables"),
                         errhint("ecto_job.create_queue() makes the triggers of a queue.")));
     auto *const trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
-    if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+    if ((trigger->tg_event & mask) != (wanted | TRIGGER_EVENT_ROW))
         ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                        errmsg("trigger \"%s\" must be FOR EACH ROW", trigger->tg_trigger->tgname),
+                        errmsg("trigger \"%s\" must be %s FOR EACH ROW",
+                               trigger->tg_trigger->tgname, when),
                         errhint("ecto_job.create_queue() makes the triggers of a queue.")));
     return trigger;
 }
 
-int column(Relation relation, const char *name) {
+int column(Relation relation, const char *name, Oid type) {
     const int number = SPI_fnumber(RelationGetDescr(relation), name);
-    if (number <= 0)
-        ereport(
-            ERROR,
-            (errcode(ERRCODE_UNDEFINED_COLUMN),
-             errmsg("table \"%s\" has no column \"%s\"", RelationGetRelationName(relation), name),
-             errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
+    if (number <= 0 || SPI_gettypeid(RelationGetDescr(relation), number) != type)
+        ereport(ERROR,
+                (errcode(ERRCODE_UNDEFINED_COLUMN),
+                 errmsg("table \"%s\" has no column \"%s\" of type %s",
+                        RelationGetRelationName(relation), name, format_type_be(type)),
+                 errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
     return number;
 }
 
 bool is_available(Relation relation, HeapTuple row) {
     const char *const state =
-        SPI_getvalue(row, RelationGetDescr(relation), column(relation, "state"));
+        SPI_getvalue(row, RelationGetDescr(relation), column(relation, "state", TEXTOID));
     return state != nullptr && state_from(state) == State::available;
 }
 
@@ -54,11 +60,12 @@ using namespace ecto_job;
 
 // BEFORE INSERT, when an AVAILABLE row lies in the future: it is SCHEDULED
 ECTO_JOB_FUNCTION(ecto_job_schedule_job) {
-    TriggerData *const trigger = row_trigger(fcinfo);
+    TriggerData *const trigger = row_trigger(
+        fcinfo, one_operation, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_INSERT, "BEFORE INSERT");
     Relation const relation = trigger->tg_relation;
     bool is_null;
     const Datum schedule = SPI_getbinval(trigger->tg_trigtuple, RelationGetDescr(relation),
-                                         column(relation, "schedule"), &is_null);
+                                         column(relation, "schedule", TIMESTAMPTZOID), &is_null);
     if (!is_null && DatumGetTimestampTz(schedule) == plus_infinity)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -66,7 +73,7 @@ ECTO_JOB_FUNCTION(ecto_job_schedule_job) {
                         RelationGetRelationName(relation)),
                  errhint("Give a finite time; a job that is to be held can be scheduled far in the "
                          "future.")));
-    int number = column(relation, "state");
+    int number = column(relation, "state", TEXTOID);
     Datum state = CStringGetTextDatum(name(State::scheduled).data());
     bool null = false;
     return PointerGetDatum(heap_modify_tuple_by_cols(
@@ -75,7 +82,8 @@ ECTO_JOB_FUNCTION(ecto_job_schedule_job) {
 
 // AFTER INSERT
 ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
-    TriggerData *const trigger = row_trigger(fcinfo);
+    TriggerData *const trigger = row_trigger(
+        fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_INSERT, "AFTER INSERT");
     if (is_available(trigger->tg_relation, trigger->tg_trigtuple))
         ring(trigger->tg_relation);
     return 0;
@@ -84,7 +92,8 @@ ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
 // AFTER UPDATE of what decides when a job is due. Only a row that became AVAILABLE rings: a trigger
 // that rings for less wakes consumers whose own UPDATE rings again, a storm.
 ECTO_JOB_FUNCTION(ecto_job_job_changed) {
-    TriggerData *const trigger = row_trigger(fcinfo);
+    TriggerData *const trigger = row_trigger(
+        fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_UPDATE, "AFTER UPDATE");
     if (is_available(trigger->tg_relation, trigger->tg_newtuple) &&
         !is_available(trigger->tg_relation, trigger->tg_trigtuple))
         ring(trigger->tg_relation);
@@ -94,13 +103,13 @@ ECTO_JOB_FUNCTION(ecto_job_job_changed) {
 // BEFORE each change of the registry: nobody registers what he does not own, at a restore either,
 // and every session drops what it has cached of the queue.
 ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
-    TriggerData *const trigger = row_trigger(fcinfo);
+    TriggerData *const trigger = row_trigger(fcinfo, any_operation, TRIGGER_EVENT_BEFORE, "BEFORE");
     HeapTuple const row =
         TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
     bool is_null;
-    const Oid queue =
-        DatumGetObjectId(SPI_getbinval(row, RelationGetDescr(trigger->tg_relation),
-                                       column(trigger->tg_relation, "queue"), &is_null));
+    const Oid queue = DatumGetObjectId(
+        SPI_getbinval(row, RelationGetDescr(trigger->tg_relation),
+                      column(trigger->tg_relation, "queue", REGCLASSOID), &is_null));
     const bool exists = !is_null && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(queue));
     if (!TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
         if (!exists)
