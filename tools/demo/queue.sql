@@ -8,7 +8,7 @@ CREATE TABLE history (n bigint GENERATED ALWAYS AS IDENTITY, at timestamptz, lin
 
 CREATE FUNCTION remember() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    job jobs := coalesce(NEW, OLD);
+    job public.jobs := coalesce(NEW, OLD);
     news text := CASE WHEN TG_OP = 'DELETE' THEN 'done' ELSE NEW.state END;
 BEGIN
     IF TG_OP = 'UPDATE' AND NEW.state = OLD.state THEN
