@@ -84,7 +84,7 @@ build/unit/%.o: src/%.cpp | consumer-packages
 build/unit/tested.a: $(UNIT_OBJS)
 	$(AR) rcs $@ $^
 build/unit/%_test: test/unit/%_test.cpp build/unit/tested.a
-	$(UNIT_CXX) $^ -o $@ -lgtest -lgtest_main -lrapidcheck $(CONSUMER_LIBS)
+	$(UNIT_CXX) $(filter %.cpp %.a,$^) -o $@ -lgtest -lgtest_main -lrapidcheck $(CONSUMER_LIBS)
 build/fuzz/%: test/fuzz/%.cpp $(wildcard src/core/*)
 	@mkdir -p $(@D)
 	clang++ -std=c++20 -O1 $(SANITIZE) -fsanitize=fuzzer -Isrc $< $(wildcard src/core/*.cpp) -o $@
