@@ -64,7 +64,7 @@ bool Exec::take_end(Running &running) {
         if (running.signal != SIGTERM)
             *failure += ": its lease was over";
         if (const std::string complaint = running.child->complaint(); !complaint.empty())
-            *failure += "\n" + complaint;
+            *failure += ": " + complaint;
         outcomes_.failed(std::move(running.job), *failure);
     } else {
         outcomes_.completed(std::move(running.job));

@@ -71,7 +71,7 @@ for my $queue (sort keys %consumers)
 	is(sql("SELECT params ->> 'n', attempt, max_attempts FROM $queue"), '24|2|2',
 		"$queue: that one has used its attempts");
 }
-like(sql('SELECT error FROM by_exec'), qr/\Aexit status 3\nthe 2 attempt fails\z/,
+like(sql('SELECT error FROM by_exec'), qr/\Aexit status 3: the 2 attempt fails\z/,
 	'a program\'s status and complaint are its job\'s error');
 like(sql('SELECT error FROM by_sql'), qr/\AERROR:  the 2 attempt fails\nDETAIL:  on purpose\nCONTEXT:/,
 	'a statement\'s error is its job\'s error');
@@ -86,7 +86,7 @@ is( sql(q{SELECT string_agg(n::text, ' ' ORDER BY n) FROM effects WHERE queue = 
 my $log = $consumers{by_exec}->log;
 like($log, qr/info: by_exec job 22: started, attempt 1 of 5/, 'logged: started');
 like($log, qr/info: by_exec job 22: completed after \d+ ms/, 'logged: completed');
-like($log, qr/warning: by_exec job 24: failed, RETRY at \d{4}-.*: "exit status 3\\nthe 1 attempt fails"/,
+like($log, qr/warning: by_exec job 24: failed, RETRY at \d{4}-.*: "exit status 3: the 1 attempt fails"/,
 	'logged: failed, and what comes next');
 like($log, qr/error: by_exec job 24: failed for good, FAILED after attempt 2 of 2: /,
 	'logged: failed for good');
@@ -165,7 +165,7 @@ is(sql('SELECT bytes FROM received ORDER BY 1'), "\\x\n\\x0001ff", 'and so does 
 sql(q{INSERT INTO bytes (params) VALUES ('\x00')});
 my $said = q{printf '\000\377\303 ende' >&2; exit 1};
 ($status) = run_consumer($node, '--queue', 'bytes', '--exec', $said, '--drain');
-is(sql('SELECT error FROM bytes'), "exit status 1\n\x{fffd}\x{fffd} ende" =~ s/\x{fffd}/\xef\xbf\xbd/gr,
+is(sql('SELECT error FROM bytes'), "exit status 1: \x{fffd}\x{fffd} ende" =~ s/\x{fffd}/\xef\xbf\xbd/gr,
 	'an error may be any bytes');
 
 # The transaction is one: what fails late takes everything back

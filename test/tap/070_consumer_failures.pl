@@ -157,7 +157,7 @@ my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 		'echo going >&2; sleep 60 & wait');
 	is($status, 0, 'drained');
 	like($log, qr/warning: jobs job $id: its lease is over: SIGTERM/, 'a program is told to end with its lease');
-	is(sql('SELECT state, error FROM jobs'), "RETRY|killed by signal 15: its lease was over\ngoing",
+	is(sql('SELECT state, error FROM jobs'), "RETRY|killed by signal 15: its lease was over: going",
 		'and its job fails');
 	sql('SELECT ecto_job.enable()');
 }
