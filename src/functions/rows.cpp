@@ -3,6 +3,21 @@
 
 namespace ecto_job {
 
+namespace {
+
+// A table's owner may have changed a column's type; its values must not be read as the job's
+void require_type(Form_pg_attribute attribute, TupleDesc source, int column) {
+    const Oid type = SPI_gettypeid(source, column);
+    if (!IsBinaryCoercible(type, attribute->atttypid))
+        ereport(ERROR,
+                (errcode(ERRCODE_DATATYPE_MISMATCH),
+                 errmsg("column \"%s\" of the queue is %s, not %s", NameStr(attribute->attname),
+                        format_type_be(type), format_type_be(attribute->atttypid)),
+                 errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
+}
+
+} // namespace
+
 void prepare_jobs(FunctionCallInfo fcinfo) {
     InitMaterializedSRF(fcinfo, 0);
 }
@@ -14,8 +29,11 @@ void return_jobs(FunctionCallInfo fcinfo) {
     const auto columns = static_cast<Size>(job->natts);
 
     auto *const from = static_cast<int *>(palloc(columns * sizeof(int)));
-    for (int i = 0; i < job->natts; i++)
+    for (int i = 0; i < job->natts; i++) {
         from[i] = SPI_fnumber(source, NameStr(TupleDescAttr(job, i)->attname));
+        if (from[i] != SPI_ERROR_NOATTRIBUTE)
+            require_type(TupleDescAttr(job, i), source, from[i]);
+    }
 
     auto *const values = static_cast<Datum *>(palloc(columns * sizeof(Datum)));
     auto *const nulls = static_cast<bool *>(palloc(columns * sizeof(bool)));
