@@ -1,0 +1,246 @@
+# README.md and docs/ are true: every example runs, in the order in which a reader meets it, in a fresh
+# database for each file; shown results are compared; every function and setting is described.
+#
+# ```sql   psql, a session of its own, stops at the first error
+# ```text  directly behind one of these: what it prints; "..." stands for anything in a line
+# ```sh    bash -e, in an empty directory, with PG* pointing at the database
+# ```python, ```js
+#          a consumer without an end: run until no job can be started, then stopped. Without its driver
+#          on this machine its syntax is checked, without the language it is skipped.
+# A comment in the line before a block changes that:
+# <!-- error: SQLSTATE -->        it fails with this
+# <!-- until stopped -->          sh: a consumer, run like the programs above, then stopped by SIGTERM
+# <!-- not run: reason -->
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use File::Temp;
+use IPC::Run;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my @files = ('README.md', map { s{.*/docs/}{docs/}r } sort glob(source_dir() . '/docs/*.md'));
+my $node = new_node(conf => "max_prepared_transactions = 5\n");
+$ENV{PGHOST} = $node->host;
+$ENV{PGPORT} = $node->port;
+$ENV{PGUSER} = getpwuid($<); # node-postgres does not ask the system
+delete $ENV{PGAPPNAME}; # the harness's, which would hide the programs' own
+
+# The blocks of a file: language, text, line, what the comment before it says, expected result
+sub blocks
+{
+	my ($text) = @_;
+	my @lines = split /\n/, $text;
+	my (@blocks, $comment, $behind);
+	for (my $i = 0; $i < @lines; $i++)
+	{
+		if ($lines[$i] =~ /^(\s*)```(\w*)$/)
+		{
+			my ($indent, $language, $first) = ($1, $2, $i + 1);
+			$i++ while $i + 1 < @lines && $lines[ $i + 1 ] !~ /^\s*```$/;
+			my $body = join('', map { s/^$indent//r . "\n" } @lines[ $first .. $i ]);
+			$i++;
+			if ($language eq 'text')
+			{
+				$blocks[-1]{result} = $body if $behind;
+				$behind = 0;
+				next;
+			}
+			push @blocks,
+			  { language => $language, body => $body, line => $first, comment => $comment // '' };
+			($comment, $behind) = (undef, 1);
+		}
+		elsif ($lines[$i] =~ /^\s*<!-- (.*) -->$/) { $comment = $1; }
+		elsif ($lines[$i] =~ /\S/) { ($comment, $behind) = (undef, 0); }
+	}
+	return @blocks;
+}
+
+sub trimmed { return join("\n", grep { /\S/ } map { s/\s+$//r } split /\n/, shift); }
+
+# Is this what the text says? "..." is anything
+sub shows
+{
+	my ($got, $expected, $name) = @_;
+	my $pattern = join('.*', map { quotemeta } split /\.\.\./, trimmed($expected), -1);
+	return like(trimmed($got), qr/^$pattern$/, "$name: its result");
+}
+
+sub run_sql
+{
+	my ($name, $block) = @_;
+	my ($state) = $block->{comment} =~ /^error: (\w{5})$/;
+	my ($out, $all);
+	my $ran = IPC::Run::run(
+		[ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=' . ($state ? 'verbose' : 'default') ],
+		'<', \$block->{body}, '>', \$out, '2>&1');
+	if ($state)
+	{
+		ok(!$ran && $out =~ s/^ERROR:  $state: /ERROR:  /m, "$name: fails with $state") or diag($out);
+		$out =~ s/^LOCATION: .*\n//mg;
+	}
+	else
+	{
+		ok($ran && $out !~ /^ERROR:/m, "$name: runs") or diag($out);
+	}
+	shows($out, $block->{result}, $name) if defined $block->{result};
+	return;
+}
+
+sub run_sh
+{
+	my ($name, $block) = @_;
+	my ($out, $directory) = ('', File::Temp->newdir);
+	my $ran = IPC::Run::run([ 'bash', '-e' ], '<', \$block->{body}, '>', \$out, '2>&1',
+		init => sub { chdir $directory });
+	ok($ran, "$name: runs") or diag($out);
+	shows($out, $block->{result}, $name) if defined $block->{result};
+	return;
+}
+
+# Runs a consumer that never ends until nothing is left to start. Its exit status at SIGTERM is returned.
+sub run_consumer_until_idle
+{
+	my ($name, $database, @command) = @_;
+	isnt($node->safe_psql($database, 'SELECT count(*) FROM jobs WHERE in_play'), '0', "$name: has a job to do");
+	my $out = '';
+	my $running = IPC::Run::start(\@command, '<', \undef, '>', \$out, '2>&1');
+	my $idle = poll_until(
+		sub {
+			$running->pump_nb if $running->pumpable;
+			return $node->safe_psql($database, 'SELECT count(*) FROM jobs WHERE in_play') eq '0';
+		},
+		"the work of $name");
+	ok($idle, "$name: performs its jobs") or diag($out);
+	$running->signal('TERM');
+	$running->finish;
+	return ($running->full_result || 0, $out);
+}
+
+my %program = (
+	python => {
+		suffix => '.py', run => ['python3'],
+		driver => [ 'python3', '-c', 'import psycopg' ],
+		syntax => [ 'python3', '-m', 'py_compile' ],
+	},
+	js => {
+		suffix => '.js', run => ['node'],
+		driver => [ 'node', '-e', 'require("pg")' ],
+		syntax => [ 'node', '--check' ],
+	});
+
+sub succeeds { return IPC::Run::run(\@_, '<', \undef, '>', \my $out, '2>', \my $err); }
+
+sub run_program
+{
+	my ($name, $block, $database) = @_;
+	my $how = $program{ $block->{language} };
+	my $file = File::Temp->new(SUFFIX => $how->{suffix});
+	print $file $block->{body};
+	close $file;
+  SKIP:
+	{
+		skip "$name: no $how->{run}[0] here", 1 unless succeeds(@{ $how->{run} }, '--version');
+		if (succeeds(@{ $how->{driver} }))
+		{
+			run_consumer_until_idle($name, $database, @{ $how->{run} }, "$file");
+		}
+		else
+		{
+			ok(succeeds(@{ $how->{syntax} }, "$file"), "$name: its syntax (its driver is not on this machine)");
+		}
+	}
+	return;
+}
+
+my $databases = 0;
+for my $file (@files)
+{
+	my $database = 'docs' . ++$databases;
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	$ENV{PGDATABASE} = $database;
+	my $text = slurp_source($file);
+	$node->safe_psql($database, 'CREATE EXTENSION ecto_job') unless $text =~ /^CREATE EXTENSION ecto_job;/m;
+	for my $block (blocks($text))
+	{
+		my $name = "$file, line $block->{line}";
+		my $language = $block->{language};
+		if ($block->{comment} =~ /^not run: (.+)/) { note("$name: not run, $1"); }
+		elsif ($language eq 'sql') { run_sql($name, $block); }
+		elsif ($language eq 'sh' && $block->{comment} eq 'until stopped')
+		{
+			my ($status, $out) =
+			  run_consumer_until_idle($name, $database, 'bash', '-ec', "exec $block->{body}");
+			is($status, 0, "$name: stops when told to") or diag($out);
+		}
+		elsif ($language eq 'sh') { run_sh($name, $block); }
+		elsif ($program{$language}) { run_program($name, $block, $database); }
+		elsif ($language ne '') { fail("$name: an unknown language, $language"); }
+	}
+}
+
+# Links lead to files, and to headings of them
+sub anchor { return lc(shift) =~ s/[^\w\- ]//gr =~ s/ /-/gr; }
+for my $file (@files)
+{
+	my $text = slurp_source($file);
+	my ($directory) = $file =~ m{^(.*/)?};
+	for my $link ($text =~ /\]\(([^)\s]+)\)/g)
+	{
+		next if $link =~ m{^https?://};
+		my ($path, $anchor) = split /#/, $link, 2;
+		my $target = $path eq '' ? $file : ($directory // '') . $path;
+		1 while $target =~ s{[^/]+/\.\./}{};
+		my $exists = -e source_dir() . "/$target";
+		$exists &&= grep { anchor($_) eq $anchor } slurp_source($target) =~ /^#+ (.*)$/mg
+		  if defined $anchor;
+		ok($exists, "$file: link to $link");
+	}
+}
+
+# Every function has its signature in the reference, as the catalog has it
+my $reference = slurp_source('docs/reference.md');
+(my $one_line = $reference) =~ s/\s+/ /g;
+my $functions = $node->safe_psql('postgres', q{
+	SELECT proname || '(' || pg_get_function_arguments(oid) || ') RETURNS ' || pg_get_function_result(oid)
+	FROM pg_proc WHERE pronamespace = 'ecto_job'::regnamespace ORDER BY 1});
+for my $signature (split /\n/, $functions)
+{
+	my ($name) = $signature =~ /^(\w+)/;
+	$signature =~ s/timestamp with time zone/timestamptz/g;
+	$signature =~ s/::\w+//g;
+	$signature =~ s/ RETURNS record$//; # its OUT arguments say it
+	like($one_line, qr/\Q$signature\E/, "docs/reference.md has $name as it is");
+}
+for my $name ($reference =~ /^### (\w+)$/mg)
+{
+	like($functions, qr/^$name\(/m, "function $name of docs/reference.md exists");
+}
+my $columns = $node->safe_psql('postgres', q{
+	SELECT attname FROM pg_attribute WHERE attrelid IN ('ecto_job.job'::regclass, 'ecto_job.queues'::regclass)});
+like($reference, qr/`$_`/, "docs/reference.md has column $_") for split /\n/, $columns;
+
+# Every setting is in README and operations, with its default; no other is named anywhere
+my $settings = $node->safe_psql('postgres', q{
+	SELECT name || '=' || boot_val FROM pg_settings WHERE name LIKE 'ecto\_job.%' ORDER BY 1});
+my %setting = map { split /=/, $_, 2 } split /\n/, $settings;
+my %shown = ('ecto_job.sweep_timeout' => '10 s', 'ecto_job.databases' => q{'*'}, 'ecto_job.max_queues' => '1,024');
+for my $name (sort keys %setting)
+{
+	my $default = $shown{$name} // $setting{$name};
+	like(slurp_source($_), qr/^\| `\Q$name\E` \|[^|]*\Q$default\E/m, "$_ has $name and its default")
+	  for 'README.md', 'docs/operations.md';
+}
+for my $file (@files)
+{
+	my %named = map { $_ => 1 } slurp_source($file) =~ /\b(ecto_job\.\w+) = /g;
+	ok(exists $setting{$_}, "$file: setting $_ exists") for sort keys %named;
+}
+
+my ($version) = slurp_source('ecto_job.control') =~ /^default_version = '(.*)'$/m;
+like(slurp_source('CHANGELOG.md'), qr/^## \Q$version\E\b/m, 'CHANGELOG.md has this version');
+
+$node->stop;
+done_testing();
