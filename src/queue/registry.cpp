@@ -129,10 +129,11 @@ int64 interval_in_ms(const Interval *interval, const char *setting, int64 minimu
                         errdetail("A month has no fixed length."),
                         errhint("Give days, hours, minutes or seconds.")));
     if (result.fault == IntervalFault::out_of_range || result.ms < minimum)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("%s is out of range: \"%s\"", setting, shown),
-                        errhint(minimum > 0 ? "It must be 1 millisecond or more."
-                                            : "It must not be negative.")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("%s is out of range: \"%s\"", setting, shown),
+                 errhint(minimum > 0 ? "Give 1 millisecond or more, within the range of times."
+                                     : "Give zero or more, within the range of times.")));
     return result.ms;
 }
 

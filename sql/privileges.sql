@@ -1,0 +1,158 @@
+-- Rights are PostgreSQL's own: the grants for an enqueuer and a consumer as they are documented, a stranger,
+-- row security, and a registry that nobody writes but through its functions.
+\set ECHO none
+\getenv top PG_ABS_SRCDIR
+\i :top/test/regress/prepare.sql
+\set ECHO all
+CREATE ROLE regress_ecto_owner;
+CREATE ROLE regress_ecto_enqueuer;
+CREATE ROLE regress_ecto_consumer;
+CREATE ROLE regress_ecto_stranger;
+CREATE SCHEMA priv AUTHORIZATION regress_ecto_owner;
+GRANT USAGE ON SCHEMA priv TO PUBLIC;
+SET search_path = priv;
+
+SET ROLE regress_ecto_owner;
+SELECT ecto_job.create_queue('jobs');
+SELECT ecto_job.create_queue('blobs', params_type => 'binary');
+GRANT INSERT (params, schedule, max_attempts, priority, notify, key, meta), SELECT (id) ON jobs, blobs TO regress_ecto_enqueuer;
+GRANT SELECT, DELETE, UPDATE (state, expires, schedule, attempt, lease, error, updated_at) ON jobs, blobs TO regress_ecto_consumer;
+SELECT relname, relowner::regrole FROM pg_class WHERE oid IN ('jobs'::regclass, 'blobs'::regclass) ORDER BY relname;
+
+-- Who may only enqueue
+SET ROLE regress_ecto_enqueuer;
+SELECT ecto_job.enqueue('jobs', '{"n": 1}', max_attempts => 1, priority => 1, notify => 'n', meta => '{}');
+SELECT ecto_job.enqueue('jobs', '{"n": 2}', schedule => '2999-01-01');
+SELECT ecto_job.enqueue('blobs', params_binary => '\x01');
+INSERT INTO jobs (params) VALUES ('{"n": 3}') RETURNING id;
+INSERT INTO jobs (params, schedule) VALUES ('{"n": 4}', '2999-01-01');
+COPY jobs (params) FROM stdin;
+{"n": 5}
+\.
+CREATE TABLE pg_temp.calls (no int, call text);
+INSERT INTO pg_temp.calls SELECT row_number() OVER (), call FROM unnest(ARRAY[
+    'ecto_job.enqueue(''jobs'', ''{}'')', 'ecto_job.available_jobs(''jobs'', 1)', 'ecto_job.start_available_jobs(''jobs'')',
+    'ecto_job.reserve_available_jobs(''jobs'', 1)', 'ecto_job.update_job_in_progress(''jobs'', 1, 0)',
+    'ecto_job.fail_job(''jobs'', 1, 1)', 'ecto_job.job_failed(''jobs'', 1, 1)', 'ecto_job.complete_jobs(''jobs'', ''{1}'', ''{1}'')',
+    'ecto_job.complete_job(''jobs'', 1, 1)', 'ecto_job.delete_job_changeset(''jobs'', 1, 9)', 'ecto_job.initial_multi(''jobs'', 1, 9)',
+    'ecto_job.requeue(''jobs'', 1)', 'ecto_job.sweep(''jobs'')', 'ecto_job.activate_scheduled_jobs(''jobs'')',
+    'ecto_job.activate_expired_jobs(''jobs'')', 'ecto_job.fail_expired_jobs_at_max_attempts(''jobs'')',
+    'ecto_job.configure_queue(''jobs'', ''1 s'')', 'ecto_job.drop_queue(''jobs'')', 'ecto_job.enable()', 'ecto_job.disable()',
+    'ecto_job.create_queue(''stolen'', ''priv'')', 'ecto_job.create_queue(''jobs'', ''priv'', ''false'')']) AS call;
+GRANT SELECT ON pg_temp.calls TO PUBLIC;
+SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls WHERE no > 1 ORDER BY no;
+SELECT pg_temp.outcome('INSERT INTO jobs (params, state) VALUES (''{}'', ''FAILED'')');
+SELECT pg_temp.outcome('SELECT params FROM jobs');
+
+-- Who may only consume
+SET ROLE regress_ecto_consumer;
+SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls
+WHERE call ~ 'enqueue|configure|drop|enable|disable|create' ORDER BY no;
+SELECT id FROM ecto_job.available_jobs('jobs', 1);
+SELECT id, lease, params FROM ecto_job.start_available_jobs('jobs') \gset
+SELECT :'params';
+SELECT id, state, error FROM ecto_job.fail_job('jobs', :id, :lease, 'why', now => '2031-01-01');
+SELECT ecto_job.activate_scheduled_jobs('jobs', '2032-01-01');
+SELECT id FROM ecto_job.reserve_available_jobs('jobs', 1) \gset
+SELECT id, attempt FROM ecto_job.update_job_in_progress('jobs', :id, 0) \gset
+SELECT id, state FROM ecto_job.job_failed('jobs', :id, :attempt);
+SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
+SELECT ecto_job.complete_job('jobs', :id, :lease);
+SELECT id, lease, params_binary FROM ecto_job.start_available_jobs('blobs') \gset
+SELECT ecto_job.complete_jobs('blobs', ARRAY[:id]::bigint[], ARRAY[:lease]);
+UPDATE jobs SET state = 'FAILED', attempt = 7;
+SELECT count(*) FROM (SELECT ecto_job.requeue('jobs', id) FROM jobs) AS r;
+SELECT * FROM ecto_job.sweep('jobs', '2032-01-01');
+SELECT ecto_job.activate_expired_jobs('jobs'), ecto_job.fail_expired_jobs_at_max_attempts('jobs');
+SELECT count(*) FROM ecto_job.reserve_available_jobs('jobs', 2, now => '2031-01-01');
+SELECT min(id) AS one, max(id) AS two FROM jobs WHERE state = 'RESERVED' \gset
+SELECT ecto_job.delete_job_changeset('jobs', :one, 0);
+SELECT ecto_job.initial_multi('jobs', :two, 0);
+SELECT queue, owner FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
+SELECT pg_temp.outcome('UPDATE jobs SET params = ''{"forged": 1}''');
+
+-- A stranger
+SET ROLE regress_ecto_stranger;
+SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls ORDER BY no;
+SELECT count(*) AS in_the_view FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
+
+-- The registry is written by functions alone
+SELECT count(*) FROM ecto_job.queue_settings WHERE queue = 'jobs'::regclass;
+SET ROLE regress_ecto_owner;
+CREATE TABLE own (id bigint);
+SELECT pg_temp.outcome(statement) FROM unnest(ARRAY[
+    'INSERT INTO ecto_job.queue_settings (queue) VALUES (''own'')',
+    'UPDATE ecto_job.queue_settings SET max_attempts = 1', 'DELETE FROM ecto_job.queue_settings',
+    'TRUNCATE ecto_job.queue_settings', 'INSERT INTO ecto_job.scheduler_state (database, enabled) VALUES (1, true)',
+    'UPDATE ecto_job.scheduler_state SET enabled = false', 'DELETE FROM ecto_job.scheduler_state',
+    'CREATE TABLE ecto_job.mine (id bigint)', 'DROP TABLE ecto_job.queue_settings',
+    'ALTER TABLE ecto_job.queue_settings DISABLE TRIGGER ALL']) AS statement;
+RESET ROLE;
+
+-- The database's owner may copy settings in, as a restore does, for tables of his own only; and enable
+SELECT datdba::regrole AS old_owner FROM pg_database WHERE datname = current_database() \gset
+SELECT current_database() AS db \gset
+CREATE TABLE foreign_table (id bigint);
+ALTER DATABASE :"db" OWNER TO regress_ecto_owner;
+SET ROLE regress_ecto_owner;
+SELECT pg_temp.outcome(statement) FROM unnest(ARRAY[
+    'INSERT INTO ecto_job.queue_settings (queue) VALUES (''foreign_table'')',
+    'INSERT INTO ecto_job.queue_settings (queue) VALUES (''pg_class'')',
+    'INSERT INTO ecto_job.queue_settings (queue) VALUES (4000000000::oid::regclass)',
+    'INSERT INTO ecto_job.queue_settings (queue) VALUES (NULL)',
+    'INSERT INTO ecto_job.queue_settings (queue, max_attempts) VALUES (''own'', 0)',
+    'INSERT INTO ecto_job.queue_settings (queue, params_type) VALUES (''own'', ''other'')',
+    'INSERT INTO ecto_job.queue_settings (queue, poll_interval) VALUES (''own'', ''0'')',
+    'UPDATE ecto_job.queue_settings SET max_attempts = 1', 'DELETE FROM ecto_job.queue_settings',
+    'INSERT INTO ecto_job.queue_settings (queue) VALUES (''own'')']) AS statement;
+SELECT ecto_job.disable();
+SELECT ecto_job.enable();
+RESET ROLE;
+ALTER DATABASE :"db" OWNER TO :"old_owner";
+-- a table that is no queue, registered all the same, harms nobody else
+SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''own'', ''{}'')');
+DROP TABLE own, foreign_table;
+SELECT count(*) FROM ecto_job.queue_settings WHERE queue NOT IN ('priv.jobs'::regclass, 'priv.blobs'::regclass);
+
+-- Another's queue stays another's for who may create in its schema, and for a member it is his own
+GRANT CREATE ON SCHEMA priv TO regress_ecto_stranger;
+SET ROLE regress_ecto_stranger;
+SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''jobs'')');
+SELECT pg_temp.outcome('SELECT ecto_job.configure_queue(''jobs'', max_attempts => 3)');
+RESET ROLE;
+GRANT regress_ecto_owner TO regress_ecto_stranger;
+SET ROLE regress_ecto_stranger;
+SELECT max_attempts FROM ecto_job.configure_queue('jobs', max_attempts => 3);
+RESET ROLE;
+REVOKE regress_ecto_owner FROM regress_ecto_stranger;
+
+-- Row security holds in every function
+SET ROLE regress_ecto_owner;
+TRUNCATE jobs RESTART IDENTITY;
+INSERT INTO jobs (params, state, schedule) VALUES ('{"for": "consumer"}', 'AVAILABLE', '2001-01-01'), ('{"for": "owner"}', 'AVAILABLE', '2001-01-01'),
+    ('{"for": "owner"}', 'SCHEDULED', '2001-01-01'), ('{"for": "owner"}', 'IN_PROGRESS', '2001-01-01');
+ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY consume ON jobs TO regress_ecto_consumer USING (params ->> 'for' = 'consumer');
+SET ROLE regress_ecto_consumer;
+SELECT id FROM ecto_job.available_jobs('jobs', 10);
+SELECT id FROM ecto_job.start_available_jobs('jobs', 10);
+SELECT * FROM ecto_job.sweep('jobs');
+SELECT pg_temp.outcome('SELECT ecto_job.delete_job_changeset(''jobs'', 2, 0)');
+SET ROLE regress_ecto_enqueuer;
+SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''jobs'', ''{}'')');
+RESET ROLE;
+SELECT id, state FROM jobs ORDER BY id;
+
+-- A plan made for one role does not serve another
+SET ROLE regress_ecto_owner;
+SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 1);
+SET ROLE regress_ecto_consumer;
+SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 1);
+SET ROLE regress_ecto_stranger;
+SELECT pg_temp.outcome('SELECT ecto_job.start_available_jobs(''jobs'', 1)');
+RESET ROLE;
+
+DROP TABLE pg_temp.calls;
+SELECT ecto_job.drop_queue('jobs'), ecto_job.drop_queue('blobs');
+DROP SCHEMA priv;
+DROP ROLE regress_ecto_owner, regress_ecto_enqueuer, regress_ecto_consumer, regress_ecto_stranger;
