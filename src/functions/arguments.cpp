@@ -43,7 +43,10 @@ Oid table_argument(FunctionCallInfo fcinfo) {
 }
 
 Queue *queue_argument(FunctionCallInfo fcinfo) {
-    return find_queue(table_argument(fcinfo));
+    const Oid table = table_argument(fcinfo);
+    find_queue(table); // or an error: nothing but queues is locked
+    LockRelationOid(table, RowExclusiveLock);
+    return find_queue(table);
 }
 
 TimestampTz now_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {

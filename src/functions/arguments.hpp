@@ -13,7 +13,9 @@ namespace ecto_job {
 
 // The oid in argument 0. ERROR 22004 for NULL.
 Oid table_argument(FunctionCallInfo fcinfo);
-// The same as a registered queue. SPI is connected.
+// The same as a registered queue, locked as its statements lock it. They name the table, and
+// without the lock it might be renamed, and another get its name, while they wait for it. SPI is
+// connected.
 Queue *queue_argument(FunctionCallInfo fcinfo);
 
 // NULL is the clock at the call. ERROR 22023 for an infinity.

@@ -374,8 +374,10 @@ void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
     if (LockTimeout == 0 || LockTimeout > lock_timeout_ms)
         set_config_option("lock_timeout", psprintf("%dms", lock_timeout_ms), PGC_USERSET,
                           PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    // Its name is read under the lock
+    LockRelationOid(queue->oid, AccessExclusiveLock);
     execute(psprintf("ALTER TABLE ONLY %s ALTER COLUMN max_attempts SET DEFAULT %d",
-                     qualified_name(queue), max_attempts));
+                     qualified_name(find_queue(queue->oid)), max_attempts));
     AtEOXact_GUC(false, nest);
 }
 
@@ -413,7 +415,14 @@ ECTO_JOB_FUNCTION(ecto_job_create_queue) {
 ECTO_JOB_FUNCTION(ecto_job_drop_queue) {
     const Oid table = table_argument(fcinfo);
     SPI_connect();
-    const bool exists = get_rel_name(table) != nullptr;
+    bool exists = get_rel_name(table) != nullptr;
+    if (exists) {
+        find_queue(table); // or an error: nothing but queues is locked
+        require_owner(table);
+        // Its name is read under the lock, and whether it is still there
+        LockRelationOid(table, AccessExclusiveLock);
+        exists = get_rel_name(table) != nullptr;
+    }
     if (exists)
         execute(psprintf("DROP TABLE %s", qualified_name(find_queue(table))));
     SPI_finish();
@@ -423,7 +432,8 @@ ECTO_JOB_FUNCTION(ecto_job_drop_queue) {
 ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     enum { first_interval = 1, max_attempts = 5, options };
     SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
+    // Not locked yet: with a weaker lock two of these would wait for each other
+    Queue *const queue = find_queue(table_argument(fcinfo));
     require_owner(queue->oid);
 
     Oid types[] = {REGCLASSOID, INTERVALOID, INTERVALOID, INTERVALOID, INTERVALOID, INT4OID};
