@@ -240,12 +240,14 @@ void sleep_until(TimestampTz next) {
               wait_event());
 }
 
+// True if other databases may be looked at than before
 bool reload_settings() {
     if (!ConfigReloadPending)
         return false;
     ConfigReloadPending = false;
+    const char *const before = pstrdup(settings::databases);
     ProcessConfigFile(PGC_SIGHUP);
-    return true;
+    return strcmp(before, settings::databases) != 0;
 }
 
 void at_exit(int, Datum) {

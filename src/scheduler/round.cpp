@@ -41,17 +41,28 @@ int look_failures = 0;
 bool told_of_version = false;
 bool wake_pending = true; // until a round has seen to it
 
-void drop_watched(Watched *watched) {
-    if (watched->record != &watched->own)
-        release_record(watched->record);
-    hash_search(watched_queues, &watched->queue, HASH_REMOVE, nullptr);
-}
-
 template <typename F> void for_each_watched(F visit) {
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, watched_queues);
     while (auto *const watched = static_cast<Watched *>(hash_seq_search(&scan)))
         visit(watched);
+}
+
+bool is_watched(Oid queue) {
+    return hash_search(watched_queues, &queue, HASH_FIND, nullptr) != nullptr;
+}
+
+// Of those that are gone, and of those that went while there was no scheduler, the records too
+void unwatch_unlisted() {
+    for_each_watched([](Watched *watched) {
+        if (!watched->listed)
+            hash_search(watched_queues, &watched->queue, HASH_REMOVE, nullptr);
+    });
+    keep_records(is_watched);
+}
+
+void unlist_all() {
+    for_each_watched([](Watched *watched) { watched->listed = false; });
 }
 
 void watch(Oid queue) {
@@ -63,16 +74,32 @@ void watch(Oid queue) {
         return;
     watched->poll_interval_ms = retry_ms; // until its settings are read, in its first turn
     watched->own = QueueRecord{};
-    snprintf(watched->name, sizeof watched->name, "%u", queue);
-    watched->record = claim_record(queue);
+    watched->record = nullptr;
+    const char *const name = get_rel_name(queue);
+    const char *const schema = get_namespace_name(get_rel_namespace(queue));
+    strlcpy(watched->name,
+            name != nullptr && schema != nullptr ? quote_qualified_identifier(schema, name)
+                                                 : "gone",
+            sizeof watched->name);
+}
+
+void warn_of_max_queues() {
+    if (!warned_of_max_queues)
+        ereport(WARNING, (errmsg("more queues than ecto_job.max_queues"),
+                          errdetail("They are swept, but their status is not shown."),
+                          errhint("Raise ecto_job.max_queues, now %d, and restart the server.",
+                                  settings::max_queues)));
+    warned_of_max_queues = true;
+}
+
+// A place in shared memory, or when all are taken one in this process
+void give_record(Watched *watched) {
+    if (watched->record != nullptr)
+        return;
+    watched->record = claim_record(watched->queue);
     if (watched->record == nullptr) {
         watched->record = &watched->own;
-        if (!warned_of_max_queues)
-            ereport(WARNING, (errmsg("more queues than ecto_job.max_queues"),
-                              errdetail("They are swept, but their status is not shown."),
-                              errhint("Raise ecto_job.max_queues, now %d, and restart the server.",
-                                      settings::max_queues)));
-        warned_of_max_queues = true;
+        warn_of_max_queues();
     }
     if (watched->record->in_turn)
         note_death(watched);
@@ -118,7 +145,7 @@ void read_queues() {
            " ON c.oid OPERATOR(pg_catalog.=) s.queue",
            InvalidOid, 0);
     bool dropped = false;
-    for_each_watched([](Watched *watched) { watched->listed = false; });
+    unlist_all();
     for (uint64 row = 0; row < SPI_processed; row++) {
         bool is_null = false;
         const Oid queue = DatumGetObjectId(column(row, 1, &is_null));
@@ -127,10 +154,8 @@ void read_queues() {
         if (!is_null)
             watch(queue);
     }
-    for_each_watched([](Watched *watched) {
-        if (!watched->listed)
-            drop_watched(watched);
-    });
+    unwatch_unlisted();
+    for_each_watched(give_record);
     if (dropped)
         forget_dropped_tables();
 }
@@ -138,16 +163,18 @@ void read_queues() {
 void look(Look *look) {
     look->extension = get_extension_oid("ecto_job", true);
     look->finding = Finding::nothing;
+    const bool made_anew = OidIsValid(known_extension) && look->extension != known_extension;
+    if (made_anew || !OidIsValid(look->extension)) {
+        forget_queues();
+        unlist_all();
+        unwatch_unlisted();
+    }
+    known_extension = look->extension;
     if (!OidIsValid(look->extension))
         return;
     look->finding = Finding::being_dropped;
     if (!lock_extension(look->extension))
         return;
-    if (look->extension != known_extension) {
-        forget_queues();
-        for_each_watched(drop_watched);
-        known_extension = look->extension;
-    }
     bool is_null = false;
     select("SELECT extversion FROM pg_catalog.pg_extension WHERE oid OPERATOR(pg_catalog.=) $1",
            OIDOID, ObjectIdGetDatum(look->extension));

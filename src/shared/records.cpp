@@ -30,9 +30,13 @@ QueueRecord *claim_record(Oid queue) {
     return record;
 }
 
-void release_record(QueueRecord *record) {
+void keep_records(bool (*is_listed)(Oid queue)) {
     lock_segment(LW_EXCLUSIVE);
-    *record = QueueRecord{};
+    for (int i = 0; i < segment()->record_count; i++) {
+        QueueRecord &record = segment()->records[i];
+        if (record.database == MyDatabaseId && !is_listed(record.queue))
+            record = QueueRecord{};
+    }
     unlock_segment();
 }
 

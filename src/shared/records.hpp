@@ -11,9 +11,10 @@ namespace ecto_job {
 // This database's record of the queue, made if there was none; null when all are taken.
 QueueRecord *claim_record(Oid queue);
 
-void release_record(QueueRecord *record);
+// Releases this database's records of all queues that are not listed.
+void keep_records(bool (*is_listed)(Oid queue));
 
-// Those of a database that is gone.
+// Releases those of a database that is gone.
 void release_records_of(Oid database);
 
 // A copy of this database's record of the queue; false if there is none.

@@ -122,9 +122,9 @@ due('past the limit', 'third', 'good');
 moved('past the limit', $_) for qw(third good);
 ok(wait_for_log($node, qr/WARNING:  more queues than ecto_job.max_queues/, $offset), 'the log says so');
 like(status_of('third'), qr/^not recorded: /, 'and the view');
-sql("SELECT ecto_job.drop_queue('good')");
 sql("SELECT ecto_job.disable()");
 becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0, 'it has left');
+sql("SELECT ecto_job.drop_queue('good')");
 sql("SELECT ecto_job.enable()");
 becomes("SELECT status FROM ecto_job.queues WHERE queue = 'third'::regclass", 'ok', 'a free place is used');
 
