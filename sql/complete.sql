@@ -98,6 +98,9 @@ SELECT id, state FROM complete_jobs ORDER BY id;
 -- many stale: the list ends
 SELECT pg_temp.outcome('SELECT ecto_job.complete_jobs(''complete_jobs'', array_agg(n), array_agg(1::bigint))
     FROM generate_series(1001::bigint, 1102) AS n');
+-- once under its lease and once under another: stale
+SELECT pg_temp.outcome(format('SELECT ecto_job.complete_jobs(''complete_jobs'', ARRAY[8, 8]::bigint[], ARRAY[%s, %s]::bigint[])', lease, lease + 2))
+FROM held WHERE id = 8;
 -- none; a job named twice
 SELECT ecto_job.complete_jobs('complete_jobs', '{}', '{}');
 SELECT ecto_job.complete_jobs('complete_jobs', ARRAY[id, id], ARRAY[lease, lease]) FROM held WHERE id = 8;
@@ -123,6 +126,12 @@ UPDATE complete_jobs SET notify = NULL WHERE id = 5;
 SELECT ecto_job.initial_multi('complete_jobs', 5, 2);
 \o
 SELECT id FROM complete_jobs;
+
+-- A read-only transaction is refused before anything is locked
+BEGIN READ ONLY;
+SELECT ecto_job.complete_job('complete_jobs', 6, 44);
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
 
 UNLISTEN *;
 DROP TABLE complete_writes;

@@ -73,6 +73,8 @@ SELECT pg_temp.outcome('UPDATE jobs SET params = ''{"forged": 1}''');
 
 -- A stranger
 SET ROLE regress_ecto_stranger;
+-- not even a lock, by a call that would touch no row
+SELECT pg_temp.outcome('SELECT ecto_job.start_available_jobs(''jobs'', 0)');
 SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls ORDER BY no;
 SELECT count(*) AS in_the_view FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
 

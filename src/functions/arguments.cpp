@@ -33,6 +33,13 @@ TimestampTz finite_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
     return time;
 }
 
+void require_some_right(Oid table) {
+    constexpr AclMode any = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE;
+    if (pg_class_aclmask(table, GetUserId(), any, ACLMASK_ANY) == 0 &&
+        pg_attribute_aclcheck_all(table, GetUserId(), any, ACLMASK_ANY) != ACLCHECK_OK)
+        aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(table));
+}
+
 } // namespace
 
 Oid table_argument(FunctionCallInfo fcinfo) {
@@ -44,7 +51,10 @@ Oid table_argument(FunctionCallInfo fcinfo) {
 
 Queue *queue_argument(FunctionCallInfo fcinfo) {
     const Oid table = table_argument(fcinfo);
-    find_queue(table); // or an error: nothing but queues is locked
+    // Nothing is locked that is not a queue, or by somebody who has no business with it
+    find_queue(table);
+    require_some_right(table);
+    PreventCommandIfReadOnly(get_func_name(fcinfo->flinfo->fn_oid));
     LockRelationOid(table, RowExclusiveLock);
     return find_queue(table);
 }
@@ -102,9 +112,11 @@ int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, c
     return timeout;
 }
 
-int64 interval_argument(FunctionCallInfo fcinfo, int at, const char *name, int64 setting,
-                        int64 minimum) {
-    return PG_ARGISNULL(at) ? setting : interval_in_ms(PG_GETARG_INTERVAL_P(at), name, minimum);
+int64 interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
+                        int64 setting, int64 minimum) {
+    return PG_ARGISNULL(at)
+               ? setting
+               : interval_in_ms(PG_GETARG_INTERVAL_P(at), NameStr(queue->table), name, minimum);
 }
 
 Datum error_argument(FunctionCallInfo fcinfo, int at) {

@@ -32,8 +32,8 @@ std::optional<int64> lease_argument(FunctionCallInfo fcinfo, int at);
 // NULL is `setting`. ERROR 22023 below `minimum`.
 int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
                           int64 setting, int64 minimum);
-int64 interval_argument(FunctionCallInfo fcinfo, int at, const char *name, int64 setting,
-                        int64 minimum);
+int64 interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
+                        int64 setting, int64 minimum);
 // text, cut at 8 kB on a character's end; 0 for NULL.
 Datum error_argument(FunctionCallInfo fcinfo, int at);
 

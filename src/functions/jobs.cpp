@@ -143,8 +143,8 @@ ECTO_JOB_FUNCTION(ecto_job_start_available_jobs) {
     prepare_jobs(fcinfo);
     SPI_connect();
     Queue *const queue = queue_argument(fcinfo);
-    const int64 timeout =
-        interval_argument(fcinfo, 2, "timeout", queue->execution_timeout_ms, shortest_timeout_ms);
+    const int64 timeout = interval_argument(fcinfo, 2, queue, "timeout",
+                                            queue->execution_timeout_ms, shortest_timeout_ms);
     const TimestampTz now = now_argument(fcinfo, 3, queue);
     if (const int64 demand = demand_argument(fcinfo, 1, queue); demand > 0) {
         start_available_jobs(queue, demand, now, timeout);

@@ -443,7 +443,7 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
         const int at = first_interval + i;
         if (PG_ARGISNULL(at))
             continue;
-        interval_in_ms(PG_GETARG_INTERVAL_P(at), interval_settings[i].name,
+        interval_in_ms(PG_GETARG_INTERVAL_P(at), NameStr(queue->table), interval_settings[i].name,
                        interval_settings[i].minimum_ms);
         values[at] = PG_GETARG_DATUM(at);
         nulls[at] = ' ';

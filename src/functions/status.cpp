@@ -47,7 +47,7 @@ const char *status_of(const QueueRecord *record) {
     if (record->failures > 0)
         return psprintf("failing: %s", record->error);
     if (record->locked)
-        return "locked: the table is locked by another session, and tried again every second";
+        return "locked: the table is locked by another session";
     return "ok";
 }
 

@@ -18,8 +18,8 @@ Datum first_row(const char *column, bool *is_null = nullptr) {
     return value;
 }
 
-int64 milliseconds(const char *column) {
-    return interval_in_ms(DatumGetIntervalP(first_row(column)), column, 0);
+int64 milliseconds(const char *queue, const char *column) {
+    return interval_in_ms(DatumGetIntervalP(first_row(column)), queue, column, 0);
 }
 
 void copy_name(NameData *to, const char *column) {
@@ -77,8 +77,9 @@ bool select_settings(Oid oid) {
 void read_registry(Oid oid, Queue *queue) {
     const char *const table = get_rel_name(oid);
     if (table == nullptr)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-                        errmsg("queue with OID %u does not exist", oid)));
+        ereport(ERROR,
+                (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("queue with OID %u does not exist", oid),
+                 errhint("It was dropped; the view ecto_job.queues lists the queues.")));
     if (!select_settings(oid))
         ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a queue", table),
                         errhint("Create a queue with ecto_job.create_queue(); "
@@ -89,10 +90,10 @@ void read_registry(Oid oid, Queue *queue) {
     copy_name(&queue->inserted_at, "inserted_at");
     copy_name(&queue->updated_at, "updated_at");
     queue->binary = strcmp(TextDatumGetCString(first_row("params_type")), "binary") == 0;
-    queue->poll_interval_ms = milliseconds("poll_interval");
-    queue->reservation_timeout_ms = milliseconds("reservation_timeout");
-    queue->execution_timeout_ms = milliseconds("execution_timeout");
-    queue->retry_timeout_ms = milliseconds("retry_timeout");
+    queue->poll_interval_ms = milliseconds(table, "poll_interval");
+    queue->reservation_timeout_ms = milliseconds(table, "reservation_timeout");
+    queue->execution_timeout_ms = milliseconds(table, "execution_timeout");
+    queue->retry_timeout_ms = milliseconds(table, "retry_timeout");
     queue->max_attempts = DatumGetInt32(first_row("max_attempts"));
 }
 
@@ -119,19 +120,21 @@ int write_registry(const char *text, int count, Oid *types, Datum *values, const
     return result;
 }
 
-int64 interval_in_ms(const Interval *interval, const char *setting, int64 minimum) {
+int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,
+                     int64 minimum) {
     const IntervalMs result = interval_to_ms({interval->time, interval->day, interval->month});
     const char *const shown = DatumGetCString(
         DirectFunctionCall1(interval_out, IntervalPGetDatum(const_cast<Interval *>(interval))));
     if (result.fault == IntervalFault::months)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("%s must not contain months: \"%s\"", setting, shown),
+                        errmsg("%s must not contain months for queue \"%s\": \"%s\"", setting,
+                               queue, shown),
                         errdetail("A month has no fixed length."),
                         errhint("Give days, hours, minutes or seconds.")));
     if (result.fault == IntervalFault::out_of_range || result.ms < minimum)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("%s is out of range: \"%s\"", setting, shown),
+                 errmsg("%s is out of range for queue \"%s\": \"%s\"", setting, queue, shown),
                  errhint(minimum > 0 ? "Give 1 millisecond or more, within the range of times."
                                      : "Give zero or more, within the range of times.")));
     return result.ms;

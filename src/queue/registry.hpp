@@ -23,6 +23,7 @@ int write_registry(const char *text, int count, Oid *types, Datum *values, const
 
 // An interval setting in whole milliseconds. ERROR 22023 names `setting` and the value, when it has
 // months, or lies below `minimum` ms.
-int64 interval_in_ms(const Interval *interval, const char *setting, int64 minimum);
+int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,
+                     int64 minimum);
 
 } // namespace ecto_job

@@ -99,7 +99,7 @@ constexpr StatementSource sources[] = {
     {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "ANY ($1) AND ((j.id, j.lease)" EQ "ANY"
      " (SELECT h.id, h.lease"
      " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS h (id, lease))) IS TRUE"
-     " AND " HELD("j") " RETURNING j.id, j.notify",
+     " AND " HELD("j") " RETURNING j.id, j.lease, j.notify",
      2,
      {INT8ARRAYOID, INT8ARRAYOID},
      true},
@@ -214,34 +214,48 @@ void warn_if_started_here(Queue *queue, int64 lease) {
                  errhint("Commit after starting; else a rollback uncounts the attempt.")));
 }
 
-int compare_ids(const void *a, const void *b) {
-    const int64 left = *static_cast<const int64 *>(a);
-    const int64 right = *static_cast<const int64 *>(b);
-    return left < right ? -1 : left > right ? 1 : 0;
+struct Held {
+    int64 id;
+    int64 lease;
+};
+
+int compare_held(const void *a, const void *b) {
+    const auto &left = *static_cast<const Held *>(a);
+    const auto &right = *static_cast<const Held *>(b);
+    if (left.id != right.id)
+        return left.id < right.id ? -1 : 1;
+    return left.lease < right.lease ? -1 : left.lease > right.lease ? 1 : 0;
 }
 
-// ERROR with those of `ids` that the last statement did not return; a repeated id is no fault
-void raise_if_stale(Queue *queue, ArrayType *ids) {
-    const auto done_count = static_cast<Size>(SPI_processed);
-    auto *done = static_cast<int64 *>(palloc((done_count + 1) * sizeof(int64)));
-    for (Size row = 0; row < done_count; row++) {
-        bool is_null;
-        done[row] = DatumGetInt64(
-            SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &is_null));
-    }
-    qsort(done, done_count, sizeof(int64), compare_ids);
+int64 bigint_of(uint64 row, const char *column) {
+    bool is_null;
+    return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+                                       SPI_fnumber(SPI_tuptable->tupdesc, column), &is_null));
+}
 
-    const auto *all = reinterpret_cast<const int64 *>(ARR_DATA_PTR(ids));
+const int64 *elements_of(ArrayType *array) {
+    return reinterpret_cast<const int64 *>(ARR_DATA_PTR(array));
+}
+
+// ERROR with those jobs that the last statement did not return; a repeated pair is no fault
+void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases) {
+    const auto done_count = static_cast<Size>(SPI_processed);
+    auto *done = static_cast<Held *>(palloc((done_count + 1) * sizeof(Held)));
+    for (Size row = 0; row < done_count; row++)
+        done[row] = {bigint_of(row, "id"), bigint_of(row, "lease")};
+    qsort(done, done_count, sizeof(Held), compare_held);
+
     const int count = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
     constexpr int shown_at_most = 100;
     int stale = 0;
     StringInfoData list;
     initStringInfo(&list);
     for (int i = 0; i < count; i++) {
-        if (bsearch(&all[i], done, done_count, sizeof(int64), compare_ids) != nullptr)
+        const Held wanted{elements_of(ids)[i], elements_of(leases)[i]};
+        if (bsearch(&wanted, done, done_count, sizeof(Held), compare_held) != nullptr)
             continue;
         if (stale++ < shown_at_most)
-            appendStringInfo(&list, "%s" INT64_FORMAT, stale == 1 ? "" : ", ", all[i]);
+            appendStringInfo(&list, "%s" INT64_FORMAT, stale == 1 ? "" : ", ", wanted.id);
     }
     if (stale == 0)
         return;
@@ -296,12 +310,14 @@ uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64
 
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
                               int64 timeout_ms, std::optional<int64> lease) {
+    expiry(queue, now, timeout_ms); // a timeout out of range is told with the queue's name
     return run(queue, Statement::update_job_in_progress,
                {TimestampTzGetDatum(now), Int64GetDatum(timeout_ms), Int64GetDatum(id),
                 Int32GetDatum(attempt), lease});
 }
 
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
+    expiry(queue, now, timeout_ms);
     return run(queue, Statement::start_available_jobs,
                {TimestampTzGetDatum(now), Int64GetDatum(timeout_ms), Int64GetDatum(draw_lease()),
                 Int64GetDatum(demand)});
@@ -329,15 +345,16 @@ uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
     const uint64 deleted =
         run(queue, Statement::complete_jobs, {PointerGetDatum(ids), PointerGetDatum(leases)});
     if (deleted != count)
-        raise_if_stale(queue, ids);
+        raise_if_stale(queue, ids, leases);
     if (count > 0)
-        warn_if_started_here(queue, *reinterpret_cast<const int64 *>(ARR_DATA_PTR(leases)));
+        warn_if_started_here(queue, elements_of(leases)[0]);
     notice_each(queue, Notice::completed);
     return deleted;
 }
 
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
                   TimestampTz now, int64 retry_timeout_ms, Datum error) {
+    expiry(queue, now, retry_timeout_ms);
     const uint64 changed = run(queue, Statement::job_failed,
                                {TimestampTzGetDatum(now), Int64GetDatum(retry_timeout_ms),
                                 reference_or_null(error), Int64GetDatum(id), attempt, lease});
