@@ -287,6 +287,9 @@ RoundEnd run_round(int slot, bool woken) {
     MemoryContextReset(round_context);
     MemoryContextSwitchTo(round_context);
     wake_pending = wake_pending || woken;
+    // Who woke us has committed, but may not have sent its invalidations yet
+    if (woken)
+        forget_queues();
     Look seen{};
     pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
     if (const ErrorData *const error = attempt([&] { look(&seen); }))

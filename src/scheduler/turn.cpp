@@ -17,6 +17,8 @@ namespace {
 
 constexpr int64 batch_size = 1000;
 constexpr int64 first_pause_ms = 1000;
+constexpr int64 first_lock_pause_ms = 10;
+constexpr int64 longest_lock_pause_ms = 1000;
 constexpr int64 longest_pause_ms = 300'000;
 
 enum class BatchEnd { empty, full, locked, gone, interrupted };
@@ -178,15 +180,18 @@ void note_failure(Watched *watched, const ErrorData *error) {
              error->context != nullptr ? errcontext("%s", error->context) : 0));
 }
 
-// A queue pauses for as long as its turn took, at least: it never has more than half of the time
-int64 pause_between(BatchEnd end, int64 turn_ms, int64 poll_interval_ms) {
+// A queue pauses for as long as its turn took, at least: it never has more than half of the time.
+// A lock may be that of the transaction that woke us, which is about to end, or a long one.
+int64 pause_between(const Watched *watched, BatchEnd end, int64 turn_ms) {
+    const QueueRecord *const record = watched->record;
     switch (end) {
     case BatchEnd::full:
         return 0;
     case BatchEnd::locked:
-        return std::min(first_pause_ms, poll_interval_ms);
+        return record->locked ? std::min(2 * record->pause_ms, longest_lock_pause_ms)
+                              : first_lock_pause_ms;
     default:
-        return std::max(turn_ms, poll_interval_ms);
+        return std::max(turn_ms, watched->poll_interval_ms);
     }
 }
 
@@ -194,10 +199,9 @@ void note_success(Watched *watched, TimestampTz start, BatchEnd end) {
     QueueRecord *const record = watched->record;
     const TimestampTz now = GetCurrentTimestamp();
     lock_segment(LW_EXCLUSIVE);
+    set_next_sweep(record, now, pause_between(watched, end, (now - start) / 1000));
     record->in_turn = false;
     record->locked = end == BatchEnd::locked;
-    set_next_sweep(record, now,
-                   pause_between(end, (now - start) / 1000, watched->poll_interval_ms));
     const bool recovered = record->failures > 0 && !record->locked;
     if (!record->locked) {
         record->last_sweep = now;

@@ -8,6 +8,8 @@ namespace ecto_job {
 
 namespace {
 
+constexpr int patience_ms = 3000;
+
 bool wake_wanted = false;
 bool rescan_wanted = false;
 bool keeping_away = false;
@@ -72,15 +74,35 @@ void watch_transactions() {
     watching = true;
 }
 
-bool is_connected(Oid database) {
-    bool connected = false;
-    lock_segment(LW_SHARED);
+// Those of the database that have a process, of whatever launcher
+template <typename F> void for_each_scheduler(Oid database, F visit) {
+    lock_segment(LW_EXCLUSIVE);
     for (int i = 0; i < segment()->scheduler_count; i++) {
         const SchedulerSlot &slot = segment()->schedulers[i];
-        connected = connected || (slot.database == database && slot.pid != 0);
+        if (slot.database == database && slot.pid != 0)
+            visit(slot);
     }
     unlock_segment();
+}
+
+bool is_connected(Oid database) {
+    bool connected = false;
+    for_each_scheduler(database, [&](const SchedulerSlot &) { connected = true; });
     return connected;
+}
+
+// False if too many sessions do the same
+bool enter_aside(Oid database) {
+    bool entered = false;
+    lock_segment(LW_EXCLUSIVE);
+    for (AsideEntry &entry : segment()->asides)
+        if (!entered && !OidIsValid(entry.database)) {
+            entry = AsideEntry{database, MyProcPid};
+            entered = true;
+        }
+    unlock_segment();
+    for_each_scheduler(database, [](const SchedulerSlot &slot) { SetLatch(slot.latch); });
+    return entered;
 }
 
 } // namespace
@@ -111,26 +133,16 @@ void keep_schedulers_away(Oid database) {
         return;
     watch_transactions();
     keeping_away = true;
-    bool entered = false;
-    lock_segment(LW_EXCLUSIVE);
-    for (AsideEntry &entry : segment()->asides)
-        if (!entered && !OidIsValid(entry.database)) {
-            entry = AsideEntry{database, MyProcPid};
-            entered = true;
-        }
-    for (int i = 0; i < segment()->scheduler_count; i++) {
-        const SchedulerSlot &slot = segment()->schedulers[i];
-        if (slot.database == database && slot.latch != nullptr)
-            SetLatch(slot.latch);
-    }
-    unlock_segment();
-
-    const TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 5000);
-    while (entered && is_connected(database) && GetCurrentTimestamp() < limit) {
+    if (!enter_aside(database))
+        return;
+    const TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience_ms);
+    while (is_connected(database) && GetCurrentTimestamp() < limit) {
         WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, wait_event());
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
     }
+    // It hangs in somebody's trigger; the command itself waits for its end
+    for_each_scheduler(database, [](const SchedulerSlot &slot) { kill(slot.pid, SIGTERM); });
 }
 
 Told take_told() {

@@ -18,7 +18,7 @@ void wake_scheduler_at_commit();
 void rescan_databases_at_end();
 
 // Until the end of the transaction no scheduler connects to the database; the one that is there is
-// asked to leave, and waited for at most 5 seconds.
+// asked to leave, and terminated if it has not after 3 seconds.
 void keep_schedulers_away(Oid database);
 
 // By the launcher: what it was told since it last asked. The oids go into `databases`.

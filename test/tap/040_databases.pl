@@ -130,7 +130,18 @@ my $id = in_database('restored', "SET default_transaction_read_only = off; SET s
 becomes('restored', "SELECT count(*) FROM public.jobs WHERE state = 'SCHEDULED'", 0,
 	'ALTER DATABASE SET does not disturb it');
 
-# DROP DATABASE, with many rows' worth of work going on
+# In the middle of a sweep that takes long
+sql('CREATE DATABASE slow OWNER landlord');
+with_queue('slow');
+in_database('slow', q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
+	CREATE TRIGGER a_slow BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION slow();
+	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')});
+becomes('postgres', "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'
+	AND datname = 'slow'", 'PgSleep', 'a sweep hangs');
+in_database('postgres', 'DROP DATABASE slow');
+is(sql("SELECT count(*) FROM pg_database WHERE datname = 'slow'"), 0, 'DROP DATABASE does not wait for it');
+
 in_database('postgres', "DROP DATABASE $_") for qw(restored copy app2);
 is(sql("SELECT count(*) FROM pg_database WHERE datname IN ('restored', 'copy', 'app2')"), 0,
 	'DROP DATABASE works without FORCE');

@@ -1,5 +1,4 @@
 # Whatever dies, the scheduler is back without help, and there is one of it.
-# server log may hold: terminated by signal 9
 use strict;
 use warnings;
 use FindBin;
