@@ -78,10 +78,10 @@ void before_command(const Node *command) {
         rescan_databases_at_end();
 }
 
-extern "C" void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
-                           ProcessUtilityContext context, ParamListInfo parameters,
-                           QueryEnvironment *environment, DestReceiver *receiver,
-                           QueryCompletion *completion) {
+void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
+                ProcessUtilityContext context, ParamListInfo parameters,
+                QueryEnvironment *environment, DestReceiver *receiver,
+                QueryCompletion *completion) {
     const Node *const command = statement->utilityStmt;
     const bool prepared = commits_prepared(command);
     if (!prepared && IsTransactionState())

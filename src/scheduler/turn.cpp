@@ -31,8 +31,6 @@ TimeoutId soft_limit;
 TimeoutId hard_limit;
 bool out_of_time = false;
 
-extern "C" {
-
 // SIGINT is ignored here, so the server's own statement_timeout cannot fire
 void at_soft_limit() {
     out_of_time = true;
@@ -45,8 +43,6 @@ void at_soft_limit() {
 void at_hard_limit() {
     kill(MyProcPid, SIGTERM);
 }
-
-} // extern "C"
 
 void start_clocks(int limit_ms) {
     out_of_time = false;

@@ -25,8 +25,6 @@ Size segment_size() {
     return add_size(MAXALIGN(sizeof(Segment)), add_size(schedulers_size(), records_size()));
 }
 
-extern "C" {
-
 void request_segment() {
     if (next_request != nullptr)
         next_request();
@@ -54,8 +52,6 @@ void set_up_segment() {
     }
     LWLockRelease(AddinShmemInitLock);
 }
-
-} // extern "C"
 
 } // namespace
 

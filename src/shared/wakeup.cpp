@@ -47,7 +47,7 @@ void let_schedulers_back() {
         }
 }
 
-extern "C" void at_transaction_end(XactEvent event, void *) {
+void at_transaction_end(XactEvent event, void *) {
     const bool committed = event == XACT_EVENT_COMMIT;
     const bool ended = committed || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE;
     if (!ended || (!wake_wanted && !rescan_wanted && !keeping_away))
