@@ -136,9 +136,20 @@ sql("ALTER SYSTEM SET ecto_job.enabled = off");
 $node->reload;
 becomes("SELECT DISTINCT status FROM ecto_job.queues", 'no scheduler: ecto_job.enabled is off',
 	'ecto_job.enabled = off is seen');
-# The scheduler has read it too once it sleeps without a limit: told, it looks and sweeps nothing
+# The scheduler reads it a moment later than we: it has when ten looks find the same last sweep
+my ($same, $last) = (0, '');
+poll_until(
+	sub {
+		my $sweep = sql('SELECT max(last_sweep) FROM ecto_job.queues');
+		$same = $sweep eq $last ? $same + 1 : 0;
+		$last = $sweep;
+		return $same == 10;
+	},
+	'the end of the sweeps');
 sql("INSERT INTO jobs (params, schedule) VALUES ('{\"off\": 1}', clock_timestamp() + interval '1 ms')");
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 1, 'it stays');
+sql("SELECT ecto_job.configure_queue('jobs', retry_timeout => '3 s')");
+is(schedulers(), 1, 'the scheduler stays');
+is(sql('SELECT max(last_sweep) FROM ecto_job.queues'), $last, 'and sweeps nothing');
 sql("ALTER SYSTEM RESET ecto_job.enabled");
 $node->reload;
 becomes("SELECT state FROM jobs WHERE params = '{\"off\": 1}'", 'AVAILABLE', 'and sweeps when it is on again');
