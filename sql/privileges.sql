@@ -107,8 +107,8 @@ SELECT pg_temp.outcome(statement) FROM unnest(ARRAY[
     'INSERT INTO ecto_job.queue_settings (queue, poll_interval) VALUES (''own'', ''0'')',
     'UPDATE ecto_job.queue_settings SET max_attempts = 1', 'DELETE FROM ecto_job.queue_settings',
     'INSERT INTO ecto_job.queue_settings (queue) VALUES (''own'')']) AS statement;
-SELECT ecto_job.disable();
 SELECT ecto_job.enable();
+SELECT ecto_job.disable();
 RESET ROLE;
 ALTER DATABASE :"db" OWNER TO :"old_owner";
 -- a table that is no queue, registered all the same, harms nobody else

@@ -6,6 +6,10 @@ SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
 SET client_min_messages = notice;
 SET search_path = public;
+-- Where the server has a scheduler, it must not move these jobs meanwhile
+\o /dev/null
+SELECT ecto_job.disable();
+\o
 \pset format unaligned
 \pset fieldsep ' | '
 \pset null '(null)'
