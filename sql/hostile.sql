@@ -157,3 +157,14 @@ SELECT pg_temp.outcome('SELECT * FROM ecto_job.start_available_jobs(''host_jobs'
 SELECT pg_temp.outcome('SELECT * FROM ecto_job.sweep(''host_jobs'')');
 SELECT ecto_job.drop_queue('host_jobs');
 DROP TABLE host_calls;
+
+-- A rule that replaces our statement: an error
+SELECT ecto_job.create_queue('host_ruled');
+INSERT INTO host_ruled (params, state, attempt, lease) VALUES ('{}', 'IN_PROGRESS', 1, 44);
+CREATE RULE host_rule AS ON UPDATE TO host_ruled DO INSTEAD DELETE FROM host_ruled WHERE id = old.id RETURNING host_ruled.*;
+SELECT pg_temp.outcome('SELECT ecto_job.fail_job(''host_ruled'', 1, 44)');
+SELECT pg_temp.outcome('SELECT ecto_job.update_job_in_progress(''host_ruled'', 1, 1)');
+SELECT pg_temp.outcome('SELECT ecto_job.requeue(''host_ruled'', 1)');
+SELECT pg_temp.outcome('SELECT ecto_job.sweep(''host_ruled'')');
+SELECT id, state FROM host_ruled;
+SELECT ecto_job.drop_queue('host_ruled');

@@ -105,6 +105,7 @@ SELECT pg_temp.outcome(statement) FROM unnest(ARRAY[
     'INSERT INTO ecto_job.queue_settings (queue, max_attempts) VALUES (''own'', 0)',
     'INSERT INTO ecto_job.queue_settings (queue, params_type) VALUES (''own'', ''other'')',
     'INSERT INTO ecto_job.queue_settings (queue, poll_interval) VALUES (''own'', ''0'')',
+    'INSERT INTO ecto_job.queue_settings (queue, execution_timeout) VALUES (''own'', ''1 mon'')',
     'UPDATE ecto_job.queue_settings SET max_attempts = 1', 'DELETE FROM ecto_job.queue_settings',
     'INSERT INTO ecto_job.queue_settings (queue) VALUES (''own'')']) AS statement;
 SELECT ecto_job.enable();

@@ -381,15 +381,6 @@ void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
     AtEOXact_GUC(false, nest);
 }
 
-struct Setting {
-    const char *name;
-    int64 minimum_ms;
-};
-constexpr Setting interval_settings[] = {{"poll_interval", 1},
-                                         {"reservation_timeout", 1},
-                                         {"execution_timeout", 1},
-                                         {"retry_timeout", 0}};
-
 } // namespace
 } // namespace ecto_job
 
@@ -443,8 +434,6 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
         const int at = first_interval + i;
         if (PG_ARGISNULL(at))
             continue;
-        interval_in_ms(PG_GETARG_INTERVAL_P(at), NameStr(queue->table), interval_settings[i].name,
-                       interval_settings[i].minimum_ms);
         values[at] = PG_GETARG_DATUM(at);
         nulls[at] = ' ';
     }
@@ -475,6 +464,10 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
         " max_attempts = COALESCE($6, q.max_attempts)"
         " WHERE q.queue OPERATOR(pg_catalog.=) $1 RETURNING q.*",
         6, types, values, nulls);
+    if (SPI_processed != 1)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("queue \"%s\" was dropped just now", NameStr(queue->table)),
+                        errhint("The view ecto_job.queues lists the queues.")));
     const Datum settings =
         PointerGetDatum(SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
     SPI_finish();

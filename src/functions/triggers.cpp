@@ -53,6 +53,25 @@ void ring(Relation relation) {
                 "");
 }
 
+// Elsewhere it would drop the caches of tables of others
+void require_registry(Relation relation) {
+    if (RelationGetRelid(relation) !=
+        get_relname_relid("queue_settings", get_namespace_oid("ecto_job", false)))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("this function is a trigger of ecto_job.queue_settings"),
+                        errhint("CREATE EXTENSION ecto_job makes it.")));
+}
+
+void require_intervals(Relation registry, HeapTuple row, const char *queue) {
+    for (const IntervalSetting &setting : interval_settings) {
+        bool is_null;
+        const Datum interval = SPI_getbinval(row, RelationGetDescr(registry),
+                                             column(registry, setting.name, INTERVALOID), &is_null);
+        if (!is_null) // else the column's own constraint speaks
+            interval_in_ms(DatumGetIntervalP(interval), queue, setting.name, setting.minimum_ms);
+    }
+}
+
 } // namespace
 } // namespace ecto_job
 
@@ -101,9 +120,11 @@ ECTO_JOB_FUNCTION(ecto_job_job_changed) {
 }
 
 // BEFORE each change of the registry: nobody registers what he does not own, at a restore either,
-// and every session drops what it has cached of the queue.
+// or with settings that no function could read; and every session drops what it has cached of the
+// queue.
 ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
     TriggerData *const trigger = row_trigger(fcinfo, any_operation, TRIGGER_EVENT_BEFORE, "BEFORE");
+    require_registry(trigger->tg_relation);
     HeapTuple const row =
         TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
     bool is_null;
@@ -118,6 +139,7 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
         // Our own functions write as the owner of the registry, after a check of their own
         if (GetUserId() != trigger->tg_relation->rd_rel->relowner)
             require_owner(queue);
+        require_intervals(trigger->tg_relation, row, get_rel_name(queue));
     }
     if (exists)
         CacheInvalidateRelcacheByRelid(queue);

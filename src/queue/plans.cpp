@@ -67,14 +67,6 @@ SPIPlanPtr prepare(const Queue *queue, const StatementSource &source) {
     return plan;
 }
 
-void require_own_table(const Queue *queue, SPIPlanPtr plan) {
-    auto *const source = static_cast<CachedPlanSource *>(linitial(SPI_plan_get_plan_sources(plan)));
-    if (!list_member_oid(source->relationOids, queue->oid))
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("queue \"%s\" was renamed or moved just now", NameStr(queue->table)),
-                        errhint("Try again.")));
-}
-
 // Makes the generic plan now, under settings of our choice; running it later uses it as it is
 void choose_plan(SPIPlanPtr plan, bool by_index) {
     const int nest = NewGUCNestLevel();
@@ -89,6 +81,14 @@ void choose_plan(SPIPlanPtr plan, bool by_index) {
 }
 
 } // namespace
+
+void require_own_table(const Queue *queue, SPIPlanPtr plan) {
+    auto *const source = static_cast<CachedPlanSource *>(linitial(SPI_plan_get_plan_sources(plan)));
+    if (!list_member_oid(source->relationOids, queue->oid))
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("queue \"%s\" was renamed or moved just now", NameStr(queue->table)),
+                        errhint("Try again.")));
+}
 
 SPIPlanPtr plan_for(Queue *queue, Statement statement, const StatementSource &source) {
     SPIPlanPtr &plan = queue->plans[static_cast<std::size_t>(statement)];

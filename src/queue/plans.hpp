@@ -20,4 +20,8 @@ struct StatementSource {
 // The plan, valid and checked to act on this queue's own table. SPI is connected.
 SPIPlanPtr plan_for(Queue *queue, Statement statement, const StatementSource &source);
 
+// ERROR 55000 if the plan acts on another table than the queue's. For after its execution too,
+// which may have parsed the text anew: the ERROR undoes what was done.
+void require_own_table(const Queue *queue, SPIPlanPtr plan);
+
 } // namespace ecto_job

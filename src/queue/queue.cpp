@@ -85,23 +85,24 @@ void retire(Queue *queue) {
 
 Queue *find_queue(Oid oid) {
     prepare_cache();
-    auto *entry = static_cast<Entry *>(hash_search(entries, &oid, HASH_FIND, nullptr));
-    if (entry != nullptr && entry->valid)
+    bool found;
+    auto *entry = static_cast<Entry *>(hash_search(entries, &oid, HASH_ENTER, &found));
+    if (!found)
+        entry->queue = nullptr;
+    else if (entry->valid && entry->queue != nullptr)
         return entry->queue;
 
+    if (entry->queue != nullptr) {
+        retire(entry->queue);
+        entry->queue = nullptr; // and nothing is found if the reading fails
+    }
+    // Before reading: a change that is told meanwhile makes this entry invalid again
+    entry->valid = true;
     Queue read{};
     read_registry(oid, &read);
-
-    bool found;
-    entry = static_cast<Entry *>(hash_search(entries, &oid, HASH_ENTER, &found));
-    if (found && entry->queue != nullptr)
-        retire(entry->queue);
-    entry->valid = false;
-    entry->queue = nullptr;
     auto *queue = static_cast<Queue *>(MemoryContextAlloc(cache_context, sizeof(Queue)));
     *queue = read;
     entry->queue = queue;
-    entry->valid = true;
     return queue;
 }
 

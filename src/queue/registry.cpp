@@ -67,7 +67,9 @@ bool select_settings(Oid oid) {
                " execution_timeout, retry_timeout, max_attempts FROM ecto_job.queue_settings"
                " WHERE queue OPERATOR(pg_catalog.=) $1",
                1, types);
-    if (SPI_execute_plan(plan, values, nullptr, false, 1) != SPI_OK_SELECT)
+    // What is read here is kept beyond the transaction, so its snapshot may be too old for it
+    if (SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, true,
+                             false, 1) != SPI_OK_SELECT)
         elog(ERROR, "reading ecto_job.queue_settings failed");
     return SPI_processed == 1;
 }
@@ -75,18 +77,21 @@ bool select_settings(Oid oid) {
 } // namespace
 
 void read_registry(Oid oid, Queue *queue) {
+    const bool registered = select_settings(oid);
+    // After reading, which may have noticed that the table has gone
     const char *const table = get_rel_name(oid);
-    if (table == nullptr)
+    const char *const schema = get_namespace_name(get_rel_namespace(oid));
+    if (table == nullptr || schema == nullptr)
         ereport(ERROR,
                 (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("queue with OID %u does not exist", oid),
                  errhint("It was dropped; the view ecto_job.queues lists the queues.")));
-    if (!select_settings(oid))
+    if (!registered)
         ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a queue", table),
                         errhint("Create a queue with ecto_job.create_queue(); "
                                 "the view ecto_job.queues lists those that exist.")));
     queue->oid = oid;
     namestrcpy(&queue->table, table);
-    namestrcpy(&queue->schema, get_namespace_name(get_rel_namespace(oid)));
+    namestrcpy(&queue->schema, schema);
     copy_name(&queue->inserted_at, "inserted_at");
     copy_name(&queue->updated_at, "updated_at");
     queue->binary = strcmp(TextDatumGetCString(first_row("params_type")), "binary") == 0;

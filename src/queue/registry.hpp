@@ -21,6 +21,15 @@ void require_owner(Oid table);
 // Runs one statement of ours as the owner of the extension. SPI is connected; result of SPI.
 int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls);
 
+struct IntervalSetting {
+    const char *name; // of the registry's column
+    int64 minimum_ms;
+};
+inline constexpr IntervalSetting interval_settings[] = {{"poll_interval", 1},
+                                                        {"reservation_timeout", 1},
+                                                        {"execution_timeout", 1},
+                                                        {"retry_timeout", 0}};
+
 // An interval setting in whole milliseconds. ERROR 22023 names `setting` and the value, when it has
 // months, or lies below `minimum` ms.
 int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,

@@ -13,6 +13,7 @@
 #include <initializer_list>
 #include <iterator>
 
+#include "core/state.hpp"
 #include "core/times.hpp"
 #include "queue/leases.hpp"
 #include "queue/notices.hpp"
@@ -174,7 +175,26 @@ uint64 run(Queue *queue, Statement statement, std::initializer_list<Parameter> p
     const int result = SPI_execute_plan(plan, values, nulls, false, 0);
     if (result < 0)
         elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+    if (result == SPI_OK_REWRITTEN)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("a rule of queue \"%s\" replaces what ecto_job does to its jobs",
+                               NameStr(queue->table)),
+                        errhint("Drop the rule; a trigger may do the same.")));
+    require_own_table(queue, plan);
     return SPI_processed;
+}
+
+// A bigint of the last statement's row
+int64 bigint_of(uint64 row, const char *column) {
+    const int number = SPI_fnumber(SPI_tuptable->tupdesc, column);
+    if (SPI_gettypeid(SPI_tuptable->tupdesc, number) != INT8OID)
+        ereport(ERROR,
+                (errcode(ERRCODE_DATATYPE_MISMATCH),
+                 errmsg("column \"%s\" of the queue is not bigint", column),
+                 errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
+    bool is_null;
+    return DatumGetInt64(
+        SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &is_null));
 }
 
 // The text of a column of the last statement's row; null pointer for NULL
@@ -225,12 +245,6 @@ int compare_held(const void *a, const void *b) {
     if (left.id != right.id)
         return left.id < right.id ? -1 : 1;
     return left.lease < right.lease ? -1 : left.lease > right.lease ? 1 : 0;
-}
-
-int64 bigint_of(uint64 row, const char *column) {
-    bool is_null;
-    return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-                                       SPI_fnumber(SPI_tuptable->tupdesc, column), &is_null));
 }
 
 const int64 *elements_of(ArrayType *array) {
@@ -289,8 +303,7 @@ int64 enqueue(Queue *queue, const NewJob &job) {
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
                         errmsg("queue \"%s\" did not take the job", NameStr(queue->table)),
                         errhint("A trigger or rule of the table suppressed the INSERT.")));
-    bool is_null;
-    return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+    return bigint_of(0, "id");
 }
 
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit) {
@@ -358,9 +371,11 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
     const uint64 changed = run(queue, Statement::job_failed,
                                {TimestampTzGetDatum(now), Int64GetDatum(retry_timeout_ms),
                                 reference_or_null(error), Int64GetDatum(id), attempt, lease});
-    if (changed > 0)
-        notice_each(queue,
-                    strcmp(text_of(0, "state"), "FAILED") == 0 ? Notice::failed : Notice::retry);
+    if (changed > 0) {
+        const char *const state = text_of(0, "state"); // a trigger may have had its say
+        notice_each(queue, state != nullptr && state_from(state) == State::failed ? Notice::failed
+                                                                                  : Notice::retry);
+    }
     return changed;
 }
 
