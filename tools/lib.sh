@@ -86,7 +86,8 @@ make_private_tree() {
 # Nobody else can enter the directory, so its servers may trust whoever connects.
 # Sets as_user: what stands before a command that shall run as that user, with the private installation.
 own_workspace() {
-    as_user=(env -i HOME="$work" TMPDIR="$work/tmp" LC_ALL=C.UTF-8 TERM="${TERM:-dumb}"
+    # From within: a program that starts where its user may not be complains
+    as_user=(env -C "$work" -i HOME="$work" TMPDIR="$work/tmp" LC_ALL=C.UTF-8 TERM="${TERM:-dumb}"
         PATH="$work$pg_home/bin:/usr/bin:/bin")
     mkdir "$work/tmp"
     if [ "$(id -u)" = 0 ]; then
