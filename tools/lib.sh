@@ -84,7 +84,8 @@ make_private_tree() {
 
 # A server refuses to run as root: there it belongs to the package's user, else to whoever runs us.
 # Nobody else can enter the directory, so its servers may trust whoever connects.
-# Sets as_user: what stands before a command that shall run as that user, with the private installation.
+# Sets as_user: what stands before a command that shall run as that user, with the private installation,
+# in a directory that it can enter (the checkout may lie in root's home).
 own_workspace() {
     # From within: a program that starts where its user may not be complains
     as_user=(env -C "$work" -i HOME="$work" TMPDIR="$work/tmp" LC_ALL=C.UTF-8 TERM="${TERM:-dumb}"
