@@ -5,6 +5,7 @@
 
 #include "queue/queue.hpp"
 #include "scheduler/attempt.hpp"
+#include "scheduler/only_one.hpp"
 #include "scheduler/turn.hpp"
 #include "settings.hpp"
 #include "shared/records.hpp"
@@ -260,7 +261,11 @@ RoundEnd take_turns(int slot) {
     const TimestampTz now = GetCurrentTimestamp();
     mind_the_clock(now);
     while (Watched *const watched = next_due(now)) {
-        if (is_dismissed(slot) || take_turn(watched, known_extension, slot) == TurnEnd::interrupted)
+        if (is_dismissed(slot))
+            return {false, in_ms(retry_ms)};
+        const TurnEnd end = take_turn(watched, known_extension, slot);
+        be_the_only_one();
+        if (end == TurnEnd::interrupted)
             return {false, in_ms(retry_ms)};
         MemoryContextReset(round_context);
     }

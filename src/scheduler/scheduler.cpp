@@ -1,12 +1,11 @@
 // The scheduler of one database: a background worker that the launcher starts, and that leaves by
 // itself when there is nothing to do. Its loop: reset the latch, read the flags, a round, sleep.
-//
-// One in a database: the launcher asks for one, and a session-level advisory lock, of a class that
-// SQL cannot take, makes sure of it whatever the launcher believes.
+// Only one runs in a database: see only_one.hpp.
 #include <algorithm>
 
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
+#include "scheduler/only_one.hpp"
 #include "scheduler/round.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
@@ -15,8 +14,6 @@
 namespace ecto_job {
 
 namespace {
-
-constexpr uint16 advisory_class = 3; // pg_advisory_lock() has 1 and 2
 
 void prepare_signals() {
     pqsignal(SIGINT, SIG_IGN);
@@ -46,15 +43,6 @@ void force_settings() {
     force("session_replication_role", "origin");
     // A sweep that a crash loses is done again; no reason to wait for a standby
     force("synchronous_commit", "local");
-}
-
-bool is_the_only_one() {
-    LOCKTAG tag;
-    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, advisory_class);
-    StartTransactionCommand();
-    const LockAcquireResult result = LockAcquire(&tag, ExclusiveLock, true, true);
-    CommitTransactionCommand();
-    return result == LOCKACQUIRE_OK;
 }
 
 bool is_listed() {
@@ -90,8 +78,7 @@ void reload_settings() {
     before_shmem_exit(at_exit, Int32GetDatum(arguments.slot));
     BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
     force_settings();
-    if (!is_the_only_one())
-        proc_exit(1);
+    be_the_only_one();
     prepare_rounds();
     elog(DEBUG1, "ecto_job scheduler started");
     for (;;) {

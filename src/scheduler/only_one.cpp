@@ -1,0 +1,26 @@
+// The scheduler's lock. See only_one.hpp.
+//
+// It cannot be spared while the others are released, since LockReleaseSession() makes no exception;
+// nor be an ordinary lock instead of an advisory one, since those end with a transaction that
+// aborts.
+#include "scheduler/only_one.hpp"
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr uint16 advisory_class = 3; // pg_advisory_lock() has 1 and 2
+
+} // namespace
+
+void be_the_only_one() {
+    LockReleaseSession(USER_LOCKMETHOD);
+    LOCKTAG tag;
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, advisory_class);
+    if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+        proc_exit(1);
+}
+
+} // namespace ecto_job
