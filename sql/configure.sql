@@ -27,7 +27,6 @@ SELECT id, lease, expires FROM ecto_job.start_available_jobs('conf_jobs', now =>
 SELECT :id, :'expires';
 SELECT id, schedule FROM ecto_job.fail_job('conf_jobs', :id, :lease, now => '2031-01-01');
 SELECT id, schedule FROM ecto_job.job_failed('conf_jobs', 1, 1, '2031-01-01');
-SELECT next_due FROM ecto_job.queues WHERE queue = 'conf_jobs'::regclass;
 
 -- A rollback takes all of it back: settings, the column's default, what the session has cached
 BEGIN;

@@ -44,8 +44,7 @@ SELECT call, pg_temp.outcome('SELECT * FROM ' || call) FROM unnest(ARRAY[
     'ecto_job.sweep(''host_jobs'', NULL)', 'ecto_job.activate_scheduled_jobs(''host_jobs'', NULL)',
     'ecto_job.activate_expired_jobs(''host_jobs'', NULL)', 'ecto_job.fail_expired_jobs_at_max_attempts(''host_jobs'', NULL)',
     'ecto_job.create_queue(NULL, NULL, NULL, NULL, NULL)', 'ecto_job.create_queue(''host_x'', NULL, NULL, NULL, NULL)',
-    'ecto_job.next_due(NULL)', 'ecto_job.queue_status(NULL, NULL)', 'ecto_job.queue_status(''pg_class'', NULL)',
-    'ecto_job.next_due(''pg_class'')']) AS call;
+    'ecto_job.queue_status(NULL, NULL)', 'ecto_job.queue_status(''pg_class'', NULL)']) AS call;
 
 -- Odd names through a whole life
 CREATE FUNCTION pg_temp.life(name text, prefix text) RETURNS text LANGUAGE plpgsql AS $$

@@ -1,5 +1,7 @@
 // What the view ecto_job.queues shows beyond the registry: how the sweeps of a queue go and why
-// not, and when its next job is due. All of it only reads, so that it works on a standby too.
+// not, and when its next job is due. All of it only reads, so that it works on a standby too. It
+// plans nothing on a queue's table: the planner would run code of the table's owner, such as an
+// index's immutable function, with the rights of whoever looks. The scheduler leaves it here.
 //
 // Everybody may call these functions, so each checks that the caller may read the queue.
 #include "pg/boundary.hpp"
@@ -51,18 +53,9 @@ const char *status_of(const QueueRecord *record) {
     return "ok";
 }
 
-// The type of a live column, or InvalidOid
-Oid column_type(Oid table, const char *name) {
-    const AttrNumber number = get_attnum(table, name);
-    return number > 0 ? get_atttype(table, number) : InvalidOid;
-}
-
-// A policy or a view would run its owner's code with the rights of whoever looks
-bool is_safe_to_query(Oid table) {
-    return get_rel_relkind(table) == RELKIND_RELATION && may_read(table) &&
-           check_enable_rls(table, InvalidOid, true) != RLS_ENABLED &&
-           column_type(table, "schedule") == TIMESTAMPTZOID &&
-           column_type(table, "in_play") == BOOLOID;
+// pg_monitor sees how the sweeps go, and no job; nor does anybody whom a policy may hide it from
+bool may_see_jobs(Oid table) {
+    return may_read(table) && check_enable_rls(table, InvalidOid, true) != RLS_ENABLED;
 }
 
 Datum or_null(TimestampTz time, bool *is_null) {
@@ -81,8 +74,8 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
     TupleDesc description = nullptr;
     if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE)
         elog(ERROR, "queue_status returns a row");
-    Datum values[5] = {};
-    bool nulls[5] = {true, true, true, true, true};
+    Datum values[6] = {};
+    bool nulls[6] = {true, true, true, true, true, true};
     const bool allowed = !PG_ARGISNULL(0) && (may_read(PG_GETARG_OID(0)) ||
                                               has_privs_of_role(GetUserId(), ROLE_PG_MONITOR));
     if (allowed) {
@@ -104,32 +97,10 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
         values[2] = Int64GetDatum(record.activated);
         values[3] = Int64GetDatum(record.expired);
         values[4] = Int64GetDatum(record.failed);
+        if (may_see_jobs(PG_GETARG_OID(0)))
+            values[5] = or_null(record.next_due, &nulls[5]);
     }
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
-}
-
-// next_due(queue regclass): one probe of the index on schedule
-ECTO_JOB_FUNCTION(ecto_job_next_due) {
-    using namespace ecto_job;
-    const Oid table = PG_GETARG_OID(0);
-    if (!is_safe_to_query(table))
-        PG_RETURN_NULL();
-    const char *const name = quote_qualified_identifier(
-        get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
-    if (SPI_connect() != SPI_OK_CONNECT)
-        elog(ERROR, "SPI_connect failed");
-    const char *const query =
-        psprintf("SELECT schedule FROM ONLY %s WHERE NOT in_play ORDER BY schedule LIMIT 1", name);
-    if (SPI_execute(query, true, 1) != SPI_OK_SELECT)
-        elog(ERROR, "reading the next due time failed");
-    bool is_null = true;
-    Datum schedule = 0;
-    if (SPI_processed == 1)
-        schedule = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
-    SPI_finish();
-    if (is_null)
-        PG_RETURN_NULL();
-    return schedule;
 }
 
 // For the install script

@@ -21,7 +21,8 @@ enum class Statement {
     activate_expired_jobs,
     fail_expired_jobs_at_max_attempts,
     requeue,
+    next_due,
 };
-inline constexpr std::size_t statement_count = static_cast<std::size_t>(Statement::requeue) + 1;
+inline constexpr std::size_t statement_count = static_cast<std::size_t>(Statement::next_due) + 1;
 
 } // namespace ecto_job

@@ -142,6 +142,12 @@ constexpr StatementSource sources[] = {
      2,
      {TIMESTAMPTZOID, INT8OID},
      true},
+    // next_due; the cast, since the table's owner may have given the column another type
+    {"SELECT j.schedule::pg_catalog.timestamptz FROM ONLY {table} AS j WHERE NOT j.in_play"
+     " ORDER BY j.schedule LIMIT 1",
+     0,
+     {},
+     true},
 };
 static_assert(std::size(sources) == statement_count);
 
@@ -393,6 +399,16 @@ uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 li
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
     return run(queue, Statement::requeue, {TimestampTzGetDatum(now), Int64GetDatum(id)});
+}
+
+std::optional<TimestampTz> next_due(Queue *queue) {
+    if (run(queue, Statement::next_due, {}) == 0)
+        return std::nullopt;
+    bool is_null;
+    const Datum schedule = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+    if (is_null)
+        return std::nullopt;
+    return DatumGetTimestampTz(schedule);
 }
 
 } // namespace ecto_job

@@ -44,4 +44,9 @@ uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit);
 uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit);
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 
+// The earliest schedule of a SCHEDULED or RETRY job. Changes nothing. The planner evaluates
+// immutable functions of the table's indexes: only for those who may run the code of the table's
+// owner.
+std::optional<TimestampTz> next_due(Queue *queue);
+
 } // namespace ecto_job

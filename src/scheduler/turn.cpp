@@ -27,6 +27,12 @@ struct Moved {
     int64 activated, expired, failed;
 };
 
+struct Batch {
+    BatchEnd end;
+    Moved moved;
+    TimestampTz next_due; // 0: none
+};
+
 TimeoutId soft_limit;
 TimeoutId hard_limit;
 bool out_of_time = false;
@@ -90,7 +96,7 @@ bool sweep(Queue *queue, Moved *moved) {
     return room <= 0;
 }
 
-BatchEnd run_batch(Watched *watched, Oid extension, int limit_ms, Moved *moved) {
+BatchEnd run_batch(Watched *watched, Oid extension, int limit_ms, Batch *batch) {
     if (!lock_extension(extension))
         return BatchEnd::interrupted;
     if (!ConditionalLockRelationOid(watched->queue, RowExclusiveLock))
@@ -106,11 +112,12 @@ BatchEnd run_batch(Watched *watched, Oid extension, int limit_ms, Moved *moved) 
 
     const FormerSelf self = become_owner(table->rd_rel->relowner);
     start_clocks(limit_ms);
-    const bool full = sweep(queue, moved);
+    const bool full = sweep(queue, &batch->moved);
+    batch->next_due = next_due(queue).value_or(0);
     stop_clocks();
     become_self(self);
 
-    if (moved->activated + moved->expired > 0)
+    if (batch->moved.activated + batch->moved.expired > 0)
         send_notice(queue, Notice::available, "");
     relation_close(table, NoLock);
     return full ? BatchEnd::full : BatchEnd::empty;
@@ -191,16 +198,17 @@ int64 pause_between(const Watched *watched, BatchEnd end, int64 turn_ms) {
     }
 }
 
-void note_success(Watched *watched, TimestampTz start, BatchEnd end) {
+void note_success(Watched *watched, TimestampTz start, const Batch &last) {
     QueueRecord *const record = watched->record;
     const TimestampTz now = GetCurrentTimestamp();
     lock_segment(LW_EXCLUSIVE);
-    set_next_sweep(record, now, pause_between(watched, end, (now - start) / 1000));
+    set_next_sweep(record, now, pause_between(watched, last.end, (now - start) / 1000));
     record->in_turn = false;
-    record->locked = end == BatchEnd::locked;
+    record->locked = last.end == BatchEnd::locked;
     const bool recovered = record->failures > 0 && !record->locked;
     if (!record->locked) {
         record->last_sweep = now;
+        record->next_due = last.next_due;
         record->failures = 0;
     }
     unlock_segment();
@@ -237,35 +245,36 @@ bool lock_extension(Oid extension) {
 TurnEnd take_turn(Watched *watched, Oid extension, int slot) {
     const TimestampTz start = GetCurrentTimestamp();
     Moved total{};
-    BatchEnd end = BatchEnd::full;
+    Batch last{BatchEnd::full, {}, watched->record->next_due};
     ErrorData *error = nullptr;
     mark_turn(watched->record, true);
     // A batch begins in the first half of the time only: so that it has the other half, and a
     // queue with much to do is not cancelled for it
-    while (end == BatchEnd::full && error == nullptr) {
+    while (last.end == BatchEnd::full && error == nullptr) {
         CHECK_FOR_INTERRUPTS();
         const int64 used_ms = (GetCurrentTimestamp() - start) / 1000;
         if (used_ms > settings::sweep_timeout_ms / 2 || is_dismissed(slot))
             break;
         const int limit_ms = settings::sweep_timeout_ms - static_cast<int>(used_ms);
-        Moved moved{};
-        error = attempt([&] { end = run_batch(watched, extension, limit_ms, &moved); });
+        Batch batch{};
+        error = attempt([&] { batch.end = run_batch(watched, extension, limit_ms, &batch); });
         if (error == nullptr) {
-            total.activated += moved.activated;
-            total.expired += moved.expired;
-            total.failed += moved.failed;
+            total.activated += batch.moved.activated;
+            total.expired += batch.moved.expired;
+            total.failed += batch.moved.failed;
+            last = batch;
         }
     }
     count_moved(watched->record, total);
     if (error != nullptr)
         note_failure(watched, error);
-    else if (end == BatchEnd::interrupted)
+    else if (last.end == BatchEnd::interrupted)
         mark_turn(watched->record, false);
     else
-        note_success(watched, start, end);
+        note_success(watched, start, last);
     log_turn(watched, total, start, GetCurrentTimestamp());
-    return end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
-                                                              : TurnEnd::done;
+    return last.end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
+                                                                   : TurnEnd::done;
 }
 
 void note_death(Watched *watched) {

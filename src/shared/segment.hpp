@@ -36,10 +36,11 @@ struct QueueRecord {
     TimestampTz next_sweep; // 0: at once
     int64 pause_ms;         // how long before next_sweep it was set
     int64 activated, expired, failed;
-    int32 failures; // in a row; 0 = it works
-    int sqlstate;   // of the failure that was logged last
-    bool locked;    // was skipped because of somebody's lock
-    bool in_turn;   // still set at the next start: the scheduler died of it
+    TimestampTz next_due; // earliest schedule that the last sweep left waiting; 0: none
+    int32 failures;       // in a row; 0 = it works
+    int sqlstate;         // of the failure that was logged last
+    bool locked;          // was skipped because of somebody's lock
+    bool in_turn;         // still set at the next start: the scheduler died of it
     char error[256];
 };
 

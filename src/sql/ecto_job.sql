@@ -372,18 +372,11 @@ COMMENT ON FUNCTION ecto_job.reservation_expiry(pg_catalog.timestamptz, pg_catal
 CREATE FUNCTION ecto_job.queue_status(
     queue pg_catalog.regclass, enabled pg_catalog.bool, OUT status pg_catalog.text, OUT last_sweep
     pg_catalog.timestamptz, OUT activated pg_catalog.int8, OUT expired pg_catalog.int8, OUT failed
-    pg_catalog.int8
+    pg_catalog.int8, OUT next_due pg_catalog.timestamptz
 )
     LANGUAGE c PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ecto_job_queue_status';
 COMMENT ON FUNCTION ecto_job.queue_status(pg_catalog.regclass, pg_catalog.bool) IS
     'for the view ecto_job.queues: how the sweeps of a queue go';
-
-CREATE FUNCTION ecto_job.next_due(
-    queue pg_catalog.regclass
-) RETURNS pg_catalog.timestamptz
-    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ecto_job_next_due';
-COMMENT ON FUNCTION ecto_job.next_due(pg_catalog.regclass) IS
-    'for the view ecto_job.queues: the earliest schedule of a SCHEDULED or RETRY job';
 
 -- A queue per row: its settings, whether it is swept and if not why, when its next job is due
 CREATE VIEW ecto_job.queues AS
@@ -400,7 +393,7 @@ CREATE VIEW ecto_job.queues AS
            t.activated,
            t.expired,
            t.failed,
-           ecto_job.next_due(s.queue) AS next_due
+           t.next_due
     FROM ecto_job.queue_settings AS s
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue
          LEFT JOIN ecto_job.scheduler_state AS r
@@ -420,7 +413,7 @@ COMMENT ON COLUMN ecto_job.queues.activated IS 'SCHEDULED and RETRY jobs made AV
 COMMENT ON COLUMN ecto_job.queues.expired IS 'jobs made AVAILABLE again since the server''s start';
 COMMENT ON COLUMN ecto_job.queues.failed IS 'jobs that expired in their last attempt since the server''s start';
 COMMENT ON COLUMN ecto_job.queues.next_due IS
-    'the earliest schedule of a waiting job; null: none, or no right to read the jobs';
+    'earliest schedule of a SCHEDULED or RETRY job, as the last sweep saw it; null: none, no sweep yet, or no right to read the jobs';
 GRANT SELECT ON ecto_job.queues TO PUBLIC;
 
 CREATE FUNCTION ecto_job.warn_unless_preloaded() RETURNS pg_catalog.void

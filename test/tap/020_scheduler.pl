@@ -84,9 +84,12 @@ becomes("SELECT last_sweep IS NOT NULL FROM ecto_job.queues WHERE queue = 'slow'
 	't', 'a new queue is swept at once');
 sql("SELECT ecto_job.configure_queue('slow', poll_interval => '1 day')");
 my $swept = "SELECT count(*) FROM ecto_job.queues WHERE last_sweep > (SELECT max(t) FROM told)";
+sql("INSERT INTO jobs (params, schedule) VALUES ('{}', '2999-01-02'), ('{}', '2999-01-01')");
 sql('CREATE TABLE told AS SELECT clock_timestamp() AS t');
 sql("SELECT ecto_job.configure_queue('slow', retry_timeout => '1 s')");
 becomes($swept, 2, 'configure_queue wakes the scheduler');
+my $next_due = "SELECT next_due FROM ecto_job.queues WHERE queue = 'jobs'::regclass";
+is(sql($next_due), '2999-01-01 00:00:00+00', 'the view knows what is due next');
 sql("INSERT INTO told SELECT clock_timestamp()");
 $node->psql('postgres', "BEGIN; SELECT ecto_job.configure_queue('slow', retry_timeout => '2 s'); ROLLBACK");
 sql('SELECT ecto_job.disable()');
@@ -94,12 +97,14 @@ becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job sc
 	0, 'disable() stops it');
 is(sql($swept), 0, 'a rolled back configure_queue wakes nobody');
 is(sql("SELECT DISTINCT status FROM ecto_job.queues"), 'disabled', 'and the view says so');
+sql('TRUNCATE jobs');
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
-becomes("SELECT next_due < clock_timestamp() FROM ecto_job.queues WHERE queue = 'jobs'::regclass",
-	't', 'the view knows what is due');
+becomes('SELECT schedule < clock_timestamp() FROM jobs', 't', 'a job is due');
+is(sql($next_due), '2999-01-01 00:00:00+00', 'of which the last sweep did not know');
 is(sql('SELECT state FROM jobs'), 'SCHEDULED', 'nothing moves while it is disabled');
 sql('SELECT ecto_job.enable()');
 becomes('SELECT state FROM jobs', 'AVAILABLE', 'enable() starts it, and it sweeps at once');
+becomes($next_due, '', 'and nothing waits for its time any more');
 
 # More than a batch
 sql("INSERT INTO jobs (params, schedule) SELECT '{}', clock_timestamp() + interval '50 ms'
@@ -115,6 +120,8 @@ is( $node->safe_psql('postgres',
 		"SELECT status IS NULL, activated IS NULL FROM ecto_job.queue_status('jobs', true)",
 		extra_params => [ '-U', 'stranger' ]),
 	't|t', 'nor through the function');
+sql("INSERT INTO jobs (params, schedule) VALUES ('{}', '2999-01-01')");
+becomes($next_due, '2999-01-01 00:00:00+00', 'a job waits');
 is( $node->safe_psql('postgres',
 		"SELECT count(*), count(status), count(next_due) FROM ecto_job.queues",
 		extra_params => [ '-U', 'monitor' ]),

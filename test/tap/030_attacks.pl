@@ -168,10 +168,44 @@ sweep_attacked('leftovers', q{
 			INSERT INTO public.evidence VALUES ('role', 'left'); EXCEPTION WHEN OTHERS THEN NULL; END;
 		PERFORM pg_catalog.set_config('search_path', 'public', false);
 		PERFORM pg_catalog.set_config('work_mem', '64kB', false);
+		PERFORM pg_catalog.pg_advisory_lock(4242);
 		RETURN NEW;
 	END $$;
 	CREATE TRIGGER a BEFORE UPDATE ON QUEUE FOR EACH ROW EXECUTE FUNCTION leave()},
-	left => 1);
+	left => 1,
+	also => sub {
+		becomes("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4242",
+			0, 'no session lock is left');
+		is(sql('SELECT pg_try_advisory_lock(4242)'), 't', 'and another session can take it');
+		my $scheduler = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
+		becomes("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 3 AND pid = ($scheduler)",
+			1, 'the scheduler still is the only one of its database');
+	});
+
+# Who looks at the view runs nothing of the table's owner: the planner evaluates immutable functions
+subtest 'looking at the view' => sub {
+	as_mallory(q{
+		SELECT ecto_job.create_queue('looked_at');
+		INSERT INTO looked_at (params, schedule) VALUES ('{}', '2999-01-01');
+		CREATE FUNCTION usurp() RETURNS void LANGUAGE plpgsql AS $$
+		BEGIN
+			INSERT INTO public.evidence VALUES ('view', current_user);
+			IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+				EXECUTE 'ALTER ROLE mallory SUPERUSER';
+			END IF;
+		END $$;
+		CREATE FUNCTION constant(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+		CREATE INDEX ON looked_at (schedule) WHERE constant(1) = 2;
+		CREATE OR REPLACE FUNCTION constant(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+		BEGIN PERFORM public.usurp(); RETURN 1; END $$});
+	sql('TRUNCATE evidence; SELECT ecto_job.enable()');
+	becomes("SELECT next_due FROM ecto_job.queues WHERE queue = 'looked_at'::regclass",
+		'2999-01-01 00:00:00+00', 'a superuser sees when a job is due');
+	is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', 'mallory is no superuser');
+	is(sql('SELECT DISTINCT who FROM evidence'), 'mallory', 'her function ran in the sweep only, as mallory');
+	stop_scheduler();
+	sql('DROP TABLE looked_at; ALTER ROLE mallory NOSUPERUSER');
+};
 
 # Registering what is not hers
 sql(q{SELECT ecto_job.create_queue('victim');
