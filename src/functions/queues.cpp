@@ -1,11 +1,10 @@
-// Making, changing and dropping queues, and whether this database runs them.
+// Making, changing and dropping queues.
 //
 // A queue's table is the caller's own: made with his rights, owned by him, dumped as his. Only the
 // registry is written as the extension's owner. Two sessions that create the same queue wait for
 // each other under a lock on its name, so that the second finds it and does not fail.
 #include "core/channel.hpp"
 #include "functions/arguments.hpp"
-#include "pg/compat.hpp"
 #include "queue/registry.hpp"
 #include "shared/wakeup.hpp"
 
@@ -343,27 +342,6 @@ void register_queue(const NewQueue &queue, Oid table) {
         4, types, values, nulls);
 }
 
-void require_database_owner() {
-    if (!owns_database(MyDatabaseId, GetUserId()))
-        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("must be owner of database \"%s\"", get_database_name(MyDatabaseId)),
-                        errhint("Ask its owner or a superuser.")));
-}
-
-Datum set_enabled(bool enabled) {
-    require_database_owner();
-    SPI_connect();
-    Oid types[] = {OIDOID, BOOLOID};
-    Datum values[] = {ObjectIdGetDatum(MyDatabaseId), BoolGetDatum(enabled)};
-    write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled) VALUES ($1, $2)"
-                   " ON CONFLICT (only_row) DO UPDATE"
-                   " SET database = excluded.database, enabled = excluded.enabled",
-                   2, types, values, nullptr);
-    SPI_finish();
-    wake_scheduler_at_commit();
-    return 0;
-}
-
 // A plain INSERT takes max_attempts from the column. The lock is short or not had at all: behind a
 // long transaction every other user of the table would wait for us.
 void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
@@ -473,12 +451,4 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     SPI_finish();
     wake_scheduler_at_commit();
     return settings;
-}
-
-ECTO_JOB_FUNCTION(ecto_job_enable) {
-    return set_enabled(true);
-}
-
-ECTO_JOB_FUNCTION(ecto_job_disable) {
-    return set_enabled(false);
 }
