@@ -3,6 +3,8 @@
 // Those on a queue's table must work for any role that may write it, so they look at the row and
 // the relation only, never at the registry. Whether to ring is decided from the row, not from a
 // flag in our own backend: the row may come by COPY, by plain SQL or from another node.
+#include <optional>
+
 #include "core/state.hpp"
 #include "core/times.hpp"
 #include "pg/boundary.hpp"
@@ -31,9 +33,11 @@ TriggerData *row_trigger(FunctionCallInfo fcinfo, TriggerEvent mask, TriggerEven
     return trigger;
 }
 
-int column(Relation relation, const char *name, Oid type) {
+// A column of one of two types, which are one and the same to us; `other` is the adopted tables'
+int column(Relation relation, const char *name, Oid type, Oid other = InvalidOid) {
     const int number = SPI_fnumber(RelationGetDescr(relation), name);
-    if (number <= 0 || SPI_gettypeid(RelationGetDescr(relation), number) != type)
+    const Oid found = number > 0 ? SPI_gettypeid(RelationGetDescr(relation), number) : InvalidOid;
+    if (found == InvalidOid || (found != type && found != other))
         ereport(ERROR,
                 (errcode(ERRCODE_UNDEFINED_COLUMN),
                  errmsg("table \"%s\" has no column \"%s\" of type %s",
@@ -42,10 +46,26 @@ int column(Relation relation, const char *name, Oid type) {
     return number;
 }
 
+int state_column(Relation relation) {
+    return column(relation, "state", TEXTOID, VARCHAROID);
+}
+
+std::optional<State> state_of(Relation relation, HeapTuple row) {
+    const char *const state = SPI_getvalue(row, RelationGetDescr(relation), state_column(relation));
+    return state != nullptr ? state_from(state) : std::nullopt;
+}
+
+// A time without a zone is UTC, and then has the very bits of one with a zone
+std::optional<TimestampTz> time_of(Relation relation, HeapTuple row, const char *name) {
+    bool is_null;
+    const Datum time =
+        SPI_getbinval(row, RelationGetDescr(relation),
+                      column(relation, name, TIMESTAMPTZOID, TIMESTAMPOID), &is_null);
+    return is_null ? std::nullopt : std::optional(DatumGetTimestampTz(time));
+}
+
 bool is_available(Relation relation, HeapTuple row) {
-    const char *const state =
-        SPI_getvalue(row, RelationGetDescr(relation), column(relation, "state", TEXTOID));
-    return state != nullptr && state_from(state) == State::available;
+    return state_of(relation, row) == State::available;
 }
 
 void ring(Relation relation) {
@@ -82,17 +102,14 @@ ECTO_JOB_FUNCTION(ecto_job_schedule_job) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_INSERT, "BEFORE INSERT");
     Relation const relation = trigger->tg_relation;
-    bool is_null;
-    const Datum schedule = SPI_getbinval(trigger->tg_trigtuple, RelationGetDescr(relation),
-                                         column(relation, "schedule", TIMESTAMPTZOID), &is_null);
-    if (!is_null && DatumGetTimestampTz(schedule) == plus_infinity)
+    if (time_of(relation, trigger->tg_trigtuple, "schedule") == plus_infinity)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                  errmsg("schedule must not be infinite for queue \"%s\"",
                         RelationGetRelationName(relation)),
                  errhint("Give a finite time; a job that is to be held can be scheduled far in the "
                          "future.")));
-    int number = column(relation, "state", TEXTOID);
+    int number = state_column(relation);
     Datum state = CStringGetTextDatum(name(State::scheduled).data());
     bool null = false;
     return PointerGetDatum(heap_modify_tuple_by_cols(
