@@ -39,6 +39,14 @@ inline uint32 wait_event() {
 #endif
 }
 
+inline bool is_background_worker(const PGPROC *process) {
+#if PG_VERSION_NUM >= 180000
+    return !process->isRegularBackend;
+#else
+    return process->isBackgroundWorker;
+#endif
+}
+
 inline LocalTransactionId my_local_transaction() {
 #if PG_VERSION_NUM >= 170000
     return MyProc->vxid.lxid;

@@ -15,6 +15,7 @@
 #include "settings.hpp"
 #include "shared/records.hpp"
 #include "shared/roster.hpp"
+#include "shared/scheduler_process.hpp"
 #include "shared/wakeup.hpp"
 
 namespace ecto_job {
@@ -151,21 +152,10 @@ void notice_end(Database *database) {
     database->again = false;
 }
 
-bool register_scheduler(Database *database) {
-    BackgroundWorker worker{};
-    snprintf(worker.bgw_name, sizeof worker.bgw_name, "ecto_job scheduler for database %u",
-             database->oid);
-    strlcpy(worker.bgw_type, "ecto_job scheduler", sizeof worker.bgw_type);
-    strlcpy(worker.bgw_library_name, "ecto_job", sizeof worker.bgw_library_name);
-    strlcpy(worker.bgw_function_name, "ecto_job_scheduler_main", sizeof worker.bgw_function_name);
-    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-    worker.bgw_restart_time = BGW_NEVER_RESTART;
-    worker.bgw_notify_pid = MyProcPid;
-    const SchedulerArguments arguments{database->oid, database->slot, generation};
-    memcpy(worker.bgw_extra, &arguments, sizeof arguments);
+bool start_process(Database *database) {
     MemoryContext const before = MemoryContextSwitchTo(TopMemoryContext);
-    const bool registered = RegisterDynamicBackgroundWorker(&worker, &database->handle);
+    const bool registered = register_scheduler(
+        {database->oid, database->slot, generation, InvalidTransactionId}, &database->handle);
     MemoryContextSwitchTo(before);
     return registered;
 }
@@ -185,7 +175,7 @@ void note_worker_slots(bool free) {
 
 void start(Database *database) {
     database->slot = hand_out_slot(database->oid, generation);
-    const bool registered = database->slot >= 0 && register_scheduler(database);
+    const bool registered = database->slot >= 0 && start_process(database);
     note_worker_slots(registered);
     if (!registered) {
         if (database->slot >= 0)

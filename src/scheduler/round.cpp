@@ -16,12 +16,13 @@ namespace ecto_job {
 namespace {
 
 constexpr int64 retry_ms = 1000;  // while the extension is being dropped
-constexpr int64 idle_ms = 60'000; // while its SQL is newer than the library
+constexpr int64 idle_ms = 60'000; // while there is nothing to sweep
 constexpr int64 longest_look_pause_ms = 60'000;
 
 enum class Finding {
     queues,        // there is work here
-    nothing,       // no extension, no queues, or disabled
+    no_queues,     // the first one may come
+    nothing,       // no extension, or disabled
     not_enabled,   // queues, but nobody said that they run in this database: a copy
     being_dropped, // or created: look again soon
     newer,         // the extension's SQL is newer than this library
@@ -191,10 +192,11 @@ void look(Look *look) {
     const bool recorded = SPI_processed > 0;
     const bool enabled = recorded && DatumGetBool(column(0, 1, &is_null));
     read_queues();
-    look->finding = hash_get_num_entries(watched_queues) == 0 || (recorded && !enabled)
-                        ? Finding::nothing
-                    : recorded ? Finding::queues
-                               : Finding::not_enabled;
+    const bool queues = hash_get_num_entries(watched_queues) > 0;
+    look->finding = recorded && !enabled ? Finding::nothing
+                    : !queues            ? Finding::no_queues
+                    : recorded           ? Finding::queues
+                                         : Finding::not_enabled;
 }
 
 void tell_of_version(const Look &seen) {
@@ -271,7 +273,8 @@ RoundEnd take_turns(int slot) {
     }
     TimestampTz next = DT_NOEND;
     for_each_watched([&](Watched *watched) { next = std::min(next, watched->record->next_sweep); });
-    return {false, next};
+    // Where others cannot call, a call may get lost
+    return {false, is_segment_shared() ? next : std::min(next, in_ms(idle_ms))};
 }
 
 } // namespace
@@ -303,6 +306,9 @@ RoundEnd run_round(int slot, bool woken) {
     switch (seen.finding) {
     case Finding::nothing:
         return {true, 0};
+    case Finding::no_queues:
+        // Whoever was started by hand is not started again by create_queue
+        return {is_segment_shared(), in_ms(idle_ms)};
     case Finding::not_enabled:
         tell_of_copy(seen);
         return {true, 0};
@@ -317,7 +323,7 @@ RoundEnd run_round(int slot, bool woken) {
     }
     settle(slot, false);
     if (!settings::enabled)
-        return {false, DT_NOEND};
+        return {false, is_segment_shared() ? DT_NOEND : in_ms(idle_ms)};
     if (wake_pending)
         make_all_due();
     wake_pending = false;

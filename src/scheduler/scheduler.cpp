@@ -1,6 +1,6 @@
-// The scheduler of one database: a background worker that the launcher starts, and that leaves by
-// itself when there is nothing to do. Its loop: reset the latch, read the flags, a round, sleep.
-// Only one runs in a database: see only_one.hpp.
+// The scheduler of one database: a background worker that the launcher starts, or without preload
+// start_scheduler(), and that leaves by itself when there is nothing to do. Its loop: reset the
+// latch, read the flags, a round, sleep. Only one runs in a database: see only_one.hpp.
 #include <algorithm>
 
 #include "pg/boundary.hpp"
@@ -10,6 +10,7 @@
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
 #include "shared/roster.hpp"
+#include "shared/scheduler_process.hpp"
 
 namespace ecto_job {
 
@@ -53,15 +54,17 @@ bool is_listed() {
     return listed;
 }
 
-void sleep_until(TimestampTz next) {
+// True if it was woken
+bool sleep_until(TimestampTz next) {
     pgstat_report_activity(STATE_IDLE, nullptr);
     constexpr long longest_ms = 60L * 60 * 1000;
     const bool never = next == DT_NOEND;
     const long ms =
         never ? -1
               : std::min(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next), longest_ms);
-    WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (never ? 0 : WL_TIMEOUT), ms,
-              wait_event());
+    const int events = WaitLatch(
+        MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (never ? 0 : WL_TIMEOUT), ms, wait_event());
+    return (events & WL_LATCH_SET) != 0;
 }
 
 void reload_settings() {
@@ -71,13 +74,29 @@ void reload_settings() {
     ProcessConfigFile(PGC_SIGHUP);
 }
 
+// By hand: what it was started for may not be seen yet, or be taken back
+bool wait_for_commit(TransactionId starter) {
+    StartTransactionCommand();
+    XactLockTableWait(starter, nullptr, nullptr, XLTW_None);
+    const bool committed = TransactionIdDidCommit(starter);
+    CommitTransactionCommand();
+    return committed;
+}
+
 [[noreturn]] void run(const SchedulerArguments &arguments) {
     prepare_signals();
-    if (!attach(arguments.slot, arguments.database, arguments.generation))
+    int slot = arguments.slot;
+    if (slot == by_hand) {
+        make_private_segment();
+        slot = hand_out_slot(arguments.database, arguments.generation);
+    }
+    if (!attach(slot, arguments.database, arguments.generation))
         proc_exit(0);
-    before_shmem_exit(at_exit, Int32GetDatum(arguments.slot));
+    before_shmem_exit(at_exit, Int32GetDatum(slot));
     BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
     force_settings();
+    if (arguments.slot == by_hand && !wait_for_commit(arguments.starter))
+        proc_exit(0);
     be_the_only_one();
     prepare_rounds();
     elog(DEBUG1, "ecto_job scheduler started");
@@ -85,17 +104,20 @@ void reload_settings() {
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
         reload_settings();
-        const bool woken = take_call(arguments.slot);
-        if (is_dismissed(arguments.slot)) {
-            leave(arguments.slot);
+        const bool woken = take_call(slot);
+        if (is_dismissed(slot)) {
+            leave(slot);
             break;
         }
-        const RoundEnd end = is_listed() ? run_round(arguments.slot, woken) : RoundEnd{true, 0};
+        const RoundEnd end = is_listed() ? run_round(slot, woken) : RoundEnd{true, 0};
         if (end.nothing_to_do) {
-            if (try_to_leave(arguments.slot))
+            if (try_to_leave(slot))
                 break;
-        } else if (!is_dismissed(arguments.slot)) {
-            sleep_until(end.next);
+        } else if (!is_dismissed(slot)) {
+            // Without shared memory the latch is all that others can set
+            const bool woken_up = sleep_until(end.next);
+            if (woken_up && !is_segment_shared())
+                call(slot);
         }
     }
     elog(DEBUG1, "ecto_job scheduler leaves");

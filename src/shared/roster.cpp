@@ -81,6 +81,12 @@ void detach(int slot) {
     unlock_segment();
 }
 
+void call(int slot) {
+    lock_segment(LW_EXCLUSIVE);
+    slot_at(slot).woken = true;
+    unlock_segment();
+}
+
 bool take_call(int slot) {
     lock_segment(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);

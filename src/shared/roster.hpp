@@ -20,6 +20,7 @@ bool is_settled(int slot);
 // By the scheduler.
 bool attach(int slot, Oid database, uint64 generation);
 void detach(int slot);       // at its exit
+void call(int slot);         // by itself, where nobody else sees the slot
 bool take_call(int slot);    // something changed: look at everything again
 bool is_dismissed(int slot); // another launcher, or a session that needs the database
 void settle(int slot, bool outdated);

@@ -10,6 +10,7 @@ namespace {
 constexpr const char *segment_name = "ecto_job";
 
 Segment *the_segment = nullptr;
+bool shared = false;
 shmem_request_hook_type next_request = nullptr;
 shmem_startup_hook_type next_startup = nullptr;
 
@@ -32,6 +33,18 @@ void request_segment() {
     RequestNamedLWLockTranche(segment_name, 1);
 }
 
+void lay_out(char *memory, LWLock *lock) {
+    memset(memory, 0, segment_size());
+    char *const schedulers = memory + MAXALIGN(sizeof(Segment));
+    the_segment = reinterpret_cast<Segment *>(memory);
+    the_segment->lock = lock;
+    the_segment->told_all = true;
+    the_segment->scheduler_count = max_worker_processes;
+    the_segment->schedulers = reinterpret_cast<SchedulerSlot *>(schedulers);
+    the_segment->record_count = settings::max_queues;
+    the_segment->records = reinterpret_cast<QueueRecord *>(schedulers + schedulers_size());
+}
+
 // Runs at the start and again after a crash, when all of it is new
 void set_up_segment() {
     if (next_startup != nullptr)
@@ -39,17 +52,10 @@ void set_up_segment() {
     bool found = false;
     LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
     char *const memory = static_cast<char *>(ShmemInitStruct(segment_name, segment_size(), &found));
+    if (!found)
+        lay_out(memory, &GetNamedLWLockTranche(segment_name)->lock);
     the_segment = reinterpret_cast<Segment *>(memory);
-    if (!found) {
-        memset(memory, 0, segment_size());
-        char *const schedulers = memory + MAXALIGN(sizeof(Segment));
-        the_segment->lock = &GetNamedLWLockTranche(segment_name)->lock;
-        the_segment->told_all = true;
-        the_segment->scheduler_count = max_worker_processes;
-        the_segment->schedulers = reinterpret_cast<SchedulerSlot *>(schedulers);
-        the_segment->record_count = settings::max_queues;
-        the_segment->records = reinterpret_cast<QueueRecord *>(schedulers + schedulers_size());
-    }
+    shared = true;
     LWLockRelease(AddinShmemInitLock);
 }
 
@@ -60,6 +66,19 @@ void install_segment() {
     shmem_request_hook = request_segment;
     next_startup = shmem_startup_hook;
     shmem_startup_hook = set_up_segment;
+}
+
+void make_private_segment() {
+    auto *const memory =
+        static_cast<char *>(MemoryContextAllocHuge(TopMemoryContext, segment_size()));
+    auto *const lock =
+        static_cast<LWLock *>(MemoryContextAlloc(TopMemoryContext, sizeof(LWLockPadded)));
+    LWLockInitialize(lock, LWTRANCHE_FIRST_USER_DEFINED);
+    lay_out(memory, lock);
+}
+
+bool is_segment_shared() {
+    return shared;
 }
 
 Segment *segment() {

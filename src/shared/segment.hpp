@@ -3,7 +3,8 @@
 //
 // Everything is guarded by one LWLock, held for a look at small arrays and never while anything is
 // waited for. A crash empties all of it; nothing here is the only place that knows a fact. Where
-// the library is not preloaded there is no segment, and `segment()` is null.
+// the library is not preloaded there is no segment, and `segment()` is null; but a scheduler that
+// was started by hand has one in its own memory, so that its code is the same.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -66,7 +67,12 @@ struct Segment {
 // Called once, while shared_preload_libraries are loaded.
 void install_segment();
 
+// By a scheduler where the library is not preloaded: nobody else sees it.
+void make_private_segment();
+
 Segment *segment();
+// False: other sessions ring no bell here, so who sleeps has to look at intervals.
+bool is_segment_shared();
 
 inline void lock_segment(LWLockMode mode) {
     LWLockAcquire(segment()->lock, mode);

@@ -3,6 +3,7 @@
 
 #include "pg/compat.hpp"
 #include "shared/roster.hpp"
+#include "shared/scheduler_process.hpp"
 
 namespace ecto_job {
 
@@ -37,6 +38,12 @@ void wake_scheduler() {
         SetLatch(scheduler->latch);
 }
 
+// One that was started by hand has nothing but its latch
+void wake_process() {
+    if (PGPROC *const scheduler = scheduler_process())
+        SetLatch(&scheduler->procLatch);
+}
+
 void let_schedulers_back() {
     for (AsideEntry &entry : segment()->asides)
         if (OidIsValid(entry.database) && entry.pid == MyProcPid) {
@@ -52,6 +59,12 @@ void at_transaction_end(XactEvent event, void *) {
     const bool ended = committed || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE;
     if (!ended || (!wake_wanted && !rescan_wanted && !keeping_away))
         return;
+    if (segment() == nullptr) {
+        if (committed)
+            wake_process();
+        wake_wanted = false;
+        return;
+    }
     lock_segment(LW_EXCLUSIVE);
     if (wake_wanted && committed)
         wake_scheduler();
@@ -108,8 +121,6 @@ bool enter_aside(Oid database) {
 } // namespace
 
 void wake_scheduler_at_commit() {
-    if (segment() == nullptr)
-        return;
     watch_transactions();
     wake_wanted = true;
 }

@@ -3,7 +3,7 @@
 //
 // Both end with the transaction: a scheduler that looked before the commit would see the old state
 // and sleep again. One callback per process does it, at commit and abort, where nothing may fail:
-// it sets flags and latches under the segment's lock. Without preload all of it does nothing.
+// it sets flags and latches under the segment's lock. Without preload there is a latch at most.
 #pragma once
 
 #include "shared/segment.hpp"

@@ -1,0 +1,28 @@
+// A scheduler as a background worker: how one is asked for, and which process is one.
+//
+// The launcher asks for them where the library is preloaded, a session where it is not. There they
+// have no slot in shared memory, and are known by what the server knows of its background workers.
+#pragma once
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+// In bgw_extra
+struct SchedulerArguments {
+    Oid database;
+    int slot; // by_hand: none, since there is no launcher
+    uint64 generation;
+    TransactionId starter; // by hand: the transaction that it waits for, and must have committed
+};
+static_assert(sizeof(SchedulerArguments) <= BGW_EXTRALEN);
+constexpr int by_hand = -1;
+
+// False if no background worker is free. The handle is allocated in the current memory context.
+bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHandle **handle);
+
+// The process of this database's scheduler; null if there is none. It may end at any time, and its
+// PGPROC then becomes another's: so do no more with it than set its latch, or look at its pid.
+PGPROC *scheduler_process();
+
+} // namespace ecto_job
