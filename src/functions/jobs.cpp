@@ -73,6 +73,17 @@ int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue)
     return max_attempts;
 }
 
+int32 priority_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    const int32 priority = PG_ARGISNULL(at) ? 0 : PG_GETARG_INT32(at);
+    if (priority != 0 && !queue->shape.priority)
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("priority must be 0 for queue \"%s\": %d", NameStr(queue->table), priority),
+                 errdetail("Its table has no column \"priority\"."),
+                 errhint("Run the application's migration to version 3 of EctoJob's tables.")));
+    return priority;
+}
+
 void refuse_unique_jobs(FunctionCallInfo fcinfo, int key, int on_conflict, const Queue *queue) {
     if (!PG_ARGISNULL(key))
         refuse_unbuilt(queue, "key");
@@ -131,7 +142,7 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
     job.params = params_argument(fcinfo, params, binary, queue);
     job.schedule = schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, at_now, queue));
     job.max_attempts = max_attempts_argument(fcinfo, max_attempts, queue);
-    job.priority = PG_ARGISNULL(priority) ? 0 : PG_GETARG_INT32(priority);
+    job.priority = priority_argument(fcinfo, priority, queue);
     job.notify = notify_argument(fcinfo, notify, queue);
     job.meta = PG_ARGISNULL(meta) ? 0 : PG_GETARG_DATUM(meta);
     const int64 id = enqueue(queue, job);

@@ -10,46 +10,138 @@ namespace ecto_job {
 
 namespace {
 
-// Columns as ecto_job.job names them; the table's own times are UTC without a zone.
-void append_job(StringInfo text, const Queue *queue) {
-    const auto time = [text](const NameData &column, const char *attribute) {
-        if (NameStr(column)[0] == '\0')
-            appendStringInfo(text, "NULL::pg_catalog.timestamptz AS %s, ", attribute);
+void append_column(StringInfo text, const char *alias, const char *column) {
+    appendStringInfo(text, "%s.%s", alias, quote_identifier(column));
+}
+
+// A time of the table as timestamptz, whatever the session's TimeZone
+void append_time(StringInfo text, const char *column, bool is_utc) {
+    if (is_utc)
+        appendStringInfoString(text, "pg_catalog.timezone('UTC', ");
+    append_column(text, "j", column);
+    if (is_utc)
+        appendStringInfoChar(text, ')');
+}
+
+// A timestamptz as the column's type. The parameter is converted and not the column, so that an
+// index on the column serves.
+void append_as(StringInfo text, const char *time, bool is_utc) {
+    appendStringInfo(text, is_utc ? "pg_catalog.timezone('UTC', %s)" : "%s", time);
+}
+
+void append_table(StringInfo text, const Queue *queue, const char *) {
+    appendStringInfoString(text, qualified_name(queue));
+}
+
+void append_priority(StringInfo text, const Queue *queue, const char *) {
+    appendStringInfoString(text, queue->shape.priority ? "j.priority" : "0");
+}
+
+// The columns as ecto_job.job names them
+void append_job(StringInfo text, const Queue *queue, const char *) {
+    const auto time = [text](const char *column, bool is_utc, const char *attribute) {
+        if (column[0] == '\0')
+            appendStringInfoString(text, "NULL::pg_catalog.timestamptz");
         else
-            appendStringInfo(text, "pg_catalog.timezone('UTC', j.%s) AS %s, ",
-                             quote_identifier(NameStr(column)), attribute);
+            append_time(text, column, is_utc);
+        appendStringInfo(text, " AS %s, ", attribute);
     };
-    appendStringInfoString(
-        text, "j.id, j.state, j.expires, j.schedule, j.attempt, j.max_attempts, j.notify, "
-              "j.priority, j.lease, j.key, j.error, j.meta, ");
-    time(queue->inserted_at, "inserted_at");
-    time(queue->updated_at, "updated_at");
+    const Shape &shape = queue->shape;
+    appendStringInfoString(text, "j.id, j.state, j.attempt, j.max_attempts, j.notify, j.lease, "
+                                 "j.key, j.error, j.meta, ");
+    append_priority(text, queue, "");
+    appendStringInfoString(text, " AS priority, ");
+    time("expires", shape.utc_expires, "expires");
+    time("schedule", shape.utc_schedule, "schedule");
+    time(NameStr(queue->inserted_at), shape.utc_inserted_at, "inserted_at");
+    time(NameStr(queue->updated_at), shape.utc_updated_at, "updated_at");
     appendStringInfoString(text, queue->binary ? "j.params AS params_binary" : "j.params");
 }
 
 // ", updated_at = $1": $1 is `now` in every statement that changes a row
-void append_touch(StringInfo text, const Queue *queue) {
-    if (NameStr(queue->updated_at)[0] != '\0')
-        appendStringInfo(text, ", %s = pg_catalog.timezone('UTC', $1)",
-                         quote_identifier(NameStr(queue->updated_at)));
+void append_touch(StringInfo text, const Queue *queue, const char *) {
+    if (NameStr(queue->updated_at)[0] == '\0')
+        return;
+    appendStringInfo(text, ", %s = ", quote_identifier(NameStr(queue->updated_at)));
+    append_as(text, "$1", queue->shape.utc_updated_at);
+}
+
+void append_with_priority(StringInfo text, const Queue *queue, const char *body) {
+    if (queue->shape.priority)
+        appendStringInfoString(text, body);
+}
+
+void append_as_schedule(StringInfo text, const Queue *queue, const char *time) {
+    append_as(text, time, queue->shape.utc_schedule);
+}
+
+void append_as_expires(StringInfo text, const Queue *queue, const char *time) {
+    append_as(text, time, queue->shape.utc_expires);
+}
+
+void append_schedule(StringInfo text, const Queue *queue, const char *) {
+    append_time(text, "schedule", queue->shape.utc_schedule);
+}
+
+void append_in_play(StringInfo text, const Queue *queue, const char *alias) {
+    if (queue->shape.in_play)
+        appendStringInfo(text, "%s.in_play AND ", alias);
+}
+
+void append_waits(StringInfo text, const Queue *queue, const char *alias) {
+    if (queue->shape.in_play)
+        appendStringInfo(text, "NOT %s.in_play", alias);
+    else
+        appendStringInfo(text,
+                         "%s.state OPERATOR(pg_catalog.=) ANY"
+                         " ('{SCHEDULED,RETRY}'::pg_catalog.text[])",
+                         alias);
+}
+
+// {word} or {word:body}
+struct Placeholder {
+    const char *word;
+    void (*append)(StringInfo text, const Queue *queue, const char *body);
+};
+constexpr Placeholder placeholders[] = {
+    {"table", append_table},
+    {"job", append_job},
+    {"touch", append_touch},
+    {"priority", append_priority},
+    {"schedule", append_schedule},
+    {"with_priority", append_with_priority},
+    {"as_schedule", append_as_schedule},
+    {"as_expires", append_as_expires},
+    {"in_play", append_in_play},
+    {"waits", append_waits},
+};
+
+// Fills in the placeholder that `at` begins with; returns what follows it, or null: it is none
+const char *fill_in(StringInfo text, const char *at, const Queue *queue) {
+    for (const Placeholder &placeholder : placeholders) {
+        const Size length = strlen(placeholder.word);
+        if (strncmp(at + 1, placeholder.word, length) != 0)
+            continue;
+        const char *const rest = at + 1 + length;
+        if (*rest != '}' && *rest != ':')
+            continue;
+        const char *const end = strchr(rest, '}');
+        placeholder.append(
+            text, queue, *rest == '}' ? "" : pnstrdup(rest + 1, static_cast<Size>(end - rest - 1)));
+        return end + 1;
+    }
+    return nullptr;
 }
 
 char *expand(const char *source, const Queue *queue) {
     StringInfoData text;
     initStringInfo(&text);
     for (const char *at = source; *at != '\0';) {
-        if (strncmp(at, "{table}", 7) == 0) {
-            appendStringInfoString(&text, qualified_name(queue));
-            at += 7;
-        } else if (strncmp(at, "{touch}", 7) == 0) {
-            append_touch(&text, queue);
-            at += 7;
-        } else if (strncmp(at, "{job}", 5) == 0) {
-            append_job(&text, queue);
-            at += 5;
-        } else {
+        const char *const after = *at == '{' ? fill_in(&text, at, queue) : nullptr;
+        if (after != nullptr)
+            at = after;
+        else
             appendStringInfoChar(&text, *at++);
-        }
     }
     return text.data;
 }
@@ -96,7 +188,8 @@ SPIPlanPtr plan_for(Queue *queue, Statement statement, const StatementSource &so
         return plan;
     if (plan == nullptr)
         plan = prepare(queue, source);
-    choose_plan(plan, source.by_index);
+    choose_plan(plan, source.scan == Scan::index ||
+                          (source.scan == Scan::own_index && queue->shape.in_play));
     require_own_table(queue, plan);
     return plan;
 }

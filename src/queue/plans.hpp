@@ -6,15 +6,22 @@
 
 namespace ecto_job {
 
-// What a statement is: its text with {table}, {job} and {touch} to be filled in (transitions.cpp
-// says what they stand for), and the types of its parameters.
+// How a statement finds its rows
+enum class Scan {
+    statistics, // choose
+    // By an index wherever there is one. A generic plan made while the queue was empty must still
+    // be right with a million jobs waiting, so claims do not ask the statistics.
+    index,
+    own_index // the same where the table has our indexes; of others' we know of none that serves
+};
+
+// What a statement is: its text with placeholders to be filled in for a table (transitions.cpp says
+// what they stand for), and the types of its parameters.
 struct StatementSource {
     const char *text;
     int parameters;
-    Oid types[6];
-    // Plan with index scans wherever there is one. A generic plan made while the queue was empty
-    // must still be right with a million jobs waiting, so claims do not ask the statistics.
-    bool by_index;
+    Oid types[7];
+    Scan scan;
 };
 
 // The plan, valid and checked to act on this queue's own table. SPI is connected.

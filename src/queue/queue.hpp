@@ -9,6 +9,7 @@
 #include <array>
 
 #include "pg/pg.hpp"
+#include "queue/shape.hpp"
 #include "queue/statements.hpp"
 
 namespace ecto_job {
@@ -20,6 +21,7 @@ struct Queue {
     NameData updated_at;  // empty: the table has no such column
     NameData inserted_at; // the same
     bool binary;          // params are bytea
+    Shape shape;
     int64 poll_interval_ms;
     int64 reservation_timeout_ms;
     int64 execution_timeout_ms;

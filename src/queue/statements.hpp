@@ -22,7 +22,9 @@ enum class Statement {
     fail_expired_jobs_at_max_attempts,
     requeue,
     next_due,
+    first_available,
 };
-inline constexpr std::size_t statement_count = static_cast<std::size_t>(Statement::next_due) + 1;
+inline constexpr std::size_t statement_count =
+    static_cast<std::size_t>(Statement::first_available) + 1;
 
 } // namespace ecto_job

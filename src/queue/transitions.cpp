@@ -1,9 +1,14 @@
 // The state machine, written once. See transitions.hpp.
 //
-// In the texts {table} is the queue's table, {job} the row as ecto_job.job has it, and {touch} sets
-// updated_at to $1, which is `now` wherever a row changes. Operators are qualified, since a
-// caller's search_path may hold others. `now`, expiry and lease are parameters and not volatile
-// functions, so that a distributed engine may delegate a statement.
+// The texts hold for every shape of table, by placeholders: {table} is the queue's table, {job} the
+// row as ecto_job.job has it, {touch} sets updated_at to $1, which is `now` wherever a row changes.
+// {as_schedule:time} and {as_expires:time} turn a timestamptz into the column's type, {schedule}
+// the column into a timestamptz. {priority} is 0 where there is none, {with_priority:text} then
+// nothing. {in_play:w} narrows to our index of AVAILABLE, RESERVED and IN_PROGRESS where there is
+// one, and {waits:w} means SCHEDULED or RETRY.
+//
+// Operators are qualified, since a caller's search_path may hold others. `now`, expiry and lease
+// are parameters and not volatile functions, so that a distributed engine may delegate a statement.
 //
 // Rows are picked by ARRAY(SELECT id ... LIMIT n FOR UPDATE SKIP LOCKED): the inner query runs
 // exactly once whatever the planner believes, so never more than n rows are taken, and locked rows
@@ -27,9 +32,20 @@
 #define NEXT_ATTEMPT "j.attempt OPERATOR(pg_catalog.+) 1"
 #define HELD(alias)                                                                                \
     alias ".state OPERATOR(pg_catalog.=) ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"
-#define WAITING(columns)                                                                           \
-    "SELECT " columns " FROM ONLY {table} AS j WHERE j.in_play AND j.state" EQ "'AVAILABLE'"       \
-    " ORDER BY j.priority, j.schedule, j.id"
+// A row comparison, so that the scan of the index starts at the key
+#define WAITING(columns, from)                                                                     \
+    "SELECT " columns " FROM ONLY {table} AS j WHERE {in_play:j}j.state" EQ "'AVAILABLE'" from     \
+    " ORDER BY {with_priority:j.priority, }j.schedule, j.id"
+#define FROM_KEY(priority, schedule, id)                                                           \
+    " AND ({with_priority:j.priority, }j.schedule, j.id)" GE "({with_priority:" priority           \
+    ", }{as_schedule:" schedule "}, " id ")"
+#define CLAIM(set)                                                                                 \
+    "WITH claimed AS (UPDATE ONLY {table} AS j SET " set "{touch} WHERE j.id" EQ                   \
+    "ANY (ARRAY(" WAITING(                                                                         \
+        "j.id",                                                                                    \
+        FROM_KEY("$5", "$6",                                                                       \
+                 "$7")) " LIMIT $4 FOR UPDATE SKIP LOCKED))"                                       \
+                        " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id"
 
 namespace ecto_job {
 
@@ -40,61 +56,53 @@ constexpr int sqlstate_stale = MAKE_SQLSTATE('J', 'Q', '0', '0', '1');
 // In the order of Statement
 constexpr StatementSource sources[] = {
     // enqueue; only the columns that the documented grant for enqueuers names
-    {"INSERT INTO {table} (params, schedule, max_attempts, priority, notify, meta)"
-     " VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+    {"INSERT INTO {table} (params, schedule, max_attempts, {with_priority:priority, }notify, meta)"
+     " VALUES ($1, {as_schedule:$2}, $3, {with_priority:$4, }$5, $6) RETURNING id",
      6,
      {JSONBOID, TIMESTAMPTZOID, INT4OID, INT4OID, VARCHAROID, JSONBOID},
-     false},
-    // activate_scheduled_jobs: NOT in_play is SCHEDULED or RETRY; ORDER BY makes the plan an
-    // index's
+     Scan::statistics},
+    // activate_scheduled_jobs: ORDER BY makes the plan an index's
     {"UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL{touch}"
      " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w"
-     " WHERE NOT w.in_play AND w.schedule" LE "$1 ORDER BY w.schedule LIMIT $2"
+     " WHERE {waits:w} AND w.schedule" LE "{as_schedule:$1} ORDER BY w.schedule LIMIT $2"
      " FOR UPDATE SKIP LOCKED))",
      2,
      {TIMESTAMPTZOID, INT8OID},
-     true},
+     Scan::own_index},
     // available_jobs
-    {WAITING("{job}") " LIMIT $1 FOR UPDATE SKIP LOCKED", 1, {INT8OID}, true},
+    {WAITING("{job}", "") " LIMIT $1 FOR UPDATE SKIP LOCKED", 1, {INT8OID}, Scan::index},
     // reserve_available_jobs
-    {"WITH claimed AS (UPDATE ONLY {table} AS j SET state = 'RESERVED', expires = $2, lease = "
-     "$3{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(" WAITING(
-         "j.id") " LIMIT $4 FOR UPDATE SKIP LOCKED))"
-                 " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id",
-     4,
-     {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID},
-     true},
+    {CLAIM("state = 'RESERVED', expires = {as_expires:$2}, lease = $3"),
+     7,
+     {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID},
+     Scan::index},
     // update_job_in_progress
     {"UPDATE ONLY {table} AS j SET state = 'IN_PROGRESS', attempt = " NEXT_ATTEMPT ","
-     " expires = ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2){touch}"
-     " WHERE j.id" EQ "$3 AND j.attempt" EQ "$4 AND j.state" EQ "'RESERVED' AND j.expires" GT "$1"
+     " expires = {as_expires:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)}{touch}"
+     " WHERE j.id" EQ "$3 AND j.attempt" EQ "$4 AND j.state" EQ "'RESERVED'"
+     " AND j.expires" GT "{as_expires:$1}"
      " AND ($5 IS NULL OR j.lease" EQ "$5) RETURNING {job}",
      5,
      {TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID, INT8OID},
-     true},
+     Scan::index},
     // start_available_jobs
-    {"WITH claimed AS (UPDATE ONLY {table} AS j SET state = 'IN_PROGRESS', attempt = " NEXT_ATTEMPT
-     ","
-     " expires = ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2), lease = $3{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(" WAITING(
-         "j.id") " LIMIT $4 FOR UPDATE SKIP LOCKED))"
-                 " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id",
-     4,
-     {TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
-     true},
+    {CLAIM("state = 'IN_PROGRESS', attempt = " NEXT_ATTEMPT ","
+           " expires = {as_expires:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)}, lease = $3"),
+     7,
+     {TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID},
+     Scan::index},
     // delete_job: EctoJob's guard, whatever the state
     {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "$1 AND j.attempt" EQ "$2"
      " AND ($3 IS NULL OR j.lease" EQ "$3) RETURNING j.id, j.notify",
      3,
      {INT8OID, INT4OID, INT8OID},
-     true},
+     Scan::index},
     // complete_job
     {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "$1 AND j.lease" EQ
      "$2 AND " HELD("j") " RETURNING j.id, j.notify",
      2,
      {INT8OID, INT8OID},
-     true},
+     Scan::index},
     // complete_jobs: j.id = ANY is the index's condition, for a plan of a join may read the whole
     // index if it was made while the table was small; IS TRUE keeps the pairs from becoming a join
     {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "ANY ($1) AND ((j.id, j.lease)" EQ "ANY"
@@ -103,51 +111,62 @@ constexpr StatementSource sources[] = {
      " AND " HELD("j") " RETURNING j.id, j.lease, j.notify",
      2,
      {INT8ARRAYOID, INT8ARRAYOID},
-     true},
+     Scan::index},
     // holder_of_job
-    {"SELECT j.attempt, j.state FROM ONLY {table} AS j WHERE j.id" EQ "$1", 1, {INT8OID}, true},
+    {"SELECT j.attempt, j.state FROM ONLY {table} AS j WHERE j.id" EQ "$1",
+     1,
+     {INT8OID},
+     Scan::index},
     // job_failed
     {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL, error = $3,"
      " state = CASE WHEN j.attempt" LT "j.max_attempts THEN 'RETRY' ELSE 'FAILED' END,"
      " schedule = CASE WHEN j.attempt" LT "j.max_attempts"
-     " THEN ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2) ELSE j.schedule END{touch}"
+     " THEN {as_schedule:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)}"
+     " ELSE j.schedule END{touch}"
      " WHERE j.id" EQ "$4 AND j.state" EQ "'IN_PROGRESS' AND ($5 IS NULL OR j.attempt" EQ "$5)"
      " AND ($6 IS NULL OR j.lease" EQ "$6) RETURNING {job}",
      6,
      {TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID, INT4OID, INT8OID},
-     true},
+     Scan::index},
     // activate_expired_jobs: no index leads to expires, so the statistics choose the scan
     {"UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL, lease = NULL{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE w.in_play AND " HELD(
-         "w") " AND (w.expires IS NULL OR w.expires" LE "$1)"
+     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(
+         "w") " AND (w.expires IS NULL OR w.expires" LE "{as_expires:$1})"
               " AND (w.state" EQ "'RESERVED' OR w.attempt" LT
               "GREATEST(w.max_attempts, 1)) LIMIT $2"
               " FOR UPDATE SKIP LOCKED))",
      2,
      {TIMESTAMPTZOID, INT8OID},
-     false},
+     Scan::statistics},
     // fail_expired_jobs_at_max_attempts
     {"UPDATE ONLY {table} AS j SET state = 'FAILED', expires = NULL, lease = NULL{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE w.in_play"
-     " AND w.state" EQ "'IN_PROGRESS' AND (w.expires IS NULL OR w.expires" LE "$1)"
+     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}"
+     "w.state" EQ "'IN_PROGRESS' AND (w.expires IS NULL OR w.expires" LE "{as_expires:$1})"
      " AND w.attempt" GE "GREATEST(w.max_attempts, 1) LIMIT $2 FOR UPDATE SKIP LOCKED))"
      " RETURNING j.id, j.notify",
      2,
      {TIMESTAMPTZOID, INT8OID},
-     false},
+     Scan::statistics},
     // requeue
     {"UPDATE ONLY {table} AS j SET state = 'SCHEDULED', attempt = 0, expires = NULL, lease = "
      "NULL{touch}"
      " WHERE j.id" EQ "$2 AND j.state" EQ "'FAILED' RETURNING {job}",
      2,
      {TIMESTAMPTZOID, INT8OID},
-     true},
+     Scan::index},
     // next_due; the cast, since the table's owner may have given the column another type
-    {"SELECT j.schedule::pg_catalog.timestamptz FROM ONLY {table} AS j WHERE NOT j.in_play"
+    {"SELECT {schedule}::pg_catalog.timestamptz FROM ONLY {table} AS j WHERE {waits:j}"
      " ORDER BY j.schedule LIMIT 1",
      0,
      {},
-     true},
+     Scan::own_index},
+    // first_available; the casts as above
+    {WAITING("{priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
+             " j.id::pg_catalog.int8",
+             FROM_KEY("$1", "$2", "$3")) " LIMIT 1",
+     3,
+     {INT4OID, TIMESTAMPTZOID, INT8OID},
+     Scan::index},
 };
 static_assert(std::size(sources) == statement_count);
 
@@ -322,9 +341,11 @@ uint64 available_jobs(Queue *queue, int64 demand) {
 }
 
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
+    constexpr JobKey from = lowest_key;
     return run(queue, Statement::reserve_available_jobs,
                {TimestampTzGetDatum(now), TimestampTzGetDatum(expiry(queue, now, timeout_ms)),
-                Int64GetDatum(draw_lease()), Int64GetDatum(demand)});
+                Int64GetDatum(draw_lease()), Int64GetDatum(demand), Int32GetDatum(from.priority),
+                TimestampTzGetDatum(from.schedule), Int64GetDatum(from.id)});
 }
 
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
@@ -336,10 +357,12 @@ uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz
 }
 
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
+    constexpr JobKey from = lowest_key;
     expiry(queue, now, timeout_ms);
     return run(queue, Statement::start_available_jobs,
                {TimestampTzGetDatum(now), Int64GetDatum(timeout_ms), Int64GetDatum(draw_lease()),
-                Int64GetDatum(demand)});
+                Int64GetDatum(demand), Int32GetDatum(from.priority),
+                TimestampTzGetDatum(from.schedule), Int64GetDatum(from.id)});
 }
 
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
@@ -409,6 +432,18 @@ std::optional<TimestampTz> next_due(Queue *queue) {
     if (is_null)
         return std::nullopt;
     return DatumGetTimestampTz(schedule);
+}
+
+std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {
+    if (run(queue, Statement::first_available,
+            {Int32GetDatum(from.priority), TimestampTzGetDatum(from.schedule),
+             Int64GetDatum(from.id)}) == 0)
+        return std::nullopt;
+    const auto value = [](int column) {
+        bool is_null;
+        return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &is_null);
+    };
+    return JobKey{DatumGetInt32(value(1)), DatumGetTimestampTz(value(2)), DatumGetInt64(value(3))};
 }
 
 } // namespace ecto_job

@@ -8,11 +8,13 @@
 
 #include <optional>
 
+#include "core/key.hpp"
 #include "pg/pg.hpp"
 #include "queue/queue.hpp"
 
 namespace ecto_job {
 
+// In a queue without the column, `priority` is 0; the caller has refused others.
 struct NewJob {
     Datum params; // jsonb, or bytea in a binary queue
     TimestampTz schedule;
@@ -48,5 +50,8 @@ uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 // immutable functions of the table's indexes: only for those who may run the code of the table's
 // owner.
 std::optional<TimestampTz> next_due(Queue *queue);
+
+// Where the first AVAILABLE job at or above `from` stands. Changes and locks nothing.
+std::optional<JobKey> first_available(Queue *queue, const JobKey &from);
 
 } // namespace ecto_job
