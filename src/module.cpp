@@ -1,5 +1,5 @@
 // What happens when the server loads the library: settings always; shared memory, the launcher and
-// the hook on database commands only where it is in shared_preload_libraries.
+// the hook on commands only where it is in shared_preload_libraries.
 #include "pg/boundary.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
@@ -22,7 +22,7 @@ void _PG_init() {
         if (!preloading || IsBinaryUpgrade)
             return;
         ecto_job::install_segment();
-        ecto_job::install_database_hook();
+        ecto_job::install_command_hook();
         ecto_job::register_launcher();
     });
 }

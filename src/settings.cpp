@@ -7,6 +7,7 @@ bool enabled = true;
 char *databases = nullptr;
 int max_queues = 1024;
 int sweep_timeout_ms = 10'000;
+int safety_interval_ms = 600'000;
 int log_min_duration_ms = -1;
 
 namespace {
@@ -37,6 +38,12 @@ void define(bool preloading) {
         "ecto_job.sweep_timeout", "Longest time that the sweep of one queue may take.",
         "A sweep that does not stop at it is ended, with its scheduler, at twice the time.",
         &sweep_timeout_ms, 10'000, 1, 3'600'000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
+        nullptr);
+    DefineCustomIntVariable(
+        "ecto_job.safety_interval", "Longest time between two full sweeps of a queue.",
+        "In between the scheduler sweeps when a job is due or its lease ends. Without preload it "
+        "is the queue's poll_interval.",
+        &safety_interval_ms, 600'000, 1000, 86'400'000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
         nullptr);
     DefineCustomIntVariable("ecto_job.log_min_duration",
                             "Logs the sweeps of a queue that took at least this long.",

@@ -12,6 +12,7 @@ extern bool enabled;
 extern char *databases;
 extern int max_queues;
 extern int sweep_timeout_ms;
+extern int safety_interval_ms;
 extern int log_min_duration_ms;
 
 void define(bool preloading);

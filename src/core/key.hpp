@@ -22,8 +22,10 @@ struct JobKey {
     friend constexpr auto operator<=>(const JobKey &, const JobKey &) = default;
 };
 
-// No job stands below it
+// No job stands below the one, or above the other
 inline constexpr JobKey lowest_key{std::numeric_limits<std::int32_t>::min(), minus_infinity,
                                    std::numeric_limits<std::int64_t>::min()};
+inline constexpr JobKey highest_key{std::numeric_limits<std::int32_t>::max(), plus_infinity,
+                                    std::numeric_limits<std::int64_t>::max()};
 
 } // namespace ecto_job

@@ -59,7 +59,7 @@ bool may_see_jobs(Oid table) {
 }
 
 Datum or_null(TimestampTz time, bool *is_null) {
-    *is_null = time == 0;
+    *is_null = time == 0 || time == DT_NOEND;
     return TimestampTzGetDatum(time);
 }
 

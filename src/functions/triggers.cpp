@@ -1,15 +1,16 @@
 // Triggers: on the queues' tables, on the registry, and on DROP.
 //
 // Those on a queue's table must work for any role that may write it, so they look at the row and
-// the relation only, never at the registry. Whether to ring is decided from the row, not from a
-// flag in our own backend: the row may come by COPY, by plain SQL or from another node.
+// the relation only, never at the registry. What is noted is decided from the row, not from a flag
+// in our own backend: the row may come by COPY, by plain SQL or from another node.
 #include <optional>
 
 #include "core/state.hpp"
 #include "core/times.hpp"
 #include "pg/boundary.hpp"
-#include "queue/notices.hpp"
+#include "queue/changes.hpp"
 #include "queue/registry.hpp"
+#include "shared/wakeup.hpp"
 
 namespace ecto_job {
 namespace {
@@ -64,13 +65,50 @@ std::optional<TimestampTz> time_of(Relation relation, HeapTuple row, const char 
     return is_null ? std::nullopt : std::optional(DatumGetTimestampTz(time));
 }
 
-bool is_available(Relation relation, HeapTuple row) {
-    return state_of(relation, row) == State::available;
+// A number's column may have any width; a table without it has 0
+int64 number_of(Relation relation, HeapTuple row, const char *name) {
+    const int number = SPI_fnumber(RelationGetDescr(relation), name);
+    if (number <= 0)
+        return 0;
+    bool is_null;
+    const Datum value = SPI_getbinval(row, RelationGetDescr(relation), number, &is_null);
+    switch (is_null ? InvalidOid : SPI_gettypeid(RelationGetDescr(relation), number)) {
+    case INT8OID:
+        return DatumGetInt64(value);
+    case INT4OID:
+        return DatumGetInt32(value);
+    case INT2OID:
+        return DatumGetInt16(value);
+    default:
+        return 0;
+    }
 }
 
-void ring(Relation relation) {
-    send_notice(RelationGetRelid(relation), RelationGetRelationName(relation), Notice::available,
-                "");
+// What the row, as it is now, means for consumers and the scheduler
+void note_job(Relation relation, HeapTuple row, bool was_available) {
+    const Oid queue = RelationGetRelid(relation);
+    const std::optional<State> state = state_of(relation, row);
+    if (!state)
+        return;
+    switch (*state) {
+    case State::available:
+        note_available(queue,
+                       {static_cast<int32>(number_of(relation, row, "priority")),
+                        time_of(relation, row, "schedule").value_or(minus_infinity),
+                        number_of(relation, row, "id")},
+                       !was_available);
+        break;
+    case State::scheduled:
+    case State::retry:
+        note_due(queue, time_of(relation, row, "schedule").value_or(minus_infinity));
+        break;
+    case State::reserved:
+    case State::in_progress:
+        note_expiry(queue, time_of(relation, row, "expires").value_or(minus_infinity));
+        break;
+    case State::failed:
+        break;
+    }
 }
 
 // Elsewhere it would drop the caches of tables of others
@@ -120,8 +158,7 @@ ECTO_JOB_FUNCTION(ecto_job_schedule_job) {
 ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_INSERT, "AFTER INSERT");
-    if (is_available(trigger->tg_relation, trigger->tg_trigtuple))
-        ring(trigger->tg_relation);
+    note_job(trigger->tg_relation, trigger->tg_trigtuple, false);
     return 0;
 }
 
@@ -130,15 +167,14 @@ ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
 ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_UPDATE, "AFTER UPDATE");
-    if (is_available(trigger->tg_relation, trigger->tg_newtuple) &&
-        !is_available(trigger->tg_relation, trigger->tg_trigtuple))
-        ring(trigger->tg_relation);
+    note_job(trigger->tg_relation, trigger->tg_newtuple,
+             state_of(trigger->tg_relation, trigger->tg_trigtuple) == State::available);
     return 0;
 }
 
-// BEFORE each change of the registry: nobody registers what he does not own, at a restore either,
-// or with settings that no function could read; and every session drops what it has cached of the
-// queue.
+// BEFORE each change of the registry, which is for the scheduler to see: nobody registers what he
+// does not own, at a restore either, or with settings that no function could read; and every
+// session drops what it has cached of the queue.
 ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
     TriggerData *const trigger = row_trigger(fcinfo, any_operation, TRIGGER_EVENT_BEFORE, "BEFORE");
     require_registry(trigger->tg_relation);
@@ -160,6 +196,7 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
     }
     if (exists)
         CacheInvalidateRelcacheByRelid(queue);
+    wake_scheduler_at_commit();
     return PointerGetDatum(row);
 }
 

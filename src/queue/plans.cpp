@@ -83,6 +83,10 @@ void append_schedule(StringInfo text, const Queue *queue, const char *) {
     append_time(text, "schedule", queue->shape.utc_schedule);
 }
 
+void append_expires(StringInfo text, const Queue *queue, const char *) {
+    append_time(text, "expires", queue->shape.utc_expires);
+}
+
 void append_in_play(StringInfo text, const Queue *queue, const char *alias) {
     if (queue->shape.in_play)
         appendStringInfo(text, "%s.in_play AND ", alias);
@@ -109,6 +113,7 @@ constexpr Placeholder placeholders[] = {
     {"touch", append_touch},
     {"priority", append_priority},
     {"schedule", append_schedule},
+    {"expires", append_expires},
     {"with_priority", append_with_priority},
     {"as_schedule", append_as_schedule},
     {"as_expires", append_as_expires},

@@ -22,6 +22,7 @@ enum class Statement {
     fail_expired_jobs_at_max_attempts,
     requeue,
     next_due,
+    next_expiry,
     first_available,
 };
 inline constexpr std::size_t statement_count =

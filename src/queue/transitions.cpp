@@ -3,9 +3,9 @@
 // The texts hold for every shape of table, by placeholders: {table} is the queue's table, {job} the
 // row as ecto_job.job has it, {touch} sets updated_at to $1, which is `now` wherever a row changes.
 // {as_schedule:time} and {as_expires:time} turn a timestamptz into the column's type, {schedule}
-// the column into a timestamptz. {priority} is 0 where there is none, {with_priority:text} then
-// nothing. {in_play:w} narrows to our index of AVAILABLE, RESERVED and IN_PROGRESS where there is
-// one, and {waits:w} means SCHEDULED or RETRY.
+// and {expires} the column into a timestamptz. {priority} is 0 where there is none,
+// {with_priority:text} then nothing. {in_play:w} narrows to our index of AVAILABLE, RESERVED and
+// IN_PROGRESS where there is one, and {waits:w} means SCHEDULED or RETRY.
 //
 // Operators are qualified, since a caller's search_path may hold others. `now`, expiry and lease
 // are parameters and not volatile functions, so that a distributed engine may delegate a statement.
@@ -160,6 +160,12 @@ constexpr StatementSource sources[] = {
      0,
      {},
      Scan::own_index},
+    // next_expiry: a lease without an end counts as ended
+    {"SELECT pg_catalog.min(COALESCE({expires}, '-infinity'))::pg_catalog.timestamptz"
+     " FROM ONLY {table} AS j WHERE {in_play:j}" HELD("j"),
+     0,
+     {},
+     Scan::statistics},
     // first_available; the casts as above
     {WAITING("{priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
              " j.id::pg_catalog.int8",
@@ -318,6 +324,14 @@ TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
     return *expires;
 }
 
+std::optional<TimestampTz> time_from(Queue *queue, Statement statement) {
+    if (run(queue, statement, {}) == 0)
+        return std::nullopt;
+    bool is_null;
+    const Datum time = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
+    return is_null ? std::nullopt : std::optional(DatumGetTimestampTz(time));
+}
+
 } // namespace
 
 int64 enqueue(Queue *queue, const NewJob &job) {
@@ -425,13 +439,11 @@ uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
 }
 
 std::optional<TimestampTz> next_due(Queue *queue) {
-    if (run(queue, Statement::next_due, {}) == 0)
-        return std::nullopt;
-    bool is_null;
-    const Datum schedule = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
-    if (is_null)
-        return std::nullopt;
-    return DatumGetTimestampTz(schedule);
+    return time_from(queue, Statement::next_due);
+}
+
+std::optional<TimestampTz> next_expiry(Queue *queue) {
+    return time_from(queue, Statement::next_expiry);
 }
 
 std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {

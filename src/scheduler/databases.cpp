@@ -3,16 +3,14 @@
 //
 // It is asked only once the checks of the command itself would pass: otherwise anybody could stop
 // anybody's scheduler by a command that fails. The launcher starts none while the entry stands.
-#include "pg/boundary.hpp"
+#include "scheduler/databases.hpp"
+
 #include "pg/compat.hpp"
-#include "scheduler/workers.hpp"
 #include "shared/wakeup.hpp"
 
 namespace ecto_job {
 
 namespace {
-
-ProcessUtility_hook_type next_hook = nullptr;
 
 const char *option_value(List *options, const char *name) {
     ListCell *cell = nullptr;
@@ -64,40 +62,15 @@ Oid database_needed(const Node *command) {
     return may ? database : InvalidOid;
 }
 
-bool commits_prepared(const Node *command) {
-    return IsA(command, TransactionStmt) &&
-           reinterpret_cast<const TransactionStmt *>(command)->kind == TRANS_STMT_COMMIT_PREPARED;
-}
+} // namespace
 
-void before_command(const Node *command) {
+void make_room_for(const Node *command) {
     // A transaction block is refused by the command; so nothing to do there
     const Oid database = IsTransactionBlock() ? InvalidOid : database_needed(command);
     if (OidIsValid(database))
         keep_schedulers_away(database);
     if (IsA(command, CreatedbStmt))
         rescan_databases_at_end();
-}
-
-void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
-                ProcessUtilityContext context, ParamListInfo parameters,
-                QueryEnvironment *environment, DestReceiver *receiver,
-                QueryCompletion *completion) {
-    const Node *const command = statement->utilityStmt;
-    const bool prepared = commits_prepared(command);
-    if (!prepared && IsTransactionState())
-        at_boundary([command] { before_command(command); });
-    const ProcessUtility_hook_type next =
-        next_hook != nullptr ? next_hook : standard_ProcessUtility;
-    next(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
-    if (prepared)
-        at_boundary([] { wake_after_prepared(); });
-}
-
-} // namespace
-
-void install_database_hook() {
-    next_hook = ProcessUtility_hook;
-    ProcessUtility_hook = on_command;
 }
 
 } // namespace ecto_job

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 
+#include "queue/notices.hpp"
 #include "queue/queue.hpp"
 #include "scheduler/attempt.hpp"
 #include "scheduler/only_one.hpp"
 #include "scheduler/turn.hpp"
 #include "settings.hpp"
+#include "shared/doorbell.hpp"
 #include "shared/records.hpp"
 #include "shared/roster.hpp"
 
@@ -18,6 +20,7 @@ namespace {
 constexpr int64 retry_ms = 1000;  // while the extension is being dropped
 constexpr int64 idle_ms = 60'000; // while there is nothing to sweep
 constexpr int64 longest_look_pause_ms = 60'000;
+constexpr int64 longest_rest_ms = 600'000;
 
 enum class Finding {
     queues,        // there is work here
@@ -41,7 +44,11 @@ Oid known_extension = InvalidOid;
 bool warned_of_max_queues = false;
 int look_failures = 0;
 bool told_of_version = false;
-bool wake_pending = true; // until a round has seen to it
+Finding finding = Finding::nothing; // at the last look
+TimestampTz next_look = 0;          // without a reason
+bool was_enabled = false;           // the setting, in the last round
+bool all_due = true;                // at the start, whatever the records say
+bool told_of_failed_ring = false;
 
 template <typename F> void for_each_watched(F visit) {
     HASH_SEQ_STATUS scan;
@@ -75,7 +82,9 @@ void watch(Oid queue) {
     if (found)
         return;
     watched->poll_interval_ms = retry_ms; // until its settings are read, in its first turn
-    watched->own = QueueRecord{};
+    watched->stuck_ms = watched->locked_ms = 0;
+    SpinLockInit(&watched->own.mutex);
+    clear_record(&watched->own);
     watched->record = nullptr;
     const char *const name = get_rel_name(queue);
     const char *const schema = get_namespace_name(get_rel_namespace(queue));
@@ -224,57 +233,144 @@ RoundEnd after_failed_look(const ErrorData *error) {
                           errmsg("reading the queues of database %u failed: %s", MyDatabaseId,
                                  error->message),
                           error->detail != nullptr ? errdetail_internal("%s", error->detail) : 0));
-    return {false, in_ms(std::min(retry_ms << std::min(look_failures, 10), longest_look_pause_ms))};
+    next_look = in_ms(std::min(retry_ms << std::min(look_failures, 10), longest_look_pause_ms));
+    return {false, false, next_look};
 }
 
 // The queue that waits longest, if its time has come
-Watched *next_due(TimestampTz now) {
+Watched *next_in_turn(TimestampTz now) {
     Watched *first = nullptr;
     for_each_watched([&](Watched *watched) {
-        const TimestampTz due = watched->record->next_sweep;
-        if (due <= now && (first == nullptr || due < first->record->next_sweep))
+        const TimestampTz due = next_turn(watched->record);
+        if (due <= now && (first == nullptr || due < next_turn(first->record)))
             first = watched;
     });
     return first;
 }
 
+// But those that failed and wait
 void make_all_due() {
     lock_segment(LW_EXCLUSIVE);
     for_each_watched([](Watched *watched) {
         if (watched->record->failures == 0)
-            watched->record->next_sweep = 0;
+            watched->record->next_sweep = watched->record->rests_until = 0;
     });
     unlock_segment();
 }
 
-// After a step back of the clock, next_sweep lies further away than any pause
+// Settings of theirs may have changed, and nothing else says when they are due
+void make_polled_due() {
+    for_each_watched([](Watched *watched) {
+        if ((!is_segment_shared() || watched->record == &watched->own) &&
+            watched->record->failures == 0)
+            watched->record->next_sweep = 0;
+    });
+}
+
+// After a step back of the clock, times lie further away than any pause
 void mind_the_clock(TimestampTz now) {
     lock_segment(LW_EXCLUSIVE);
     for_each_watched([now](Watched *watched) {
         QueueRecord *const record = watched->record;
         if (record->next_sweep > TimestampTzPlusMilliseconds(now, record->pause_ms))
             record->next_sweep = now;
+        if (record->rests_until > TimestampTzPlusMilliseconds(now, longest_rest_ms))
+            record->rests_until = now;
     });
     unlock_segment();
 }
 
-// Each queue once: one that is due again at once waits for the others, and for a new look
+void notify(const Oid *queues, int count) {
+    // Nothing is written, so nothing need be flushed; and what is announced has been
+    set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+                      true, 0, false);
+    for (int i = 0; i < count; i++)
+        if (const char *const table = get_rel_name(queues[i]))
+            send_notice(queues[i], table, Notice::available, "");
+}
+
+// False if it failed; then sessions notify themselves until it works
+bool send_rings() {
+    constexpr int at_once = 64;
+    Oid queues[at_once];
+    int count = at_once;
+    while (count == at_once) {
+        count = take_rings(queues, at_once);
+        const ErrorData *const error =
+            count > 0 ? attempt([&] { notify(queues, count); }) : nullptr;
+        if (error == nullptr)
+            continue;
+        ring_again(queues, count);
+        if (!told_of_failed_ring)
+            ereport(WARNING, (errcode(error->sqlerrcode),
+                              errmsg("notifying consumers failed: %s", error->message),
+                              errhint("It is tried again every second; meanwhile sessions that "
+                                      "enqueue notify themselves.")));
+        told_of_failed_ring = true;
+        return false;
+    }
+    told_of_failed_ring = false;
+    return true;
+}
+
+// Each queue once: one that is due again at once waits for the others. While it has its turn, which
+// a trigger of the table may make long, nobody relies on being notified by us.
 RoundEnd take_turns(int slot) {
     const TimestampTz now = GetCurrentTimestamp();
     mind_the_clock(now);
-    while (Watched *const watched = next_due(now)) {
+    for_each_watched([](Watched *watched) { take_times(watched->record); });
+    while (Watched *const watched = next_in_turn(now)) {
         if (is_dismissed(slot))
-            return {false, in_ms(retry_ms)};
-        const TurnEnd end = take_turn(watched, known_extension, slot);
+            return {false, false, in_ms(retry_ms)};
+        answer(slot, false);
+        const TurnEnd end = take_turn(watched, known_extension, slot, due_at(watched->record, now));
         be_the_only_one();
-        if (end == TurnEnd::interrupted)
-            return {false, in_ms(retry_ms)};
+        if (end == TurnEnd::interrupted) {
+            next_look = 0;
+            return {false, false, in_ms(retry_ms)};
+        }
+        if (!send_rings())
+            return {false, true, in_ms(retry_ms)};
         MemoryContextReset(round_context);
     }
-    TimestampTz next = DT_NOEND;
-    for_each_watched([&](Watched *watched) { next = std::min(next, watched->record->next_sweep); });
-    // Where others cannot call, a call may get lost
-    return {false, is_segment_shared() ? next : std::min(next, in_ms(idle_ms))};
+    answer(slot, true);
+    TimestampTz next = next_look;
+    for_each_watched([&](Watched *watched) { next = std::min(next, next_turn(watched->record)); });
+    return {false, false, next};
+}
+
+// What stands in the way of taking turns; nothing if it says when to look again
+std::optional<RoundEnd> look_at_registry(int slot) {
+    Look seen{};
+    pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
+    // Who woke us has committed, but may not have sent its invalidations yet
+    forget_queues();
+    if (const ErrorData *const error = attempt([&] { look(&seen); }))
+        return after_failed_look(error);
+    look_failures = 0;
+    next_look = in_ms(settings::safety_interval_ms);
+    finding = seen.finding;
+    switch (finding) {
+    case Finding::nothing:
+        return RoundEnd{true, false, 0};
+    case Finding::no_queues:
+        // Whoever was started by hand is not started again by create_queue
+        return RoundEnd{is_segment_shared(), false, next_look = in_ms(idle_ms)};
+    case Finding::not_enabled:
+        tell_of_copy(seen);
+        return RoundEnd{true, false, 0};
+    case Finding::being_dropped:
+        return RoundEnd{false, false, next_look = in_ms(retry_ms)};
+    case Finding::newer:
+        settle(slot, true);
+        tell_of_version(seen);
+        return RoundEnd{false, false, next_look = in_ms(idle_ms)};
+    case Finding::queues:
+        break;
+    }
+    settle(slot, false);
+    make_polled_due();
+    return std::nullopt;
 }
 
 } // namespace
@@ -291,42 +387,26 @@ void prepare_rounds() {
         AllocSetContextCreate(TopMemoryContext, "ecto_job round", ALLOCSET_DEFAULT_SIZES);
 }
 
-RoundEnd run_round(int slot, bool woken) {
+RoundEnd run_round(int slot, bool look) {
     MemoryContextReset(round_context);
     MemoryContextSwitchTo(round_context);
-    wake_pending = wake_pending || woken;
-    // Who woke us has committed, but may not have sent its invalidations yet
-    if (woken)
-        forget_queues();
-    Look seen{};
-    pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
-    if (const ErrorData *const error = attempt([&] { look(&seen); }))
-        return after_failed_look(error);
-    look_failures = 0;
-    switch (seen.finding) {
-    case Finding::nothing:
-        return {true, 0};
-    case Finding::no_queues:
-        // Whoever was started by hand is not started again by create_queue
-        return {is_segment_shared(), in_ms(idle_ms)};
-    case Finding::not_enabled:
-        tell_of_copy(seen);
-        return {true, 0};
-    case Finding::being_dropped:
-        return {false, in_ms(retry_ms)};
-    case Finding::newer:
-        settle(slot, true);
-        tell_of_version(seen);
-        return {false, in_ms(idle_ms)};
-    case Finding::queues:
-        break;
+    const bool rings_sent = send_rings();
+    if (look || next_look <= GetCurrentTimestamp()) {
+        const std::optional<RoundEnd> obstacle = look_at_registry(slot);
+        if (obstacle) {
+            answer(slot, false);
+            return *obstacle;
+        }
     }
-    settle(slot, false);
-    if (!settings::enabled)
-        return {false, is_segment_shared() ? DT_NOEND : in_ms(idle_ms)};
-    if (wake_pending)
+    all_due = all_due || !was_enabled;
+    was_enabled = settings::enabled;
+    if (finding != Finding::queues || !settings::enabled || !rings_sent) {
+        answer(slot, false);
+        return {false, !rings_sent, rings_sent ? next_look : in_ms(retry_ms)};
+    }
+    if (all_due)
         make_all_due();
-    wake_pending = false;
+    all_due = false;
     return take_turns(slot);
 }
 

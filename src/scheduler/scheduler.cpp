@@ -9,6 +9,7 @@
 #include "scheduler/round.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
+#include "shared/doorbell.hpp"
 #include "shared/roster.hpp"
 #include "shared/scheduler_process.hpp"
 
@@ -54,24 +55,30 @@ bool is_listed() {
     return listed;
 }
 
-// True if it was woken
-bool sleep_until(TimestampTz next) {
-    pgstat_report_activity(STATE_IDLE, nullptr);
-    constexpr long longest_ms = 60L * 60 * 1000;
-    const bool never = next == DT_NOEND;
-    const long ms =
-        never ? -1
-              : std::min(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next), longest_ms);
-    const int events = WaitLatch(
-        MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (never ? 0 : WL_TIMEOUT), ms, wait_event());
+// Until the next round, or until somebody calls or rings; true if woken. Not longer than a minute,
+// so that a step of the clock is noticed.
+bool sleep_after(int slot, const RoundEnd &end) {
+    constexpr int64 longest_ms = 60'000;
+    const TimestampTz now = GetCurrentTimestamp();
+    const TimestampTz until = fall_asleep(
+        slot, std::min(end.next, TimestampTzPlusMilliseconds(now, longest_ms)), end.deaf);
+    int events = 0;
+    if (until > now) {
+        pgstat_report_activity(STATE_IDLE, nullptr);
+        events = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT,
+                           TimestampDifferenceMilliseconds(now, until), wait_event());
+    }
+    wake_up(slot);
     return (events & WL_LATCH_SET) != 0;
 }
 
-void reload_settings() {
+// True if they changed
+bool reload_settings() {
     if (!ConfigReloadPending)
-        return;
+        return false;
     ConfigReloadPending = false;
     ProcessConfigFile(PGC_SIGHUP);
+    return true;
 }
 
 // By hand: what it was started for may not be seen yet, or be taken back
@@ -100,23 +107,27 @@ bool wait_for_commit(TransactionId starter) {
     be_the_only_one();
     prepare_rounds();
     elog(DEBUG1, "ecto_job scheduler started");
+    bool look = true;
+    bool listed = true;
     for (;;) {
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
-        reload_settings();
-        const bool woken = take_call(slot);
+        look = reload_settings() || look;
+        look = take_call(slot) || look;
         if (is_dismissed(slot)) {
             leave(slot);
             break;
         }
-        const RoundEnd end = is_listed() ? run_round(slot, woken) : RoundEnd{true, 0};
+        listed = look ? is_listed() : listed;
+        const RoundEnd end = listed ? run_round(slot, look) : RoundEnd{true, false, 0};
+        look = end.nothing_to_do;
         if (end.nothing_to_do) {
             if (try_to_leave(slot))
                 break;
         } else if (!is_dismissed(slot)) {
             // Without shared memory the latch is all that others can set
-            const bool woken_up = sleep_until(end.next);
-            if (woken_up && !is_segment_shared())
+            const bool woken = sleep_after(slot, end);
+            if (woken && !is_segment_shared())
                 call(slot);
         }
     }

@@ -21,7 +21,11 @@ constexpr int64 first_lock_pause_ms = 10;
 constexpr int64 longest_lock_pause_ms = 1000;
 constexpr int64 longest_pause_ms = 300'000;
 
-enum class BatchEnd { empty, full, locked, gone, interrupted };
+constexpr int64 first_stuck_pause_ms = 1000;
+constexpr int64 longest_stuck_pause_ms = 60'000;
+
+// full: there may be more to move; moved: there is not, but no look ahead yet
+enum class BatchEnd { looked_ahead, moved, full, locked, gone, interrupted };
 
 struct Moved {
     int64 activated, expired, failed;
@@ -30,7 +34,7 @@ struct Moved {
 struct Batch {
     BatchEnd end;
     Moved moved;
-    TimestampTz next_due; // 0: none
+    TimestampTz next_due, next_expiry; // looked_ahead, as far as it was asked for
 };
 
 TimeoutId soft_limit;
@@ -80,24 +84,60 @@ void require_plain_table(Relation table) {
                  errmsg("table \"%s\" is not swept: %s", RelationGetRelationName(table), fault)));
 }
 
-bool sweep(Queue *queue, Moved *moved) {
-    const TimestampTz now = GetCurrentTimestamp();
+// True if there may be more
+bool sweep(Queue *queue, Due due, TimestampTz now, Moved *moved) {
     int64 room = batch_size;
-    moved->failed = static_cast<int64>(fail_expired_jobs_at_max_attempts(queue, now, room));
-    room -= moved->failed;
-    if (room > 0) {
+    if (due.expire) {
+        moved->failed = static_cast<int64>(fail_expired_jobs_at_max_attempts(queue, now, room));
+        room -= moved->failed;
+    }
+    if (due.activate && room > 0) {
         moved->activated = static_cast<int64>(activate_scheduled_jobs(queue, now, room));
         room -= moved->activated;
     }
-    if (room > 0) {
+    if (due.expire && room > 0) {
         moved->expired = static_cast<int64>(activate_expired_jobs(queue, now, room));
         room -= moved->expired;
     }
     return room <= 0;
 }
 
-BatchEnd run_batch(Watched *watched, Oid extension, int limit_ms, Batch *batch) {
-    if (!lock_extension(extension))
+bool is_nothing(const Moved &moved) {
+    return moved.activated + moved.expired + moved.failed == 0;
+}
+
+// What is due already was locked by somebody, or kept by a trigger or policy: it waits, longer each
+// time
+TimestampTz unless_stuck(Watched *watched, TimestampTz time, TimestampTz swept) {
+    if (time > swept)
+        return time;
+    watched->stuck_ms =
+        std::clamp(2 * watched->stuck_ms, first_stuck_pause_ms, longest_stuck_pause_ms);
+    return TimestampTzPlusMilliseconds(swept, watched->stuck_ms);
+}
+
+// True if there are jobs that nobody may have been told of
+bool look_ahead(Watched *watched, Queue *queue, Due due, TimestampTz swept, Batch *batch) {
+    const int64 stuck_before = watched->stuck_ms;
+    if (due.activate)
+        batch->next_due = unless_stuck(watched, next_due(queue).value_or(DT_NOEND), swept);
+    if (due.expire)
+        batch->next_expiry = unless_stuck(watched, next_expiry(queue).value_or(DT_NOEND), swept);
+    if (watched->stuck_ms == stuck_before)
+        watched->stuck_ms = 0;
+    return due.everything && first_available(queue, lowest_key);
+}
+
+struct Assignment {
+    Due due;
+    Oid extension;
+    int limit_ms;
+    TimestampTz now;      // of the sweeps, or of the last if it only looks ahead
+    bool look_ahead_only; // there is nothing more to move
+};
+
+BatchEnd run_batch(Watched *watched, const Assignment &assignment, Batch *batch) {
+    if (!lock_extension(assignment.extension))
         return BatchEnd::interrupted;
     if (!ConditionalLockRelationOid(watched->queue, RowExclusiveLock))
         return BatchEnd::locked;
@@ -111,16 +151,26 @@ BatchEnd run_batch(Watched *watched, Oid extension, int limit_ms, Batch *batch) 
     pgstat_report_activity(STATE_RUNNING, psprintf("sweeping queue %s", watched->name));
 
     const FormerSelf self = become_owner(table->rd_rel->relowner);
-    start_clocks(limit_ms);
-    const bool full = sweep(queue, &batch->moved);
-    batch->next_due = next_due(queue).value_or(0);
+    start_clocks(assignment.limit_ms);
+    BatchEnd end = BatchEnd::looked_ahead;
+    bool announce = false;
+    if (!assignment.look_ahead_only) {
+        const bool full = sweep(queue, assignment.due, assignment.now, &batch->moved);
+        announce = batch->moved.activated + batch->moved.expired > 0;
+        // What moved is committed and announced before anything else is looked at
+        end = full                       ? BatchEnd::full
+              : is_nothing(batch->moved) ? BatchEnd::looked_ahead
+                                         : BatchEnd::moved;
+    }
+    if (end == BatchEnd::looked_ahead)
+        announce = look_ahead(watched, queue, assignment.due, assignment.now, batch);
     stop_clocks();
     become_self(self);
 
-    if (batch->moved.activated + batch->moved.expired > 0)
+    if (announce)
         send_notice(queue, Notice::available, "");
     relation_close(table, NoLock);
-    return full ? BatchEnd::full : BatchEnd::empty;
+    return end;
 }
 
 void log_turn(const Watched *watched, const Moved &moved, TimestampTz start, TimestampTz end) {
@@ -183,33 +233,45 @@ void note_failure(Watched *watched, const ErrorData *error) {
              error->context != nullptr ? errcontext("%s", error->context) : 0));
 }
 
-// A queue pauses for as long as its turn took, at least: it never has more than half of the time.
 // A lock may be that of the transaction that woke us, which is about to end, or a long one.
-int64 pause_between(const Watched *watched, BatchEnd end, int64 turn_ms) {
-    const QueueRecord *const record = watched->record;
-    switch (end) {
-    case BatchEnd::full:
-        return 0;
-    case BatchEnd::locked:
-        return record->locked ? std::min(2 * record->pause_ms, longest_lock_pause_ms)
-                              : first_lock_pause_ms;
-    default:
-        return std::max(turn_ms, watched->poll_interval_ms);
-    }
+int64 pause_for_lock(Watched *watched) {
+    watched->locked_ms =
+        std::clamp(2 * watched->locked_ms, first_lock_pause_ms, longest_lock_pause_ms);
+    return watched->locked_ms;
 }
 
-void note_success(Watched *watched, TimestampTz start, const Batch &last) {
+// Until everything is swept again. Only what commits tell makes the long interval safe, and those
+// of a queue without a place in shared memory tell nothing.
+int64 full_interval_ms(const Watched *watched) {
+    return is_segment_shared() && watched->record != &watched->own ? settings::safety_interval_ms
+                                                                   : watched->poll_interval_ms;
+}
+
+void note_success(Watched *watched, TimestampTz start, Due due, const Batch &last) {
     QueueRecord *const record = watched->record;
     const TimestampTz now = GetCurrentTimestamp();
+    const bool locked = last.end == BatchEnd::locked;
+    const bool recovered = record->failures > 0 && !locked;
+    // A queue rests for as long as its turn took: it never has more than half of the time
+    int64 rest_us = now - start;
+    if (locked)
+        rest_us = pause_for_lock(watched) * 1000;
+    else if (last.end == BatchEnd::gone) // the registry will say so
+        rest_us = longest_lock_pause_ms * 1000;
     lock_segment(LW_EXCLUSIVE);
-    set_next_sweep(record, now, pause_between(watched, last.end, (now - start) / 1000));
     record->in_turn = false;
-    record->locked = last.end == BatchEnd::locked;
-    const bool recovered = record->failures > 0 && !record->locked;
-    if (!record->locked) {
+    record->locked = locked;
+    record->rests_until = now + rest_us;
+    if (!locked) {
+        watched->locked_ms = 0;
         record->last_sweep = now;
-        record->next_due = last.next_due;
         record->failures = 0;
+    }
+    if (last.end == BatchEnd::looked_ahead) {
+        record->next_due = due.activate ? last.next_due : record->next_due;
+        record->next_expiry = due.expire ? last.next_expiry : record->next_expiry;
+        if (due.everything)
+            set_next_sweep(record, now, full_interval_ms(watched));
     }
     unlock_segment();
     if (recovered)
@@ -242,22 +304,45 @@ bool lock_extension(Oid extension) {
            get_extension_oid("ecto_job", true) == extension;
 }
 
-TurnEnd take_turn(Watched *watched, Oid extension, int slot) {
+Due due_at(const QueueRecord *record, TimestampTz now) {
+    const bool everything = record->next_sweep <= now;
+    if (record->failures > 0)
+        return {everything, everything, everything};
+    if (record->rests_until > now)
+        return {false, false, false};
+    return {everything || record->next_due <= now, everything || record->next_expiry <= now,
+            everything};
+}
+
+TimestampTz next_turn(const QueueRecord *record) {
+    if (record->failures > 0)
+        return record->next_sweep;
+    return std::max(record->rests_until,
+                    std::min({record->next_sweep, record->next_due, record->next_expiry}));
+}
+
+TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     const TimestampTz start = GetCurrentTimestamp();
     Moved total{};
-    Batch last{BatchEnd::full, {}, watched->record->next_due};
+    Batch last{BatchEnd::full, {}, 0, 0};
+    TimestampTz swept = start;
     ErrorData *error = nullptr;
     mark_turn(watched->record, true);
     // A batch begins in the first half of the time only: so that it has the other half, and a
     // queue with much to do is not cancelled for it
-    while (last.end == BatchEnd::full && error == nullptr) {
+    while ((last.end == BatchEnd::full || last.end == BatchEnd::moved) && error == nullptr) {
         CHECK_FOR_INTERRUPTS();
-        const int64 used_ms = (GetCurrentTimestamp() - start) / 1000;
+        const TimestampTz now = GetCurrentTimestamp();
+        const int64 used_ms = (now - start) / 1000;
         if (used_ms > settings::sweep_timeout_ms / 2 || is_dismissed(slot))
             break;
-        const int limit_ms = settings::sweep_timeout_ms - static_cast<int>(used_ms);
+        const bool look_ahead_only = last.end == BatchEnd::moved;
+        swept = look_ahead_only ? swept : now;
+        const Assignment assignment{due, extension,
+                                    settings::sweep_timeout_ms - static_cast<int>(used_ms), swept,
+                                    look_ahead_only};
         Batch batch{};
-        error = attempt([&] { batch.end = run_batch(watched, extension, limit_ms, &batch); });
+        error = attempt([&] { batch.end = run_batch(watched, assignment, &batch); });
         if (error == nullptr) {
             total.activated += batch.moved.activated;
             total.expired += batch.moved.expired;
@@ -271,7 +356,7 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot) {
     else if (last.end == BatchEnd::interrupted)
         mark_turn(watched->record, false);
     else
-        note_success(watched, start, last);
+        note_success(watched, start, due, last);
     log_turn(watched, total, start, GetCurrentTimestamp());
     return last.end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
                                                                    : TurnEnd::done;

@@ -2,7 +2,8 @@
 //
 // In each transaction, in this order: the extension's lock and a second look at it, the table's
 // lock if nobody holds it against us, the checks of what kind of table it is, the registry, the
-// change to the owner, the sweeps under a time limit, back to ourselves, the notice.
+// change to the owner, the sweeps under a time limit, back to ourselves, the notice. When there is
+// no more to move, a look ahead says when the next job is due and the next lease ends.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -15,10 +16,21 @@ struct Watched {
     Oid queue;
     bool listed; // in the registry at the last look
     int64 poll_interval_ms;
+    int64 stuck_ms;      // the last pause because due jobs were locked; 0: none
+    int64 locked_ms;     // the same for the table
     QueueRecord *record; // in shared memory, or `own` when that is full
     QueueRecord own;
     char name[2 * NAMEDATALEN + 8];
 };
+
+// What there is to do; `everything` also notifies of AVAILABLE jobs that nobody has told of.
+struct Due {
+    bool activate, expire, everything;
+};
+Due due_at(const QueueRecord *record, TimestampTz now);
+
+// When there will be something.
+TimestampTz next_turn(const QueueRecord *record);
 
 enum class TurnEnd {
     done,
@@ -29,7 +41,7 @@ enum class TurnEnd {
 void prepare_turns();
 
 // `slot` is looked at between transactions: a dismissed scheduler does not begin another.
-TurnEnd take_turn(Watched *watched, Oid extension, int slot);
+TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due);
 
 // The scheduler died in this queue's turn before: it waits like after a failure.
 void note_death(Watched *watched);

@@ -8,7 +8,7 @@ namespace ecto_job {
 // While shared_preload_libraries are loaded
 void register_launcher();
 
-// The hook on DROP DATABASE and the like; the same
-void install_database_hook();
+// The hook on utility commands; the same
+void install_command_hook();
 
 } // namespace ecto_job

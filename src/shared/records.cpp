@@ -1,11 +1,17 @@
 // Where the records are found. See records.hpp.
 #include "shared/records.hpp"
 
+#include <algorithm>
+
 namespace ecto_job {
 
 namespace {
 
-QueueRecord *find_record(Oid database, Oid queue) {
+// Commits look up the same few queues again and again
+constexpr Oid remembered_count = 32;
+QueueRecord *remembered[remembered_count];
+
+QueueRecord *search(Oid database, Oid queue) {
     for (int i = 0; i < segment()->record_count; i++) {
         QueueRecord &record = segment()->records[i];
         if (record.database == database && record.queue == queue)
@@ -16,12 +22,28 @@ QueueRecord *find_record(Oid database, Oid queue) {
 
 } // namespace
 
+QueueRecord *find_record(Oid queue) {
+    QueueRecord *&last = remembered[queue % remembered_count];
+    if (last == nullptr || last->database != MyDatabaseId || last->queue != queue)
+        last = search(MyDatabaseId, queue);
+    return last;
+}
+
+void clear_record(QueueRecord *record) {
+    QueueRecord empty{};
+    empty.due = empty.expiry = empty.next_due = empty.next_expiry = DT_NOEND;
+    // Its lock stays what it is: nobody holds it without the segment's
+    empty.mutex = record->mutex;
+    *record = empty;
+}
+
 QueueRecord *claim_record(Oid queue) {
     lock_segment(LW_EXCLUSIVE);
-    QueueRecord *record = find_record(MyDatabaseId, queue);
+    QueueRecord *record = find_record(queue);
     if (record == nullptr) {
-        record = find_record(InvalidOid, InvalidOid);
+        record = search(InvalidOid, InvalidOid);
         if (record != nullptr) {
+            clear_record(record);
             record->database = MyDatabaseId;
             record->queue = queue;
         }
@@ -35,7 +57,7 @@ void keep_records(bool (*is_listed)(Oid queue)) {
     for (int i = 0; i < segment()->record_count; i++) {
         QueueRecord &record = segment()->records[i];
         if (record.database == MyDatabaseId && !is_listed(record.queue))
-            record = QueueRecord{};
+            clear_record(&record);
     }
     unlock_segment();
 }
@@ -44,15 +66,20 @@ void release_records_of(Oid database) {
     lock_segment(LW_EXCLUSIVE);
     for (int i = 0; i < segment()->record_count; i++)
         if (segment()->records[i].database == database)
-            segment()->records[i] = QueueRecord{};
+            clear_record(&segment()->records[i]);
     unlock_segment();
 }
 
 bool read_record(Oid queue, QueueRecord *copy) {
     lock_segment(LW_SHARED);
-    const QueueRecord *const record = find_record(MyDatabaseId, queue);
-    if (record != nullptr)
+    QueueRecord *const record = find_record(queue);
+    if (record != nullptr) {
+        SpinLockAcquire(&record->mutex);
         *copy = *record;
+        SpinLockRelease(&record->mutex);
+        // What the scheduler has not taken yet, since it is not due
+        copy->next_due = std::min(copy->next_due, copy->due);
+    }
     unlock_segment();
     return record != nullptr;
 }

@@ -8,8 +8,15 @@
 
 namespace ecto_job {
 
-// This database's record of the queue, made if there was none; null when all are taken.
+// This database's record of the queue, made if there was none; null when all are taken. Only the
+// scheduler makes them, of registered queues: else anybody could use them up.
 QueueRecord *claim_record(Oid queue);
+
+// Null if there is none. The lock is held, in either mode, for as long as the record is used.
+QueueRecord *find_record(Oid queue);
+
+// As it is before anything is known.
+void clear_record(QueueRecord *record);
 
 // Releases this database's records of all queues that are not listed.
 void keep_records(bool (*is_listed)(Oid queue));

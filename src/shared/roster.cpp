@@ -1,6 +1,8 @@
 // The slots of the schedulers. See roster.hpp.
 #include "shared/roster.hpp"
 
+#include "shared/doorbell.hpp"
+
 namespace ecto_job {
 
 namespace {
@@ -118,7 +120,7 @@ void settle(int slot, bool outdated) {
 bool try_to_leave(int slot) {
     lock_segment(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
-    const bool leaving = !mine.woken;
+    const bool leaving = !mine.woken && !has_rings();
     if (leaving)
         mine.left = true;
     unlock_segment();

@@ -19,11 +19,16 @@ Size schedulers_size() {
 }
 
 Size records_size() {
-    return mul_size(static_cast<Size>(settings::max_queues), sizeof(QueueRecord));
+    return MAXALIGN(mul_size(static_cast<Size>(settings::max_queues), sizeof(QueueRecord)));
+}
+
+Size prepared_size() {
+    return mul_size(static_cast<Size>(max_prepared_xacts), sizeof(PreparedNote));
 }
 
 Size segment_size() {
-    return add_size(MAXALIGN(sizeof(Segment)), add_size(schedulers_size(), records_size()));
+    return add_size(MAXALIGN(sizeof(Segment)),
+                    add_size(schedulers_size(), add_size(records_size(), prepared_size())));
 }
 
 void request_segment() {
@@ -43,6 +48,11 @@ void lay_out(char *memory, LWLock *lock) {
     the_segment->schedulers = reinterpret_cast<SchedulerSlot *>(schedulers);
     the_segment->record_count = settings::max_queues;
     the_segment->records = reinterpret_cast<QueueRecord *>(schedulers + schedulers_size());
+    for (int i = 0; i < the_segment->record_count; i++)
+        SpinLockInit(&the_segment->records[i].mutex);
+    the_segment->prepared_count = max_prepared_xacts;
+    the_segment->prepared =
+        reinterpret_cast<PreparedNote *>(schedulers + schedulers_size() + records_size());
 }
 
 // Runs at the start and again after a crash, when all of it is new

@@ -2,11 +2,14 @@
 // and what the sweeps of each queue came to.
 //
 // Everything is guarded by one LWLock, held for a look at small arrays and never while anything is
-// waited for. A crash empties all of it; nothing here is the only place that knows a fact. Where
-// the library is not preloaded there is no segment, and `segment()` is null; but a scheduler that
-// was started by hand has one in its own memory, so that its code is the same.
+// waited for. What commits write into a queue's record is besides guarded by a spinlock of that
+// record, so that they share the LWLock. A crash empties all of it; nothing here is the only place
+// that knows a fact. Where the library is not preloaded there is no segment, and `segment()` is
+// null; but a scheduler that was started by hand has one in its own memory, so that its code is the
+// same.
 #pragma once
 
+#include "core/key.hpp"
 #include "pg/pg.hpp"
 
 namespace ecto_job {
@@ -21,6 +24,8 @@ struct SchedulerSlot {
     bool settled;  // found that it has work here
     bool outdated; // and cannot do it: the extension's SQL is newer than the library
     bool left;     // ended because it has nothing to do: no reason to back off
+    bool answers;  // sends at once what is rung; else sessions send their notifications themselves
+    TimestampTz sleeps_until; // unless woken; DT_NOBEGIN: it is awake, and looks before it sleeps
 };
 
 // A session that needs a database without connections, for the time of its transaction.
@@ -29,20 +34,61 @@ struct AsideEntry {
     int pid;
 };
 
-// How the sweeps of a queue went. Written by its database's scheduler alone.
+// A key below which no job is AVAILABLE, so that claims start there. See low_water.hpp.
+struct LowWater {
+    bool known;
+    JobKey key;
+    TimestampTz checked; // when a claim last looked from the beginning
+    uint64 advance;      // the number of the advance under way, and
+    TimestampTz advance_began;
+    JobKey lowered_to; // the lowest key that was made AVAILABLE since it began
+};
+
+// What is known of a queue: what commits did to it, for the scheduler to take, and how its sweeps
+// went, written by its database's scheduler alone.
 struct QueueRecord {
     Oid database; // InvalidOid: a free record
     Oid queue;
-    TimestampTz last_sweep; // 0: none yet
-    TimestampTz next_sweep; // 0: at once
-    int64 pause_ms;         // how long before next_sweep it was set
+
+    slock_t mutex;      // for these:
+    bool rung;          // jobs became AVAILABLE: notify
+    TimestampTz due;    // earliest schedule that a commit brought; DT_NOEND: none
+    TimestampTz expiry; // the same of expires
+    LowWater low_water;
+
+    TimestampTz last_sweep;  // 0: none yet
+    TimestampTz next_sweep;  // of everything; 0: at once
+    int64 pause_ms;          // how long before next_sweep it was set
+    TimestampTz next_due;    // earliest schedule that is waiting; DT_NOEND: none
+    TimestampTz next_expiry; // earliest end of a lease; DT_NOEND: none
+    TimestampTz rests_until; // no sweep before
     int64 activated, expired, failed;
-    TimestampTz next_due; // earliest schedule that the last sweep left waiting; 0: none
-    int32 failures;       // in a row; 0 = it works
-    int sqlstate;         // of the failure that was logged last
-    bool locked;          // was skipped because of somebody's lock
-    bool in_turn;         // still set at the next start: the scheduler died of it
+    int32 failures; // in a row; 0 = it works
+    int sqlstate;   // of the failure that was logged last
+    bool locked;    // was skipped because of somebody's lock
+    bool in_turn;   // still set at the next start: the scheduler died of it
     char error[256];
+};
+
+// What a transaction did to a queue.
+struct Change {
+    Oid queue;
+    bool available;     // a job became AVAILABLE: ring
+    bool lowers;        // `lowest` is one
+    JobKey lowest;      // of the jobs that are AVAILABLE and were not, or stood elsewhere
+    TimestampTz due;    // earliest schedule of a SCHEDULED or RETRY job; DT_NOEND: none
+    TimestampTz expiry; // earliest expires of a RESERVED or IN_PROGRESS one
+};
+
+// What a prepared transaction did, until it is finished. See prepared.hpp.
+constexpr int max_prepared_changes = 4;
+struct PreparedNote {
+    Oid database; // InvalidOid: a free note
+    char gid[GIDSIZE];
+    bool wakes;    // the scheduler
+    bool overflow; // more queues than fit
+    int count;
+    Change changes[max_prepared_changes];
 };
 
 constexpr int max_told = 64;
@@ -55,13 +101,14 @@ struct Segment {
     bool told_all; // look at every database
     int told_count;
     Oid told[max_told];
-    bool wake_prepared;  // a prepared transaction has asked for a wake-up
     bool no_worker_slot; // the launcher's last try failed
     AsideEntry asides[max_asides];
     int scheduler_count;
     SchedulerSlot *schedulers;
     int record_count;
     QueueRecord *records;
+    int prepared_count;
+    PreparedNote *prepared;
 };
 
 // Called once, while shared_preload_libraries are loaded.

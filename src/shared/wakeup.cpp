@@ -2,6 +2,7 @@
 #include "shared/wakeup.hpp"
 
 #include "pg/compat.hpp"
+#include "shared/prepared.hpp"
 #include "shared/roster.hpp"
 #include "shared/scheduler_process.hpp"
 
@@ -12,6 +13,7 @@ namespace {
 constexpr int patience_ms = 3000;
 
 bool wake_wanted = false;
+bool nudge_wanted = false;
 bool rescan_wanted = false;
 bool keeping_away = false;
 
@@ -27,15 +29,20 @@ void tell_launcher(Oid database) {
     wake_launcher();
 }
 
-void wake_scheduler() {
+// False: there is none
+bool nudge_scheduler() {
     SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
-    if (scheduler == nullptr) {
-        tell_launcher(MyDatabaseId);
-        return;
-    }
+    if (scheduler == nullptr)
+        return false;
     scheduler->woken = true;
     if (scheduler->latch != nullptr)
         SetLatch(scheduler->latch);
+    return true;
+}
+
+void wake_scheduler() {
+    if (!nudge_scheduler())
+        tell_launcher(MyDatabaseId);
 }
 
 // One that was started by hand has nothing but its latch
@@ -57,7 +64,7 @@ void let_schedulers_back() {
 void at_transaction_end(XactEvent event, void *) {
     const bool committed = event == XACT_EVENT_COMMIT;
     const bool ended = committed || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE;
-    if (!ended || (!wake_wanted && !rescan_wanted && !keeping_away))
+    if (!ended || (!wake_wanted && !nudge_wanted && !rescan_wanted && !keeping_away))
         return;
     if (segment() == nullptr) {
         if (committed)
@@ -68,8 +75,8 @@ void at_transaction_end(XactEvent event, void *) {
     lock_segment(LW_EXCLUSIVE);
     if (wake_wanted && committed)
         wake_scheduler();
-    if (wake_wanted && event == XACT_EVENT_PREPARE)
-        segment()->wake_prepared = true;
+    else if (nudge_wanted && committed)
+        nudge_scheduler();
     if (rescan_wanted) {
         segment()->told_all = true;
         wake_launcher();
@@ -77,7 +84,9 @@ void at_transaction_end(XactEvent event, void *) {
     if (keeping_away)
         let_schedulers_back();
     unlock_segment();
-    wake_wanted = rescan_wanted = keeping_away = false;
+    if (wake_wanted && event == XACT_EVENT_PREPARE)
+        add_wake_to_prepared();
+    wake_wanted = nudge_wanted = rescan_wanted = keeping_away = false;
 }
 
 void watch_transactions() {
@@ -125,6 +134,13 @@ void wake_scheduler_at_commit() {
     wake_wanted = true;
 }
 
+void nudge_scheduler_at_commit() {
+    if (segment() == nullptr)
+        return;
+    watch_transactions();
+    nudge_wanted = true;
+}
+
 void rescan_databases_at_end() {
     if (segment() == nullptr)
         return;
@@ -132,10 +148,9 @@ void rescan_databases_at_end() {
     rescan_wanted = true;
 }
 
-void wake_after_prepared() {
+void call_scheduler() {
     lock_segment(LW_EXCLUSIVE);
-    if (segment()->wake_prepared)
-        wake_scheduler();
+    wake_scheduler();
     unlock_segment();
 }
 

@@ -14,6 +14,9 @@ namespace ecto_job {
 // launcher tries to start one. A rollback to a savepoint does not take it back, which is harmless.
 void wake_scheduler_at_commit();
 
+// The same, but no scheduler is started for it.
+void nudge_scheduler_at_commit();
+
 // After the end of the transaction, committed or not, the launcher looks at all databases.
 void rescan_databases_at_end();
 
@@ -29,8 +32,8 @@ struct Told {
 };
 Told take_told();
 
-// After COMMIT PREPARED, which runs no callback where the transaction was prepared: wakes as at
-// COMMIT if any prepared transaction has asked for it since the server's start.
-void wake_after_prepared();
+// The scheduler of this database looks at everything again; if there is none, the launcher tries to
+// start one. At once; only where the library is preloaded.
+void call_scheduler();
 
 } // namespace ecto_job

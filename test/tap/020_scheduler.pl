@@ -83,24 +83,17 @@ sql("SELECT ecto_job.create_queue('slow')");
 becomes("SELECT last_sweep IS NOT NULL FROM ecto_job.queues WHERE queue = 'slow'::regclass",
 	't', 'a new queue is swept at once');
 sql("SELECT ecto_job.configure_queue('slow', poll_interval => '1 day')");
-my $swept = "SELECT count(*) FROM ecto_job.queues WHERE last_sweep > (SELECT max(t) FROM told)";
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', '2999-01-02'), ('{}', '2999-01-01')");
-sql('CREATE TABLE told AS SELECT clock_timestamp() AS t');
-sql("SELECT ecto_job.configure_queue('slow', retry_timeout => '1 s')");
-becomes($swept, 2, 'configure_queue wakes the scheduler');
 my $next_due = "SELECT next_due FROM ecto_job.queues WHERE queue = 'jobs'::regclass";
 is(sql($next_due), '2999-01-01 00:00:00+00', 'the view knows what is due next');
-sql("INSERT INTO told SELECT clock_timestamp()");
-$node->psql('postgres', "BEGIN; SELECT ecto_job.configure_queue('slow', retry_timeout => '2 s'); ROLLBACK");
 sql('SELECT ecto_job.disable()');
 becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
 	0, 'disable() stops it');
-is(sql($swept), 0, 'a rolled back configure_queue wakes nobody');
 is(sql("SELECT DISTINCT status FROM ecto_job.queues"), 'disabled', 'and the view says so');
 sql('TRUNCATE jobs');
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
 becomes('SELECT schedule < clock_timestamp() FROM jobs', 't', 'a job is due');
-is(sql($next_due), '2999-01-01 00:00:00+00', 'of which the last sweep did not know');
+is(sql($next_due), sql('SELECT schedule FROM jobs'), 'and shown as such');
 is(sql('SELECT state FROM jobs'), 'SCHEDULED', 'nothing moves while it is disabled');
 sql('SELECT ecto_job.enable()');
 becomes('SELECT state FROM jobs', 'AVAILABLE', 'enable() starts it, and it sweeps at once');
@@ -202,6 +195,7 @@ becomes("SELECT count(*) FROM ecto_job.queues WHERE last_sweep IS NOT NULL", 2, 
 sql('DROP TABLE brief');
 sql("SET session_replication_role = replica; SET client_min_messages = error;
      INSERT INTO ecto_job.queue_settings (queue) VALUES (4000000000::oid::regclass)");
+sql("SELECT ecto_job.configure_queue('jobs')"); # the scheduler looks
 becomes('SELECT count(*) FROM ecto_job.queue_settings', 1, 'a row without a table is cleaned up');
 sql("SELECT ecto_job.drop_queue('jobs')");
 becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
@@ -213,6 +207,7 @@ my $log = -s $node->logfile;
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
 becomes("SELECT status FROM ecto_job.queues", 'ok', 'it runs');
 sql("UPDATE pg_extension SET extversion = '999.1' WHERE extname = 'ecto_job'");
+sql("SELECT ecto_job.configure_queue('jobs')"); # the scheduler looks
 ok(wait_for_log($node, qr/version 999\.1 there, the library is/, $log), 'newer SQL than library is logged');
 becomes("SELECT status FROM ecto_job.queues",
 	'no scheduler: the extension is newer than the library; restart the server', 'and shown');

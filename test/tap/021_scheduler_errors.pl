@@ -72,6 +72,7 @@ ok(wait_for_log($node, qr/LOG:  sweep of queue "public.bad" works again/, $offse
 is(status_of('bad'), 'ok', 'and shown');
 
 # A broken table
+sql("INSERT INTO bad (params, schedule) VALUES ('{}', clock_timestamp() + interval '2 s')");
 sql('ALTER TABLE bad RENAME COLUMN expires TO gone');
 becomes("SELECT status ~ '^failing: column .*expires' FROM ecto_job.queues WHERE queue = 'bad'::regclass",
 	't', 'a missing column is named');
@@ -101,6 +102,7 @@ sql('DROP TRIGGER a_slow ON bad');
 moved('slow', 'bad');
 
 # A locked table
+sql("INSERT INTO bad (params, schedule) VALUES ('{}', clock_timestamp() + interval '2 s')");
 my $locker = $node->background_psql('postgres');
 $locker->query_safe('BEGIN; LOCK TABLE bad IN SHARE MODE');
 due('locked', 'good');

@@ -1,0 +1,183 @@
+// Notes and the callbacks that tell them. See changes.hpp.
+//
+// The notes live in the transaction's own memory, so that nothing has to be freed. The callbacks at
+// commit and abort can fail in nothing: they take locks, set flags and latches.
+#include "queue/changes.hpp"
+
+#include <algorithm>
+
+#include "pg/boundary.hpp"
+#include "queue/notices.hpp"
+#include "shared/doorbell.hpp"
+#include "shared/prepared.hpp"
+#include "shared/wakeup.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+struct Note {
+    Change change;
+    SubTransactionId made_in;
+    bool sent; // this transaction notifies
+    Note *next;
+};
+
+Note *notes = nullptr; // in TopTransactionContext; the latest first
+
+void merge(Change *into, const Change &change) {
+    into->available = into->available || change.available;
+    if (change.lowers)
+        into->lowest = into->lowers ? std::min(into->lowest, change.lowest) : change.lowest;
+    into->lowers = into->lowers || change.lowers;
+    into->due = std::min(into->due, change.due);
+    into->expiry = std::min(into->expiry, change.expiry);
+}
+
+Note *find_note(Oid queue, SubTransactionId made_in) {
+    for (Note *note = notes; note != nullptr; note = note->next)
+        if (note->change.queue == queue && note->made_in == made_in)
+            return note;
+    return nullptr;
+}
+
+void notify(const Change &change) {
+    const char *const table = get_rel_name(change.queue);
+    if (table != nullptr)
+        send_notice(change.queue, table, Notice::available, "");
+}
+
+// While something can still fail. A scheduler that goes after this leaves the ring to the next.
+void decide_who_notifies() {
+    for (Note *note = notes; note != nullptr; note = note->next)
+        if (note->change.available && !note->sent && !is_answered(note->change.queue)) {
+            notify(note->change);
+            note->sent = true;
+        }
+}
+
+void tell_scheduler() {
+    for (Note *note = notes; note != nullptr; note = note->next) {
+        note->change.available = note->change.available && !note->sent;
+        ring(note->change);
+    }
+}
+
+void leave_to_prepared() {
+    for (const Note *note = notes; note != nullptr; note = note->next)
+        add_to_prepared(note->change);
+}
+
+void at_transaction_end(XactEvent event, void *) {
+    if (notes == nullptr)
+        return;
+    switch (event) {
+    case XACT_EVENT_PRE_COMMIT:
+        at_boundary([] { decide_who_notifies(); });
+        return;
+    case XACT_EVENT_PRE_PREPARE:
+        // Without shared memory nobody could tell it later; PostgreSQL then refuses to prepare
+        if (segment() == nullptr)
+            at_boundary([] { decide_who_notifies(); });
+        return;
+    case XACT_EVENT_COMMIT:
+        tell_scheduler();
+        break;
+    case XACT_EVENT_PREPARE:
+        leave_to_prepared();
+        break;
+    case XACT_EVENT_ABORT:
+        break;
+    default: // a parallel worker writes nothing
+        return;
+    }
+    notes = nullptr;
+}
+
+void forget_those_of(SubTransactionId subtransaction) {
+    for (Note **link = &notes; *link != nullptr;)
+        if ((*link)->made_in == subtransaction)
+            *link = (*link)->next;
+        else
+            link = &(*link)->next;
+}
+
+void give_those_of(SubTransactionId subtransaction, SubTransactionId parent) {
+    for (Note **link = &notes; *link != nullptr;) {
+        Note *const note = *link;
+        Note *const parents =
+            note->made_in == subtransaction ? find_note(note->change.queue, parent) : nullptr;
+        if (parents != nullptr) {
+            merge(&parents->change, note->change);
+            *link = note->next;
+            continue;
+        }
+        if (note->made_in == subtransaction)
+            note->made_in = parent;
+        link = &note->next;
+    }
+}
+
+void at_subtransaction_end(SubXactEvent event, SubTransactionId subtransaction,
+                           SubTransactionId parent, void *) {
+    if (event == SUBXACT_EVENT_COMMIT_SUB)
+        give_those_of(subtransaction, parent);
+    else if (event == SUBXACT_EVENT_ABORT_SUB)
+        forget_those_of(subtransaction);
+}
+
+void watch_transactions() {
+    static bool watching = false;
+    if (watching)
+        return;
+    RegisterXactCallback(at_transaction_end, nullptr);
+    RegisterSubXactCallback(at_subtransaction_end, nullptr);
+    watching = true;
+}
+
+void note(const Change &change) {
+    const SubTransactionId here = GetCurrentSubTransactionId();
+    // A statement of many rows finds its note first
+    Note *found = find_note(change.queue, here);
+    if (found == nullptr) {
+        watch_transactions();
+        found = static_cast<Note *>(MemoryContextAlloc(TopTransactionContext, sizeof(Note)));
+        *found =
+            Note{Change{change.queue, false, false, {}, DT_NOEND, DT_NOEND}, here, false, notes};
+        notes = found;
+    }
+    merge(&found->change, change);
+}
+
+} // namespace
+
+void note_available(Oid queue, const JobKey &key, bool rings) {
+    note({queue, rings, true, key, DT_NOEND, DT_NOEND});
+}
+
+void note_due(Oid queue, TimestampTz schedule) {
+    note({queue, false, false, {}, schedule, DT_NOEND});
+}
+
+void note_expiry(Oid queue, TimestampTz expires) {
+    note({queue, false, false, {}, DT_NOEND, expires});
+}
+
+void tell_prepared(const char *gid) {
+    PreparedNote prepared{};
+    const bool found = take_prepared(gid, &prepared);
+    if (!found || prepared.overflow)
+        ring_all();
+    if (prepared.wakes)
+        call_scheduler();
+    for (int i = 0; i < prepared.count; i++) {
+        Change &change = prepared.changes[i];
+        if (change.available && !is_answered(change.queue)) {
+            notify(change);
+            change.available = false;
+        }
+        ring(change);
+    }
+}
+
+} // namespace ecto_job

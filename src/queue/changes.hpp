@@ -1,0 +1,23 @@
+// What the running transaction has done to queues, told to the scheduler when it commits.
+//
+// The triggers of the queues' tables note it row by row; kept are the queues, a note for each and
+// each subtransaction, so that what ROLLBACK TO undoes is not told. Before the commit it is decided
+// who notifies: the scheduler, if one answers, or this transaction. No lock.
+#pragma once
+
+#include "pg/pg.hpp"
+#include "shared/segment.hpp"
+
+namespace ecto_job {
+
+// A job is AVAILABLE under this key; `rings`: it was not before.
+void note_available(Oid queue, const JobKey &key, bool rings);
+// A SCHEDULED or RETRY job is due then.
+void note_due(Oid queue, TimestampTz schedule);
+// The lease of a RESERVED or IN_PROGRESS job ends then.
+void note_expiry(Oid queue, TimestampTz expires);
+
+// After COMMIT PREPARED has ended, in its session's transaction.
+void tell_prepared(const char *gid);
+
+} // namespace ecto_job

@@ -1,0 +1,79 @@
+// The hook on utility commands: those that need a database for themselves, those that finish a
+// prepared transaction, and those that may take the extension away, which a sleeping scheduler
+// would not notice.
+#include "pg/boundary.hpp"
+#include "queue/changes.hpp"
+#include "scheduler/databases.hpp"
+#include "scheduler/workers.hpp"
+#include "shared/prepared.hpp"
+#include "shared/wakeup.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+ProcessUtility_hook_type next_hook = nullptr;
+
+const TransactionStmt *transaction_command(const Node *command) {
+    return IsA(command, TransactionStmt) ? reinterpret_cast<const TransactionStmt *>(command)
+                                         : nullptr;
+}
+
+bool may_change_extensions(const Node *command) {
+    switch (nodeTag(command)) {
+    case T_AlterExtensionStmt:
+    case T_DropOwnedStmt:
+        return true;
+    case T_DropStmt: {
+        const ObjectType type = reinterpret_cast<const DropStmt *>(command)->removeType;
+        return type == OBJECT_EXTENSION || type == OBJECT_SCHEMA;
+    }
+    default:
+        return false;
+    }
+}
+
+void before_command(const Node *command) {
+    if (const TransactionStmt *const transaction = transaction_command(command)) {
+        if (transaction->kind == TRANS_STMT_PREPARE)
+            begin_prepare(transaction->gid);
+        return;
+    }
+    if (!IsTransactionState())
+        return;
+    make_room_for(command);
+    if (may_change_extensions(command))
+        nudge_scheduler_at_commit();
+}
+
+void after_command(const TransactionStmt *transaction) {
+    if (transaction->kind == TRANS_STMT_COMMIT_PREPARED) {
+        tell_prepared(transaction->gid);
+    } else if (transaction->kind == TRANS_STMT_ROLLBACK_PREPARED) {
+        PreparedNote undone{};
+        take_prepared(transaction->gid, &undone);
+    }
+}
+
+void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
+                ProcessUtilityContext context, ParamListInfo parameters,
+                QueryEnvironment *environment, DestReceiver *receiver,
+                QueryCompletion *completion) {
+    const Node *const command = statement->utilityStmt;
+    at_boundary([command] { before_command(command); });
+    const ProcessUtility_hook_type next =
+        next_hook != nullptr ? next_hook : standard_ProcessUtility;
+    next(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
+    if (const TransactionStmt *const transaction = transaction_command(command))
+        at_boundary([transaction] { after_command(transaction); });
+}
+
+} // namespace
+
+void install_command_hook() {
+    watch_prepared();
+    next_hook = ProcessUtility_hook;
+    ProcessUtility_hook = on_command;
+}
+
+} // namespace ecto_job

@@ -1,0 +1,137 @@
+// The flags and times of a queue's record. See doorbell.hpp.
+#include "shared/doorbell.hpp"
+
+#include <algorithm>
+
+#include "shared/low_water.hpp"
+#include "shared/records.hpp"
+#include "shared/roster.hpp"
+#include "shared/wakeup.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+// What a commit says to a record. True: the scheduler must be awake for it.
+bool note(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
+    SpinLockAcquire(&record->mutex);
+    const bool rings = change.available && !record->rung;
+    record->rung = record->rung || change.available;
+    record->due = std::min(record->due, change.due);
+    record->expiry = std::min(record->expiry, change.expiry);
+    if (change.lowers)
+        lower(&record->low_water, change.lowest);
+    SpinLockRelease(&record->mutex);
+    return rings || change.due < sleeps_until || change.expiry < sleeps_until;
+}
+
+template <typename F> void for_each_record(F visit) {
+    for (int i = 0; i < segment()->record_count; i++)
+        if (segment()->records[i].database == MyDatabaseId)
+            visit(&segment()->records[i]);
+}
+
+} // namespace
+
+bool is_answered(Oid queue) {
+    if (segment() == nullptr)
+        return false;
+    lock_segment(LW_SHARED);
+    const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
+    // The scheduler's own sweeps notify in their transactions
+    const bool answered = scheduler != nullptr && scheduler->answers &&
+                          scheduler->pid != MyProcPid && find_record(queue) != nullptr;
+    unlock_segment();
+    return answered;
+}
+
+void ring(const Change &change) {
+    if (segment() == nullptr)
+        return;
+    lock_segment(LW_SHARED);
+    const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
+    const TimestampTz sleeps_until = scheduler != nullptr ? scheduler->sleeps_until : DT_NOBEGIN;
+    QueueRecord *const record = find_record(change.queue);
+    const bool wake = record != nullptr && note(record, change, sleeps_until);
+    // It has gone since we asked; who comes next finds the flag
+    const bool orphaned = change.available && record != nullptr && scheduler == nullptr;
+    if (wake && scheduler != nullptr && scheduler->latch != nullptr)
+        SetLatch(scheduler->latch);
+    unlock_segment();
+    if (orphaned)
+        call_scheduler();
+}
+
+void ring_all() {
+    lock_segment(LW_EXCLUSIVE);
+    for_each_record([](QueueRecord *record) {
+        record->rung = true;
+        record->due = record->expiry = DT_NOBEGIN;
+        record->low_water = LowWater{};
+    });
+    unlock_segment();
+    call_scheduler();
+}
+
+void answer(int slot, bool answers) {
+    lock_segment(LW_EXCLUSIVE);
+    segment()->schedulers[slot].answers = answers;
+    unlock_segment();
+}
+
+int take_rings(Oid *queues, int size) {
+    int count = 0;
+    lock_segment(LW_EXCLUSIVE);
+    for_each_record([&](QueueRecord *record) {
+        if (record->rung && count < size) {
+            record->rung = false;
+            queues[count++] = record->queue;
+        }
+    });
+    unlock_segment();
+    return count;
+}
+
+bool has_rings() {
+    bool rung = false;
+    for_each_record([&](const QueueRecord *record) { rung = rung || record->rung; });
+    return rung;
+}
+
+void ring_again(const Oid *queues, int count) {
+    lock_segment(LW_EXCLUSIVE);
+    for (int i = 0; i < count; i++)
+        if (QueueRecord *const record = find_record(queues[i]))
+            record->rung = true;
+    unlock_segment();
+}
+
+void take_times(QueueRecord *record) {
+    SpinLockAcquire(&record->mutex);
+    record->next_due = std::min(record->next_due, record->due);
+    record->next_expiry = std::min(record->next_expiry, record->expiry);
+    record->due = record->expiry = DT_NOEND;
+    SpinLockRelease(&record->mutex);
+}
+
+TimestampTz fall_asleep(int slot, TimestampTz limit, bool deaf) {
+    TimestampTz until = limit;
+    lock_segment(LW_EXCLUSIVE);
+    SchedulerSlot &mine = segment()->schedulers[slot];
+    for_each_record([&](const QueueRecord *record) {
+        until = std::min({until, record->due, record->expiry});
+    });
+    if (mine.woken || (!deaf && has_rings()))
+        until = DT_NOBEGIN;
+    mine.sleeps_until = until;
+    unlock_segment();
+    return until;
+}
+
+void wake_up(int slot) {
+    lock_segment(LW_EXCLUSIVE);
+    segment()->schedulers[slot].sleeps_until = DT_NOBEGIN;
+    unlock_segment();
+}
+
+} // namespace ecto_job

@@ -1,0 +1,40 @@
+// The doorbell: how commits tell the scheduler what they did to a queue, so that it, and not they,
+// sends the notification, and sweeps when the next job is due.
+//
+// NOTIFY takes one lock for the whole cluster at commit, for as long as the commit's flush lasts.
+// Ringing sets a flag instead. It works only while a scheduler answers: a session asks before its
+// commit, and sends its notifications itself if not. A scheduler that goes in between leaves the
+// flag, and the next one finds it.
+//
+// Commits hold the segment's lock shared and the record's spinlock; the scheduler, before it
+// sleeps, holds the first exclusively: so it either sees a ring or is woken by it.
+#pragma once
+
+#include "shared/segment.hpp"
+
+namespace ecto_job {
+
+// By a session, before its commit: will a scheduler send this queue's notifications at once?
+bool is_answered(Oid queue);
+
+// After its commit. Cannot fail.
+void ring(const Change &change);
+
+// As if everything had happened in every queue of this database: a prepared transaction was
+// committed of which nothing is known.
+void ring_all();
+
+// By the scheduler.
+void answer(int slot, bool answers);
+// The rung queues' oids, at most `size`; their flags are cleared.
+int take_rings(Oid *queues, int size);
+bool has_rings();                              // with the lock held
+void ring_again(const Oid *queues, int count); // it failed to notify
+// The earliest times that commits brought since the last call, merged into the record's own.
+void take_times(QueueRecord *record);
+// Until when to sleep, at most until `limit`; DT_NOBEGIN: not at all, somebody has called, or rung
+// and it is not `deaf`.
+TimestampTz fall_asleep(int slot, TimestampTz limit, bool deaf);
+void wake_up(int slot);
+
+} // namespace ecto_job

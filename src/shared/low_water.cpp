@@ -1,0 +1,80 @@
+// Reading and moving the mark. See low_water.hpp.
+#include "shared/low_water.hpp"
+
+#include <algorithm>
+
+#include "shared/records.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+// How long a claim may rely on the mark before one looks from the beginning
+constexpr int64 trusted_us = 500'000;
+// An advance that has not ended by now belongs to a long transaction: another may begin
+constexpr int64 advance_us = 1'000'000;
+
+// After a step back of the clock too
+bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
+    return since > now || now - since > duration_us;
+}
+
+template <typename F> void with_mark(Oid queue, F body) {
+    if (segment() == nullptr)
+        return;
+    lock_segment(LW_SHARED);
+    if (QueueRecord *const record = find_record(queue)) {
+        SpinLockAcquire(&record->mutex);
+        body(&record->low_water);
+        SpinLockRelease(&record->mutex);
+    }
+    unlock_segment();
+}
+
+} // namespace
+
+void lower(LowWater *mark, const JobKey &key) {
+    mark->key = std::min(mark->key, key);
+    mark->lowered_to = std::min(mark->lowered_to, key);
+}
+
+ClaimStart start_claim(Oid queue, bool may_advance) {
+    ClaimStart start{lowest_key, 0};
+    const TimestampTz now = GetCurrentTimestamp();
+    with_mark(queue, [&](LowWater *mark) {
+        const bool looks = is_over(mark->checked, trusted_us, now);
+        if (looks)
+            mark->checked = now;
+        else if (mark->known)
+            start.from = mark->key;
+        if (!may_advance || !is_over(mark->advance_began, advance_us, now))
+            return;
+        mark->advance_began = now;
+        mark->lowered_to = highest_key;
+        start.advance = ++mark->advance;
+    });
+    return start;
+}
+
+void found_available(Oid queue, const JobKey &key) {
+    with_mark(queue, [&](LowWater *mark) { lower(mark, key); });
+}
+
+void finish_advance(Oid queue, uint64 advance, const JobKey &key) {
+    with_mark(queue, [&](LowWater *mark) {
+        if (mark->advance != advance)
+            return;
+        mark->key = std::min(key, mark->lowered_to);
+        mark->known = true;
+        mark->advance_began = 0;
+    });
+}
+
+void cancel_advance(Oid queue, uint64 advance) {
+    with_mark(queue, [&](LowWater *mark) {
+        if (mark->advance == advance)
+            mark->advance_began = 0;
+    });
+}
+
+} // namespace ecto_job

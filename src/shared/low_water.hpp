@@ -1,0 +1,42 @@
+// The low-water mark of a queue: a key below which no job is AVAILABLE, so that a claim starts
+// there and does not walk over the dead index entries of finished jobs, which stay as long as an
+// old snapshot could see them.
+//
+// Why it is right. A claim that is to advance the mark begins the advance, then takes a snapshot,
+// then finds in it the lowest AVAILABLE key, whoever has that row locked: jobs that others have
+// claimed and not committed count as AVAILABLE, so their rollback changes nothing. Its own claims
+// do not count, so it advances the mark when they have committed. A job that is made AVAILABLE
+// meanwhile is either in that snapshot, or its commit comes to lower() after the advance began;
+// the mark becomes the lower of both keys.
+//
+// What lowers no mark is a row that was written with triggers off. So twice a second one claim
+// starts from the beginning.
+//
+// Guarded by the record's spinlock, under the segment's lock in either mode.
+#pragma once
+
+#include "shared/segment.hpp"
+
+namespace ecto_job {
+
+// By the commit that made `key` AVAILABLE, with both locks held.
+void lower(LowWater *mark, const JobKey &key);
+
+// Where a claim starts, and whether it is to advance the mark when it has committed.
+struct ClaimStart {
+    JobKey from;
+    uint64 advance; // a number for the calls below; 0: it is not
+};
+
+// Before the claim's snapshot is taken. One claim at a time advances a queue's mark.
+ClaimStart start_claim(Oid queue, bool may_advance);
+
+// A claim found this job AVAILABLE.
+void found_available(Oid queue, const JobKey &key);
+
+// After COMMIT: nothing below the key is AVAILABLE. Cannot fail.
+void finish_advance(Oid queue, uint64 advance, const JobKey &key);
+// Instead, if the transaction did not commit. Cannot fail.
+void cancel_advance(Oid queue, uint64 advance);
+
+} // namespace ecto_job
