@@ -28,6 +28,8 @@ struct Queue {
     int64 retry_timeout_ms;
     int32 max_attempts;
 
+    int claims_since_look; // of this session: see claims.cpp
+
     std::array<SPIPlanPtr, statement_count> plans;
 };
 

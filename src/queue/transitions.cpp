@@ -20,6 +20,7 @@
 
 #include "core/state.hpp"
 #include "core/times.hpp"
+#include "queue/claims.hpp"
 #include "queue/leases.hpp"
 #include "queue/notices.hpp"
 #include "queue/plans.hpp"
@@ -355,7 +356,7 @@ uint64 available_jobs(Queue *queue, int64 demand) {
 }
 
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
-    constexpr JobKey from = lowest_key;
+    const JobKey from = claim_start(queue);
     return run(queue, Statement::reserve_available_jobs,
                {TimestampTzGetDatum(now), TimestampTzGetDatum(expiry(queue, now, timeout_ms)),
                 Int64GetDatum(draw_lease()), Int64GetDatum(demand), Int32GetDatum(from.priority),
@@ -371,7 +372,7 @@ uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz
 }
 
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
-    constexpr JobKey from = lowest_key;
+    const JobKey from = claim_start(queue);
     expiry(queue, now, timeout_ms);
     return run(queue, Statement::start_available_jobs,
                {TimestampTzGetDatum(now), Int64GetDatum(timeout_ms), Int64GetDatum(draw_lease()),

@@ -38,17 +38,21 @@ void lower(LowWater *mark, const JobKey &key) {
     mark->lowered_to = std::min(mark->lowered_to, key);
 }
 
-ClaimStart start_claim(Oid queue, bool may_advance) {
-    ClaimStart start{lowest_key, 0};
+ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
+    ClaimStart start{lowest_key, false, 0};
     const TimestampTz now = GetCurrentTimestamp();
     with_mark(queue, [&](LowWater *mark) {
-        const bool looks = is_over(mark->checked, trusted_us, now);
-        if (looks)
-            mark->checked = now;
-        else if (mark->known)
+        const bool outdated = is_over(mark->checked, trusted_us, now);
+        const bool advances =
+            may_advance && (wants || outdated) && is_over(mark->advance_began, advance_us, now);
+        // While another looks, the mark may serve a little longer
+        start.looks = outdated && (advances || is_over(mark->checked, 2 * trusted_us, now));
+        if (!start.looks && mark->known)
             start.from = mark->key;
-        if (!may_advance || !is_over(mark->advance_began, advance_us, now))
+        if (!advances)
             return;
+        if (start.looks)
+            mark->checked = now;
         mark->advance_began = now;
         mark->lowered_to = highest_key;
         start.advance = ++mark->advance;
@@ -56,8 +60,12 @@ ClaimStart start_claim(Oid queue, bool may_advance) {
     return start;
 }
 
-void found_available(Oid queue, const JobKey &key) {
-    with_mark(queue, [&](LowWater *mark) { lower(mark, key); });
+void end_look(Oid queue, const JobKey &key) {
+    const TimestampTz now = GetCurrentTimestamp();
+    with_mark(queue, [&](LowWater *mark) {
+        lower(mark, key);
+        mark->checked = now; // a look that takes long is not the next one's reason
+    });
 }
 
 void finish_advance(Oid queue, uint64 advance, const JobKey &key) {
@@ -65,6 +73,11 @@ void finish_advance(Oid queue, uint64 advance, const JobKey &key) {
         if (mark->advance != advance)
             return;
         mark->key = std::min(key, mark->lowered_to);
+        // Of an empty queue everything that comes would be a fall
+        if (key == highest_key)
+            mark->reached = lowest_key;
+        else
+            mark->reached = std::max(mark->known ? mark->reached : lowest_key, key);
         mark->known = true;
         mark->advance_began = 0;
     });

@@ -3,11 +3,11 @@
 // old snapshot could see them.
 //
 // Why it is right. A claim that is to advance the mark begins the advance, then takes a snapshot,
-// then finds in it the lowest AVAILABLE key, whoever has that row locked: jobs that others have
-// claimed and not committed count as AVAILABLE, so their rollback changes nothing. Its own claims
-// do not count, so it advances the mark when they have committed. A job that is made AVAILABLE
-// meanwhile is either in that snapshot, or its commit comes to lower() after the advance began;
-// the mark becomes the lower of both keys.
+// and finds in it the lowest AVAILABLE key, whoever has that row locked: jobs that others have
+// claimed and not committed count as AVAILABLE, so their rollback changes nothing. Those that its
+// own transaction has claimed before do not count, so the mark moves when that has committed. A job
+// that is made AVAILABLE meanwhile is either in that snapshot, or its commit comes to lower() after
+// the advance began; the mark becomes the lower of both keys.
 //
 // What lowers no mark is a row that was written with triggers off. So twice a second one claim
 // starts from the beginning.
@@ -25,14 +25,16 @@ void lower(LowWater *mark, const JobKey &key);
 // Where a claim starts, and whether it is to advance the mark when it has committed.
 struct ClaimStart {
     JobKey from;
+    bool looks;     // from the beginning, for what the mark may hide
     uint64 advance; // a number for the calls below; 0: it is not
 };
 
-// Before the claim's snapshot is taken. One claim at a time advances a queue's mark.
-ClaimStart start_claim(Oid queue, bool may_advance);
+// Before the snapshot is taken. A claim that looks from the beginning advances the mark, and one
+// that `wants` to; one at a time does, and none that may not.
+ClaimStart start_claim(Oid queue, bool may_advance, bool wants);
 
-// A claim found this job AVAILABLE.
-void found_available(Oid queue, const JobKey &key);
+// A look from the beginning has ended, and this is the first AVAILABLE job.
+void end_look(Oid queue, const JobKey &key);
 
 // After COMMIT: nothing below the key is AVAILABLE. Cannot fail.
 void finish_advance(Oid queue, uint64 advance, const JobKey &key);

@@ -38,6 +38,7 @@ struct AsideEntry {
 struct LowWater {
     bool known;
     JobKey key;
+    JobKey reached;      // how far it has been, before a commit lowered it
     TimestampTz checked; // when a claim last looked from the beginning
     uint64 advance;      // the number of the advance under way, and
     TimestampTz advance_began;

@@ -1,0 +1,81 @@
+// Looking for the first AVAILABLE job, now and then. See claims.hpp.
+//
+// Not at every claim: what a claim walks over since the last look is a few rows of this session,
+// and a look costs as much as walking over some dozens.
+#include "queue/claims.hpp"
+
+#include "queue/transitions.hpp"
+#include "shared/low_water.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr int claims_between_looks = 8;
+
+struct Advance {
+    Oid queue;
+    uint64 number;
+    JobKey key;
+    Advance *next;
+};
+
+Advance *advances = nullptr; // in TopTransactionContext
+
+void cancel_all() {
+    for (const Advance *advance = advances; advance != nullptr; advance = advance->next)
+        cancel_advance(advance->queue, advance->number);
+    advances = nullptr;
+}
+
+void at_transaction_end(XactEvent event, void *) {
+    if (event == XACT_EVENT_COMMIT) {
+        for (const Advance *advance = advances; advance != nullptr; advance = advance->next)
+            finish_advance(advance->queue, advance->number, advance->key);
+        advances = nullptr;
+    } else if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) {
+        cancel_all();
+    }
+}
+
+// What was claimed in it is AVAILABLE again, and was passed over
+void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
+    if (event == SUBXACT_EVENT_ABORT_SUB)
+        cancel_all();
+}
+
+void watch_transactions() {
+    static bool watching = false;
+    if (watching)
+        return;
+    RegisterXactCallback(at_transaction_end, nullptr);
+    RegisterSubXactCallback(at_subtransaction_end, nullptr);
+    watching = true;
+}
+
+// What this role sees now must be all that is there: no old snapshot, no policy
+bool sees_everything(const Queue *queue) {
+    return XactIsoLevel == XACT_READ_COMMITTED &&
+           check_enable_rls(queue->oid, InvalidOid, true) != RLS_ENABLED;
+}
+
+} // namespace
+
+JobKey claim_start(Queue *queue) {
+    const bool wants = ++queue->claims_since_look >= claims_between_looks;
+    const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
+    if (start.advance == 0)
+        return start.from;
+    queue->claims_since_look = 0;
+    watch_transactions();
+    auto *const advance =
+        static_cast<Advance *>(MemoryContextAlloc(TopTransactionContext, sizeof(Advance)));
+    *advance = Advance{queue->oid, start.advance, start.from, advances};
+    advances = advance;
+    advance->key = first_available(queue, start.from).value_or(highest_key);
+    if (start.looks)
+        end_look(queue->oid, advance->key);
+    return advance->key;
+}
+
+} // namespace ecto_job
