@@ -156,16 +156,17 @@ constexpr StatementSource sources[] = {
      {TIMESTAMPTZOID, INT8OID},
      Scan::index},
     // next_due; the cast, since the table's owner may have given the column another type
-    {"SELECT {schedule}::pg_catalog.timestamptz FROM ONLY {table} AS j WHERE {waits:j}"
-     " ORDER BY j.schedule LIMIT 1",
-     0,
-     {},
+    {"SELECT {schedule}::pg_catalog.timestamptz FROM ONLY {table} AS j"
+     " WHERE {waits:j} AND j.schedule" GE "{as_schedule:$1} ORDER BY j.schedule LIMIT 1",
+     1,
+     {TIMESTAMPTZOID},
      Scan::own_index},
     // next_expiry: a lease without an end counts as ended
     {"SELECT pg_catalog.min(COALESCE({expires}, '-infinity'))::pg_catalog.timestamptz"
-     " FROM ONLY {table} AS j WHERE {in_play:j}" HELD("j"),
-     0,
-     {},
+     " FROM ONLY {table} AS j WHERE {in_play:j}" HELD(
+         "j") " AND COALESCE({expires}, '-infinity')" GE "$1",
+     1,
+     {TIMESTAMPTZOID},
      Scan::statistics},
     // first_available; the casts as above
     {WAITING("{priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
@@ -325,8 +326,8 @@ TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
     return *expires;
 }
 
-std::optional<TimestampTz> time_from(Queue *queue, Statement statement) {
-    if (run(queue, statement, {}) == 0)
+std::optional<TimestampTz> time_from(Queue *queue, Statement statement, TimestampTz from) {
+    if (run(queue, statement, {TimestampTzGetDatum(from)}) == 0)
         return std::nullopt;
     bool is_null;
     const Datum time = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
@@ -439,12 +440,12 @@ uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
     return run(queue, Statement::requeue, {TimestampTzGetDatum(now), Int64GetDatum(id)});
 }
 
-std::optional<TimestampTz> next_due(Queue *queue) {
-    return time_from(queue, Statement::next_due);
+std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from) {
+    return time_from(queue, Statement::next_due, from);
 }
 
-std::optional<TimestampTz> next_expiry(Queue *queue) {
-    return time_from(queue, Statement::next_expiry);
+std::optional<TimestampTz> next_expiry(Queue *queue, TimestampTz from) {
+    return time_from(queue, Statement::next_expiry, from);
 }
 
 std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {

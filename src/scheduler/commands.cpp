@@ -24,10 +24,8 @@ bool may_change_extensions(const Node *command) {
     case T_AlterExtensionStmt:
     case T_DropOwnedStmt:
         return true;
-    case T_DropStmt: {
-        const ObjectType type = reinterpret_cast<const DropStmt *>(command)->removeType;
-        return type == OBJECT_EXTENSION || type == OBJECT_SCHEMA;
-    }
+    case T_DropStmt:
+        return reinterpret_cast<const DropStmt *>(command)->removeType == OBJECT_EXTENSION;
     default:
         return false;
     }

@@ -50,6 +50,10 @@ bool was_enabled = false;           // the setting, in the last round
 bool all_due = true;                // at the start, whatever the records say
 bool told_of_failed_ring = false;
 
+// Rings that are being announced: if that ends us, the next scheduler has to
+Oid taken[64];
+int taken_count = 0;
+
 template <typename F> void for_each_watched(F visit) {
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, watched_queues);
@@ -82,7 +86,7 @@ void watch(Oid queue) {
     if (found)
         return;
     watched->poll_interval_ms = retry_ms; // until its settings are read, in its first turn
-    watched->stuck_ms = watched->locked_ms = 0;
+    watched->stuck_due_ms = watched->stuck_expiry_ms = watched->locked_ms = 0;
     SpinLockInit(&watched->own.mutex);
     clear_record(&watched->own);
     watched->record = nullptr;
@@ -234,7 +238,7 @@ RoundEnd after_failed_look(const ErrorData *error) {
                                  error->message),
                           error->detail != nullptr ? errdetail_internal("%s", error->detail) : 0));
     next_look = in_ms(std::min(retry_ms << std::min(look_failures, 10), longest_look_pause_ms));
-    return {false, false, next_look};
+    return {false, Hears::rings, next_look};
 }
 
 // The queue that waits longest, if its time has come
@@ -267,12 +271,15 @@ void make_polled_due() {
     });
 }
 
-// After a step back of the clock, times lie further away than any pause
+// After a step back of the clock, or a change of settings, times lie further away than any pause
 void mind_the_clock(TimestampTz now) {
     lock_segment(LW_EXCLUSIVE);
     for_each_watched([now](Watched *watched) {
         QueueRecord *const record = watched->record;
-        if (record->next_sweep > TimestampTzPlusMilliseconds(now, record->pause_ms))
+        const int64 longest_ms = record->failures > 0
+                                     ? record->pause_ms
+                                     : std::min(record->pause_ms, full_interval_ms(watched));
+        if (record->next_sweep > TimestampTzPlusMilliseconds(now, longest_ms))
             record->next_sweep = now;
         if (record->rests_until > TimestampTzPlusMilliseconds(now, longest_rest_ms))
             record->rests_until = now;
@@ -280,37 +287,74 @@ void mind_the_clock(TimestampTz now) {
     unlock_segment();
 }
 
+// As it is committed now. Not from the caches: who rang may have renamed the table, and sends its
+// invalidations after it has rung.
+const char *present_name(Oid table) {
+    Relation catalog = table_open(RelationRelationId, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+    SysScanDesc scan = systable_beginscan(catalog, ClassOidIndexId, true, nullptr, 1, &key);
+    HeapTuple const row = systable_getnext(scan);
+    const char *const name =
+        HeapTupleIsValid(row)
+            ? pstrdup(NameStr(reinterpret_cast<Form_pg_class>(GETSTRUCT(row))->relname))
+            : nullptr;
+    systable_endscan(scan);
+    table_close(catalog, AccessShareLock);
+    return name;
+}
+
 void notify(const Oid *queues, int count) {
     // Nothing is written, so nothing need be flushed; and what is announced has been
     set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
                       true, 0, false);
     for (int i = 0; i < count; i++)
-        if (const char *const table = get_rel_name(queues[i]))
+        if (const char *const table = present_name(queues[i]))
             send_notice(queues[i], table, Notice::available, "");
 }
 
-// False if it failed; then sessions notify themselves until it works
+void put_taken_back() {
+    ring_again(taken, taken_count);
+    taken_count = 0;
+}
+
+void at_exit(int, Datum) {
+    put_taken_back();
+}
+
+// False if it failed, as when the notification queue is full
 bool send_rings() {
-    constexpr int at_once = 64;
-    Oid queues[at_once];
+    constexpr int at_once = lengthof(taken);
     int count = at_once;
     while (count == at_once) {
-        count = take_rings(queues, at_once);
+        count = taken_count = take_rings(taken, at_once);
         const ErrorData *const error =
-            count > 0 ? attempt([&] { notify(queues, count); }) : nullptr;
-        if (error == nullptr)
+            count > 0 ? attempt([] { notify(taken, taken_count); }) : nullptr;
+        if (error == nullptr) {
+            taken_count = 0;
             continue;
-        ring_again(queues, count);
+        }
+        put_taken_back();
         if (!told_of_failed_ring)
             ereport(WARNING, (errcode(error->sqlerrcode),
                               errmsg("notifying consumers failed: %s", error->message),
-                              errhint("It is tried again every second; meanwhile sessions that "
-                                      "enqueue notify themselves.")));
+                              errhint("It is tried again every second; meanwhile consumers find "
+                                      "jobs by polling, and nothing that is due moves.")));
         told_of_failed_ring = true;
         return false;
     }
     told_of_failed_ring = false;
     return true;
+}
+
+RoundEnd deaf() {
+    return {false, Hears::nothing, in_ms(retry_ms)};
+}
+
+// What stopped us would make a session's commit fail: better a late notification than that
+RoundEnd still_answering(int slot) {
+    answer(slot, true);
+    return deaf();
 }
 
 // Each queue once: one that is due again at once waits for the others. While it has its turn, which
@@ -321,22 +365,22 @@ RoundEnd take_turns(int slot) {
     for_each_watched([](Watched *watched) { take_times(watched->record); });
     while (Watched *const watched = next_in_turn(now)) {
         if (is_dismissed(slot))
-            return {false, false, in_ms(retry_ms)};
+            return {false, Hears::all, in_ms(retry_ms)};
         answer(slot, false);
         const TurnEnd end = take_turn(watched, known_extension, slot, due_at(watched->record, now));
         be_the_only_one();
         if (end == TurnEnd::interrupted) {
             next_look = 0;
-            return {false, false, in_ms(retry_ms)};
+            return {false, Hears::rings, in_ms(retry_ms)};
         }
         if (!send_rings())
-            return {false, true, in_ms(retry_ms)};
+            return still_answering(slot);
         MemoryContextReset(round_context);
     }
     answer(slot, true);
     TimestampTz next = next_look;
     for_each_watched([&](Watched *watched) { next = std::min(next, next_turn(watched->record)); });
-    return {false, false, next};
+    return {false, Hears::all, next};
 }
 
 // What stands in the way of taking turns; nothing if it says when to look again
@@ -352,25 +396,30 @@ std::optional<RoundEnd> look_at_registry(int slot) {
     finding = seen.finding;
     switch (finding) {
     case Finding::nothing:
-        return RoundEnd{true, false, 0};
+        return RoundEnd{true, Hears::rings, 0};
     case Finding::no_queues:
         // Whoever was started by hand is not started again by create_queue
-        return RoundEnd{is_segment_shared(), false, next_look = in_ms(idle_ms)};
+        return RoundEnd{is_segment_shared(), Hears::rings, next_look = in_ms(idle_ms)};
     case Finding::not_enabled:
         tell_of_copy(seen);
-        return RoundEnd{true, false, 0};
+        return RoundEnd{true, Hears::rings, 0};
     case Finding::being_dropped:
-        return RoundEnd{false, false, next_look = in_ms(retry_ms)};
+        return RoundEnd{false, Hears::rings, next_look = in_ms(retry_ms)};
     case Finding::newer:
         settle(slot, true);
         tell_of_version(seen);
-        return RoundEnd{false, false, next_look = in_ms(idle_ms)};
+        return RoundEnd{false, Hears::rings, next_look = in_ms(idle_ms)};
     case Finding::queues:
         break;
     }
     settle(slot, false);
     make_polled_due();
     return std::nullopt;
+}
+
+void clear_round_context() {
+    MemoryContextReset(round_context);
+    MemoryContextSwitchTo(round_context);
 }
 
 } // namespace
@@ -385,25 +434,33 @@ void prepare_rounds() {
         hash_create("ecto_job queues", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
     round_context =
         AllocSetContextCreate(TopMemoryContext, "ecto_job round", ALLOCSET_DEFAULT_SIZES);
+    before_shmem_exit(at_exit, 0);
+}
+
+RoundEnd last_round(int slot) {
+    clear_round_context();
+    answer(slot, false);
+    return send_rings() ? RoundEnd{true, Hears::rings, 0} : deaf();
 }
 
 RoundEnd run_round(int slot, bool look) {
-    MemoryContextReset(round_context);
-    MemoryContextSwitchTo(round_context);
+    clear_round_context();
     const bool rings_sent = send_rings();
     if (look || next_look <= GetCurrentTimestamp()) {
         const std::optional<RoundEnd> obstacle = look_at_registry(slot);
         if (obstacle) {
             answer(slot, false);
-            return *obstacle;
+            return rings_sent ? *obstacle : deaf();
         }
     }
     all_due = all_due || !was_enabled;
     was_enabled = settings::enabled;
-    if (finding != Finding::queues || !settings::enabled || !rings_sent) {
+    if (finding != Finding::queues || !settings::enabled) {
         answer(slot, false);
-        return {false, !rings_sent, rings_sent ? next_look : in_ms(retry_ms)};
+        return rings_sent ? RoundEnd{false, Hears::rings, next_look} : deaf();
     }
+    if (!rings_sent)
+        return still_answering(slot);
     if (all_due)
         make_all_due();
     all_due = false;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "pg/pg.hpp"
+#include "shared/doorbell.hpp"
 
 namespace ecto_job {
 
@@ -11,11 +12,14 @@ void prepare_rounds();
 
 struct RoundEnd {
     bool nothing_to_do; // no extension, no queue, or this database does not run: leave
-    bool deaf;          // notifying failed: not even a ring before that
+    Hears hears;        // what may end the sleep
     TimestampTz next;   // when to do the next one, unless woken
 };
 
 // `look`: something changed, read the registry again.
 RoundEnd run_round(int slot, bool look);
+
+// The database is not to be scheduled any more; but what was rung is announced.
+RoundEnd last_round(int slot);
 
 } // namespace ecto_job

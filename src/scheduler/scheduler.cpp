@@ -12,6 +12,7 @@
 #include "shared/doorbell.hpp"
 #include "shared/roster.hpp"
 #include "shared/scheduler_process.hpp"
+#include "shared/wakeup.hpp"
 
 namespace ecto_job {
 
@@ -25,7 +26,8 @@ void prepare_signals() {
 }
 
 void at_exit(int, Datum slot) {
-    detach(DatumGetInt32(slot));
+    if (detach(DatumGetInt32(slot)))
+        call_scheduler();
 }
 
 void force(const char *name, const char *value) {
@@ -61,7 +63,7 @@ bool sleep_after(int slot, const RoundEnd &end) {
     constexpr int64 longest_ms = 60'000;
     const TimestampTz now = GetCurrentTimestamp();
     const TimestampTz until = fall_asleep(
-        slot, std::min(end.next, TimestampTzPlusMilliseconds(now, longest_ms)), end.deaf);
+        slot, std::min(end.next, TimestampTzPlusMilliseconds(now, longest_ms)), end.hears);
     int events = 0;
     if (until > now) {
         pgstat_report_activity(STATE_IDLE, nullptr);
@@ -119,7 +121,7 @@ bool wait_for_commit(TransactionId starter) {
             break;
         }
         listed = look ? is_listed() : listed;
-        const RoundEnd end = listed ? run_round(slot, look) : RoundEnd{true, false, 0};
+        const RoundEnd end = listed ? run_round(slot, look) : last_round(slot);
         look = end.nothing_to_do;
         if (end.nothing_to_do) {
             if (try_to_leave(slot))

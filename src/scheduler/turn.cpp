@@ -106,25 +106,24 @@ bool is_nothing(const Moved &moved) {
     return moved.activated + moved.expired + moved.failed == 0;
 }
 
-// What is due already was locked by somebody, or kept by a trigger or policy: it waits, longer each
-// time
-TimestampTz unless_stuck(Watched *watched, TimestampTz time, TimestampTz swept) {
-    if (time > swept)
-        return time;
-    watched->stuck_ms =
-        std::clamp(2 * watched->stuck_ms, first_stuck_pause_ms, longest_stuck_pause_ms);
-    return TimestampTzPlusMilliseconds(swept, watched->stuck_ms);
+// When there is something to do after this sweep. What was due already is locked by somebody, or
+// kept by a trigger or policy: it waits, longer each time, and keeps nothing else waiting.
+TimestampTz next_time(std::optional<TimestampTz> (*next)(Queue *, TimestampTz), Queue *queue,
+                      TimestampTz swept, int64 *pause_ms) {
+    const TimestampTz first = next(queue, DT_NOBEGIN).value_or(DT_NOEND);
+    const bool stuck = first <= swept;
+    *pause_ms = stuck ? std::clamp(2 * *pause_ms, first_stuck_pause_ms, longest_stuck_pause_ms) : 0;
+    return stuck ? std::min(TimestampTzPlusMilliseconds(swept, *pause_ms),
+                            next(queue, swept + 1).value_or(DT_NOEND))
+                 : first;
 }
 
 // True if there are jobs that nobody may have been told of
 bool look_ahead(Watched *watched, Queue *queue, Due due, TimestampTz swept, Batch *batch) {
-    const int64 stuck_before = watched->stuck_ms;
     if (due.activate)
-        batch->next_due = unless_stuck(watched, next_due(queue).value_or(DT_NOEND), swept);
+        batch->next_due = next_time(next_due, queue, swept, &watched->stuck_due_ms);
     if (due.expire)
-        batch->next_expiry = unless_stuck(watched, next_expiry(queue).value_or(DT_NOEND), swept);
-    if (watched->stuck_ms == stuck_before)
-        watched->stuck_ms = 0;
+        batch->next_expiry = next_time(next_expiry, queue, swept, &watched->stuck_expiry_ms);
     return due.everything && first_available(queue, lowest_key);
 }
 
@@ -190,10 +189,9 @@ void set_next_sweep(QueueRecord *record, TimestampTz now, int64 pause_ms) {
     record->next_sweep = TimestampTzPlusMilliseconds(now, pause_ms);
 }
 
-// Pauses grow from a second to five minutes, and are never shorter than the queue's own interval
-int64 pause_after(int32 failures, int64 poll_interval_ms) {
-    const int64 pause = first_pause_ms << std::min(failures - 1, 20);
-    return std::max(std::min(pause, longest_pause_ms), poll_interval_ms);
+// Pauses grow from a second to five minutes
+int64 pause_after(int32 failures) {
+    return std::min(first_pause_ms << std::min(failures - 1, 20), longest_pause_ms);
 }
 
 // Counts the failure; true if it is to be logged: the first of its kind since the queue worked
@@ -206,7 +204,7 @@ bool count_failure(Watched *watched, int sqlstate, const char *message) {
     record->sqlstate = sqlstate;
     record->in_turn = false;
     record->last_sweep = now;
-    set_next_sweep(record, now, pause_after(record->failures, watched->poll_interval_ms));
+    set_next_sweep(record, now, pause_after(record->failures));
     strlcpy(record->error, message, sizeof record->error);
     // Never half a character
     record->error[pg_mbcliplen(record->error, static_cast<int>(strlen(record->error)),
@@ -238,13 +236,6 @@ int64 pause_for_lock(Watched *watched) {
     watched->locked_ms =
         std::clamp(2 * watched->locked_ms, first_lock_pause_ms, longest_lock_pause_ms);
     return watched->locked_ms;
-}
-
-// Until everything is swept again. Only what commits tell makes the long interval safe, and those
-// of a queue without a place in shared memory tell nothing.
-int64 full_interval_ms(const Watched *watched) {
-    return is_segment_shared() && watched->record != &watched->own ? settings::safety_interval_ms
-                                                                   : watched->poll_interval_ms;
 }
 
 void note_success(Watched *watched, TimestampTz start, Due due, const Batch &last) {
@@ -319,6 +310,11 @@ TimestampTz next_turn(const QueueRecord *record) {
         return record->next_sweep;
     return std::max(record->rests_until,
                     std::min({record->next_sweep, record->next_due, record->next_expiry}));
+}
+
+int64 full_interval_ms(const Watched *watched) {
+    return is_segment_shared() && watched->record != &watched->own ? settings::safety_interval_ms
+                                                                   : watched->poll_interval_ms;
 }
 
 TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {

@@ -16,9 +16,10 @@ struct Watched {
     Oid queue;
     bool listed; // in the registry at the last look
     int64 poll_interval_ms;
-    int64 stuck_ms;      // the last pause because due jobs were locked; 0: none
-    int64 locked_ms;     // the same for the table
-    QueueRecord *record; // in shared memory, or `own` when that is full
+    int64 stuck_due_ms;    // the last pause because due jobs were locked; 0: none
+    int64 stuck_expiry_ms; // the same for those whose lease has ended
+    int64 locked_ms;       // and for the table
+    QueueRecord *record;   // in shared memory, or `own` when that is full
     QueueRecord own;
     char name[2 * NAMEDATALEN + 8];
 };
@@ -31,6 +32,10 @@ Due due_at(const QueueRecord *record, TimestampTz now);
 
 // When there will be something.
 TimestampTz next_turn(const QueueRecord *record);
+
+// How long until everything is swept again. Only what commits tell makes the long interval safe, and
+// those of a queue without a place in shared memory tell nothing.
+int64 full_interval_ms(const Watched *watched);
 
 enum class TurnEnd {
     done,

@@ -114,16 +114,17 @@ void take_times(QueueRecord *record) {
     SpinLockRelease(&record->mutex);
 }
 
-TimestampTz fall_asleep(int slot, TimestampTz limit, bool deaf) {
+TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears) {
     TimestampTz until = limit;
     lock_segment(LW_EXCLUSIVE);
     SchedulerSlot &mine = segment()->schedulers[slot];
-    for_each_record([&](const QueueRecord *record) {
-        until = std::min({until, record->due, record->expiry});
-    });
-    if (mine.woken || (!deaf && has_rings()))
+    if (hears == Hears::all)
+        for_each_record([&](const QueueRecord *record) {
+            until = std::min({until, record->due, record->expiry});
+        });
+    if (mine.woken || (hears != Hears::nothing && has_rings()))
         until = DT_NOBEGIN;
-    mine.sleeps_until = until;
+    mine.sleeps_until = hears == Hears::all ? until : DT_NOBEGIN;
     unlock_segment();
     return until;
 }

@@ -32,9 +32,11 @@ bool has_rings();                              // with the lock held
 void ring_again(const Oid *queues, int count); // it failed to notify
 // The earliest times that commits brought since the last call, merged into the record's own.
 void take_times(QueueRecord *record);
-// Until when to sleep, at most until `limit`; DT_NOBEGIN: not at all, somebody has called, or rung
-// and it is not `deaf`.
-TimestampTz fall_asleep(int slot, TimestampTz limit, bool deaf);
+// What ends its sleep besides a call: all; rings, while it does not sweep; or, while notifying
+// fails, nothing.
+enum class Hears { all, rings, nothing };
+// Until when to sleep, at most until `limit`; DT_NOBEGIN: not at all.
+TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears);
 void wake_up(int slot);
 
 } // namespace ecto_job

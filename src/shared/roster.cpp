@@ -73,14 +73,17 @@ bool attach(int slot, Oid database, uint64 generation) {
     return valid;
 }
 
-void detach(int slot) {
+bool detach(int slot) {
     lock_segment(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
     mine.pid = 0;
     mine.latch = nullptr;
+    mine.ended = true;
+    const bool leaves_rings = mine.settled && has_rings();
     if (mine.generation != segment()->generation)
         mine.database = InvalidOid; // its launcher is gone: nobody takes it back
     unlock_segment();
+    return leaves_rings;
 }
 
 void call(int slot) {
@@ -137,7 +140,8 @@ SchedulerSlot *scheduler_of(Oid database) {
     Segment &shared = *segment();
     for (int i = 0; i < shared.scheduler_count; i++) {
         SchedulerSlot &slot = shared.schedulers[i];
-        if (slot.database == database && slot.generation == shared.generation && !slot.left)
+        if (slot.database == database && slot.generation == shared.generation && !slot.left &&
+            !slot.ended)
             return &slot;
     }
     return nullptr;

@@ -19,7 +19,9 @@ bool is_settled(int slot);
 
 // By the scheduler.
 bool attach(int slot, Oid database, uint64 generation);
-void detach(int slot);       // at its exit
+// At its exit. True: there are rings for the next one, and it is no fault in our start that ends
+// us, so that one may begin at once.
+bool detach(int slot);
 void call(int slot);         // by itself, where nobody else sees the slot
 bool take_call(int slot);    // something changed: look at everything again
 bool is_dismissed(int slot); // another launcher, or a session that needs the database

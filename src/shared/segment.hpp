@@ -24,8 +24,9 @@ struct SchedulerSlot {
     bool settled;  // found that it has work here
     bool outdated; // and cannot do it: the extension's SQL is newer than the library
     bool left;     // ended because it has nothing to do: no reason to back off
+    bool ended;    // for whatever reason; the launcher has not seen it yet
     bool answers;  // sends at once what is rung; else sessions send their notifications themselves
-    TimestampTz sleeps_until; // unless woken; DT_NOBEGIN: it is awake, and looks before it sleeps
+    TimestampTz sleeps_until; // unless woken; DT_NOBEGIN: no time that comes is to wake it
 };
 
 // A session that needs a database without connections, for the time of its transaction.

@@ -84,7 +84,7 @@ void at_transaction_end(XactEvent event, void *) {
     if (keeping_away)
         let_schedulers_back();
     unlock_segment();
-    if (wake_wanted && event == XACT_EVENT_PREPARE)
+    if ((wake_wanted || nudge_wanted) && event == XACT_EVENT_PREPARE)
         add_wake_to_prepared();
     wake_wanted = nudge_wanted = rescan_wanted = keeping_away = false;
 }

@@ -1,0 +1,248 @@
+# The alarm clock: what is due is moved at its time, with poll_interval at its default of 60 s, and an idle
+# scheduler runs no query and hardly wakes. How late it was is printed; asserted is what no slow machine
+# breaks.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use BellTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+# Far below the 60 s of a poll
+my $soon = 10;
+my $node = new_node();
+
+sub sql { return $node->safe_psql('postgres', shift); }
+sub becomes_soon { becomes($node, @_[ 0 .. 2 ], $soon); }
+
+# schedule(what, interval): a job, in a transaction of its own
+sub schedule
+{
+	my ($what, $in, $queue) = (@_, 'jobs');
+	sql("INSERT INTO $queue (params, schedule) VALUES ('{\"what\": \"$what\"}', clock_timestamp() + interval '$in')");
+}
+
+sub moves
+{
+	my ($what, $name, $queue) = (@_, 'jobs');
+	becomes_soon("SELECT state FROM $queue WHERE params ->> 'what' = '$what'", 'AVAILABLE', $name);
+	my $late = sql("SELECT round(1000 * extract(epoch FROM updated_at AT TIME ZONE 'UTC' - schedule)) FROM $queue WHERE params ->> 'what' = '$what'");
+	note("late by $late ms: $name");
+}
+
+sql("SELECT ecto_job.create_queue(name) FROM unnest('{jobs,beside}'::text[]) AS name");
+becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'two queues');
+is(sql("SELECT DISTINCT poll_interval FROM ecto_job.queues"), '00:01:00', 'which are polled once a minute');
+at_rest($node);
+
+# Everything that comes due
+schedule('first', '300 ms');
+moves('first', 'a scheduled job');
+schedule('far', '1 year');
+at_rest($node);
+schedule('earlier', '300 ms');
+moves('earlier', 'one that is earlier than what it sleeps for');
+sql("UPDATE jobs SET schedule = clock_timestamp() + interval '200 ms' WHERE params ->> 'what' = 'far'");
+moves('far', 'one that is rescheduled to be earlier');
+schedule('postponed', '700 ms');
+sql("UPDATE jobs SET schedule = clock_timestamp() + interval '1 day' WHERE params ->> 'what' = 'postponed'");
+schedule('after that', '900 ms');
+moves('after that', 'one after another that was postponed');
+is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'postponed'"), 'SCHEDULED', 'which is left alone');
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"what\": \"past\"}', '2000-01-01', 'SCHEDULED')");
+becomes_soon("SELECT state FROM jobs WHERE params ->> 'what' = 'past'", 'AVAILABLE', 'SCHEDULED in the past, as EctoJob does');
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"what\": \"ever\"}', '-infinity', 'SCHEDULED')");
+becomes_soon("SELECT state FROM jobs WHERE params ->> 'what' = 'ever'", 'AVAILABLE', 'SCHEDULED since ever');
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', 'infinity', 'SCHEDULED'), ('{}', '290000-01-01', 'SCHEDULED')");
+schedule('beside those', '100 ms');
+moves('beside those', 'beside jobs at the end of time');
+sql('DELETE FROM jobs');
+
+my $start = q{SELECT id AS job, lease FROM ecto_job.start_available_jobs('jobs', 1, '%s') \gset
+};
+sql("INSERT INTO jobs (params) VALUES ('{\"what\": \"retry\"}')");
+sql("SELECT ecto_job.configure_queue('jobs', retry_timeout => '150 ms')");
+at_rest($node);
+$node->safe_psql('postgres', sprintf($start, '1 min') . q{SELECT ecto_job.fail_job('jobs', :job, :lease)});
+moves('retry', 'a job that failed, for its next attempt');
+$node->safe_psql('postgres', sprintf($start, '100 ms'));
+becomes_soon('SELECT state, attempt FROM jobs', 'AVAILABLE|2', 'a lease that ended');
+sql("SELECT ecto_job.reserve_available_jobs('jobs', 1, timeout_ms => 200)");
+becomes_soon('SELECT state, attempt FROM jobs', 'AVAILABLE|2', 'a reservation that ended');
+sql("UPDATE jobs SET state = 'IN_PROGRESS', expires = NULL");
+becomes_soon('SELECT state FROM jobs', 'AVAILABLE', 'a lease without an end');
+sql("UPDATE jobs SET max_attempts = 3");
+$node->safe_psql('postgres', sprintf($start, '100 ms'));
+becomes_soon('SELECT state, attempt FROM jobs', 'FAILED|3', 'the end of the last attempt');
+sql("SELECT ecto_job.requeue('jobs', id) FROM jobs");
+becomes_soon('SELECT state FROM jobs', 'AVAILABLE', 'a job that is requeued');
+
+# What is locked, and then not
+schedule('beside', '700 ms');
+schedule('locked', '300 ms');
+my $locker = session($node);
+$locker->query_safe("BEGIN; SELECT FROM jobs WHERE params ->> 'what' = 'locked' FOR UPDATE");
+moves('beside', 'beside a job that is locked');
+is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'locked'"), 'SCHEDULED', 'which stays');
+$locker->query_safe('COMMIT');
+moves('locked', 'the job that was locked');
+sql('DELETE FROM jobs; ' . "INSERT INTO jobs (params) VALUES ('{}')");
+$locker->query_safe(sprintf($start, '100 ms'));
+$locker->query_safe('BEGIN; SELECT FROM jobs FOR UPDATE');
+becomes_soon('SELECT expires < clock_timestamp() FROM jobs', 't', 'a lease has ended, its holder completes');
+$locker->query_safe('ROLLBACK');
+becomes_soon('SELECT state FROM jobs', 'AVAILABLE', 'and gave up');
+
+# What does not move is no reason to hurry
+sql(q{DELETE FROM jobs; CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+	CREATE TRIGGER a_keep BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION keep()});
+schedule('kept', '10 ms');
+becomes_soon("SELECT last_sweep > (SELECT schedule FROM jobs) FROM ecto_job.queues WHERE queue = 'jobs'::regclass", 't',
+	'a trigger keeps a job');
+my $sweeps = "SELECT last_sweep FROM ecto_job.queues WHERE queue = 'jobs'::regclass";
+my %seen;
+my $limit = time + 4;
+while (time < $limit) { $seen{ sql($sweeps) } = 1 }
+cmp_ok(scalar keys %seen, '<=', 5, 'it is tried again now and then: ' . keys %seen);
+sql('DROP TRIGGER a_keep ON jobs');
+moves('kept', 'when the trigger is gone, it moves');
+
+# One queue fails, the other does not notice
+sql(q{CREATE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+	CREATE TRIGGER a_raise BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION raise()});
+schedule('raised', '10 ms');
+becomes_soon("SELECT status FROM ecto_job.queues WHERE queue = 'jobs'::regclass", 'failing: no', 'a queue fails');
+schedule('unimpressed', '200 ms', 'beside');
+moves('unimpressed', 'another goes on', 'beside');
+sql('DROP TRIGGER a_raise ON jobs');
+moves('raised', 'repaired, it goes on');
+
+# The emergency stop, with something due
+sql('ALTER SYSTEM SET ecto_job.enabled = off');
+$node->reload;
+becomes($node, "SELECT DISTINCT status FROM ecto_job.queues", 'no scheduler: ecto_job.enabled is off', 'stopped');
+schedule('stopped', '10 ms');
+schedule('stopped too', '10 ms', 'beside');
+sql("INSERT INTO jobs (params) VALUES ('{}')") for 1 .. 3;
+at_rest($node);
+my $pid = scheduler_pid($node);
+
+# quiet($seconds, $name): the scheduler neither works nor wakes
+sub quiet
+{
+	my ($seconds, $name, $switches) = (@_, 3);
+	my ($cpu, $before) = (cpu_of($pid), switches_of($pid));
+	my $until = time + $seconds;
+	usleep(100_000) while time < $until;
+	cmp_ok(cpu_of($pid) - $cpu, '<=', 2, "$name: it uses no processor");
+	cmp_ok(switches_of($pid) - $before, '<=', $switches, "$name: it sleeps");
+}
+quiet(2, 'stopped, with jobs that are due');
+sql("INSERT INTO jobs (params, state, schedule) VALUES ('{}', 'SCHEDULED', '-infinity')");
+quiet(1, 'and more');
+is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'stopped'"), 'SCHEDULED', 'nothing moves');
+sql('ALTER SYSTEM RESET ecto_job.enabled');
+$node->reload;
+moves('stopped', 'on again, it moves');
+moves('stopped too', 'in the other queue too', 'beside');
+
+# No longer listed while jobs are enqueued: it leaves and does not spin
+my $enqueuer = IPC::Run::start(
+	[ 'pgbench', '-n', '-c', 2, '-t', 4000, '-f', enqueue_script(), '-h', $node->host, '-p', $node->port, 'postgres' ],
+	'>', '/dev/null', '2>', '/dev/null');
+sub enqueue_script
+{
+	my $script = $node->basedir . '/alarm.sql';
+	append_to_file($script, "INSERT INTO jobs (params) VALUES ('{}');\n");
+	return $script;
+}
+sql("ALTER SYSTEM SET ecto_job.databases = 'elsewhere'");
+$node->reload;
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
+	'a database that is no longer listed is left, even while it rings');
+$enqueuer->finish;
+sql('ALTER SYSTEM RESET ecto_job.databases');
+$node->reload;
+at_rest($node);
+
+# Tables that go and come
+sql('TRUNCATE jobs');
+schedule('gone', '300 ms');
+sql('TRUNCATE jobs');
+schedule('after TRUNCATE', '200 ms');
+moves('after TRUNCATE', 'after a TRUNCATE');
+sql("SELECT ecto_job.create_queue('brief')");
+schedule('brief', '300 ms', 'brief');
+sql('DROP TABLE brief');
+schedule('after DROP', '400 ms');
+moves('after DROP', 'after a DROP TABLE');
+
+# Many short ones from many sides: none is forgotten between a look and the sleep after it
+sql('TRUNCATE jobs');
+at_rest($node);
+my $script = $node->basedir . '/short.sql';
+append_to_file($script, <<'SQL');
+\set us random(0, 20000)
+INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + :us * interval '1 us');
+\set us random(0, 3000)
+\sleep :us us
+SQL
+command_ok([ 'pgbench', '-n', '-c', 4, '-t', 500, '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ],
+	'2,000 jobs');
+my $waits = "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'";
+becomes_soon($waits, 0, 'are all AVAILABLE');
+my ($worst, $median) = split /\|/,
+  sql("SELECT round(max(ms)), round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)) FROM
+	(SELECT 1000 * extract(epoch FROM updated_at AT TIME ZONE 'UTC' - schedule) AS ms FROM jobs WHERE updated_at > inserted_at) AS j");
+note("late: median $median ms, worst $worst ms");
+cmp_ok($worst, '<', 1000, "within a second: $worst ms at worst");
+
+# Idle, with many queues. A database of its own, whose transactions nobody else's are
+$node->safe_psql('postgres', 'CREATE DATABASE idle');
+$node->safe_psql('idle', 'CREATE EXTENSION ecto_job');
+my $bulk = "SELECT count(ecto_job.create_queue('q' || n)) FROM generate_series(%d, %d) AS n";
+$node->safe_psql('idle', sprintf($bulk, 100 * $_ + 1, 100 * $_ + 100)) for 0 .. 9;
+ok( poll_until(sub {
+			$node->safe_psql('idle', "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'") eq '1000' },
+		'1,000 queues'), '1,000 queues');
+$node->safe_psql('idle', "INSERT INTO q7 (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 day')");
+at_rest($node, 'idle');
+$pid = scheduler_pid($node, 'idle');
+# pg_stat_database counts a session's transactions when it reports them, the scheduler's at once
+my $work = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'idle'";
+my $last = sql($work);
+ok( poll_until(sub { my $now = sql($work); my $same = $now == $last; $last = $now; usleep(1_500_000) unless $same; return $same },
+		'the last reports'), 'all is counted');
+quiet(5, '1,000 queues, idle');
+is(sql($work), $last, 'and runs no transaction');
+
+# Two databases
+$node->safe_psql('idle', "INSERT INTO q1 (params, schedule) VALUES ('{}', clock_timestamp() + interval '200 ms')");
+schedule('both', '200 ms');
+moves('both', 'in one database');
+ok(poll_until(sub { $node->safe_psql('idle', 'SELECT state FROM q1') eq 'AVAILABLE' }, 'the other', $soon),
+	'and in the other');
+
+# What takes the extension away is noticed in its sleep
+sub leaves
+{
+	my ($statement, $name) = @_;
+	$node->safe_psql('postgres', 'CREATE DATABASE brief');
+	$node->safe_psql('brief', 'CREATE ROLE mayfly SUPERUSER') if $statement =~ /OWNED/;
+	my $role = $statement =~ /OWNED/ ? 'SET ROLE mayfly;' : '';
+	$node->safe_psql('brief', "$role CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs')");
+	at_rest($node, 'brief');
+	$node->safe_psql('brief', "SET client_min_messages = error; $statement");
+	ok(poll_until(sub { scheduler_pid($node, 'brief') eq '' }, "the scheduler's end", $soon), "$name: it leaves");
+	$node->safe_psql('postgres', 'DROP DATABASE brief');
+}
+leaves('DROP EXTENSION ecto_job CASCADE', 'DROP EXTENSION');
+leaves('DROP OWNED BY mayfly CASCADE', 'DROP OWNED');
+leaves('DROP TABLE jobs', 'DROP TABLE of the last queue');
+leaves('DO $$ BEGIN EXECUTE \'DROP EXTENSION ecto_job CASCADE\'; END $$', 'DROP EXTENSION in a DO block');
+
+$node->stop;
+done_testing();
