@@ -227,7 +227,9 @@ like($reference, qr/`$_`/, "docs/reference.md has column $_") for split /\n/, $c
 my $settings = $node->safe_psql('postgres', q{
 	SELECT name || '=' || boot_val FROM pg_settings WHERE name LIKE 'ecto\_job.%' ORDER BY 1});
 my %setting = map { split /=/, $_, 2 } split /\n/, $settings;
-my %shown = ('ecto_job.sweep_timeout' => '10 s', 'ecto_job.databases' => q{'*'}, 'ecto_job.max_queues' => '1,024');
+my %shown = (
+	'ecto_job.sweep_timeout' => '10 s', 'ecto_job.safety_interval' => '10 min',
+	'ecto_job.databases' => q{'*'}, 'ecto_job.max_queues' => '1,024');
 for my $name (sort keys %setting)
 {
 	my $default = $shown{$name} // $setting{$name};
