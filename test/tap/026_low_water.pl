@@ -1,0 +1,189 @@
+# The low-water mark: a claim does not walk over what is finished, and whatever races with the mark's
+# advance, the lowest AVAILABLE job is what the next claim takes.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use BellTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $node = new_node(conf => "max_prepared_transactions = 5\n");
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+# A job with this priority; its number in params
+sub job { return "INSERT INTO jobs (params, priority) VALUES ('{\"n\": \"$_[0]\"}', $_[1])"; }
+
+# claim($session, $demand): the priorities of what it gets
+sub claim
+{
+	my ($session, $demand) = (@_, 1);
+	my $got = $session->query_safe("SELECT string_agg(priority::text, ',') FROM ecto_job.start_available_jobs('jobs', $demand)");
+	$got =~ s/\s//g;
+	return $got;
+}
+
+# Claims enough for the mark to be where the first job is
+sub advance
+{
+	my ($session) = @_;
+	claim($session) for 1 .. 20;
+}
+
+sql("SELECT ecto_job.create_queue('jobs')");
+becomes($node, 'SELECT status FROM ecto_job.queues', 'ok', 'a queue with a place in shared memory');
+my ($a, $b) = map { session($node) } 1 .. 2;
+
+# Under an old snapshot
+sql("INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 21000)");
+sql('VACUUM ANALYZE jobs');
+my $old = session($node);
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+$b->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 20000); DELETE FROM jobs WHERE state = 'IN_PROGRESS'");
+advance($b);
+my $entries = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'jobs'";
+my ($least, $before);
+for (1 .. 20)
+{
+	claim($b, 10);
+	$b->query_safe('SELECT pg_stat_force_next_flush()');
+	my $now = sql($entries);
+	$least = $now - $before if defined $before && (!defined $least || $now - $before < $least);
+	$before = $now;
+}
+cmp_ok($least, '<', 1000, "a claim reads $least index entries, and not those of 20,000 finished jobs");
+$old->query_safe('COMMIT');
+$old->quit;
+sql("UPDATE jobs SET state = 'FAILED'");
+sql("INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 5000)");
+
+# What comes below the mark is found by the next claim
+advance($b);
+sql(job('insert', -1));
+is(claim($b), -1, 'a job that is inserted below the mark');
+$a->query_safe('BEGIN; ' . job('uncommitted', -2));
+advance($b);
+$a->query_safe('COMMIT');
+is(claim($b), -2, 'one that was inserted before the advance and committed after it');
+$a->query_safe('BEGIN; ' . job('rolled back', -3) . '; ROLLBACK; ' . job('in a savepoint', -4));
+$a->query_safe('BEGIN; SAVEPOINT a');
+is(claim($a), -4, 'a job is claimed within a savepoint');
+advance($b);
+$a->query_safe('ROLLBACK TO a');
+is(claim($a), -4, 'ROLLBACK TO: the same transaction finds it again');
+$a->query_safe('ROLLBACK');
+is(claim($b), -4, 'and after the end another');
+sql(join ';', map { job($_, -5) } 1 .. 3);
+$a->query_safe('BEGIN');
+is(claim($a, 3), '-5,-5,-5', 'claimed and not committed');
+advance($b);
+is(claim($b), 0, 'others pass them by');
+$a->query_safe('ROLLBACK');
+is(claim($b, 4), '-5,-5,-5,0', 'and find them when that is rolled back');
+# The advance is the claim's own, and its transaction is rolled back
+sql(job('own', -6));
+$a->query_safe('BEGIN');
+is(claim($a), -6, 'claimed');
+advance($a);
+$a->query_safe('ROLLBACK');
+is(claim($a), -6, 'an advance that was rolled back is none');
+$a->query_safe('BEGIN; SAVEPOINT a; ' . job('later', -6));
+advance($a);
+$a->query_safe(job('below', -7) . '; COMMIT');
+is(claim($b), -7, 'inserted by the transaction that advances');
+
+# Made AVAILABLE, or lower, in other ways
+sql(job('held', -8));
+is(claim($b), -8, 'a job in progress');
+advance($b);
+sql("UPDATE jobs SET state = 'AVAILABLE' WHERE priority = -8");
+is(claim($b), -8, 'made AVAILABLE by a plain UPDATE');
+sql("UPDATE jobs SET priority = -9 WHERE id = (SELECT max(id) FROM jobs WHERE state = 'AVAILABLE')");
+is(claim($b), -9, 'a priority that is changed');
+sql("UPDATE jobs SET schedule = '2000-01-01' WHERE id = (SELECT max(id) FROM jobs WHERE state = 'AVAILABLE')");
+$b->query_safe("SELECT id FROM ecto_job.start_available_jobs('jobs')");
+is(sql("SELECT count(*) FROM jobs WHERE schedule = '2000-01-01' AND state = 'AVAILABLE'"), 0, 'a schedule too');
+advance($b);
+sql("INSERT INTO jobs (params, priority, schedule) VALUES ('{}', -10, clock_timestamp() + interval '100 ms')");
+becomes($node, 'SELECT state FROM jobs WHERE priority = -10', 'AVAILABLE', 'the scheduler makes one AVAILABLE');
+is(claim($b), -10, 'and it is found');
+
+# Prepared
+sql('BEGIN; ' . job('prepared', -11) . "; PREPARE TRANSACTION 'p'");
+advance($b);
+sql("COMMIT PREPARED 'p'");
+is(claim($b), -11, 'COMMIT PREPARED of a lower job');
+sql(job('claimed', -12));
+sql("BEGIN; SELECT ecto_job.start_available_jobs('jobs'); PREPARE TRANSACTION 'p'");
+advance($b);
+sql("ROLLBACK PREPARED 'p'");
+is(claim($b), -12, 'ROLLBACK PREPARED of a claim');
+sql('BEGIN; ' . job('unknown', -13) . "; PREPARE TRANSACTION 'p'");
+$_->quit for $a, $b;
+$node->restart;
+ok(at_rest($node), 'a scheduler again');
+($a, $b) = map { session($node) } 1 .. 2;
+advance($b);
+sql("COMMIT PREPARED 'p'");
+is(claim($b), -13, 'prepared before a restart');
+
+# With triggers off nothing lowers the mark: it is not trusted for long
+advance($b);
+sql('SET session_replication_role = replica; ' . job('silent', -14));
+my $start = time;
+ok(poll_until(sub { claim($b) eq '-14' }, 'the job'), 'a job that was written with triggers off is found');
+note(sprintf 'after %.1f s', time - $start);
+cmp_ok(time - $start, '<', 5, 'soon');
+
+# Many at once: nothing is left that a claim does not see
+sql('TRUNCATE jobs');
+$_->quit for $a, $b;
+my $enqueue = $node->basedir . '/enqueue.sql';
+append_to_file($enqueue, <<'SQL');
+\set p random(-100, 100)
+\set fate random(1, 10)
+BEGIN;
+INSERT INTO jobs (params, priority) VALUES ('{}', :p);
+\if :fate < 3
+ROLLBACK;
+\else
+COMMIT;
+\endif
+SQL
+my $consume = $node->basedir . '/consume.sql';
+append_to_file($consume, <<'SQL');
+\set n random(1, 4)
+\set fate random(1, 10)
+BEGIN;
+SELECT count(*) FROM ecto_job.start_available_jobs('jobs', :n);
+\if :fate < 3
+ROLLBACK;
+\elif :fate = 3
+UPDATE jobs SET state = 'AVAILABLE', expires = NULL WHERE id IN
+	(SELECT id FROM jobs WHERE state = 'IN_PROGRESS' LIMIT 2 FOR UPDATE SKIP LOCKED);
+COMMIT;
+\else
+COMMIT;
+\endif
+SQL
+command_ok(
+	[ 'pgbench', '-n', '-c', 6, '-T', 8, '-f', "$enqueue\@3", '-f', "$consume\@2", '-h', $node->host, '-p', $node->port, 'postgres' ],
+	'a storm');
+$b = session($node);
+my ($claimed, $premature) = (0, 0);
+while (sql("SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'") > 0)
+{
+	my $got = claim($b, 500);
+	$claimed += () = $got =~ /-?\d+/g;
+	$premature++ if $got eq '';
+	last if $premature > 5;
+}
+cmp_ok($claimed, '>', 0, "jobs are left: $claimed");
+is($premature, 0, 'and no claim comes back empty while there are');
+$b->quit;
+
+$node->stop;
+done_testing();
