@@ -19,6 +19,7 @@ struct JobKey {
     Micros schedule;
     std::int64_t id;
 
+    // NOLINTNEXTLINE(modernize-use-nullptr): it means the zero that comparisons are rewritten with
     friend constexpr auto operator<=>(const JobKey &, const JobKey &) = default;
 };
 

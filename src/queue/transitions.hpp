@@ -47,9 +47,9 @@ uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 li
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 
 // The earliest schedule of a SCHEDULED or RETRY job, and the earliest expires of a RESERVED or
-// IN_PROGRESS one, which looks at all rows in play; at `from` or later. They change nothing. The planner evaluates
-// immutable functions of the table's indexes: only for those who may run the code of the table's
-// owner.
+// IN_PROGRESS one, which looks at all rows in play; at `from` or later. They change nothing. The
+// planner evaluates immutable functions of the table's indexes: only for those who may run the code
+// of the table's owner.
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from);
 std::optional<TimestampTz> next_expiry(Queue *queue, TimestampTz from);
 

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
-#include "queue/notices.hpp"
 #include "queue/queue.hpp"
 #include "scheduler/attempt.hpp"
 #include "scheduler/only_one.hpp"
+#include "scheduler/rings.hpp"
 #include "scheduler/turn.hpp"
 #include "settings.hpp"
 #include "shared/doorbell.hpp"
@@ -48,11 +48,6 @@ Finding finding = Finding::nothing; // at the last look
 TimestampTz next_look = 0;          // without a reason
 bool was_enabled = false;           // the setting, in the last round
 bool all_due = true;                // at the start, whatever the records say
-bool told_of_failed_ring = false;
-
-// Rings that are being announced: if that ends us, the next scheduler has to
-Oid taken[64];
-int taken_count = 0;
 
 template <typename F> void for_each_watched(F visit) {
     HASH_SEQ_STATUS scan;
@@ -287,66 +282,6 @@ void mind_the_clock(TimestampTz now) {
     unlock_segment();
 }
 
-// As it is committed now. Not from the caches: who rang may have renamed the table, and sends its
-// invalidations after it has rung.
-const char *present_name(Oid table) {
-    Relation catalog = table_open(RelationRelationId, AccessShareLock);
-    ScanKeyData key;
-    ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
-    SysScanDesc scan = systable_beginscan(catalog, ClassOidIndexId, true, nullptr, 1, &key);
-    HeapTuple const row = systable_getnext(scan);
-    const char *const name =
-        HeapTupleIsValid(row)
-            ? pstrdup(NameStr(reinterpret_cast<Form_pg_class>(GETSTRUCT(row))->relname))
-            : nullptr;
-    systable_endscan(scan);
-    table_close(catalog, AccessShareLock);
-    return name;
-}
-
-void notify(const Oid *queues, int count) {
-    // Nothing is written, so nothing need be flushed; and what is announced has been
-    set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
-                      true, 0, false);
-    for (int i = 0; i < count; i++)
-        if (const char *const table = present_name(queues[i]))
-            send_notice(queues[i], table, Notice::available, "");
-}
-
-void put_taken_back() {
-    ring_again(taken, taken_count);
-    taken_count = 0;
-}
-
-void at_exit(int, Datum) {
-    put_taken_back();
-}
-
-// False if it failed, as when the notification queue is full
-bool send_rings() {
-    constexpr int at_once = lengthof(taken);
-    int count = at_once;
-    while (count == at_once) {
-        count = taken_count = take_rings(taken, at_once);
-        const ErrorData *const error =
-            count > 0 ? attempt([] { notify(taken, taken_count); }) : nullptr;
-        if (error == nullptr) {
-            taken_count = 0;
-            continue;
-        }
-        put_taken_back();
-        if (!told_of_failed_ring)
-            ereport(WARNING, (errcode(error->sqlerrcode),
-                              errmsg("notifying consumers failed: %s", error->message),
-                              errhint("It is tried again every second; meanwhile consumers find "
-                                      "jobs by polling, and nothing that is due moves.")));
-        told_of_failed_ring = true;
-        return false;
-    }
-    told_of_failed_ring = false;
-    return true;
-}
-
 RoundEnd deaf() {
     return {false, Hears::nothing, in_ms(retry_ms)};
 }
@@ -434,7 +369,7 @@ void prepare_rounds() {
         hash_create("ecto_job queues", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
     round_context =
         AllocSetContextCreate(TopMemoryContext, "ecto_job round", ALLOCSET_DEFAULT_SIZES);
-    before_shmem_exit(at_exit, 0);
+    prepare_rings();
 }
 
 RoundEnd last_round(int slot) {

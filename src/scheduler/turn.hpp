@@ -33,8 +33,8 @@ Due due_at(const QueueRecord *record, TimestampTz now);
 // When there will be something.
 TimestampTz next_turn(const QueueRecord *record);
 
-// How long until everything is swept again. Only what commits tell makes the long interval safe, and
-// those of a queue without a place in shared memory tell nothing.
+// How long until everything is swept again. Only what commits tell makes the long interval safe,
+// and those of a queue without a place in shared memory tell nothing.
 int64 full_interval_ms(const Watched *watched);
 
 enum class TurnEnd {

@@ -67,7 +67,7 @@ void ring_all() {
     for_each_record([](QueueRecord *record) {
         record->rung = true;
         record->due = record->expiry = DT_NOBEGIN;
-        record->low_water = LowWater{};
+        forget(&record->low_water);
     });
     unlock_segment();
     call_scheduler();

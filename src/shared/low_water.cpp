@@ -38,6 +38,12 @@ void lower(LowWater *mark, const JobKey &key) {
     mark->lowered_to = std::min(mark->lowered_to, key);
 }
 
+void forget(LowWater *mark) {
+    const uint64 dropped = mark->advance;
+    *mark = LowWater{};
+    mark->advance = dropped + 1;
+}
+
 ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
     ClaimStart start{lowest_key, false, 0};
     const TimestampTz now = GetCurrentTimestamp();

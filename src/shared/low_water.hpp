@@ -22,6 +22,9 @@ namespace ecto_job {
 // By the commit that made `key` AVAILABLE, with both locks held.
 void lower(LowWater *mark, const JobKey &key);
 
+// Nothing is known of it any more, and an advance that is under way is dropped; the same.
+void forget(LowWater *mark);
+
 // Where a claim starts, and whether it is to advance the mark when it has committed.
 struct ClaimStart {
     JobKey from;

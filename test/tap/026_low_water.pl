@@ -95,6 +95,13 @@ advance($a);
 $a->query_safe(job('below', -7) . '; COMMIT');
 is(claim($b), -7, 'inserted by the transaction that advances');
 
+# Committed by another while the claim's advance is under way
+$a->query_safe('BEGIN');
+advance($a);
+sql(job('meanwhile', -7));
+$a->query_safe('COMMIT');
+is(claim($b), -7, 'one that was committed between the look and the advance');
+
 # Made AVAILABLE, or lower, in other ways
 sql(job('held', -8));
 is(claim($b), -8, 'a job in progress');
@@ -146,7 +153,7 @@ append_to_file($enqueue, <<'SQL');
 \set p random(-100, 100)
 \set fate random(1, 10)
 BEGIN;
-INSERT INTO jobs (params, priority) VALUES ('{}', :p);
+INSERT INTO jobs (params, priority) SELECT '{}', :p FROM generate_series(1, 4);
 \if :fate < 3
 ROLLBACK;
 \else
