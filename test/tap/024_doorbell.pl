@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-my $node = new_node(conf => "max_prepared_transactions = 10\necto_job.max_queues = 4\necto_job.sweep_timeout = '60 s'\n");
+my $node = new_node(conf => "max_prepared_transactions = 10\necto_job.max_queues = 4\necto_job.sweep_timeout = '60 s'\nwal_level = replica\nmax_wal_senders = 1\n");
 my $job = "INSERT INTO jobs (params) VALUES ('{}')";
 
 sub sql { return $node->safe_psql('postgres', shift); }
@@ -174,6 +174,41 @@ ok( poll_until(sub { sql($job); heard($listener) eq 'jobs:scheduler' }, 'the end
 hears('jobs:session', 'terminated and backing off: the session notifies', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'; $job", 1);
 at_rest($node);
 
+# A scheduler that is ended with rings that it has not taken: the next one need not wait until the launcher
+# tries again, which is 4 s after the third end
+sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
+at_rest($node);
+heard($listener);
+my $stopped = scheduler_pid($node);
+kill 'STOP', $stopped;
+sql($job);
+kill 'TERM', $stopped;
+kill 'CONT', $stopped;
+my $start = time;
+is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'what a scheduler leaves is announced');
+my $took = time - $start;
+cmp_ok($took, '<', 3, "by the next one, at once ($took s)");
+at_rest($node);
+heard($listener);
+
+# While another session has NOTIFY's lock, for as long as its commit waits for a standby
+sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+$node->reload;
+my $waiting = IPC::Run::start(
+	[ 'psql', '-X', '-q', '-c', 'BEGIN; CREATE TABLE written (); NOTIFY held; COMMIT', '-h', $node->host, '-p', $node->port, 'postgres' ],
+	'>', '/dev/null', '2>', '/dev/null');
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", 1, "somebody has NOTIFY's lock");
+sql("SET synchronous_commit = local; $job");
+pass('enqueuing does not need it');
+becomes($node, "SELECT wait_event_type FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'Lock', 'the scheduler waits for it');
+sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
+sql('ALTER SYSTEM RESET synchronous_standby_names');
+$node->reload;
+$waiting->finish;
+is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'ended while it announces, the next one does');
+at_rest($node);
+heard($listener);
+
 # While another queue's turn lasts
 sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 	$$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
@@ -183,9 +218,9 @@ $slow->query_safe('SELECT pg_advisory_lock(42)');
 heard($listener);
 sql("INSERT INTO other (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
 becomes($node, "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'advisory', 'a long turn');
-my $start = time;
+$start = time;
 sql($job);
-my $took = time - $start;
+$took = time - $start;
 is(heard($listener), 'jobs:session', 'during it the session notifies');
 ok($took < 5, "and does not wait ($took s)");
 $slow->query_safe('SELECT pg_advisory_unlock(42)');
@@ -293,6 +328,28 @@ ok( consume($consumer, 30, sub { sql("SELECT count(*) FROM jobs WHERE state = 'A
 note(sprintf 'after %.1f s', time - $waited);
 $consumer->quit;
 $listener->{session}->quit;
+
+# And killed, which ends every session: a consumer that comes back looks, as it must, and then listens
+for my $crash (1, 2)
+{
+	$load = IPC::Run::start(
+		[ 'pgbench', '-n', '-c', 3, '-T', 30, '-D', 'pause=1000', '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ],
+		'>', '/dev/null', '2>', '/dev/null');
+	at_rest($node);
+	becomes($node, "SELECT count(*) > 100 FROM jobs WHERE state = 'AVAILABLE'", 't', "load, $crash");
+	$offset = -s $node->logfile;
+	kill 9, scheduler_pid($node);
+	$load->finish;
+	ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'a crash');
+	$node->poll_query_until('postgres', 'SELECT true');
+	$consumer = session($node);
+	$consumer->query_safe('LISTEN jobs');
+	$consumer->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 1000000); DELETE FROM jobs");
+	sql($job);
+	ok( consume($consumer, 10, sub { sql("SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'") eq 0 }),
+		'what comes after it is announced');
+	$consumer->quit;
+}
 $node->stop;
 
 # No worker is free

@@ -13,7 +13,7 @@ use Time::HiRes qw(time usleep);
 
 # Far below the 60 s of a poll
 my $soon = 10;
-my $node = new_node();
+my $node = new_node(conf => "max_prepared_transactions = 2\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 sub becomes_soon { becomes($node, @_[ 0 .. 2 ], $soon); }
@@ -240,6 +240,7 @@ sub leaves
 	$node->safe_psql('postgres', 'DROP DATABASE brief');
 }
 leaves('DROP EXTENSION ecto_job CASCADE', 'DROP EXTENSION');
+leaves("BEGIN; DROP EXTENSION ecto_job CASCADE; PREPARE TRANSACTION 'd'; COMMIT PREPARED 'd'", 'DROP EXTENSION that was prepared');
 leaves('DROP OWNED BY mayfly CASCADE', 'DROP OWNED');
 leaves('DROP TABLE jobs', 'DROP TABLE of the last queue');
 leaves('DO $$ BEGIN EXECUTE \'DROP EXTENSION ecto_job CASCADE\'; END $$', 'DROP EXTENSION in a DO block');
