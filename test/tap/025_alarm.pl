@@ -18,11 +18,12 @@ my $node = new_node(conf => "max_prepared_transactions = 2\n");
 sub sql { return $node->safe_psql('postgres', shift); }
 sub becomes_soon { becomes($node, @_[ 0 .. 2 ], $soon); }
 
-# schedule(what, interval): a job, in a transaction of its own
+# schedule(what, interval): a job, in a transaction of its own; SCHEDULED however long that takes
 sub schedule
 {
 	my ($what, $in, $queue) = (@_, 'jobs');
-	sql("INSERT INTO $queue (params, schedule) VALUES ('{\"what\": \"$what\"}', clock_timestamp() + interval '$in')");
+	sql("INSERT INTO $queue (params, schedule, state)
+	     VALUES ('{\"what\": \"$what\"}', clock_timestamp() + interval '$in', 'SCHEDULED')");
 }
 
 sub moves
@@ -39,7 +40,7 @@ is(sql("SELECT DISTINCT poll_interval FROM ecto_job.queues"), '00:01:00', 'which
 at_rest($node);
 
 # Everything that comes due
-schedule('first', '300 ms');
+sql(q{SELECT ecto_job.enqueue('jobs', '{"what": "first"}', schedule => clock_timestamp() + interval '300 ms')});
 moves('first', 'a scheduled job');
 schedule('far', '1 year');
 at_rest($node);
