@@ -19,7 +19,7 @@ PreparedNote *find_note(Oid database, const char *gid) {
 // Of the transaction that is being prepared, made if there was none; null when all are taken
 PreparedNote *my_note() {
     PreparedNote *note = find_note(MyDatabaseId, preparing);
-    if (note == nullptr && (note = find_note(InvalidOid, nullptr)) != nullptr) {
+    if (note == nullptr && (note = find_note(InvalidOid, "")) != nullptr) {
         *note = PreparedNote{};
         note->database = MyDatabaseId;
         strlcpy(note->gid, preparing, sizeof note->gid);
