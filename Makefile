@@ -83,13 +83,16 @@ build/unit/%.o: src/%.cpp | consumer-packages
 # An archive, of which a test takes what it needs
 build/unit/tested.a: $(UNIT_OBJS)
 	$(AR) rcs $@ $^
-build/unit/%_test: test/unit/%_test.cpp build/unit/tested.a
-	$(UNIT_CXX) $(filter %.cpp %.a,$^) -o $@ -lgtest -lgtest_main -lrapidcheck $(CONSUMER_LIBS)
+build/unit/%_test.o: test/unit/%_test.cpp
+	@mkdir -p $(@D)
+	$(UNIT_CXX) -c $< -o $@
+build/unit/%_test: build/unit/%_test.o build/unit/tested.a
+	$(UNIT_CXX) $^ -o $@ -lgtest -lgtest_main -lrapidcheck $(CONSUMER_LIBS)
 build/fuzz/%: test/fuzz/%.cpp $(wildcard src/core/*)
 	@mkdir -p $(@D)
 	clang++ -std=c++20 -O1 $(SANITIZE) -fsanitize=fuzzer -Isrc $< $(wildcard src/core/*.cpp) -o $@
 -include $(UNIT_OBJS:.o=.d) $(UNIT_TESTS:=.d)
-.SECONDARY: $(UNIT_OBJS)
+.SECONDARY: $(UNIT_OBJS) $(UNIT_TESTS:=.o)
 
 build-tests: $(UNIT_TESTS) $(FUZZERS)
 unit: $(UNIT_TESTS)
