@@ -58,7 +58,32 @@ FROM unnest(ARRAY[
     'timestamps_opts => ''false''',
     'timestamps_opts => ''{"updated_at": false}''',
     'timestamps_opts => ''{"inserted_at": "created"}''',
-    'timestamps_opts => ''{"type": "naive_datetime"}''']) AS options;
+    'timestamps_opts => ''{"type": "naive_datetime"}''', 'ectojob => true']) AS options;
+
+-- For EctoJob's library, too: the index that its reserve needs, no statistics of state, the lease's trigger
+SELECT ecto_job.create_queue('cq_ectojob', ectojob => true);
+SELECT ecto_job.create_queue('cq_ectojob', ectojob => true);
+SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''cq_ectojob'')');
+SELECT queue, kind FROM ecto_job.queue_settings WHERE queue IN ('cq_jobs'::regclass, 'cq_ectojob'::regclass) ORDER BY 1;
+SELECT pg_get_indexdef(indexrelid) FROM pg_index
+WHERE indrelid = 'cq_ectojob'::regclass ORDER BY indexrelid::regclass::text COLLATE "C";
+SELECT attstattarget FROM pg_attribute WHERE attrelid = 'cq_ectojob'::regclass AND attname = 'state';
+SELECT pg_get_triggerdef(oid), obj_description(oid, 'pg_trigger') FROM pg_trigger
+WHERE tgrelid = 'cq_ectojob'::regclass AND tgname = 'ecto_job_lease';
+-- The library's reserve, start, sweeps and requeue, and which leases they leave
+INSERT INTO cq_ectojob (params) VALUES ('{}');
+UPDATE cq_ectojob SET lease = 8, state = 'RESERVED' RETURNING lease;
+UPDATE cq_ectojob SET expires = '2031-01-01' RETURNING state, lease;
+UPDATE cq_ectojob SET state = 'IN_PROGRESS', attempt = 1 RETURNING state, lease;
+UPDATE cq_ectojob SET state = 'AVAILABLE', expires = NULL RETURNING state, lease;
+UPDATE cq_ectojob SET state = 'IN_PROGRESS', lease = 8 RETURNING state, lease;
+UPDATE cq_ectojob SET state = 'RETRY', schedule = '2040-01-01' RETURNING state, lease;
+UPDATE cq_ectojob SET state = 'FAILED', lease = 8 RETURNING state, lease;
+UPDATE cq_ectojob SET state = 'SCHEDULED', attempt = 0 RETURNING state, lease;
+SELECT ecto_job.drop_queue('cq_ectojob');
+SELECT ecto_job.create_queue('cq_null', ectojob => NULL);
+SELECT kind FROM ecto_job.queue_settings WHERE queue = 'cq_null'::regclass;
+SELECT ecto_job.drop_queue('cq_null');
 
 -- timestamps_opts
 SELECT ecto_job.create_queue('cq_named', timestamps_opts =>
@@ -122,7 +147,7 @@ FROM unnest('{cq_table,cq_view,cq_sequence,cq_index}'::text[]) AS name;
 -- Other arguments
 SELECT pg_temp.outcome(format('SELECT ecto_job.create_queue(''cq_bad'', %s)', options))
 FROM unnest(ARRAY['params_type => ''json''', 'params_type => ''''', 'params_type => ''Map''',
-    'params_type => NULL', 'ectojob => true', 'ectojob => NULL']) AS options;
+    'params_type => NULL']) AS options;
 SELECT to_regclass('cq_bad') IS NULL AS nothing_made;
 
 -- All or nothing

@@ -102,7 +102,7 @@ SELECT ecto_job.enqueue('trig_other.trig_jobs', '{}') > 0 AS enqueued;
 
 -- The trigger functions, called wrongly
 SELECT pg_temp.outcome(format('SELECT ecto_job.%s()', name))
-FROM unnest('{schedule_job,job_inserted,job_changed,registry_changed,forget_dropped_queues}'::text[]) AS name;
+FROM unnest('{schedule_job,job_inserted,job_changed,clear_lease,registry_changed,forget_dropped_queues}'::text[]) AS name;
 CREATE TABLE trig_table (id bigint, state text);
 CREATE TRIGGER t1 AFTER INSERT ON trig_table FOR EACH STATEMENT EXECUTE FUNCTION ecto_job.job_inserted();
 SELECT pg_temp.outcome('INSERT INTO trig_table VALUES (1)');
@@ -122,6 +122,9 @@ DROP TRIGGER t4 ON trig_table;
 CREATE TRIGGER t5 AFTER DELETE ON trig_table FOR EACH ROW EXECUTE FUNCTION ecto_job.job_inserted();
 SELECT pg_temp.outcome('DELETE FROM trig_table');
 DROP TRIGGER t5 ON trig_table;
+CREATE TRIGGER t4 BEFORE UPDATE ON trig_table FOR EACH ROW EXECUTE FUNCTION ecto_job.clear_lease();
+SELECT pg_temp.outcome('UPDATE trig_table SET state = ''RETRY''');
+DROP TRIGGER t4 ON trig_table;
 CREATE TRIGGER t5 BEFORE UPDATE ON trig_table FOR EACH ROW EXECUTE FUNCTION ecto_job.job_changed();
 SELECT pg_temp.outcome('UPDATE trig_table SET state = ''RETRY''');
 DROP TABLE trig_table;

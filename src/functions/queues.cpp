@@ -5,6 +5,8 @@
 // each other under a lock on its name, so that the second finds it and does not fail.
 #include "core/channel.hpp"
 #include "functions/arguments.hpp"
+#include "functions/timestamps.hpp"
+#include "queue/ddl.hpp"
 #include "queue/registry.hpp"
 #include "shared/wakeup.hpp"
 
@@ -18,6 +20,7 @@ struct NewQueue {
     const char *schema;
     const char *table;
     bool binary;
+    bool ectojob;
     const char *inserted_at; // null pointer: no such column
     const char *updated_at;
     const char *timestamp_type;
@@ -26,69 +29,6 @@ struct NewQueue {
 
 char *text_argument(FunctionCallInfo fcinfo, int at) {
     return PG_ARGISNULL(at) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(at));
-}
-
-[[noreturn]] void refuse_option(const char *table, const char *option, const char *hint) {
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-             errmsg("timestamps_opts of queue \"%s\": %s", table, option), errhint("%s", hint)));
-}
-
-// "inserted_at" or "updated_at": a column's name, or false for no column
-const char *timestamp_column(const NewQueue &queue, const char *key, const JsonbValue &value) {
-    if (value.type == jbvBool && !value.val.boolean)
-        return nullptr;
-    if (value.type != jbvString || value.val.string.len == 0 || value.val.string.len >= NAMEDATALEN)
-        refuse_option(queue.table, psprintf("\"%s\" is no column's name", key),
-                      "Give a name of 1 to 63 bytes, or false for no such column.");
-    return pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len));
-}
-
-void read_timestamp_type(NewQueue *queue, const JsonbValue &value) {
-    const char *const type =
-        value.type == jbvString
-            ? pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len))
-            : "";
-    if (strcmp(type, "naive_datetime") == 0 || strcmp(type, "utc_datetime") == 0) {
-        queue->timestamp_type = "pg_catalog.timestamp(0)";
-        queue->timestamp_typmod = 0;
-    } else if (strcmp(type, "naive_datetime_usec") != 0 && strcmp(type, "utc_datetime_usec") != 0) {
-        refuse_option(queue->table, "unknown type",
-                      "It is one of naive_datetime, naive_datetime_usec, utc_datetime, "
-                      "utc_datetime_usec.");
-    }
-}
-
-// As in EctoJob: {"inserted_at": name or false, "updated_at": the same, "type": ...}, or false
-void read_timestamps_opts(NewQueue *queue, Jsonb *options) {
-    JsonbValue scalar;
-    if (JB_ROOT_IS_SCALAR(options) && JsonbExtractScalar(&options->root, &scalar) &&
-        scalar.type == jbvBool && !scalar.val.boolean) {
-        queue->inserted_at = queue->updated_at = nullptr;
-        return;
-    }
-    if (!JB_ROOT_IS_OBJECT(options))
-        refuse_option(queue->table, "neither an object nor false",
-                      "Such as '{\"type\": \"utc_datetime_usec\"}'.");
-    JsonbIterator *iterator = JsonbIteratorInit(&options->root);
-    JsonbValue token;
-    for (JsonbIteratorToken kind;
-         (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;) {
-        if (kind != WJB_KEY)
-            continue;
-        const char *const key =
-            pnstrdup(token.val.string.val, static_cast<Size>(token.val.string.len));
-        JsonbIteratorNext(&iterator, &token, true);
-        if (strcmp(key, "inserted_at") == 0)
-            queue->inserted_at = timestamp_column(*queue, key, token);
-        else if (strcmp(key, "updated_at") == 0)
-            queue->updated_at = timestamp_column(*queue, key, token);
-        else if (strcmp(key, "type") == 0)
-            read_timestamp_type(queue, token);
-        else
-            refuse_option(queue->table, psprintf("unknown key \"%s\"", key),
-                          "The keys are inserted_at, updated_at and type.");
-    }
 }
 
 const char *creation_schema() {
@@ -125,10 +65,7 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
                 (errcode(ERRCODE_INVALID_NAME), errmsg("name of queue has a control character"),
                  errhint("Use letters, digits and underscores.")));
     }
-    if (PG_ARGISNULL(ectojob) || PG_GETARG_BOOL(ectojob))
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("ectojob is not supported yet (queue \"%s\")", queue.table),
-                        errhint("Leave it out.")));
+    queue.ectojob = !PG_ARGISNULL(ectojob) && PG_GETARG_BOOL(ectojob);
 
     const char *const type = text_argument(fcinfo, params_type);
     queue.binary = type != nullptr && strcmp(type, "binary") == 0;
@@ -138,12 +75,11 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
                                type != nullptr ? type : "null"),
                         errhint("It is 'map' (jsonb) or 'binary' (bytea).")));
 
-    queue.inserted_at = "inserted_at";
-    queue.updated_at = "updated_at";
-    queue.timestamp_type = "pg_catalog.timestamp";
-    queue.timestamp_typmod = -1;
-    if (!PG_ARGISNULL(timestamps_opts))
-        read_timestamps_opts(&queue, PG_GETARG_JSONB_P(timestamps_opts));
+    const TimestampsOpts opts = timestamps_opts_argument(fcinfo, timestamps_opts, queue.table);
+    queue.inserted_at = opts.inserted_at.value_or("inserted_at");
+    queue.updated_at = opts.updated_at.value_or("updated_at");
+    queue.timestamp_type = opts.whole_seconds ? "pg_catalog.timestamp(0)" : "pg_catalog.timestamp";
+    queue.timestamp_typmod = opts.whole_seconds ? 0 : -1;
 
     queue.schema = text_argument(fcinfo, schema_prefix);
     if (queue.schema == nullptr)
@@ -186,7 +122,7 @@ Oid existing_queue(const NewQueue &queue) {
                         errmsg("relation \"%s\" already exists and is not a queue", queue.table),
                         errhint("Choose another name, or another schema by schema_prefix.")));
     const Queue *const present = find_queue(table);
-    if (present->binary != queue.binary ||
+    if (present->binary != queue.binary || (present->kind == QueueKind::native) == queue.ectojob ||
         !same_column(queue, table, queue.inserted_at, present->inserted_at) ||
         !same_column(queue, table, queue.updated_at, present->updated_at))
         ereport(ERROR,
@@ -197,12 +133,6 @@ Oid existing_queue(const NewQueue &queue) {
     ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_OBJECT),
                      errmsg("queue \"%s\" already exists, skipping", queue.table)));
     return table;
-}
-
-void execute(const char *text) {
-    const int result = SPI_execute(text, false, 0);
-    if (result < 0)
-        elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
 }
 
 // What changes stands side by side, so that a job's way from start to gone costs little WAL
@@ -263,21 +193,14 @@ void create_table(const NewQueue &queue) {
     execute(
         psprintf("CREATE UNIQUE INDEX ON %s (waiting_key) WHERE waiting_key IS NOT NULL", table));
 
-    execute(psprintf("CREATE TRIGGER ecto_job_schedule BEFORE INSERT ON %s FOR EACH ROW"
-                     " WHEN (NEW.state OPERATOR(pg_catalog.=) 'AVAILABLE'"
-                     " AND NEW.schedule OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp())"
-                     " EXECUTE FUNCTION ecto_job.schedule_job()",
-                     table));
-    execute(psprintf("CREATE TRIGGER ecto_job_inserted AFTER INSERT ON %s FOR EACH ROW"
-                     " EXECUTE FUNCTION ecto_job.job_inserted()",
-                     table));
-    execute(psprintf("CREATE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW"
-                     " WHEN (OLD.state OPERATOR(pg_catalog.<>) NEW.state"
-                     " OR OLD.schedule OPERATOR(pg_catalog.<>) NEW.schedule"
-                     " OR OLD.expires IS DISTINCT FROM NEW.expires"
-                     " OR OLD.priority OPERATOR(pg_catalog.<>) NEW.priority)"
-                     " EXECUTE FUNCTION ecto_job.job_changed()",
-                     table));
+    // EctoJob's reserve does not name in_play
+    if (queue.ectojob)
+        execute(psprintf(
+            "CREATE INDEX %s ON %s (priority, schedule, id)",
+            quote_identifier(ChooseRelationName(queue.table, "priority_schedule_id", "index",
+                                                get_namespace_oid(queue.schema, false), false)),
+            table));
+    make_triggers(table, {native_inserted_trigger, false, true, queue.ectojob});
 }
 
 void comment_table(const NewQueue &queue) {
@@ -285,8 +208,7 @@ void comment_table(const NewQueue &queue) {
     execute(psprintf("COMMENT ON TABLE %s IS 'queue of ecto_job: a row is a job'", table));
     const auto comment_column = [table](const char *column, const char *comment) {
         if (column != nullptr)
-            execute(psprintf("COMMENT ON COLUMN %s.%s IS %s", table, quote_identifier(column),
-                             quote_literal_cstr(comment)));
+            ecto_job::comment_column(table, column, comment);
     };
     comment_column("id", "which job");
     comment_column("state", "SCHEDULED, AVAILABLE, RESERVED, IN_PROGRESS, RETRY or FAILED");
@@ -306,57 +228,15 @@ void comment_table(const NewQueue &queue) {
     comment_column("in_play",
                    "true: can be started or is; false: waits for its time; null: FAILED");
     comment_column("waiting_key", "key while the job waits");
-
-    const auto comment_trigger = [table](const char *trigger, const char *comment) {
-        execute(psprintf("COMMENT ON TRIGGER %s ON %s IS %s", trigger, table,
-                         quote_literal_cstr(comment)));
-    };
-    comment_trigger("ecto_job_schedule", "a job inserted for the future is SCHEDULED");
-    comment_trigger("ecto_job_inserted", "notifies consumers of an AVAILABLE job");
-    comment_trigger("ecto_job_changed", "notifies consumers of a job that becomes AVAILABLE");
 }
 
-void register_queue(const NewQueue &queue, Oid table) {
-    // The first queue of a database makes it one that runs; a copy of another database is not
-    Oid state_types[] = {OIDOID};
-    Datum state_values[] = {ObjectIdGetDatum(MyDatabaseId)};
-    write_registry(
-        "INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
-        " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
-        " ON CONFLICT (only_row) DO UPDATE SET database = excluded.database, enabled = true"
-        " WHERE s.database OPERATOR(pg_catalog.<>) excluded.database",
-        1, state_types, state_values, nullptr);
-
-    Oid types[] = {REGCLASSOID, TEXTOID, NAMEOID, NAMEOID};
-    NameData inserted_at{};
-    NameData updated_at{};
-    namestrcpy(&inserted_at, queue.inserted_at != nullptr ? queue.inserted_at : "");
-    namestrcpy(&updated_at, queue.updated_at != nullptr ? queue.updated_at : "");
-    Datum values[] = {ObjectIdGetDatum(table), CStringGetTextDatum(queue.binary ? "binary" : "map"),
-                      NameGetDatum(&inserted_at), NameGetDatum(&updated_at)};
-    const char nulls[] = {' ', ' ', queue.inserted_at != nullptr ? ' ' : 'n',
-                          queue.updated_at != nullptr ? ' ' : 'n', '\0'};
-    write_registry(
-        "INSERT INTO ecto_job.queue_settings (queue, params_type, inserted_at, updated_at)"
-        " VALUES ($1, $2, $3, $4)",
-        4, types, values, nulls);
-}
-
-// A plain INSERT takes max_attempts from the column. The lock is short or not had at all: behind a
-// long transaction every other user of the table would wait for us.
+// A plain INSERT takes max_attempts from the column.
 void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
     if (queue->max_attempts == max_attempts)
         return;
-    constexpr int lock_timeout_ms = 2000;
-    const int nest = NewGUCNestLevel();
-    if (LockTimeout == 0 || LockTimeout > lock_timeout_ms)
-        set_config_option("lock_timeout", psprintf("%dms", lock_timeout_ms), PGC_USERSET,
-                          PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-    // Its name is read under the lock
-    LockRelationOid(queue->oid, AccessExclusiveLock);
+    lock_briefly(queue->oid); // and its name is read under the lock
     execute(psprintf("ALTER TABLE ONLY %s ALTER COLUMN max_attempts SET DEFAULT %d",
                      qualified_name(find_queue(queue->oid)), max_attempts));
-    AtEOXact_GUC(false, nest);
 }
 
 } // namespace
@@ -374,7 +254,10 @@ ECTO_JOB_FUNCTION(ecto_job_create_queue) {
         comment_table(queue);
         table = get_relname_relid(queue.table, get_namespace_oid(queue.schema, false));
         require_owner(table);
-        register_queue(queue, table);
+        if (queue.ectojob)
+            drop_state_statistics(table, quote_qualified_identifier(queue.schema, queue.table));
+        register_queue(table, queue.ectojob ? QueueKind::ectojob : QueueKind::native, queue.binary,
+                       queue.inserted_at, queue.updated_at);
         wake_scheduler_at_commit();
     }
     SPI_finish();

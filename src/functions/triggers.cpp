@@ -111,6 +111,18 @@ void note_job(Relation relation, HeapTuple row, bool was_available) {
     }
 }
 
+// A plan that EctoJob's library made while the table was nearly empty sorts all of it, and lives
+// for as long as its session. So each time that the table has doubled, all plans on it are made
+// anew, which costs a session milliseconds: when a row is the first of a page whose number is a
+// power of two. Below 64 pages it matters little what a plan reads.
+void renew_plans_of_growing_table(Relation table, HeapTuple inserted) {
+    constexpr BlockNumber first_page = 64;
+    const BlockNumber page = ItemPointerGetBlockNumberNoCheck(&inserted->t_self);
+    if (ItemPointerGetOffsetNumberNoCheck(&inserted->t_self) == FirstOffsetNumber &&
+        page >= first_page && (page & (page - 1)) == 0)
+        CacheInvalidateRelcacheByRelid(RelationGetRelid(table));
+}
+
 // Elsewhere it would drop the caches of tables of others
 void require_registry(Relation relation) {
     if (RelationGetRelid(relation) !=
@@ -158,6 +170,7 @@ ECTO_JOB_FUNCTION(ecto_job_schedule_job) {
 ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_INSERT, "AFTER INSERT");
+    renew_plans_of_growing_table(trigger->tg_relation, trigger->tg_trigtuple);
     note_job(trigger->tg_relation, trigger->tg_trigtuple, false);
     return 0;
 }
@@ -170,6 +183,19 @@ ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     note_job(trigger->tg_relation, trigger->tg_newtuple,
              state_of(trigger->tg_relation, trigger->tg_trigtuple) == State::available);
     return 0;
+}
+
+// BEFORE UPDATE, when the state changes and not the lease: EctoJob's library leaves it as it is,
+// and its former holder could go on. It has ended, but where a reserved job is started.
+ECTO_JOB_FUNCTION(ecto_job_clear_lease) {
+    TriggerData *const trigger = row_trigger(
+        fcinfo, one_operation, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_UPDATE, "BEFORE UPDATE");
+    Relation const relation = trigger->tg_relation;
+    int number = column(relation, "lease", INT8OID);
+    Datum lease = 0;
+    bool null = true;
+    return PointerGetDatum(heap_modify_tuple_by_cols(
+        trigger->tg_newtuple, RelationGetDescr(relation), 1, &number, &lease, &null));
 }
 
 // BEFORE each change of the registry, which is for the scheduler to see: nobody registers what he

@@ -14,13 +14,21 @@
 
 namespace ecto_job {
 
+// Who made the table, and who works on it
+enum class QueueKind {
+    native,  // create_queue
+    ectojob, // create_queue(ectojob => true): EctoJob's library works on it, too
+    adopted  // EctoJob's migration; the library works on it
+};
+
 struct Queue {
     Oid oid;
     NameData schema;
     NameData table;
     NameData updated_at;  // empty: the table has no such column
     NameData inserted_at; // the same
-    bool binary;          // params are bytea
+    QueueKind kind;
+    bool binary; // params are bytea
     Shape shape;
     int64 poll_interval_ms;
     int64 reservation_timeout_ms;

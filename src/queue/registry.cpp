@@ -8,6 +8,16 @@ namespace ecto_job {
 
 namespace {
 
+// In the order of QueueKind
+constexpr const char *kind_names[] = {"native", "ectojob", "adopted"};
+
+QueueKind kind_from(const char *name) {
+    std::size_t kind = 0;
+    while (strcmp(kind_names[kind], name) != 0)
+        kind++; // the registry's CHECK knows no other
+    return static_cast<QueueKind>(kind);
+}
+
 // The Datum of a column of the first row; the column is NOT NULL or the caller asks `is_null`.
 Datum first_row(const char *column, bool *is_null = nullptr) {
     bool null;
@@ -63,8 +73,9 @@ bool select_settings(Oid oid) {
     Oid types[] = {REGCLASSOID};
     Datum values[] = {ObjectIdGetDatum(oid)};
     saved_plan(&plan,
-               "SELECT params_type, inserted_at, updated_at, poll_interval, reservation_timeout,"
-               " execution_timeout, retry_timeout, max_attempts FROM ecto_job.queue_settings"
+               "SELECT kind, params_type, inserted_at, updated_at, poll_interval,"
+               " reservation_timeout, execution_timeout, retry_timeout, max_attempts FROM "
+               "ecto_job.queue_settings"
                " WHERE queue OPERATOR(pg_catalog.=) $1",
                1, types);
     // What is read here is kept beyond the transaction, so its snapshot may be too old for it
@@ -94,6 +105,7 @@ void read_registry(Oid oid, Queue *queue) {
     namestrcpy(&queue->schema, schema);
     copy_name(&queue->inserted_at, "inserted_at");
     copy_name(&queue->updated_at, "updated_at");
+    queue->kind = kind_from(TextDatumGetCString(first_row("kind")));
     queue->binary = strcmp(TextDatumGetCString(first_row("params_type")), "binary") == 0;
     queue->shape = read_shape(oid, queue->inserted_at, queue->updated_at);
     queue->poll_interval_ms = milliseconds(table, "poll_interval");
@@ -124,6 +136,35 @@ int write_registry(const char *text, int count, Oid *types, Datum *values, const
     if (result < 0)
         elog(ERROR, "writing the registry failed: %s", SPI_result_code_string(result));
     return result;
+}
+
+void register_queue(Oid table, QueueKind kind, bool binary, const char *inserted_at,
+                    const char *updated_at) {
+    // The first queue of a database makes it one that runs; a copy of another database is not
+    Oid state_types[] = {OIDOID};
+    Datum state_values[] = {ObjectIdGetDatum(MyDatabaseId)};
+    write_registry(
+        "INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
+        " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
+        " ON CONFLICT (only_row) DO UPDATE SET database = excluded.database, enabled = true"
+        " WHERE s.database OPERATOR(pg_catalog.<>) excluded.database",
+        1, state_types, state_values, nullptr);
+
+    Oid types[] = {REGCLASSOID, TEXTOID, TEXTOID, NAMEOID, NAMEOID};
+    NameData inserted_name{};
+    NameData updated_name{};
+    namestrcpy(&inserted_name, inserted_at != nullptr ? inserted_at : "");
+    namestrcpy(&updated_name, updated_at != nullptr ? updated_at : "");
+    Datum values[] = {ObjectIdGetDatum(table),
+                      CStringGetTextDatum(kind_names[static_cast<std::size_t>(kind)]),
+                      CStringGetTextDatum(binary ? "binary" : "map"), NameGetDatum(&inserted_name),
+                      NameGetDatum(&updated_name)};
+    const char nulls[] = {
+        ' ', ' ', ' ', inserted_at != nullptr ? ' ' : 'n', updated_at != nullptr ? ' ' : 'n', '\0'};
+    write_registry(
+        "INSERT INTO ecto_job.queue_settings (queue, kind, params_type, inserted_at, updated_at)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        5, types, values, nulls);
 }
 
 int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,

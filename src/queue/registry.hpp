@@ -18,6 +18,11 @@ bool is_registered(Oid oid);
 // ERROR 42501 unless the current role owns the table.
 void require_owner(Oid table);
 
+// Makes the table a queue with EctoJob's default settings; its caller owns it. The names are those
+// of the columns, null pointers for none.
+void register_queue(Oid table, QueueKind kind, bool binary, const char *inserted_at,
+                    const char *updated_at);
+
 // Runs one statement of ours as the owner of the extension. SPI is connected; result of SPI.
 int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls);
 

@@ -16,6 +16,8 @@ GRANT USAGE ON SCHEMA ecto_job TO PUBLIC;
 
 CREATE TABLE ecto_job.queue_settings (
     queue pg_catalog.regclass PRIMARY KEY,
+    kind pg_catalog.text DEFAULT 'native' NOT NULL
+        CHECK (kind OPERATOR(pg_catalog.=) ANY ('{native,ectojob,adopted}'::pg_catalog.text[])),
     params_type pg_catalog.text DEFAULT 'map' NOT NULL
         CHECK (params_type OPERATOR(pg_catalog.=) ANY ('{map,binary}'::pg_catalog.text[])),
     inserted_at pg_catalog.name,
@@ -31,8 +33,9 @@ CREATE TABLE ecto_job.queue_settings (
     max_attempts pg_catalog.int4 DEFAULT 5 NOT NULL CHECK (max_attempts OPERATOR(pg_catalog.>=) 1),
     options pg_catalog.jsonb DEFAULT '{}' NOT NULL
 );
-COMMENT ON TABLE ecto_job.queue_settings IS 'one row per queue; written by create_queue and configure_queue';
+COMMENT ON TABLE ecto_job.queue_settings IS 'one row per queue; written by create_queue, adopt_queue and configure_queue';
 COMMENT ON COLUMN ecto_job.queue_settings.queue IS 'the queue''s table';
+COMMENT ON COLUMN ecto_job.queue_settings.kind IS 'native: made by create_queue; ectojob: the same, for EctoJob''s library too; adopted: made by EctoJob''s migration';
 COMMENT ON COLUMN ecto_job.queue_settings.params_type IS 'map: params is jsonb; binary: bytea';
 COMMENT ON COLUMN ecto_job.queue_settings.inserted_at IS 'name of the column for the time of insertion; null: none';
 COMMENT ON COLUMN ecto_job.queue_settings.updated_at IS 'name of the column for the time of the last change; null: none';
@@ -109,6 +112,9 @@ COMMENT ON FUNCTION ecto_job.job_inserted() IS 'trigger: an AVAILABLE job is not
 CREATE FUNCTION ecto_job.job_changed() RETURNS trigger LANGUAGE c
     AS 'MODULE_PATHNAME', 'ecto_job_job_changed';
 COMMENT ON FUNCTION ecto_job.job_changed() IS 'trigger: a job that becomes AVAILABLE is notified';
+CREATE FUNCTION ecto_job.clear_lease() RETURNS trigger LANGUAGE c
+    AS 'MODULE_PATHNAME', 'ecto_job_clear_lease';
+COMMENT ON FUNCTION ecto_job.clear_lease() IS 'trigger: a change of state by EctoJob''s library ends the lease';
 
 ------------------------------------------------------------------------------------------------------
 -- Queues
@@ -117,7 +123,8 @@ COMMENT ON FUNCTION ecto_job.job_changed() IS 'trigger: a job that becomes AVAIL
 -- table_name: as it is, not folded to lower case; 1 to 53 bytes. schema_prefix: NULL = the first schema
 -- of the search_path. timestamps_opts: {"inserted_at": name or false, "updated_at": name or false, "type":
 -- "utc_datetime_usec" (default), "naive_datetime_usec", "utc_datetime", "naive_datetime"} or false.
--- params_type: 'map' (jsonb) or 'binary' (bytea). ectojob: not supported yet (0A000).
+-- params_type: 'map' (jsonb) or 'binary' (bytea). ectojob: EctoJob's library works on the queue, too: it has
+-- the index that its reserve needs, and a trigger that ends leases which the library does not know of.
 -- Returns the table. A queue that is there with the same options: a NOTICE, and its table.
 -- Errors: 42622 name too long, 42602 bad name, 22023 bad option, 42P07 no queue of that name but another
 -- relation, 42710 a queue with other options, 42501 no right to create.
