@@ -266,6 +266,7 @@ ECTO_JOB_FUNCTION(ecto_job_create_queue) {
 
 ECTO_JOB_FUNCTION(ecto_job_drop_queue) {
     const Oid table = table_argument(fcinfo);
+    PreventCommandIfReadOnly("drop_queue"); // before a lock that a standby refuses
     SPI_connect();
     bool exists = get_rel_name(table) != nullptr;
     if (exists) {
@@ -283,6 +284,7 @@ ECTO_JOB_FUNCTION(ecto_job_drop_queue) {
 
 ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     enum { first_interval = 1, max_attempts = 5, options };
+    PreventCommandIfReadOnly("configure_queue");
     SPI_connect();
     // Not locked yet: with a weaker lock two of these would wait for each other
     Queue *const queue = find_queue(table_argument(fcinfo));

@@ -1,0 +1,112 @@
+# The install script keeps PostgreSQL's rules for extensions ("Security Considerations for Extensions"): it
+# runs as a superuser, so whatever it resolved through the search_path would be an attacker's choice.
+#
+# Seen to fail with `RETURNS text` instead of `pg_catalog.text`, with `=` instead of OPERATOR(pg_catalog.=),
+# with now() unqualified in a default, with OR REPLACE, with a function made SECURITY DEFINER.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my @scripts = map { s/.*\/src\//src\//r } glob(source_dir() . '/src/sql/*.sql'), glob(source_dir() . '/src/sql/*/*.sql');
+my ($version) = slurp_source('ecto_job.control') =~ /^default_version = '(.*)'$/m;
+@scripts = grep { !/ecto_job--\Q$version\E\.sql$/ } @scripts; # a copy that make has made
+ok(scalar(grep { $_ eq 'src/sql/ecto_job.sql' } @scripts), 'there is an install script');
+
+my $control = slurp_source('ecto_job.control');
+like($control, qr/^relocatable = false$/m, 'not relocatable');
+like($control, qr/^schema = pg_catalog$/m, "its objects' schema is not the installer's choice");
+like($control, qr/^superuser = true$/m, 'for superusers');
+like($control, qr/^trusted = false$/m, 'and for nobody else');
+
+# Without comments, string constants and bodies
+sub code_of
+{
+	my ($text) = @_;
+	$text =~ s/--[^\n]*//g;
+	$text =~ s/^\\.*$//mg;
+	$text =~ s/'(?:[^']|'')*'/''/g;
+	return $text;
+}
+
+for my $script (@scripts)
+{
+	my $text = slurp_source($script);
+	my $code = code_of($text);
+	unlike($code, qr/\bOR\s+REPLACE\b/i, "$script: no OR REPLACE, which would take over what is there");
+	unlike($code, qr/\bIF\s+NOT\s+EXISTS\b/i, "$script: no IF NOT EXISTS, which would keep it");
+	unlike($code, qr/\bSECURITY\s+DEFINER\b/i, "$script: no function runs with other rights than the caller's");
+	unlike($text, qr/\@extschema/, "$script: no \@extschema\@, which a schema's name could break out of");
+	unlike($code, qr/\b(?:CASE\s+(?!WHEN)\S|IN\s*\(|NOT\s+IN\b|LIKE\b|BETWEEN\b|IS\s+(?:NOT\s+)?DISTINCT\b)/i,
+		"$script: no syntax that looks up an operator by itself");
+	my @made = $code =~ /\bCREATE\s+(?:UNIQUE\s+)?(?:FUNCTION|PROCEDURE|TABLE|VIEW|TYPE|DOMAIN|SEQUENCE|AGGREGATE)\s+([^\s(]+)/gi;
+	is_deeply([ grep { !/^ecto_job\./ } @made ], [], "$script: everything is made in the schema ecto_job");
+}
+
+# The script is run with traps ahead of pg_catalog: a type, function and operator of its own for each one that
+# PostgreSQL has and the script may name. What depends on a trap was resolved through the search_path.
+my $node = new_node(extension => 0);
+$node->safe_psql('postgres', q{
+	CREATE SCHEMA trap;
+	DO $$
+	DECLARE one record;
+	BEGIN
+		FOR one IN SELECT t.typname, pg_catalog.format_type(t.oid, NULL) AS type FROM pg_catalog.pg_type t
+			WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typtype = 'b' AND t.typelem = 0
+		LOOP
+			EXECUTE pg_catalog.format('CREATE DOMAIN trap.%I AS pg_catalog.%I', one.typname, one.typname);
+		END LOOP;
+		FOR one IN SELECT DISTINCT ON (o.oprname, o.oprleft, o.oprright) o.oprname, p.proname,
+				pg_catalog.format_type(o.oprleft, NULL) AS l, pg_catalog.format_type(o.oprright, NULL) AS r,
+				pg_catalog.format_type(o.oprresult, NULL) AS result
+			FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+			WHERE o.oprleft <> 0 AND o.oprname IN ('=', '<>', '<', '<=', '>', '>=', '+', '-', '||')
+			  AND o.oprnamespace = 'pg_catalog'::regnamespace
+			  AND o.oprleft::regtype::text !~ 'any|internal' AND o.oprright::regtype::text !~ 'any|internal'
+		LOOP
+			EXECUTE pg_catalog.format('CREATE OPERATOR trap.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = pg_catalog.%I)',
+				one.oprname, one.l, one.r, one.proname);
+		END LOOP;
+		FOR one IN SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p
+			WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f' AND p.pronargs = 0
+			  AND p.prorettype = 'timestamptz'::regtype
+		LOOP
+			EXECUTE pg_catalog.format('CREATE FUNCTION trap.%I() RETURNS timestamptz LANGUAGE sql AS ''SELECT NULL::timestamptz''',
+				one.proname);
+		END LOOP;
+	END $$});
+
+my $trapped = q{SELECT DISTINCT pg_catalog.pg_describe_object(d.classid, d.objid, 0), 'uses',
+		pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0)
+	FROM pg_catalog.pg_depend d
+	WHERE d.deptype = 'n' AND pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0) ~ ' trap\.'
+	  AND pg_catalog.pg_describe_object(d.classid, d.objid, 0) ~ 'ecto_job\.'
+	ORDER BY 1, 3};
+
+sub run_with_traps
+{
+	my ($script) = @_;
+	$script =~ s/^\\echo.*$//mg;
+	$script =~ s/'MODULE_PATHNAME'/'\$libdir\/ecto_job'/g;
+	# It is for members of an extension only
+	$script =~ s/^SELECT pg_catalog\.pg_extension_config_dump.*?;$//msg;
+	return $node->psql('postgres',
+		"SET search_path = trap, pg_catalog; BEGIN; $script; SET search_path = ''; $trapped; ROLLBACK;", on_error_stop => 1);
+}
+
+my $script = slurp_source('src/sql/ecto_job.sql');
+my ($status, $output, $error) = run_with_traps($script);
+is($status, 0, 'the script runs with traps ahead of pg_catalog') or diag($error);
+is($output =~ s/^\s+//r, '', 'and resolves nothing through the search_path');
+
+# The traps work
+(undef, $output) = run_with_traps($script =~ s/RETURNS pg_catalog\.bool/RETURNS bool/r);
+like($output, qr/function .*uses\|type trap\.bool/, 'an unqualified type would be found');
+(undef, $output, $error) = run_with_traps($script =~ s/c\.oid OPERATOR\(pg_catalog\.=\) s\.queue/c.oid = s.queue/r);
+like($output, qr/uses\|operator trap\.=/, 'an unqualified operator would be found') or diag($error);
+
+$node->stop;
+done_testing();

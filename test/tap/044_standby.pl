@@ -1,0 +1,80 @@
+# On a physical standby: what reads works, what writes says that it cannot, nothing runs; and after the
+# promotion everything does.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use ConsumerTest;
+use EctoJobTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $primary = new_node(allows_streaming => 1);
+$primary->safe_psql('postgres', q{
+	SELECT ecto_job.create_queue('jobs');
+	SELECT ecto_job.enqueue('jobs', '{"n": 1}');
+	SELECT ecto_job.enqueue('jobs', '{"n": 2}', schedule => clock_timestamp() + interval '1 day');
+	SELECT count(*) FROM ecto_job.start_available_jobs('jobs')});
+$primary->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->start;
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+
+sub ask { return $standby->safe_psql('postgres', shift); }
+
+is(ask('SELECT queue, status FROM ecto_job.queues'), 'jobs|no scheduler: the server is a standby', 'the view works');
+is(ask('SELECT count(*) FROM ecto_job.queue_settings'), 1, 'the registry');
+is(ask("SELECT string_agg(state, ' ' ORDER BY id) FROM jobs"), 'IN_PROGRESS SCHEDULED', 'the jobs can be read');
+is(ask("SELECT ecto_job.increase_time('2001-01-01 00:00Z', 2, 1000)"), '2001-01-01 00:00:02+00', 'times can be computed');
+is(ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'ecto_job'"), 0, 'no process of ours runs');
+
+# Every function that writes says which one it is
+my %calls = (
+	enqueue => q{'jobs', '{}'},
+	start_available_jobs => q{'jobs'},
+	reserve_available_jobs => q{'jobs', 1},
+	available_jobs => q{'jobs', 1},
+	update_job_in_progress => q{'jobs', 1, 0},
+	complete_job => q{'jobs', 1, 1},
+	complete_jobs => q{'jobs', '{1}', '{1}'},
+	fail_job => q{'jobs', 1, 1},
+	job_failed => q{'jobs', 1, 1},
+	delete_job_changeset => q{'jobs', 1, 1},
+	initial_multi => q{'jobs', 1, 1},
+	requeue => q{'jobs', 1},
+	sweep => q{'jobs'},
+	activate_scheduled_jobs => q{'jobs'},
+	activate_expired_jobs => q{'jobs'},
+	fail_expired_jobs_at_max_attempts => q{'jobs'});
+for my $function (sort keys %calls)
+{
+	my (undef, undef, $error) =
+	  $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM ecto_job.$function($calls{$function})");
+	like($error, qr/ERROR:  25006: cannot execute $function in a read-only transaction/, "$function()");
+}
+for my $call (q{create_queue('more')}, q{configure_queue('jobs', max_attempts => 2)}, q{drop_queue('jobs')},
+	'enable()', 'disable()')
+{
+	my (undef, undef, $error) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.$call");
+	like($error, qr/ERROR:  25006: cannot execute .* in a read-only transaction/, $call);
+}
+my (undef, undef, $error) = $standby->psql('postgres', 'LISTEN jobs');
+like($error, qr/cannot execute LISTEN during recovery/, 'LISTEN cannot be had');
+my $consumer = ConsumerTest->start($standby, '--queue', 'jobs', '--exec', 'true');
+ok($consumer->wait_for_log(qr/cannot execute \w+ (?:in a read-only transaction|during recovery)/),
+	'a consumer says so, and waits');
+
+# Promotion
+$primary->stop('immediate');
+$standby->promote;
+ask("INSERT INTO jobs (params, schedule) VALUES ('{\"n\": 3}', clock_timestamp() + interval '1 ms')");
+ok(poll_until(sub { ask("SELECT count(*) FROM jobs WHERE state = 'SCHEDULED' AND schedule <= now()") eq 0 }, 'a sweep'),
+	'after promotion it sweeps, without enable()');
+is(ask('SELECT status FROM ecto_job.queues'), 'ok', 'and the view says so');
+ok($consumer->wait_for_log(qr/job \d+: completed/), 'and the consumer performs jobs');
+$consumer->signal('TERM');
+is($consumer->end, 0, 'until it is stopped');
+$standby->stop;
+done_testing();

@@ -1,0 +1,70 @@
+# A queue that is replicated logically: jobs come over, come and go with those of the publisher, and neither ring
+# nor move there while the subscriber is disabled. When it takes over, enable() makes it run.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $conf = "wal_level = logical\n";
+my $publisher = new_node(name => 'publisher', allows_streaming => 'logical', conf => $conf);
+my $subscriber = new_node(name => 'subscriber', allows_streaming => 'logical', conf => $conf);
+
+sub there { return $subscriber->safe_psql('postgres', shift); }
+
+sub becomes_there
+{
+	my ($query, $expected, $name) = @_;
+	ok(poll_until(sub { there($query) eq $expected }, $name), $name) or diag(there($query));
+}
+
+for my $node ($publisher, $subscriber)
+{
+	$node->safe_psql('postgres', "SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.create_queue('fence')");
+}
+there('SELECT ecto_job.disable()');
+becomes_there("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
+	'the subscriber is disabled');
+$publisher->safe_psql('postgres', 'CREATE PUBLICATION p FOR TABLE jobs');
+there("CREATE SUBSCRIPTION s CONNECTION '" . $publisher->connstr . " dbname=postgres' PUBLICATION p");
+$subscriber->wait_for_subscription_sync($publisher, 's');
+
+my $listener = $subscriber->background_psql('postgres');
+$listener->query_safe('LISTEN jobs; LISTEN fence');
+$publisher->safe_psql('postgres', q{
+	SELECT ecto_job.enqueue('jobs', '{"n": 1}', notify => 'n');
+	SELECT ecto_job.enqueue('jobs', '{"n": 2}');
+	SELECT ecto_job.enqueue('jobs', '{"n": 3}', schedule => clock_timestamp() + interval '1 hour')});
+$publisher->wait_for_catchup('s');
+is(there("SELECT string_agg(state || in_play, ' ' ORDER BY id) FROM jobs"),
+	'AVAILABLEtrue AVAILABLEtrue SCHEDULEDfalse', 'jobs come over, with their generated columns');
+$publisher->safe_psql('postgres', q{
+	SELECT ecto_job.complete_job('jobs', id, lease) FROM ecto_job.start_available_jobs('jobs') \gset
+	SELECT id, lease FROM ecto_job.start_available_jobs('jobs')});
+$publisher->wait_for_catchup('s');
+my $jobs = q{SELECT id, state, attempt, lease, expires, params FROM jobs ORDER BY id};
+is(there($jobs), $publisher->safe_psql('postgres', $jobs), 'and change and go with them');
+there("INSERT INTO fence (params) VALUES ('{}')");
+my $heard = '';
+poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence');
+unlike($heard, qr/"jobs"/, 'nobody is notified there: triggers do not fire');
+$listener->quit;
+
+# A lease ends, a schedule comes: nothing moves on the subscriber, where it would break the replication
+$publisher->safe_psql('postgres', q{UPDATE jobs SET schedule = clock_timestamp() WHERE state = 'SCHEDULED';
+	SELECT ecto_job.disable()});
+$publisher->wait_for_catchup('s');
+is(there("SELECT count(*) FROM ecto_job.queues WHERE status = 'disabled'"), 2, 'it is disabled, and the view says so');
+
+# It takes over: ids first, since sequences are not replicated
+$publisher->stop;
+there('ALTER SUBSCRIPTION s DISABLE; ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s');
+there("SELECT setval(pg_get_serial_sequence('jobs', 'id'), (SELECT max(id) FROM jobs)); SELECT ecto_job.enable()");
+becomes_there("SELECT count(*) FROM jobs WHERE state = 'SCHEDULED' AND schedule <= now()", 0, 'what was due is activated');
+is(there("SELECT ecto_job.enqueue('jobs', '{}') > 3"), 't', 'new ids follow the old ones');
+
+$subscriber->stop;
+done_testing();

@@ -1,0 +1,80 @@
+# ALTER OWNER, RENAME and SET SCHEMA of a queue while the scheduler runs: the sweeps act as the new owner, consumers
+# listen to the new name, settings and jobs stay. TRUNCATE and DROP in the middle harm nothing.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use BellTest;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node();
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+my $number = 0;
+
+# A job of this queue that is due at once is activated
+sub sweeps
+{
+	my ($queue, $name) = @_;
+	$number++;
+	sql("INSERT INTO $queue (params, schedule) VALUES ('{\"n\": $number}', clock_timestamp() + interval '1 ms')");
+	becomes($node, "SELECT state FROM $queue WHERE params = '{\"n\": $number}'", 'AVAILABLE', $name);
+}
+
+sql(q{CREATE ROLE one LOGIN; CREATE ROLE two LOGIN; GRANT CREATE ON SCHEMA public TO one, two;
+	CREATE TABLE seen (who text); GRANT INSERT ON seen TO PUBLIC;
+	SELECT ecto_job.create_queue('fence');
+	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN INSERT INTO public.seen VALUES (current_user); RETURN NEW; END $$;
+	SET ROLE one;
+	SELECT ecto_job.create_queue('jobs');
+	SELECT ecto_job.configure_queue('jobs', retry_timeout => '7 s');
+	CREATE TRIGGER note BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note()});
+sweeps('jobs', 'it sweeps');
+is(sql('SELECT DISTINCT who FROM seen'), 'one', 'as the owner');
+
+sql('TRUNCATE seen; ALTER TABLE jobs OWNER TO two');
+sweeps('jobs', 'ALTER OWNER: it sweeps');
+is(sql('SELECT DISTINCT who FROM seen'), 'two', 'as the new owner');
+is(sql("SELECT owner FROM ecto_job.queues WHERE queue = 'jobs'::regclass"), 'two', 'whom the view shows');
+my (undef, undef, $error) = $node->psql('postgres', "SET ROLE one; SELECT ecto_job.configure_queue('jobs', max_attempts => 1)");
+like($error, qr/must be owner of table jobs/, 'the old one has no say any more');
+(undef, undef, $error) = $node->psql('postgres', "SET ROLE one; SELECT ecto_job.enqueue('jobs', '{}')");
+like($error, qr/permission denied/, 'nor rights');
+
+my $listener = listen_to($node, 'jobs', 'work');
+sql('ALTER TABLE jobs RENAME TO work');
+sweeps('work', 'RENAME: it sweeps');
+is(heard($listener), 'work:scheduler', 'and announces by the new name');
+sql("INSERT INTO work (params) VALUES ('{}')");
+is(heard($listener), 'work:scheduler', 'new jobs, too');
+
+sql('CREATE SCHEMA other; GRANT USAGE ON SCHEMA other TO two; ALTER TABLE work SET SCHEMA other');
+sweeps('other.work', 'SET SCHEMA: it sweeps');
+is(heard($listener), 'work:scheduler', 'and announces');
+sql('ALTER SCHEMA other RENAME TO another');
+sweeps('another.work', 'a renamed schema: it sweeps');
+is(sql("SELECT retry_timeout FROM ecto_job.queue_settings WHERE queue = 'another.work'::regclass"), '00:00:07',
+	'the settings are the same as ever');
+is(sql("SELECT count(*) > 3 FROM ecto_job.start_available_jobs('another.work', 100)"), 't', 'and so are the jobs');
+
+# An owner who has lost the way to his table
+sql('REVOKE USAGE ON SCHEMA another FROM two');
+sql("INSERT INTO another.work (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'another.work'::regclass",
+	'failing: permission denied for schema another', 'an owner without USAGE on the schema: the view says so');
+sql('GRANT USAGE ON SCHEMA another TO two');
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'another.work'::regclass", 'ok', 'until he has it again');
+
+sql('TRUNCATE another.work');
+sweeps('another.work', 'TRUNCATE: it sweeps');
+sql('DROP TABLE another.work');
+sql("SELECT ecto_job.create_queue('work')");
+sweeps('work', 'dropped and made anew: it sweeps');
+is(sql("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'"), 2, 'and all is well');
+
+$node->stop;
+done_testing();
