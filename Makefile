@@ -40,7 +40,7 @@ override with_llvm := no
 EXTRA_CLEAN   = $(OBJS:.o=.d) $(CONSUMER_ONLY) $(CONSUMER_ONLY:.o=.d) build output_iso tmp_check
 
 # These are scripts, which need nothing of PostgreSQL's build files and install them if they are missing
-SCRIPTED = check quickstart lint format dist help
+SCRIPTED = check model quickstart lint format dist help
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPTED),$(MAKECMDGOALS)),all),)
 ifneq ($(shell command -v $(PG_CONFIG)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -100,6 +100,9 @@ unit: $(UNIT_TESTS)
 fuzz: $(FUZZERS)
 	@set -e; for t in $^; do ./$$t -max_total_time=$${FUZZ_SECONDS:-30} -print_final_stats=1; done
 
+model:
+	@test/model/run
+
 ifneq ($(filter check,$(MAKECMDGOALS)),)
 # PGXS has a check of its own, which only says that it is not supported
 check:
@@ -123,4 +126,4 @@ lint-flags:
 help:
 	@cat tools/help.txt
 
-.PHONY: all check quickstart lint format unit fuzz build-tests bench dist help consumer-packages lint-flags
+.PHONY: all check model quickstart lint format unit fuzz build-tests bench dist help consumer-packages lint-flags
