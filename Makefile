@@ -40,7 +40,7 @@ override with_llvm := no
 EXTRA_CLEAN   = $(OBJS:.o=.d) $(CONSUMER_ONLY) $(CONSUMER_ONLY:.o=.d) build output_iso tmp_check
 
 # These are scripts, which need nothing of PostgreSQL's build files and install them if they are missing
-SCRIPTED = check model quickstart lint format dist help
+SCRIPTED = check model chaos quickstart lint format dist help
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPTED),$(MAKECMDGOALS)),all),)
 ifneq ($(shell command -v $(PG_CONFIG)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -108,6 +108,8 @@ ifneq ($(filter check,$(MAKECMDGOALS)),)
 check:
 	+@MAKE='$(MAKE)' tools/check $(KINDS)
 endif
+chaos:
+	+@MAKE='$(MAKE)' test/chaos/run
 quickstart:
 	+@MAKE='$(MAKE)' tools/quickstart
 lint:
@@ -126,4 +128,4 @@ lint-flags:
 help:
 	@cat tools/help.txt
 
-.PHONY: all check model quickstart lint format unit fuzz build-tests bench dist help consumer-packages lint-flags
+.PHONY: all check model chaos quickstart lint format unit fuzz build-tests bench dist help consumer-packages lint-flags

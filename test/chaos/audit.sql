@@ -1,0 +1,134 @@
+-- The auditor of the queue "jobs": every state edge that was committed, whoever made it, with what is wrong
+-- about it; and the effects of the jobs that were performed. Run as the queue's owner in a new database.
+
+CREATE SCHEMA chaos;
+
+-- Beside EctoJob's statements a queue needs this: they know no lease, and would leave one valid
+CREATE FUNCTION chaos.forget_lease() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.lease := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER forget_lease BEFORE UPDATE ON public.jobs FOR EACH ROW
+    WHEN (NEW.lease = OLD.lease AND NEW.state <> OLD.state AND NEW.state <> 'IN_PROGRESS')
+    EXECUTE FUNCTION chaos.forget_lease();
+
+CREATE TABLE chaos.edges (
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    xact xid8 DEFAULT pg_current_xact_id(),
+    program text DEFAULT current_setting('application_name'), -- '' is the scheduler
+    at timestamptz DEFAULT clock_timestamp(),
+    job bigint,
+    token text,
+    old_state text, -- null: inserted
+    new_state text, -- null: deleted
+    old_attempt integer,
+    new_attempt integer,
+    old_lease bigint,
+    new_lease bigint,
+    old_expires timestamptz,
+    new_expires timestamptz,
+    fault text
+);
+CREATE INDEX ON chaos.edges (number) WHERE fault IS NOT NULL;
+
+-- What a job does: rows of the transaction that completes it
+CREATE TABLE chaos.effects (
+    xact xid8 DEFAULT pg_current_xact_id(),
+    path text,
+    token text,
+    job bigint,
+    attempt integer,
+    lease bigint
+);
+
+-- What the state machine does not allow about this edge, if anything. Each transition writes its `now` into
+-- updated_at, so the guards of leases are compared with the very clock that they read.
+CREATE FUNCTION chaos.fault(o public.jobs, n public.jobs) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    edge text := COALESCE(o.state, 'new') || ' > ' || COALESCE(n.state, 'gone');
+    now timestamptz := n.updated_at AT TIME ZONE 'UTC';
+    is_sweep bool := current_setting('application_name') IN ('', 'upkeep');
+    is_ectojob bool := current_setting('application_name') = 'ectojob';
+    last_attempt bool := o.attempt >= GREATEST(o.max_attempts, 1);
+    attempt integer := o.attempt;
+BEGIN
+    -- EctoJob lets a reservation start at the very moment of its end
+    IF edge IN ('RESERVED > AVAILABLE', 'IN_PROGRESS > AVAILABLE') OR edge = 'IN_PROGRESS > FAILED' AND is_sweep THEN
+        IF o.expires > now THEN
+            RETURN 'I7: swept before the lease ended';
+        END IF;
+    ELSIF edge = 'RESERVED > IN_PROGRESS' THEN
+        IF o.expires IS NULL OR o.expires < now OR o.expires = now AND NOT is_ectojob THEN
+            RETURN 'I7: started after the lease had ended';
+        ELSIF n.lease IS DISTINCT FROM o.lease THEN
+            RETURN 'I6: a start changed the lease';
+        END IF;
+    END IF;
+    CASE edge
+        WHEN 'new > SCHEDULED', 'new > AVAILABLE' THEN
+            attempt := 0;
+        WHEN 'SCHEDULED > AVAILABLE', 'RETRY > AVAILABLE' THEN
+            IF o.schedule > now THEN
+                RETURN 'I9: activated before its time';
+            END IF;
+        WHEN 'AVAILABLE > RESERVED' THEN
+            IF n.expires IS NULL OR n.lease = o.lease THEN
+                RETURN 'I6: reserved without a lease of its own';
+            END IF;
+        WHEN 'RESERVED > IN_PROGRESS', 'AVAILABLE > IN_PROGRESS' THEN
+            attempt := o.attempt + 1;
+            IF n.expires IS NULL THEN
+                RETURN 'I7: started without an end';
+            END IF;
+        WHEN 'RESERVED > AVAILABLE' THEN
+            NULL;
+        WHEN 'IN_PROGRESS > AVAILABLE' THEN
+            IF last_attempt THEN
+                RETURN 'I9: AVAILABLE again after the last attempt';
+            END IF;
+        WHEN 'IN_PROGRESS > RETRY' THEN
+            IF o.attempt >= o.max_attempts THEN
+                RETURN 'I9: RETRY after the last attempt';
+            END IF;
+        WHEN 'IN_PROGRESS > FAILED' THEN
+            IF NOT last_attempt THEN
+                RETURN 'I9: FAILED with attempts left';
+            END IF;
+        WHEN 'FAILED > SCHEDULED' THEN
+            attempt := 0;
+        ELSE
+            IF n IS NOT NULL THEN
+                RETURN 'I9: no such edge';
+            END IF;
+            RETURN NULL; -- completion: its guard is compared with who completed
+    END CASE;
+    IF n.attempt IS DISTINCT FROM attempt THEN
+        RETURN 'I8: the attempt is not what follows';
+    ELSIF n.state NOT IN ('RESERVED', 'IN_PROGRESS') AND n.lease IS NOT NULL THEN
+        RETURN 'I6: a lease outlives its state';
+    ELSIF o.params <> n.params OR o.id <> n.id THEN
+        RETURN 'I23: the job is another';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION chaos.audit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO chaos.edges (job, token, old_state, new_state, old_attempt, new_attempt, old_lease, new_lease,
+                             old_expires, new_expires, fault)
+    VALUES (COALESCE(NEW.id, OLD.id), COALESCE(NEW.params, OLD.params) ->> 'token', OLD.state, NEW.state,
+            OLD.attempt, NEW.attempt, OLD.lease, NEW.lease, OLD.expires, NEW.expires, chaos.fault(OLD, NEW));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON public.jobs FOR EACH ROW EXECUTE FUNCTION chaos.audit();
+
+-- For ecto_job_consumer --sql: an effect, and now and then an error after it
+CREATE FUNCTION chaos.perform(params jsonb, job ecto_job.job) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO chaos.effects (path, token, job, attempt, lease)
+    VALUES ('sql', params ->> 'token', job.id, job.attempt, job.lease);
+    IF random() < 0.1 THEN
+        RAISE 'this job fails now and then';
+    END IF;
+END $$;

@@ -1,0 +1,204 @@
+"""Compares what the clients saw with what the auditor of the table recorded.
+
+Jepsen's terms, of jobs: *lost*, acknowledged and neither done nor in the queue; *duplicated*, done twice;
+*unexpected*, in the queue though its transaction was aborted; *recovered*, unknown to the producer, but there."""
+import pathlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+LEASED = {"two_step", "start", "batch", "sql", "exec"}  # paths that name the lease; the others the attempt alone
+EDGE_COLUMNS = ("number", "xact", "program", "job", "token", "old_state", "new_state", "old_attempt", "new_attempt",
+                "old_lease", "new_lease", "fault")
+EFFECT_COLUMNS = ("xact", "path", "token", "job", "attempt", "lease")
+SHOWN = 5
+
+
+@dataclass
+class Check:
+    name: str
+    what: str
+    faults: list = field(default_factory=list)
+
+
+@dataclass
+class Failover:
+    """The server that acknowledged before `at` is gone; what it had written after `position` may be lost."""
+    at: float
+    position: int
+    may_lose: bool
+
+
+def rows(server, text, columns):
+    return [dict(zip(columns, row)) for row in server.sql(text, "chaos")]
+
+
+class Checker:
+    def __init__(self, server, events, outside, failover=None):
+        self.events = events
+        self.failover = failover if failover and failover.may_lose else None
+        self.edges = rows(server, f"SELECT {', '.join(EDGE_COLUMNS).replace('xact', 'xact::text')}"
+                                  " FROM chaos.edges ORDER BY number", EDGE_COLUMNS)
+        self.effects = rows(server, f"SELECT {', '.join(EFFECT_COLUMNS).replace('xact', 'xact::text')}"
+                                    " FROM chaos.effects", EFFECT_COLUMNS)
+        self.queued = {token for (token,) in server.sql("SELECT params ->> 'token' FROM jobs", "chaos")}
+        self.outside = outside_effects(outside)
+        self.tokens = {name: {token: event for event in events.get(name, []) for token in event["tokens"]}
+                       for name in ("invoke", "acknowledged", "aborted", "unknown")}
+        self.inserted = [edge for edge in self.edges if edge["old_state"] is None]
+        self.completed = [edge for edge in self.edges if edge["new_state"] is None]
+
+    def of(self, name):
+        """Events that the surviving server must know of."""
+        return [event for event in self.events.get(name, []) if not self.failover or event["at"] > self.failover.at]
+
+    def must_survive(self, event):
+        failover = self.failover
+        if not failover or event["at"] > failover.at:
+            return True
+        return event["position"] is not None and event["position"] <= failover.position
+
+    def run(self, at_end):
+        checks = [self.duplicated(), self.unexpected(), self.edges_allowed(), self.atomic(), self.fencing(),
+                  self.reserved(), self.acknowledged(), self.identity(), self.announced(), self.ordered()]
+        if at_end:
+            checks += [self.lost(), self.left_over(), self.performed_outside()]
+        return checks
+
+    # Jepsen's
+
+    def lost(self):
+        there = {edge["token"] for edge in self.inserted}
+        gone = {edge["token"] for edge in self.completed}
+        return Check("lost", "I1: an acknowledged job is in the queue or was completed", [
+            f"{token} ({event})" for token, event in self.tokens["acknowledged"].items()
+            if self.must_survive(event) and not (token in there and (token in gone or token in self.queued))])
+
+    def duplicated(self):
+        counts = Counter(edge["token"] for edge in self.completed)
+        effects = Counter(effect["token"] for effect in self.effects)
+        return Check("duplicated", "I3: a job is completed at most once, and has its effect at most once", [
+            f"{token}: completed {counts[token]} times, {effects[token]} effects"
+            for token in counts | effects if counts[token] > 1 or effects[token] > 1])
+
+    def unexpected(self):
+        invoked, aborted = self.tokens["invoke"], self.tokens["aborted"]
+        return Check("unexpected", "I2: a job whose transaction was aborted is nowhere", [
+            edge["token"] for edge in self.inserted if edge["token"] in aborted or edge["token"] not in invoked])
+
+    def recovered(self):
+        there = {edge["token"] for edge in self.inserted}
+        return len(self.tokens["unknown"].keys() & there)
+
+    def left_over(self):
+        return Check("left over", "I10, I11: when the world is healed every job is done", sorted(self.queued))
+
+    # The table's history
+
+    def edges_allowed(self):
+        return Check("edges", "I7, I8, I9: every edge is one that the state machine allows", [
+            f"{edge['fault']}: {edge}" for edge in self.edges if edge["fault"]])
+
+    def atomic(self):
+        """An effect is visible if and only if its job is gone."""
+        done = {(effect["xact"], effect["job"]) for effect in self.effects}
+        gone = {(edge["xact"], edge["job"]) for edge in self.completed}
+        inside = {(edge["xact"], edge["job"]) for edge in self.completed if edge["program"] != "exec"}
+        return Check("atomic", "I3: effect and completion are one", [
+            f"an effect of {job} in {xact} whose job stayed" for xact, job in done - gone] + [
+            f"{job} completed in {xact} without its effect" for xact, job in inside - done])
+
+    def fencing(self):
+        """Who completed or failed a job held it: under that lease, or at that attempt."""
+        held = {(edge["xact"], edge["job"]): edge for edge in self.completed}
+        faults = []
+        for effect in self.effects:
+            edge = held.get((effect["xact"], effect["job"]))
+            if edge is None:
+                continue
+            leased = effect["path"] in LEASED
+            same = edge["old_lease"] == effect["lease"] if leased else edge["old_attempt"] == effect["attempt"]
+            # After an asynchronous failover an id is another job's, and the attempt does not tell them apart
+            if not same or edge["token"] != effect["token"] and (leased or not self.failover):
+                faults.append(f"completed by a stale holder: {effect} of {edge}")
+        faults += [f"started under another's lease: {event}" for event in self.of("started")
+                   if event["path"] == "two_step" and event["given"] != event["lease"]]
+        failed = Counter((edge["job"], edge["old_attempt"], edge["old_lease"]) for edge in self.edges
+                         if edge["new_state"] in ("RETRY", "FAILED"))
+        by_attempt = Counter()
+        for (job, attempt, _), count in failed.items():
+            by_attempt[job, attempt] += count
+        told = Counter((event["path"] in LEASED, event["job"], event["attempt"], event["lease"])
+                       for event in map(renamed, self.of("failed")))
+        faults += [f"failed by a stale holder: job {job}, attempt {attempt}, lease {lease}"
+                   for (leased, job, attempt, lease), count in told.items()
+                   if count > (failed[job, attempt, lease] if leased else by_attempt[job, attempt])]
+        return Check("fencing", "I6: a stale holder changes nothing", faults)
+
+    # What the clients were told
+
+    def reserved(self):
+        """Each lease of a job is told to one caller, and each start of an attempt."""
+        edges = Counter((edge["job"], edge["new_lease"], edge["new_attempt"]) for edge in self.edges
+                        if edge["old_state"] == "AVAILABLE" and edge["new_state"])
+        told = Counter((event["job"], event["lease"], event["attempt"]) for event in map(renamed, self.of("held")))
+        starts = Counter((edge["job"], edge["new_attempt"]) for edge in self.edges
+                         if edge["old_state"] == "RESERVED" and edge["new_state"] == "IN_PROGRESS")
+        told_starts = Counter((event["job"], event["attempt"]) for event in map(renamed, self.of("started")))
+        return Check("reserved", "I4, I5: a job is given to one, and an attempt started by one", [
+            f"{what} {key} told {count} times, committed {known[key]} times"
+            for what, seen, known in (("reservation", told, edges), ("start", told_starts, starts))
+            for key, count in seen.items() if count > known[key]])
+
+    def acknowledged(self):
+        gone = {(edge["job"], edge["old_attempt"]) for edge in self.completed}
+        return Check("acknowledged", "I1: a completion that was acknowledged stays", [
+            str(event) for event in map(renamed, self.of("done")) if (event["job"], event["attempt"]) not in gone])
+
+    def identity(self):
+        ids = Counter(edge["job"] for edge in self.inserted)
+        tokens = Counter(edge["token"] for edge in self.inserted)
+        return Check("identity", "I23: no id and no job comes twice", [
+            f"{what} {key}: {count} times" for what, counts in (("id", ids), ("token", tokens))
+            for key, count in counts.items() if count > 1])
+
+    def performed_outside(self):
+        return Check("outside", "what --exec completed it has performed at least once", [
+            str(edge) for edge in self.completed if edge["program"] == "exec"
+            and (edge["job"], edge["token"]) not in self.outside])
+
+    # The probes
+
+    def announced(self):
+        return Check("announced", "I11, I22: a job is announced when it can be taken, and not before",
+                     [str(event) for event in self.events.get("late", [])])
+
+    def ordered(self):
+        return Check("order", "I12: no job is hidden from a claim",
+                     [str(event) for event in self.events.get("hidden", [])])
+
+    def numbers(self):
+        paths = Counter(edge["program"] for edge in self.completed)
+        return {
+            "enqueued": len(self.tokens["acknowledged"]), "unknown": len(self.tokens["unknown"]),
+            "recovered": self.recovered(), "completed": len(self.completed), "edges": len(self.edges),
+            "refused": len(self.events.get("stale", [])), "announced": len(self.events.get("announced", [])),
+            "claims in order": len(self.events.get("claimed", [])),
+            "lost as allowed": sum(not self.must_survive(event) and token not in {edge["token"] for edge in
+                                                                                   self.inserted}
+                                   for token, event in self.tokens["acknowledged"].items()),
+            **{f"by {path}": paths[path] for path in sorted(paths)}}
+
+
+def renamed(event):
+    return event | {"job": event["id"]}
+
+
+def outside_effects(path):
+    """Of the programs that --exec ran: id, attempt, params."""
+    found = defaultdict(int)
+    if pathlib.Path(path).exists():
+        for line in pathlib.Path(path).read_text().splitlines():
+            job, _, params = line.split(" ", 2)
+            if '"token"' in params and params.endswith("}"):
+                found[int(job), params.split('"')[3]] += 1
+    return found

@@ -1,0 +1,218 @@
+"""Consumers, one for each way of the protocol. Some are slow beyond their leases, some lose their connection
+and go on with what they held: what they then try must change nothing.
+
+What a consumer was told is in its history: `held` (a reservation or start returned the job), `started` (so
+did the second step), `failed`, `done` (the COMMIT of the effect has returned), `stale` (refused)."""
+import datetime
+import time
+from dataclasses import dataclass
+
+import psycopg
+
+from client import RUN, Client, Stale, lost
+
+COLUMNS = "id, attempt, lease, params ->> 'token' AS token"
+
+
+@dataclass(frozen=True)
+class Path:
+    """The statements of one way. A completion that is stale is an error, or changes no row."""
+    take: str
+    complete: str
+    fail: str
+    start: str = None
+    batch: bool = False  # completes all it has taken at once
+
+
+def ours(function):
+    return f"SELECT {COLUMNS} FROM ecto_job.{function}"
+
+
+TWO_STEP = Path(
+    take=ours("reserve_available_jobs('jobs', %(demand)s)"),
+    start=ours("update_job_in_progress('jobs', %(id)s, %(attempt)s, lease => %(lease)s)"),
+    complete="SELECT ecto_job.initial_multi('jobs', %(id)s, %(attempt)s, %(lease)s)",
+    fail=ours("job_failed('jobs', %(id)s, %(attempt)s, lease => %(lease)s, error => 'failed')"))
+STARTED = ours("start_available_jobs('jobs', %(demand)s)")
+FAILED = ours("fail_job('jobs', %(id)s, %(lease)s, error => 'failed')")
+
+PATHS = {
+    "two_step": TWO_STEP,
+    # EctoJob's guard: the attempt alone
+    "attempt": Path(
+        take=TWO_STEP.take,
+        start=ours("update_job_in_progress('jobs', %(id)s, %(attempt)s)"),
+        complete="SELECT ecto_job.initial_multi('jobs', %(id)s, %(attempt)s)",
+        fail=ours("job_failed('jobs', %(id)s, %(attempt)s)")),
+    "start": Path(take=STARTED, complete="SELECT ecto_job.complete_job('jobs', %(id)s, %(lease)s)", fail=FAILED),
+    "batch": Path(take=STARTED, complete="SELECT ecto_job.complete_jobs('jobs', %(ids)s, %(leases)s)", fail=FAILED,
+                  batch=True),
+    # The statements of EctoJob 3.1; it reads `now` from its node's clock, which here keeps the server's time
+    "ectojob": Path(
+        take=f"""WITH available_jobs AS (
+                     SELECT id FROM jobs WHERE state = 'AVAILABLE' ORDER BY priority, schedule, id
+                     LIMIT %(demand)s FOR UPDATE SKIP LOCKED)
+                 UPDATE jobs j SET state = 'RESERVED', expires = %(reserved_until)s, updated_at = %(now)s
+                 FROM available_jobs a WHERE j.id = a.id RETURNING j.{COLUMNS}""",
+        start=f"""UPDATE jobs SET attempt = %(attempt)s + 1, state = 'IN_PROGRESS', expires = %(started_until)s,
+                      updated_at = %(now)s
+                  WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'RESERVED' AND expires >= %(now)s
+                  RETURNING {COLUMNS}""",
+        complete="DELETE FROM jobs WHERE attempt = %(attempt)s AND id = %(id)s",
+        # The library sends one of two texts, by the attempts that are left
+        fail=f"""UPDATE jobs SET state = CASE WHEN attempt < max_attempts THEN 'RETRY' ELSE 'FAILED' END,
+                     schedule = CASE WHEN attempt < max_attempts THEN %(retry_at)s ELSE schedule END,
+                     expires = CASE WHEN attempt < max_attempts THEN expires END
+                 WHERE id = %(id)s AND state = 'IN_PROGRESS' AND attempt = %(attempt)s RETURNING {COLUMNS}"""),
+}
+
+
+class Consumer(Client):
+    def __init__(self, shared, name, path_name):
+        super().__init__(shared, name, path_name)
+        self.path_name = path_name
+        self.path = PATHS[path_name]
+        self.listens = self.random.random() < 0.7
+        self.listening_on = None
+        self.held = []  # jobs that the connection broke under
+
+    def times(self, job):
+        """EctoJob's clock: its times end at whole seconds."""
+        if self.path_name != "ectojob":
+            return {}
+        now = self.rows("SELECT clock_timestamp()")[0][0]
+
+        def later(seconds):
+            return (now + datetime.timedelta(seconds=seconds)).replace(microsecond=0)
+        attempt = job["attempt"] + 1 if job else 1
+        return {"now": now, "reserved_until": later(1.5), "started_until": later(1.5 * attempt),
+                "retry_at": later(0.2 * attempt)}
+
+    def call(self, text, job=None, **parameters):
+        """The jobs that a statement returned, as dictionaries."""
+        parameters |= (job or {}) | self.times(job)
+        return [dict(zip(("id", "attempt", "lease", "token"), row)) for row in self.rows(text, **parameters)]
+
+    def note(self, event, job):
+        self.history.note(event, path=self.path_name, **job)
+
+    def take(self):
+        jobs = self.call(self.path.take, demand=self.random.choice([1, 2, 5, 10]))
+        for job in jobs:
+            self.note("held", job)
+        return jobs
+
+    def is_slow(self):
+        return self.phase == RUN and self.random.random() < self.shared.slowness
+
+    def start(self, job):
+        """The second step, for which it may be too late; the job as it is then."""
+        if self.path.start is None:
+            return job
+        if self.is_slow():
+            self.pause(1.2)
+        for started in self.call(self.path.start, job):
+            self.note("started", started | {"given": job["lease"]})
+            return started
+        self.note("stale", job)
+        return None
+
+    def work(self, jobs):
+        self.pause(0.01)
+        if self.is_slow():
+            self.pause(3 * max(job["attempt"] for job in jobs))
+
+    def effect(self, job):
+        self.rows("INSERT INTO chaos.effects (path, token, job, attempt, lease)"
+                  " VALUES (%(path)s, %(token)s, %(id)s, %(attempt)s, %(lease)s)", path=self.path_name, **job)
+
+    def delete(self, jobs):
+        """The first statement of the completing transaction."""
+        if self.path.batch:
+            self.connection.execute(self.path.complete, {"ids": [job["id"] for job in jobs],
+                                                         "leases": [job["lease"] for job in jobs]})
+            return
+        cursor = self.connection.execute(self.path.complete, jobs[0])
+        if cursor.rowcount != 1:
+            raise Stale
+
+    def complete(self, jobs):
+        self.connection.execute("BEGIN")
+        try:
+            self.delete(jobs)
+            for job in jobs:
+                self.effect(job)
+            if self.is_slow():
+                self.pause(1)
+            if self.random.random() < 0.03:
+                raise psycopg.errors.RaiseException("the job's own writes fail")
+            self.connection.execute("COMMIT")
+        except (psycopg.Error, Stale) as error:
+            if self.connection.closed:
+                raise
+            self.connection.execute("ROLLBACK")
+            if not isinstance(error, Stale) and error.sqlstate != "JQ001":
+                raise
+            for job in jobs:
+                self.note("stale", job)
+            return
+        for job in jobs:
+            self.note("done", job)
+
+    def fail(self, job):
+        for failed in self.call(self.path.fail, job):
+            self.note("failed", job)
+            return
+        self.note("stale", job)
+
+    def perform(self, jobs):
+        """Jobs that are started, to their end."""
+        try:
+            if self.random.random() < 0.1:
+                raise psycopg.errors.RaiseException("it fails before it has begun")
+            self.complete(jobs)
+        except psycopg.Error as error:
+            # Go on with them on the next connection, without knowing what became of them
+            if lost(error) or self.connection.closed:
+                self.held = jobs
+                raise
+            for job in jobs:
+                self.fail(job)
+
+    def perform_all(self, jobs):
+        jobs = [started for started in map(self.start, jobs) if started]
+        if not jobs:
+            return
+        self.work(jobs)
+        for some in [jobs] if self.path.batch else [[job] for job in jobs]:
+            self.perform(some)
+
+    def wait(self):
+        """For a notification; those that do not listen look again and again."""
+        if not self.listens:
+            self.pause(0.1)
+            return
+        if self.listening_on is not self.connection:
+            self.connection.execute("LISTEN jobs")
+            self.listening_on = self.connection
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:
+            self.connection.pgconn.consume_input()
+            if self.connection.pgconn.notifies():
+                return
+            time.sleep(0.005)
+
+    def round(self):
+        if self.held:
+            held, self.held = self.held, []
+            self.perform(held)
+        jobs = self.take()
+        if jobs:
+            self.perform_all(jobs)
+        else:
+            self.wait()
+
+
+def consume(shared, name, path_name):
+    consumer = Consumer(shared, name, path_name)
+    consumer.run(consumer.round)

@@ -1,0 +1,92 @@
+"""The client processes of a run: started, killed, replaced, stopped. Names tell their generations apart, since
+each has a history and random numbers of its own."""
+import multiprocessing
+import os
+import signal
+import subprocess
+
+# Which of their jobs fail is the programs' own chance
+PERFORM = r"""[ "$(od -An -N1 -tu1 /dev/urandom)" -gt 25 ] || exit 1
+printf '%s %s %s\n' "$ECTO_JOB_ID" "$ECTO_JOB_ATTEMPT" "$(cat)" >>"$OUTSIDE" """
+
+
+def make_context():
+    """Children are forked from a process that has neither connections nor threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bell", "consumers", "order", "producers", "upkeep"])
+    return context
+
+
+class Crew:
+    def __init__(self, shared, context):
+        self.shared = shared
+        self.context = context
+        self.members = {}  # name: (how it is started, process, is it a consumer)
+        self.generation = 0
+
+    def add(self, name, target, *arguments, consumer=False):
+        def start(generation):
+            process = self.context.Process(target=target, args=(self.shared, generation, *arguments), daemon=True)
+            process.start()
+            return process
+        self.enter(name, start, consumer)
+
+    def add_program(self, name, *arguments):
+        """ecto_job_consumer. Its log is its history."""
+        def start(_):
+            with open(f"{self.shared.histories}/{name}.log", "a") as log:
+                return subprocess.Popen(
+                    ["ecto_job_consumer", "--queue", "jobs", *arguments], stderr=log, stdin=subprocess.DEVNULL,
+                    env=dict(os.environ, PGAPPNAME=name, PGUSER="app", PGDATABASE="chaos", PGHOST=self.shared.hosts,
+                             PGTARGETSESSIONATTRS="read-write", OUTSIDE=f"{self.shared.histories}/outside.log"))
+        self.enter(name, start, True)
+
+    def enter(self, name, start, consumer):
+        self.generation += 1
+        self.members[name] = (start, start(f"{name}.{self.generation}"), consumer)
+
+    def replace(self, name):
+        start, process, consumer = self.members[name]
+        wait(process)
+        self.enter(name, start, consumer)
+
+    def some_consumer(self, random):
+        return random.choice(sorted(name for name, (_, _, consumer) in self.members.items() if consumer))
+
+    def some_pid(self, random):
+        return self.members[self.some_consumer(random)][1].pid
+
+    def kill(self, random):
+        name = self.some_consumer(random)
+        os.kill(self.members[name][1].pid, signal.SIGKILL)
+        self.replace(name)
+
+    def tend(self):
+        """The consumer program ends where it finds no server at its start, and is started again."""
+        for name, (_, process, _) in list(self.members.items()):
+            if isinstance(process, subprocess.Popen) and process.poll() is not None:
+                self.replace(name)
+
+    def stop(self):
+        for _, process, _ in self.members.values():
+            if isinstance(process, subprocess.Popen):
+                process.terminate()
+        return [name for name, (_, process, _) in self.members.items() if not wait(process)]
+
+
+def wait(process):
+    """False: it had to be killed."""
+    if isinstance(process, subprocess.Popen):
+        try:
+            process.wait(20)
+            return True
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return False
+    process.join(20)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        return False
+    return True

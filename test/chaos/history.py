@@ -1,0 +1,28 @@
+"""What the clients saw, one JSON object a line, in a file for each process.
+
+A line is one write, so it is there whatever happens to the process afterwards. Times are of the monotonic
+clock, which is the same for all processes of the machine and which nobody steps."""
+import json
+import os
+import pathlib
+import time
+
+
+class History:
+    def __init__(self, directory, name):
+        path = pathlib.Path(directory, f"{name}.jsonl")
+        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(self, event, **what):
+        os.write(self.file, (json.dumps({"event": event, "at": time.monotonic(), **what}) + "\n").encode())
+
+
+def read(directory):
+    """All events, by name: {"held": [...], ...}. A line that is still being written is not read."""
+    events = {}
+    for path in pathlib.Path(directory).glob("*.jsonl"):
+        for line in path.read_text().splitlines():
+            if line.endswith("}"):
+                event = json.loads(line)
+                events.setdefault(event["event"], []).append(event)
+    return events

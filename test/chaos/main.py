@@ -1,0 +1,310 @@
+"""The run: acts, each with a cluster of its own, and their verdicts. See run for the environment.
+
+An act: the cluster and its queues are made, clients start, the nemesis strikes until the time is over and each
+kind of harm had its turn; then the world is healed, what is left is done, and the checker compares."""
+import argparse
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import psycopg
+
+import bell
+import consumers
+import crew
+import history
+import nemesis
+import order
+import producers
+import upkeep
+from checker import SHOWN, Check, Checker, Failover
+from client import CALM, RUN, STOP
+from cluster import Server, log_faults, wait_until
+
+HERE = pathlib.Path(__file__).parent
+DRAIN_SECONDS = 90
+PATHS = [*consumers.PATHS, "exec", "sql"]
+
+
+class Shared:
+    """What all processes of an act see."""
+
+    def __init__(self, context, seed, histories, servers):
+        self.seed = seed
+        self.histories = str(histories)
+        self.hosts = ",".join(str(server.directory) for server in servers)
+        self.server = f"host={self.hosts} target_session_attrs=read-write"
+        self.phase = context.RawValue(ctypes.c_int, RUN)
+        self.disturbed = context.RawArray(ctypes.c_double, [0, 0])  # now or not; until when, the last time
+        self.stepped_at = context.RawArray(ctypes.c_double, [float("-inf")])
+        self.slowness = 0.02
+        self.producer_pause = 0.04
+        self.notes_positions = False
+
+    @contextlib.contextmanager
+    def disturbance(self):
+        """Within it the server owes nobody an announcement. One at a time: only the nemesis makes them."""
+        self.disturbed[0] = 1
+        try:
+            yield
+        finally:
+            self.disturbed[1] = time.monotonic()
+            self.disturbed[0] = 0
+
+    def disturbed_until(self):
+        return float("inf") if self.disturbed[0] else self.disturbed[1]
+
+
+@dataclass
+class Act:
+    name: str
+    seconds: float
+    harms: list
+    standby: str = None  # None, "synchronous", "asynchronous"
+    fakes_clock: bool = False
+    flushes: bool = False
+
+
+class Run:
+    """One act."""
+
+    def __init__(self, act, context, directory, seed, small_disk=None):
+        self.act = act
+        self.directory = pathlib.Path(directory, act.name)
+        self.directory.mkdir()
+        histories = self.directory / "histories"
+        histories.mkdir()
+        self.small_disk = small_disk
+        self.servers = [Server(self.directory, name) for name in ("a", "b")[:2 if act.standby else 1]]
+        self.primary = self.servers[0]
+        self.shared = Shared(context, f"{seed} {act.name}", histories, self.servers)
+        self.shared.notes_positions = act.standby == "asynchronous"
+        self.consumers = crew.Crew(self.shared, context)
+        self.began = time.monotonic()
+        self.failover = None
+
+    def say(self, text):
+        print(f"  {time.monotonic() - self.began:6.1f} s  {text}", flush=True)
+
+    # Before
+
+    def make_cluster(self):
+        self.primary.init()
+        # Processes end, not the machine: what was written is there without a flush
+        self.primary.configure(f"fsync = {'on' if self.act.flushes else 'off'}")
+        if self.act.fakes_clock:
+            self.primary.fakes_clock = True
+            self.primary.step_clock(0)
+        self.primary.start()
+        self.primary.sql("CREATE ROLE app LOGIN")
+        space = ""
+        if self.small_disk:
+            self.primary.sql(f"CREATE TABLESPACE small LOCATION '{self.small_disk}'")
+            self.primary.sql("GRANT CREATE ON TABLESPACE small TO app")
+            space = "SET default_tablespace = small;"
+        for database in ("chaos", "quiet"):
+            self.primary.sql(f"CREATE DATABASE {database} OWNER app")
+            self.primary.sql("CREATE EXTENSION ecto_job", database)
+        self.as_app("quiet", "SELECT ecto_job.create_queue('bell', 'public')")
+        self.as_app("chaos", space + "SELECT ecto_job.create_queue('jobs', 'public')")
+        self.as_app("chaos", "SELECT ecto_job.configure_queue('jobs', '60 s', '0.5 s', '0.5 s', '0.1 s', 3)")
+        self.as_app("chaos", "SELECT ecto_job.create_queue('ordered', 'public')")
+        self.as_app("chaos", (HERE / "audit.sql").read_text())
+        for database, queues in (("chaos", 2), ("quiet", 1)):
+            wait_until(lambda: self.primary.sql("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'",
+                                                database)[0][0] == queues, "the scheduler")
+        if self.act.standby:
+            self.make_standby()
+
+    def as_app(self, database, text):
+        with psycopg.connect(host=str(self.primary.directory), user="app", dbname=database, autocommit=True) as session:
+            session.execute(text)
+
+    def make_standby(self):
+        standby = self.servers[1]
+        standby.copy_of(self.primary)
+        standby.start()
+        wait_until(lambda: self.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
+                   [0][0] == 1, "the standby")
+        if self.act.standby == "synchronous":
+            self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            self.primary.sql("SELECT pg_reload_conf()")
+            wait_until(lambda: self.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")
+                       [0][0] == 1, "the standby to be synchronous")
+
+    def start_clients(self):
+        for number in range(2):
+            self.consumers.add(f"producer{number}", producers.produce)
+        for path in consumers.PATHS:
+            self.consumers.add(path, consumers.consume, path, consumer=True)
+        self.consumers.add_program("exec", "--exec", crew.PERFORM, "-j", "2", "--log-level", "warning")
+        self.consumers.add_program("sql", "--sql", "SELECT chaos.perform($1, $2)", "-j", "2", "--log-level", "warning")
+        self.consumers.add("upkeep", upkeep.keep_up)
+        self.consumers.add("bell", bell.listen)
+        self.consumers.add("order", order.keep_order)
+
+    # During
+
+    def fail_over(self):
+        old, new = self.servers
+        self.say(f"{self.act.standby} failover")
+        with self.shared.disturbance():
+            if self.act.standby == "asynchronous":
+                # It falls behind, so that there is something to lose
+                new.sql("ALTER SYSTEM SET primary_conninfo = ''")
+                new.sql("SELECT pg_reload_conf()")
+                time.sleep(1)
+            old.stop(signal.SIGQUIT)
+            subprocess.run(["pg_ctl", "-D", new.data, "promote", "-w"], check=True, stdout=subprocess.DEVNULL)
+            self.primary = new
+            self.failover = Failover(time.monotonic(), switch_position(new), self.act.standby == "asynchronous")
+
+    def strike_until(self, deadline, harm, stop=lambda: False):
+        while (time.monotonic() < deadline or not harm.has_been_round()) and not stop():
+            harm.strike()
+            self.consumers.tend()
+            time.sleep(harm.random.random() * 0.6)
+
+    def drain(self):
+        self.shared.phase.value = CALM
+        self.say("healed; the rest is done")
+        limit = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < limit:
+            self.consumers.tend()
+            if self.primary.sql("SELECT count(*) FROM jobs", "chaos")[0][0] == 0 and \
+                    self.primary.sql("SELECT count(*) FROM pg_prepared_xacts WHERE database = 'chaos'")[0][0] == 0:
+                return
+            time.sleep(0.2)
+
+    def check(self, at_end):
+        checker = Checker(self.primary, history.read(self.shared.histories), f"{self.shared.histories}/outside.log",
+                          self.failover)
+        return checker, checker.run(at_end)
+
+    def play(self):
+        """The checks, and the numbers for the table."""
+        harm = nemesis.Nemesis(self, self.act.harms)
+        self.say("setting up")
+        self.make_cluster()
+        self.start_clients()
+        self.say("the nemesis begins")
+        self.began = time.monotonic()
+        if self.act.standby:
+            self.strike_until(self.began + self.act.seconds / 2, harm)
+            self.fail_over()
+        self.strike_until(self.began + self.act.seconds, harm)
+        harm.heal()
+        self.drain()
+        self.shared.phase.value = STOP
+        self.say("all is done")
+        hanging = self.consumers.stop()
+        self.say("checking")
+        checker, checks = self.check(at_end=True)
+        numbers = checker.numbers()
+        seen = [f"by {path}" for path in PATHS] + ["refused", "announced", "claims in order"]
+        if self.act.standby:
+            seen = ["completed", "announced"]  # a short act
+        idle = [what for what in seen if not numbers.get(what)]
+        checks += [Check("processes", "no client hangs at the end", hanging),
+                   Check("logs", "no server complains of itself", [line for server in self.servers
+                                                                   for line in log_faults(server)]),
+                   Check("coverage", "everything was there to be seen", idle)]
+        return checks, numbers
+
+    def play_until_fault(self):
+        """With a guard taken out: the checks that failed first."""
+        harm = nemesis.Nemesis(self, self.act.harms)
+        self.make_cluster()
+        self.start_clients()
+        self.began = time.monotonic()
+        found = []
+
+        def is_found():
+            found[:] = [check for check in self.check(at_end=False)[1] if check.faults]
+            return bool(found)
+        while not found and time.monotonic() < self.began + self.act.seconds:
+            self.strike_until(time.monotonic() + 1, harm, is_found)
+        self.shared.phase.value = STOP
+        self.consumers.stop()
+        return found
+
+    def close(self):
+        self.shared.phase.value = STOP
+        for server in self.servers:
+            if server.process and server.process.poll() is None:
+                server.stop(signal.SIGQUIT)
+
+
+def switch_position(server):
+    """Where its timeline left the one before."""
+    lines = (server.data / "pg_wal" / "00000002.history").read_text().split()
+    high, low = re.fullmatch(r"([0-9A-F]+)/([0-9A-F]+)", lines[1]).groups()
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def tell(checks):
+    failed = 0
+    for check in checks:
+        failed += bool(check.faults)
+        print(f"  {'FAILED' if check.faults else 'ok    '} {check.name:<13} {check.what}")
+        for fault in check.faults[:SHOWN]:
+            print(f"           {fault}")
+        if len(check.faults) > SHOWN:
+            print(f"           and {len(check.faults) - SHOWN} more")
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", default="")
+    parser.add_argument("--small-disk", type=pathlib.Path)
+    parser.add_argument("--tooth", action="store_true", help="stop at the first fault; status 0 without")
+    options = parser.parse_args()
+    seed = options.seed or str(random.SystemRandom().randrange(10**9))
+    print(f"CHAOS_SEED={seed}")
+    context = crew.make_context()
+
+    if options.tooth:
+        run = Run(Act("tooth", options.seconds, nemesis.GENTLE, flushes=True), context, options.directory, seed)
+        try:
+            failed = tell(run.play_until_fault())
+        finally:
+            run.close()
+        sys.exit(failed > 0)
+
+    harms = nemesis.GENTLE + nemesis.LOCKS + nemesis.CRASHES + nemesis.SERVER + ["step_clock"]
+    harms += ["fill_disk"] if options.small_disk else []
+    acts = [Act("crash", options.seconds * 0.6, harms, fakes_clock=True),
+            Act("synchronous", options.seconds * 0.2, nemesis.GENTLE, standby="synchronous"),
+            Act("asynchronous", options.seconds * 0.2, nemesis.GENTLE, standby="asynchronous")]
+    passed = failed = 0
+    for act in acts:
+        print(f"\n== {act.name}")
+        run = Run(act, context, options.directory, seed, options.small_disk if act.fakes_clock else None)
+        try:
+            checks, numbers = run.play()
+        finally:
+            run.close()
+        print("  " + ", ".join(f"{count} {what}" for what, count in numbers.items()))
+        bad = tell(checks)
+        failed += bad
+        passed += len(checks) - bad
+    if not failed:
+        pathlib.Path(options.directory, "passed").touch()
+    print(f"\n{passed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What an operator, an old EctoJob node and a nervous administrator do to a queue meanwhile: sweeps by hand,
+in our and in EctoJob's words, requeues, changes of settings; and the end of prepared transactions whose
+session went away."""
+from client import RUN, Client
+
+SWEEPS = [
+    "SELECT ecto_job.sweep('jobs')",
+    "SELECT ecto_job.activate_scheduled_jobs('jobs')",
+    "SELECT ecto_job.activate_expired_jobs('jobs')",
+    "SELECT ecto_job.fail_expired_jobs_at_max_attempts('jobs')",
+    # EctoJob's; they wait for locks, so a deadlock with a consumer of many is possible, and an error
+    "UPDATE jobs SET state = 'AVAILABLE', updated_at = %(now)s"
+    " WHERE state IN ('SCHEDULED', 'RETRY') AND schedule <= %(now)s",
+    "UPDATE jobs SET state = 'AVAILABLE', expires = NULL, updated_at = %(now)s"
+    " WHERE state IN ('RESERVED', 'IN_PROGRESS') AND attempt < max_attempts AND expires < %(now)s",
+    "UPDATE jobs SET state = 'FAILED', expires = NULL, updated_at = %(now)s"
+    " WHERE state IN ('IN_PROGRESS') AND attempt >= max_attempts AND expires < %(now)s",
+]
+
+
+class Upkeep(Client):
+    def __init__(self, shared, name):
+        super().__init__(shared, name, "upkeep")
+        self.suspects = set()
+
+    def sweep(self):
+        self.rows(self.random.choice(SWEEPS), now=self.rows("SELECT clock_timestamp()")[0][0])
+
+    def requeue(self):
+        for (job,) in self.rows("SELECT id FROM jobs WHERE state = 'FAILED' LIMIT 20"):
+            self.rows("SELECT FROM ecto_job.requeue('jobs', %(job)s)", job=job)
+
+    def configure(self):
+        if self.phase == RUN:
+            self.rows("SELECT ecto_job.configure_queue('jobs', reservation_timeout => make_interval(secs => %(r)s),"
+                      " execution_timeout => make_interval(secs => %(e)s), retry_timeout => make_interval(secs => %(w)s),"
+                      " max_attempts => %(m)s)", r=self.random.uniform(0.2, 1), e=self.random.uniform(0.3, 1),
+                      w=self.random.uniform(0, 0.2), m=self.random.choice([1, 2, 3, 5]))
+
+    def end_prepared(self):
+        """Those that were there the last time too."""
+        found = {name for (name,) in self.rows("SELECT gid FROM pg_prepared_xacts WHERE database = 'chaos'")}
+        for name in found & self.suspects:
+            self.connection.execute(f"{self.random.choice(['COMMIT', 'ROLLBACK'])} PREPARED '{name}'")
+        self.suspects = found
+
+    def round(self):
+        action = self.random.choice([self.sweep] * 6 + [self.requeue, self.configure])
+        try:
+            action()
+        finally:
+            if self.random.random() < 0.1 and not self.connection.closed:
+                self.end_prepared()
+        self.pause(0.3)
+
+
+def keep_up(shared, name):
+    upkeep = Upkeep(shared, name)
+    upkeep.run(upkeep.round)
