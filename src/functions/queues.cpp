@@ -8,6 +8,7 @@
 #include "functions/timestamps.hpp"
 #include "queue/ddl.hpp"
 #include "queue/registry.hpp"
+#include "queue/triggers.hpp"
 #include "shared/wakeup.hpp"
 
 namespace ecto_job {
@@ -76,8 +77,8 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
                         errhint("It is 'map' (jsonb) or 'binary' (bytea).")));
 
     const TimestampsOpts opts = timestamps_opts_argument(fcinfo, timestamps_opts, queue.table);
-    queue.inserted_at = opts.inserted_at.value_or("inserted_at");
-    queue.updated_at = opts.updated_at.value_or("updated_at");
+    queue.inserted_at = opts.names.inserted_at.value_or("inserted_at");
+    queue.updated_at = opts.names.updated_at.value_or("updated_at");
     queue.timestamp_type = opts.whole_seconds ? "pg_catalog.timestamp(0)" : "pg_catalog.timestamp";
     queue.timestamp_typmod = opts.whole_seconds ? 0 : -1;
 
@@ -120,7 +121,8 @@ Oid existing_queue(const NewQueue &queue) {
     if (!is_registered(table))
         ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
                         errmsg("relation \"%s\" already exists and is not a queue", queue.table),
-                        errhint("Choose another name, or another schema by schema_prefix.")));
+                        errhint("Choose another name, or another schema by schema_prefix; "
+                                "ecto_job.adopt_queue() takes over a table of EctoJob's.")));
     const Queue *const present = find_queue(table);
     if (present->binary != queue.binary || (present->kind == QueueKind::native) == queue.ectojob ||
         !same_column(queue, table, queue.inserted_at, present->inserted_at) ||
@@ -256,8 +258,9 @@ ECTO_JOB_FUNCTION(ecto_job_create_queue) {
         require_owner(table);
         if (queue.ectojob)
             drop_state_statistics(table, quote_qualified_identifier(queue.schema, queue.table));
-        register_queue(table, queue.ectojob ? QueueKind::ectojob : QueueKind::native, queue.binary,
-                       queue.inserted_at, queue.updated_at);
+        constexpr int32 ectojobs_max_attempts = 5; // and the column's default
+        register_queue({table, queue.ectojob ? QueueKind::ectojob : QueueKind::native, queue.binary,
+                        queue.inserted_at, queue.updated_at, ectojobs_max_attempts});
         wake_scheduler_at_commit();
     }
     SPI_finish();

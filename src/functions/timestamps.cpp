@@ -50,7 +50,7 @@ TimestampsOpts timestamps_opts_argument(FunctionCallInfo fcinfo, int at, const c
         return opts;
     Jsonb *const options = PG_GETARG_JSONB_P(at);
     if (is_false(options)) {
-        opts.inserted_at = opts.updated_at = nullptr;
+        opts.names.inserted_at = opts.names.updated_at = nullptr;
         return opts;
     }
     if (!JB_ROOT_IS_OBJECT(options))
@@ -65,9 +65,9 @@ TimestampsOpts timestamps_opts_argument(FunctionCallInfo fcinfo, int at, const c
         const char *const key = text_of(token);
         JsonbIteratorNext(&iterator, &token, true);
         if (strcmp(key, "inserted_at") == 0)
-            opts.inserted_at = column_name(table, key, token);
+            opts.names.inserted_at = column_name(table, key, token);
         else if (strcmp(key, "updated_at") == 0)
-            opts.updated_at = column_name(table, key, token);
+            opts.names.updated_at = column_name(table, key, token);
         else if (strcmp(key, "type") == 0)
             opts.whole_seconds = is_of_whole_seconds(table, token);
         else

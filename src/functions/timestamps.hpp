@@ -1,16 +1,13 @@
 // timestamps_opts, as EctoJob's migrations take them: which columns keep the times of a job.
 #pragma once
 
-#include <optional>
-
 #include "pg/boundary.hpp"
+#include "queue/survey.hpp"
 
 namespace ecto_job {
 
 struct TimestampsOpts {
-    // Of a column: its name, a null pointer for no such column, or nothing was said
-    std::optional<const char *> inserted_at;
-    std::optional<const char *> updated_at;
+    TimestampNames names;
     bool whole_seconds;
 };
 

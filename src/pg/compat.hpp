@@ -47,6 +47,22 @@ inline bool is_background_worker(const PGPROC *process) {
 #endif
 }
 
+// How much ANALYZE keeps of a column; 0: nothing
+inline int statistics_target(Oid table, AttrNumber column) {
+    HeapTuple const row = SearchSysCache2(ATTNUM, ObjectIdGetDatum(table), Int16GetDatum(column));
+    if (!HeapTupleIsValid(row))
+        return -1;
+    bool is_null = false;
+    const Datum target = SysCacheGetAttr(ATTNUM, row, Anum_pg_attribute_attstattarget, &is_null);
+#if PG_VERSION_NUM >= 170000
+    const int result = is_null ? -1 : DatumGetInt16(target);
+#else
+    const int result = DatumGetInt32(target);
+#endif
+    ReleaseSysCache(row);
+    return result;
+}
+
 inline LocalTransactionId my_local_transaction() {
 #if PG_VERSION_NUM >= 170000
     return MyProc->vxid.lxid;

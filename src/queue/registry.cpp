@@ -138,8 +138,7 @@ int write_registry(const char *text, int count, Oid *types, Datum *values, const
     return result;
 }
 
-void register_queue(Oid table, QueueKind kind, bool binary, const char *inserted_at,
-                    const char *updated_at) {
+void register_queue(const Registration &registration) {
     // The first queue of a database makes it one that runs; a copy of another database is not
     Oid state_types[] = {OIDOID};
     Datum state_values[] = {ObjectIdGetDatum(MyDatabaseId)};
@@ -150,21 +149,36 @@ void register_queue(Oid table, QueueKind kind, bool binary, const char *inserted
         " WHERE s.database OPERATOR(pg_catalog.<>) excluded.database",
         1, state_types, state_values, nullptr);
 
-    Oid types[] = {REGCLASSOID, TEXTOID, TEXTOID, NAMEOID, NAMEOID};
+    const char *const inserted_at = registration.inserted_at;
+    const char *const updated_at = registration.updated_at;
     NameData inserted_name{};
     NameData updated_name{};
     namestrcpy(&inserted_name, inserted_at != nullptr ? inserted_at : "");
     namestrcpy(&updated_name, updated_at != nullptr ? updated_at : "");
-    Datum values[] = {ObjectIdGetDatum(table),
-                      CStringGetTextDatum(kind_names[static_cast<std::size_t>(kind)]),
-                      CStringGetTextDatum(binary ? "binary" : "map"), NameGetDatum(&inserted_name),
-                      NameGetDatum(&updated_name)};
+    Oid types[] = {REGCLASSOID, TEXTOID, TEXTOID, NAMEOID, NAMEOID, INT4OID};
+    Datum values[] = {ObjectIdGetDatum(registration.table),
+                      CStringGetTextDatum(kind_names[static_cast<std::size_t>(registration.kind)]),
+                      CStringGetTextDatum(registration.binary ? "binary" : "map"),
+                      NameGetDatum(&inserted_name),
+                      NameGetDatum(&updated_name),
+                      Int32GetDatum(registration.max_attempts)};
     const char nulls[] = {
-        ' ', ' ', ' ', inserted_at != nullptr ? ' ' : 'n', updated_at != nullptr ? ' ' : 'n', '\0'};
-    write_registry(
-        "INSERT INTO ecto_job.queue_settings (queue, kind, params_type, inserted_at, updated_at)"
-        " VALUES ($1, $2, $3, $4, $5)",
-        5, types, values, nulls);
+        ' ', ' ', ' ', inserted_at != nullptr ? ' ' : 'n', updated_at != nullptr ? ' ' : 'n',
+        ' ', '\0'};
+    write_registry("INSERT INTO ecto_job.queue_settings"
+                   " (queue, kind, params_type, inserted_at, updated_at, max_attempts)"
+                   " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (queue) DO UPDATE"
+                   " SET params_type = excluded.params_type, inserted_at = excluded.inserted_at,"
+                   " updated_at = excluded.updated_at",
+                   6, types, values, nulls);
+}
+
+void unregister_queue(Oid table) {
+    Oid types[] = {REGCLASSOID};
+    Datum values[] = {ObjectIdGetDatum(table)};
+    write_registry("DELETE FROM ecto_job.queue_settings AS q"
+                   " WHERE q.queue OPERATOR(pg_catalog.=) $1",
+                   1, types, values, nullptr);
 }
 
 int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,

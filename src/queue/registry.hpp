@@ -18,10 +18,20 @@ bool is_registered(Oid oid);
 // ERROR 42501 unless the current role owns the table.
 void require_owner(Oid table);
 
-// Makes the table a queue with EctoJob's default settings; its caller owns it. The names are those
-// of the columns, null pointers for none.
-void register_queue(Oid table, QueueKind kind, bool binary, const char *inserted_at,
-                    const char *updated_at);
+struct Registration {
+    Oid table;
+    QueueKind kind;
+    bool binary;
+    const char *inserted_at; // the columns' names; null pointers: no such column
+    const char *updated_at;
+    int32 max_attempts;
+};
+// Makes a table of the caller's a queue, with EctoJob's default settings. One that is a queue
+// already keeps its settings.
+void register_queue(const Registration &registration);
+
+// The table is a queue no longer.
+void unregister_queue(Oid table);
 
 // Runs one statement of ours as the owner of the extension. SPI is connected; result of SPI.
 int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls);

@@ -9,6 +9,10 @@ bool has(Oid table, const char *column) {
     return get_attnum(table, column) != InvalidAttrNumber;
 }
 
+bool has_generated(Oid table, const char *column) {
+    return has(table, column) && get_attgenerated(table, get_attnum(table, column)) != '\0';
+}
+
 bool is_utc(Oid table, const char *column) {
     return has(table, column) && get_atttype(table, get_attnum(table, column)) == TIMESTAMPOID;
 }
@@ -16,12 +20,9 @@ bool is_utc(Oid table, const char *column) {
 } // namespace
 
 Shape read_shape(Oid table, const NameData &inserted_at, const NameData &updated_at) {
-    return {has(table, "in_play"),
-            has(table, "priority"),
-            is_utc(table, "schedule"),
-            is_utc(table, "expires"),
-            is_utc(table, NameStr(inserted_at)),
-            is_utc(table, NameStr(updated_at))};
+    return {has_generated(table, "in_play"),     has(table, "priority"),
+            is_utc(table, "schedule"),           is_utc(table, "expires"),
+            is_utc(table, NameStr(inserted_at)), is_utc(table, NameStr(updated_at))};
 }
 
 } // namespace ecto_job

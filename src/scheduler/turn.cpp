@@ -6,6 +6,7 @@
 #include "queue/notices.hpp"
 #include "queue/owner.hpp"
 #include "queue/queue.hpp"
+#include "queue/survey.hpp"
 #include "queue/transitions.hpp"
 #include "scheduler/attempt.hpp"
 #include "settings.hpp"
@@ -66,19 +67,9 @@ void stop_clocks() {
     QueryCancelPending = false;
 }
 
-// What create_queue made was such a table; its owner may have changed it since
+// What was registered was such a table; its owner may have changed it since
 void require_plain_table(Relation table) {
-    const Oid oid = RelationGetRelid(table);
-    const char *fault = nullptr;
-    if (table->rd_rel->relkind != RELKIND_RELATION || table->rd_rel->relispartition)
-        fault = "it is not an ordinary table";
-    else if (table->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-        fault = "it is not a permanent table";
-    else if (IsSystemRelation(table) || OidIsValid(getExtensionOfObject(RelationRelationId, oid)))
-        fault = "it belongs to the system or to an extension";
-    else if (has_superclass(oid) || find_inheritance_children(oid, NoLock) != NIL)
-        fault = "it takes part in inheritance";
-    if (fault != nullptr)
+    if (const char *const fault = fault_of_table(table))
         ereport(ERROR,
                 (errcode(ERRCODE_WRONG_OBJECT_TYPE),
                  errmsg("table \"%s\" is not swept: %s", RelationGetRelationName(table), fault)));

@@ -137,6 +137,20 @@ CREATE FUNCTION ecto_job.create_queue(
 COMMENT ON FUNCTION ecto_job.create_queue(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.bool) IS
     'makes a queue: a table owned by the caller, and its settings';
 
+-- For a table that EctoJob's migration made, of version 1, 2 or 3, with jobs in it and consumers on it. Its
+-- owner may. Adds lease, key, error and meta, defaults for inserted_at and updated_at, and triggers, of which
+-- one takes the place and the name of EctoJob's; changes catalogs only, under a lock that is held for
+-- milliseconds. timestamps_opts: as for create_queue, without a type; NULL = found out.
+-- Returns the table. One that is adopted already: a NOTICE. NOTICEs say what it has not: priority, an index.
+-- Errors: 42P16 columns that do not fit, each in the DETAIL, 42809 no ordinary table, 42710 create_queue made
+-- it, 42622 name too long, 42501 not the owner, 55P03 the lock was not had.
+CREATE FUNCTION ecto_job.adopt_queue(
+    queue pg_catalog.regclass, timestamps_opts pg_catalog.jsonb DEFAULT NULL
+) RETURNS pg_catalog.regclass
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_adopt_queue';
+COMMENT ON FUNCTION ecto_job.adopt_queue(pg_catalog.regclass, pg_catalog.jsonb) IS
+    'makes a table of EctoJob''s a queue; EctoJob''s library goes on to work on it';
+
 -- The table with all its jobs, and its settings. Returns false if somebody else has dropped it already.
 -- Errors: 42809 not a queue, 42501 not the owner, 2BP01 something depends on the table.
 CREATE FUNCTION ecto_job.drop_queue(

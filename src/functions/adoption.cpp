@@ -1,0 +1,223 @@
+// Taking over a table that EctoJob's migration made, and letting go of any queue's table.
+//
+// The table's owner does it on a live queue, so everything is a change of catalogs: nothing is
+// rewritten or read, and the lock that keeps the others away is held for milliseconds or not had at
+// all. Where nothing is to be done it is not asked for. Its order: the table, then the registry.
+#include "core/channel.hpp"
+#include "functions/arguments.hpp"
+#include "functions/timestamps.hpp"
+#include "pg/compat.hpp"
+#include "queue/ddl.hpp"
+#include "queue/registry.hpp"
+#include "queue/survey.hpp"
+#include "queue/triggers.hpp"
+#include "shared/wakeup.hpp"
+
+namespace ecto_job {
+namespace {
+
+[[noreturn]] void refuse_missing(Oid table) {
+    ereport(ERROR,
+            (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table with OID %u does not exist", table),
+             errhint("Give a table, such as 'jobs' or 'app.jobs'.")));
+}
+
+[[noreturn]] void refuse_table(const char *table, const char *fault) {
+    ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                    errmsg("\"%s\" cannot be a queue: %s", table, fault),
+                    errhint("A queue is a permanent, ordinary table of its own, such as "
+                            "EctoJob.Migrations.CreateJobTable makes.")));
+}
+
+// Asked before anything is locked, and again under the lock
+void require_adoptable(Oid table) {
+    const char *const name = get_rel_name(table);
+    if (name == nullptr)
+        refuse_missing(table);
+    require_owner(table);
+    if (get_rel_relkind(table) != RELKIND_RELATION || IsCatalogRelationOid(table))
+        refuse_table(name, "it is not an ordinary table");
+    switch (check_table_name(name)) {
+    case NameFault::too_long:
+        ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG),
+                        errmsg("name of table \"%s\" is too long: %zu bytes", name, strlen(name)),
+                        errdetail("The channel \"<name>.completed\" must fit into 63 bytes."),
+                        errhint("Rename it; a queue's name has %zu bytes at most.",
+                                max_table_name_bytes)));
+    case NameFault::control_character:
+        ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
+                        errmsg("name of table has a control character"), errhint("Rename it.")));
+    case NameFault::empty:
+    case NameFault::none:
+        break;
+    }
+    if (is_registered(table) && find_queue(table)->kind != QueueKind::adopted)
+        ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+                        errmsg("queue \"%s\" was made by ecto_job.create_queue()", name),
+                        errhint("There is nothing to adopt.")));
+}
+
+// What was said of the columns, or what is known of an adopted queue already, if it still holds
+TimestampNames names_for(Oid table, TimestampNames said) {
+    if (!is_registered(table))
+        return said;
+    const Queue *const queue = find_queue(table);
+    const auto known = [table](const NameData &name) -> std::optional<const char *> {
+        if (NameStr(name)[0] == '\0' || get_attnum(table, NameStr(name)) == InvalidAttrNumber)
+            return std::nullopt;
+        return NameStr(name);
+    };
+    if (!said.inserted_at)
+        said.inserted_at = known(queue->inserted_at);
+    if (!said.updated_at)
+        said.updated_at = known(queue->updated_at);
+    return said;
+}
+
+struct Finding {
+    Oid oid;
+    const char *schema;
+    const char *name;
+    const char *qualified;
+    FoundTriggers triggers;
+    Survey survey;
+};
+
+// ERROR with everything that does not fit. The table is closed again, since ALTER TABLE wants it
+// for itself, and `lock` let go of: two of these would wait for each other when they ask for more.
+Finding look_at(Oid oid, const TimestampNames &said, LOCKMODE lock) {
+    Relation const table = try_relation_open(oid, lock);
+    if (table == nullptr)
+        refuse_missing(oid);
+    Finding found{};
+    found.oid = oid;
+    found.schema = get_namespace_name(RelationGetNamespace(table));
+    found.name = pstrdup(RelationGetRelationName(table));
+    found.qualified = quote_qualified_identifier(found.schema, found.name);
+    if (const char *const fault = fault_of_table(table))
+        refuse_table(found.name, fault);
+    found.survey = survey_table(table, names_for(oid, said));
+    found.triggers = find_triggers(table);
+    relation_close(table, lock);
+    if (found.survey.misfits[0] != '\0')
+        ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+                        errmsg("table \"%s\" cannot be a queue as it is", found.name),
+                        errdetail("%s", found.survey.misfits),
+                        errhint("It must have the columns that EctoJob.Migrations.CreateJobTable "
+                                "makes; others must be nullable or have a default.")));
+    return found;
+}
+
+bool is_same(const char *name, const NameData &known) {
+    return strcmp(name != nullptr ? name : "", NameStr(known)) == 0;
+}
+
+bool is_adopted(const Finding &found) {
+    const FoundTriggers &triggers = found.triggers;
+    if (!is_registered(found.oid) || found.survey.lacks[0] != '\0' ||
+        found.survey.has_state_statistics || triggers.ectojobs != nullptr ||
+        triggers.schedule == nullptr || triggers.inserted == nullptr ||
+        triggers.changed == nullptr || triggers.lease == nullptr)
+        return false;
+    const Queue *const queue = find_queue(found.oid);
+    return is_same(found.survey.inserted_at, queue->inserted_at) &&
+           is_same(found.survey.updated_at, queue->updated_at) &&
+           queue->binary == found.survey.binary;
+}
+
+void comment_new_columns(const char *table, const char *lacks) {
+    const auto comment = [table, lacks](const char *column, const char *text) {
+        if (strstr(lacks, psprintf(" ADD COLUMN %s ", quote_identifier(column))) != nullptr)
+            comment_column(table, column, text);
+    };
+    comment("lease", "which consumer of ecto_job's holds the job; drawn anew at each start");
+    comment("key", "reserved for unique jobs");
+    comment("error", "why the last attempt failed");
+    comment("meta", "what the application says about the job");
+}
+
+void change_table(const Finding &found) {
+    const Survey &survey = found.survey;
+    if (survey.lacks[0] != '\0') {
+        execute(psprintf("ALTER TABLE ONLY %s%s", found.qualified, survey.lacks));
+        comment_new_columns(found.qualified, survey.lacks);
+    }
+    // Ours has the name of EctoJob's, which the migration's rollback drops. No trigger of ours
+    // names the column priority, which the rollback of version 3 drops.
+    const char *const inserted = found.triggers.ectojobs != nullptr   ? found.triggers.ectojobs
+                                 : found.triggers.inserted != nullptr ? found.triggers.inserted
+                                                                      : native_inserted_trigger;
+    make_triggers(found.qualified, {inserted, survey.utc_schedule, false, true});
+    if (survey.has_state_statistics)
+        drop_state_statistics(found.oid, found.qualified);
+}
+
+void tell_taken(const char *queue, const char *what, const char *column) {
+    if (column == nullptr)
+        ereport(NOTICE, (errmsg("no column of queue \"%s\" is taken as %s", queue, what),
+                         errhint("If there is one, name it by timestamps_opts.")));
+    else if (strcmp(what, column) != 0)
+        ereport(NOTICE,
+                (errmsg("column \"%s\" of queue \"%s\" is taken as %s", column, queue, what),
+                 errhint("If it is another, name it by timestamps_opts.")));
+}
+
+// What the queue has not, and how the application or its owner gives it
+void tell_shortcomings(const Finding &found, const TimestampNames &said) {
+    const Survey &survey = found.survey;
+    const char *const queue = found.name;
+    if (!said.inserted_at)
+        tell_taken(queue, "inserted_at", survey.inserted_at);
+    if (!said.updated_at)
+        tell_taken(queue, "updated_at", survey.updated_at);
+    if (!survey.has_priority)
+        ereport(
+            NOTICE,
+            (errmsg("queue \"%s\" has no column \"priority\": all its jobs have priority 0", queue),
+             errhint("EctoJob 3 needs it. The application's own migration adds it: "
+                     "EctoJob.Migrations.UpdateJobTable.up(3, \"%s\"%s).",
+                     queue,
+                     strcmp(found.schema, "public") == 0
+                         ? ""
+                         : psprintf(", prefix: \"%s\"", found.schema))));
+    if (!survey.has_index)
+        ereport(NOTICE, (errmsg("queue \"%s\" has no index for its order", queue),
+                         errhint("With many jobs it will be slow. CREATE INDEX CONCURRENTLY ON %s "
+                                 "(%sschedule, id);",
+                                 found.qualified, survey.has_priority ? "priority, " : "")));
+}
+
+void adopt(const Finding &found, const TimestampNames &said) {
+    const Survey &survey = found.survey;
+    change_table(found);
+    register_queue({found.oid, QueueKind::adopted, survey.binary, survey.inserted_at,
+                    survey.updated_at, survey.max_attempts});
+    tell_shortcomings(found, said);
+    wake_scheduler_at_commit();
+}
+
+} // namespace
+} // namespace ecto_job
+
+using namespace ecto_job;
+
+ECTO_JOB_FUNCTION(ecto_job_adopt_queue) {
+    const Oid table = table_argument(fcinfo);
+    SPI_connect();
+    require_adoptable(table);
+    const TimestampNames said = timestamps_opts_argument(fcinfo, 1, get_rel_name(table)).names;
+    bool is_new = !is_adopted(look_at(table, said, AccessShareLock));
+    if (is_new) {
+        lock_briefly(table);
+        require_adoptable(table);
+        const Finding found = look_at(table, said, NoLock);
+        is_new = !is_adopted(found); // else somebody has done it meanwhile
+        if (is_new)
+            adopt(found, said);
+    }
+    if (!is_new)
+        ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_OBJECT),
+                         errmsg("queue \"%s\" is adopted already, skipping", get_rel_name(table))));
+    SPI_finish();
+    return ObjectIdGetDatum(table);
+}

@@ -1,0 +1,36 @@
+// Can this table be a queue, and what does it lack? Asked of a table that EctoJob's migration made,
+// in whatever version, with whatever options.
+#pragma once
+
+#include <optional>
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+// Why nobody may sweep the table, though its owner says that it is a queue; null pointer: no reason
+const char *fault_of_table(Relation table);
+
+// What somebody said about the columns that keep the times of a job: a name, a null pointer for no
+// such column, or nothing
+struct TimestampNames {
+    std::optional<const char *> inserted_at;
+    std::optional<const char *> updated_at;
+};
+
+struct Survey {
+    const char *misfits; // what must be changed before it can be a queue, a line each; may be empty
+    const char *lacks; // what ALTER TABLE has to do, its actions separated by commas; may be empty
+    bool binary;       // params are bytea
+    const char *inserted_at; // a null pointer: no such column
+    const char *updated_at;
+    bool utc_schedule;
+    bool has_priority;
+    bool has_index; // in the order of the queue
+    bool has_state_statistics;
+    int32 max_attempts; // by the column's default
+};
+// The caller holds a lock on the table.
+Survey survey_table(Relation table, const TimestampNames &given);
+
+} // namespace ecto_job

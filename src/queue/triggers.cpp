@@ -1,0 +1,90 @@
+// Making and finding triggers. See triggers.hpp.
+#include "queue/triggers.hpp"
+
+#include "queue/ddl.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+void comment_trigger(const char *table, const char *trigger, const char *comment) {
+    execute(psprintf("COMMENT ON TRIGGER %s ON %s IS %s", quote_identifier(trigger), table,
+                     quote_literal_cstr(comment)));
+}
+
+bool calls_ours(const Trigger &trigger, const char *function) {
+    const char *const schema = get_namespace_name(get_func_namespace(trigger.tgfoid));
+    return schema != nullptr && strcmp(schema, "ecto_job") == 0 &&
+           strcmp(get_func_name(trigger.tgfoid), function) == 0;
+}
+
+bool calls_ectojobs(const Trigger &trigger) {
+    return TRIGGER_TYPE_MATCHES(trigger.tgtype, TRIGGER_TYPE_ROW, TRIGGER_TYPE_AFTER,
+                                TRIGGER_TYPE_INSERT) &&
+           strcmp(get_func_name(trigger.tgfoid), "fn_notify_inserted") == 0;
+}
+
+} // namespace
+
+void make_triggers(const char *table, const QueueTriggers &triggers) {
+    execute(psprintf("CREATE OR REPLACE TRIGGER ecto_job_schedule BEFORE INSERT ON %s FOR EACH ROW"
+                     " WHEN (NEW.state OPERATOR(pg_catalog.=) 'AVAILABLE'"
+                     " AND NEW.schedule OPERATOR(pg_catalog.>) %s)"
+                     " EXECUTE FUNCTION ecto_job.schedule_job()",
+                     table,
+                     triggers.utc_schedule
+                         ? "pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())"
+                         : "pg_catalog.clock_timestamp()"));
+    comment_trigger(table, "ecto_job_schedule", "a job inserted for the future is SCHEDULED");
+
+    execute(psprintf("CREATE OR REPLACE TRIGGER %s AFTER INSERT ON %s FOR EACH ROW"
+                     " EXECUTE FUNCTION ecto_job.job_inserted()",
+                     quote_identifier(triggers.inserted), table));
+    comment_trigger(table, triggers.inserted, "notifies consumers of an AVAILABLE job");
+
+    execute(psprintf(
+        "CREATE OR REPLACE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW"
+        " WHEN (OLD.state OPERATOR(pg_catalog.<>) NEW.state"
+        " OR OLD.schedule OPERATOR(pg_catalog.<>) NEW.schedule"
+        " OR OLD.expires IS DISTINCT FROM NEW.expires%s)"
+        " EXECUTE FUNCTION ecto_job.job_changed()",
+        table,
+        triggers.watches_priority ? " OR OLD.priority OPERATOR(pg_catalog.<>) NEW.priority" : ""));
+    comment_trigger(table, "ecto_job_changed",
+                    "notifies consumers of a job that becomes AVAILABLE");
+
+    if (!triggers.clears_leases)
+        return;
+    execute(psprintf("CREATE OR REPLACE TRIGGER ecto_job_lease BEFORE UPDATE ON %s FOR EACH ROW"
+                     " WHEN (NEW.lease OPERATOR(pg_catalog.=) OLD.lease"
+                     " AND NEW.state OPERATOR(pg_catalog.<>) OLD.state"
+                     " AND NEW.state OPERATOR(pg_catalog.<>) 'IN_PROGRESS')"
+                     " EXECUTE FUNCTION ecto_job.clear_lease()",
+                     table));
+    comment_trigger(table, "ecto_job_lease",
+                    "ends a lease that EctoJob's library does not know of");
+}
+
+FoundTriggers find_triggers(Relation table) {
+    FoundTriggers found{};
+    const TriggerDesc *const triggers = table->trigdesc;
+    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; i++) {
+        const Trigger &trigger = triggers->triggers[i];
+        if (trigger.tgisinternal)
+            continue;
+        const char *const name = pstrdup(trigger.tgname);
+        if (calls_ours(trigger, "schedule_job"))
+            found.schedule = name;
+        else if (calls_ours(trigger, "job_inserted"))
+            found.inserted = name;
+        else if (calls_ours(trigger, "job_changed"))
+            found.changed = name;
+        else if (calls_ours(trigger, "clear_lease"))
+            found.lease = name;
+        else if (calls_ectojobs(trigger))
+            found.ectojobs = name;
+    }
+    return found;
+}
+
+} // namespace ecto_job

@@ -1,0 +1,34 @@
+// The triggers of a queue's table: ours, and the one of EctoJob's migration that ours replaces.
+//
+// They are found by what they do, not by name: names are cut, and an owner may rename.
+#pragma once
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+inline constexpr const char *native_inserted_trigger = "ecto_job_inserted";
+
+struct QueueTriggers {
+    const char *inserted; // the name of the one that tells of new jobs
+    bool utc_schedule;
+    bool watches_priority; // a priority that changes is told of
+    bool clears_leases;    // EctoJob's library, which knows of no lease, works on the table too
+};
+
+// Makes a queue's triggers, or makes them anew. SPI is connected; the table is given qualified and
+// quoted.
+void make_triggers(const char *table, const QueueTriggers &triggers);
+
+// Names of a table's triggers, null pointers for none
+struct FoundTriggers {
+    const char *schedule;
+    const char *inserted;
+    const char *changed;
+    const char *lease;
+    const char *ectojobs; // calls EctoJob's function, fn_notify_inserted, for each new row
+};
+// The caller holds a lock on the table.
+FoundTriggers find_triggers(Relation table);
+
+} // namespace ecto_job
