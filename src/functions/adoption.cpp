@@ -147,7 +147,9 @@ void change_table(const Finding &found) {
     const char *const inserted = found.triggers.ectojobs != nullptr   ? found.triggers.ectojobs
                                  : found.triggers.inserted != nullptr ? found.triggers.inserted
                                                                       : native_inserted_trigger;
-    make_triggers(found.qualified, {inserted, survey.utc_schedule, false, true});
+    make_triggers(found.oid, found.qualified,
+                  {inserted, survey.utc_schedule, false, true,
+                   survey.inserted_at != nullptr ? survey.inserted_at : survey.updated_at});
     if (survey.has_state_statistics)
         drop_state_statistics(found.oid, found.qualified);
 }

@@ -202,7 +202,11 @@ void create_table(const NewQueue &queue) {
             quote_identifier(ChooseRelationName(queue.table, "priority_schedule_id", "index",
                                                 get_namespace_oid(queue.schema, false), false)),
             table));
-    make_triggers(table, {native_inserted_trigger, false, true, queue.ectojob});
+    const char *const enqueued_at =
+        queue.inserted_at != nullptr ? queue.inserted_at : queue.updated_at;
+    make_triggers(get_relname_relid(queue.table, get_namespace_oid(queue.schema, false)), table,
+                  {native_inserted_trigger, false, true, queue.ectojob,
+                   queue.ectojob ? enqueued_at : nullptr});
 }
 
 void comment_table(const NewQueue &queue) {

@@ -24,17 +24,35 @@ bool calls_ectojobs(const Trigger &trigger) {
            strcmp(get_func_name(trigger.tgfoid), "fn_notify_inserted") == 0;
 }
 
+// A node whose clock is ahead enqueues jobs that are due by that clock, and not yet by ours. They
+// are not for the future, and shall not wait until ours is as far. The library cuts the time at
+// which it enqueues to whole seconds, if not told otherwise.
+const char *not_due_when_enqueued(Oid table, const QueueTriggers &triggers) {
+    if (triggers.enqueued_at == nullptr)
+        return "";
+    const Oid type = get_atttype(table, get_attnum(table, triggers.enqueued_at));
+    const char *time = psprintf("NEW.%s", quote_identifier(triggers.enqueued_at));
+    if ((type == TIMESTAMPOID) != triggers.utc_schedule)
+        time = psprintf("pg_catalog.timezone('UTC', %s)", time);
+    return psprintf(" AND (NEW.schedule OPERATOR(pg_catalog.<=) (CASE %s"
+                    " WHEN pg_catalog.date_trunc('second', %s)"
+                    " THEN %s OPERATOR(pg_catalog.+) '1 s'::pg_catalog.interval ELSE %s END))"
+                    " IS NOT TRUE",
+                    time, time, time, time);
+}
+
 } // namespace
 
-void make_triggers(const char *table, const QueueTriggers &triggers) {
+void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
     execute(psprintf("CREATE OR REPLACE TRIGGER ecto_job_schedule BEFORE INSERT ON %s FOR EACH ROW"
                      " WHEN (NEW.state OPERATOR(pg_catalog.=) 'AVAILABLE'"
-                     " AND NEW.schedule OPERATOR(pg_catalog.>) %s)"
+                     " AND NEW.schedule OPERATOR(pg_catalog.>) %s%s)"
                      " EXECUTE FUNCTION ecto_job.schedule_job()",
                      table,
                      triggers.utc_schedule
                          ? "pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())"
-                         : "pg_catalog.clock_timestamp()"));
+                         : "pg_catalog.clock_timestamp()",
+                     not_due_when_enqueued(oid, triggers)));
     comment_trigger(table, "ecto_job_schedule", "a job inserted for the future is SCHEDULED");
 
     execute(psprintf("CREATE OR REPLACE TRIGGER %s AFTER INSERT ON %s FOR EACH ROW"

@@ -13,12 +13,15 @@ struct QueueTriggers {
     const char *inserted; // the name of the one that tells of new jobs
     bool utc_schedule;
     bool watches_priority; // a priority that changes is told of
-    bool clears_leases;    // EctoJob's library, which knows of no lease, works on the table too
+    // EctoJob's library works on the table too: it knows of no lease, and when it enqueues it gives
+    // this column, if there is one, the time by its own clock
+    bool clears_leases;
+    const char *enqueued_at;
 };
 
-// Makes a queue's triggers, or makes them anew. SPI is connected; the table is given qualified and
-// quoted.
-void make_triggers(const char *table, const QueueTriggers &triggers);
+// Makes a queue's triggers, or makes them anew. SPI is connected; the table is given by its oid,
+// and qualified and quoted.
+void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers);
 
 // Names of a table's triggers, null pointers for none
 struct FoundTriggers {

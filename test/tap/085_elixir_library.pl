@@ -136,5 +136,8 @@ sub check
 check('native', "SELECT ecto_job.create_queue('jobs')");
 check('ectojob', "SELECT ecto_job.create_queue('jobs', ectojob => true)");
 
+(my $ectojob = slurp_source('test/regress/ectojob.sql')) =~ s/^--.*\n//mg;
+check('adopted', "$ectojob SELECT pg_temp.ectojob_table('jobs', 3); SELECT ecto_job.adopt_queue('jobs')");
+
 $node->stop;
 done_testing();
