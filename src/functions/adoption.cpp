@@ -151,7 +151,7 @@ void change_table(const Finding &found) {
                   {inserted, survey.utc_schedule, false, true,
                    survey.inserted_at != nullptr ? survey.inserted_at : survey.updated_at});
     if (survey.has_state_statistics)
-        drop_state_statistics(found.oid, found.qualified);
+        fix_state_statistics(found.oid, found.qualified);
 }
 
 void tell_taken(const char *queue, const char *what, const char *column) {

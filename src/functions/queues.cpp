@@ -261,7 +261,7 @@ ECTO_JOB_FUNCTION(ecto_job_create_queue) {
         table = get_relname_relid(queue.table, get_namespace_oid(queue.schema, false));
         require_owner(table);
         if (queue.ectojob)
-            drop_state_statistics(table, quote_qualified_identifier(queue.schema, queue.table));
+            fix_state_statistics(table, quote_qualified_identifier(queue.schema, queue.table));
         constexpr int32 ectojobs_max_attempts = 5; // and the column's default
         register_queue({table, queue.ectojob ? QueueKind::ectojob : QueueKind::native, queue.binary,
                         queue.inserted_at, queue.updated_at, ectojobs_max_attempts});

@@ -14,10 +14,12 @@ void lock_briefly(Oid table);
 // The table is given qualified and quoted, here and below.
 void comment_column(const char *table, const char *column, const char *comment);
 
-// From now on the planner has no statistics of `state`, and believes that one row of 200 is in any
-// state. With the true share of AVAILABLE rows it would hash and scan the whole table for EctoJob's
-// reserve, whose LIMIT is a parameter, which counts as a tenth of them.
-void drop_state_statistics(Oid oid, const char *table);
+// From now on the planner believes that one row of 20 is in any state, for the sake of EctoJob's
+// reserve. Its LIMIT is a parameter: a generic plan takes it for a tenth of the AVAILABLE rows, and
+// with more of these than one in 13 hashes and scans the whole table. A plan for a known LIMIT
+// sorts the table if there seem to be few, such as the one in 200 that are believed without
+// statistics.
+void fix_state_statistics(Oid oid, const char *table);
 void restore_state_statistics(const char *table);
 
 } // namespace ecto_job
