@@ -94,6 +94,16 @@ build/fuzz/%: test/fuzz/%.cpp $(wildcard src/core/*)
 -include $(UNIT_OBJS:.o=.d) $(UNIT_TESTS:=.d)
 .SECONDARY: $(UNIT_OBJS) $(UNIT_TESTS:=.o)
 
+# The benchmark's client of libpq
+BENCH_CLIENT = build/bench/bench_client
+BENCH_OBJS   = $(patsubst test/bench/client/%.cpp,build/bench/%.o,$(wildcard test/bench/client/*.cpp))
+build/bench/%.o: test/bench/client/%.cpp | consumer-packages
+	@mkdir -p $(@D)
+	$(CXX) $(PG_CXXFLAGS) -O2 -isystem $(shell $(PG_CONFIG) --includedir) -c $< -o $@
+$(BENCH_CLIENT): $(BENCH_OBJS)
+	$(CXX) $^ -o $@ -L$(shell $(PG_CONFIG) --libdir) -lpq -pthread
+-include $(BENCH_OBJS:.o=.d)
+
 build-tests: $(UNIT_TESTS) $(FUZZERS)
 unit: $(UNIT_TESTS)
 	@set -e; for t in $^; do ./$$t; done
@@ -116,8 +126,8 @@ lint:
 	+@MAKE='$(MAKE)' tools/lint
 format:
 	clang-format -i $$(tools/sources)
-bench: all
-	test/bench/run
+bench: all $(BENCH_CLIENT)
+	+@MAKE='$(MAKE)' test/bench/run $(BENCH)
 dist:
 	git archive --prefix=$(EXTENSION)-$(EXTVERSION)/ -o $(EXTENSION)-$(EXTVERSION).tar.gz HEAD
 

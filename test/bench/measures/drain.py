@@ -1,0 +1,176 @@
+"""Draining a queue: from AVAILABLE to gone, by ecto_job_consumer and by a loop of libpq.
+
+The loop is the same program for every side (client/drain.cpp); the sides differ in their statements:
+
+batches of 100  one connection; one commit and one round trip a batch, for either side
+a commit a job  8 connections; each job is deleted in the transaction of its own writes. Ours finishes a
+                job and starts the next in one commit, as the handwritten form does
+
+Jobs do nothing, so that the queue is measured; or insert one row, since that is what users run.
+"""
+
+import subprocess
+import time
+
+import sides
+
+CONNECTIONS = 8
+BATCH = 100
+
+
+def trip(*statements):
+    return {"trip": [{"sql": sql, "use": use} if use else {"sql": sql} for sql, use in statements]}
+
+
+def each(*trips):
+    return {"each": [trip(*statements)["trip"] for statements in trips]}
+
+
+BEGIN, COMMIT = ("BEGIN", ""), ("COMMIT", "")
+WRITE_ALL = ("INSERT INTO effects (job) SELECT unnest($1::bigint[])", "jobs")
+WRITE = ("INSERT INTO effects (job) VALUES ($1::bigint)", "job")
+WRITE_BY_CONSUMER = "INSERT INTO effects (job) VALUES (($1 ->> 'n')::bigint)"
+
+
+def ours_batched(side, demand, write):
+    finish = [BEGIN, (side.complete_all(), "jobs")]
+    claim = [(side.start(demand), "claim"), COMMIT]
+    return [trip(*finish), trip(WRITE_ALL, *claim)] if write else [trip(*finish, *claim)]
+
+
+def ours_in_two_steps(side, demand, write):
+    """As anybody would write it: start, complete, each a round trip and a commit."""
+    finish = [(side.complete_all(), "jobs")]
+    return [trip((side.start(demand), "claim")), trip(*([BEGIN, *finish, WRITE_ALL, COMMIT] if write else finish))]
+
+
+def ours_each(side, demand, write):
+    finish = [BEGIN, (side.complete_one(), "job")] + ([WRITE] if write else []) + [COMMIT]
+    return [trip((side.start(demand), "claim")), each(finish)]
+
+
+def ours_by_ectojobs_functions(side, demand, write):
+    """reserve, progress, delete."""
+    reserve = f"SELECT id, attempt, lease FROM ecto_job.reserve_available_jobs('{side.table}', {demand})"
+    progress = f"""SELECT id FROM ecto_job.update_job_in_progress('{side.table}', $1::bigint, $2::int,
+                                                                  lease => $3::bigint)"""
+    delete = f"SELECT ecto_job.initial_multi('{side.table}', $1::bigint, $2::int + 1, $3::bigint)"
+    finish = [BEGIN, (delete, "job")] + ([WRITE] if write else []) + [COMMIT]
+    return [trip((reserve, "claim")), each([(progress, "job")], finish)]
+
+
+def handwritten(side, demand, write):
+    steps = [trip(COMMIT, BEGIN, (side.claim(demand), "claim"))]
+    return steps + ([trip(WRITE_ALL)] if write else [])
+
+
+def elixir(side, demand, write):
+    finish = [BEGIN, (side.delete(), "job")] + ([WRITE] if write else []) + [COMMIT]
+    return [trip((side.reserve(demand), "claim")), each([(side.progress(), "job")], finish)]
+
+
+class Loop:
+    """A side drained by the benchmark's own client."""
+
+    def __init__(self, name, side, steps, demand, connections=1):
+        self.side, self.steps, self.demand, self.connections = side, steps, demand, connections
+        self.name, self.peer, self.share = name, side.peer, 1
+
+    def seconds(self, server, jobs, write):
+        script = {"connections": self.connections, "limit": jobs,
+                  "steps": self.steps(self.side, self.demand, write)}
+        result = server.run_client("drain", script)
+        return result["seconds"] * jobs / result["jobs"]
+
+
+class Consumer:
+    """Ours, drained by ecto_job_consumer, from its start to the last job's end; `share` of the jobs."""
+
+    def __init__(self, name, *arguments, writes=None, share=1):
+        self.name, self.arguments, self.writes, self.share = name, arguments, writes, share
+        self.side, self.peer = sides.ours(), False
+
+    def seconds(self, server, jobs, write):
+        arguments = self.writes if write else self.arguments
+        command = ["ecto_job_consumer", "--queue", self.side.table, "--log-level", "warning", *arguments]
+        left = f"SELECT EXISTS (SELECT FROM {self.side.table} WHERE priority = 0 AND in_play)"
+        with server.connect() as connection:
+            start = time.monotonic()
+            process = subprocess.Popen(command)
+            while connection.execute(left).fetchone()[0]:
+                if process.poll() is not None:
+                    raise RuntimeError(f"{command} ended: {process.returncode}")
+                time.sleep(0.005)
+            seconds = time.monotonic() - start
+            process.terminate()  # what waits behind the measured jobs is left
+            process.wait()
+        return seconds
+
+
+def batch_sides():
+    return [
+        Loop("libpq, one commit a batch", sides.ours(), ours_batched, BATCH),
+        Loop("libpq, start and complete", sides.ours(), ours_in_two_steps, BATCH),
+        Loop("handwritten", sides.handwritten(), handwritten, BATCH),
+        Consumer("ecto_job_consumer --sql", "--sql", "SELECT 1", "--batch", str(BATCH),
+                 writes=("--sql", WRITE_BY_CONSUMER, "--batch", str(BATCH))),
+    ]
+
+
+def single_sides():
+    jobs = ("-j", str(CONNECTIONS))
+    return [
+        Loop("libpq, complete and start next", sides.ours(), ours_batched, 1, CONNECTIONS),
+        Loop("libpq, start 10, complete each", sides.ours(), ours_each, 10, CONNECTIONS),
+        Loop("libpq, reserve 10, progress, delete", sides.ours(), ours_by_ectojobs_functions, 10, CONNECTIONS),
+        Loop("handwritten", sides.handwritten(), handwritten, 1, CONNECTIONS),
+        Loop("EctoJob 3.1", sides.elixir(), elixir, 10, CONNECTIONS),
+        Consumer("ecto_job_consumer --sql", *jobs, "--sql", "SELECT 1",
+                 writes=(*jobs, "--sql", WRITE_BY_CONSUMER)),
+        Consumer("ecto_job_consumer --exec true", *jobs, "--exec", "true", share=0.1),
+    ]
+
+
+def cases(options):
+    """(waiting, size, write)"""
+    if options.full:
+        return [(w, s, write) for w in options.waiting for s in options.params for write in (False, True)]
+    waiting, size = options.waiting[0], options.params[0]
+    others = [(waiting, size, True), (options.waiting[-1], size, False), (waiting, options.params[-1], False)]
+    return list(dict.fromkeys([(waiting, size, False)] + others))
+
+
+def measure(server, report, options, mode, drainers, case):
+    waiting, size, write = case
+    what = f"{mode}, {'one insert' if write else 'no-op'}, {size} B params, {waiting:,} waiting"
+    for turn in range(options.rounds):
+        for drainer in options.turn(drainers(), turn):
+            if write and isinstance(drainer, Consumer) and drainer.writes is None:
+                continue
+            jobs = int(options.jobs * drainer.share)
+            server.execute("DROP TABLE IF EXISTS effects", "CREATE TABLE effects (job bigint)")
+            drainer.side.make(server)
+            drainer.side.fill(server, jobs, size, waiting)
+            server.scheduler_at_rest()
+            before, cpu = server.statistics(drainer.side.table), server.cpu_of_ended_sessions()
+            seconds = drainer.seconds(server, jobs, write)
+            after = server.statistics(drainer.side.table)
+            report.add("drain", what, drainer.name, jobs / seconds, "jobs/s", drainer.peer, True)
+            commits = (after["commits"] - before["commits"]) / jobs
+            report.add("drain", what, drainer.name, commits, "commits a job", drainer.peer)
+            cpu = (server.cpu_of_ended_sessions() - cpu) / jobs
+            report.add("drain", what, drainer.name, cpu, "µs of the server's processor a job", drainer.peer, False)
+            drainer.side.drop(server)
+    return what
+
+
+def run(server, report, options):
+    for case in cases(options):
+        batched = measure(server, report, options, f"batches of {BATCH}", batch_sides, case)
+        single = measure(server, report, options, "a commit a job", single_sides, case)
+        for what, best, limit, text in (
+            (batched, "libpq, one commit a batch", 0.6, "drain in batches: at least 0.6 of handwritten"),
+            (single, "libpq, complete and start next", 0.9, "a commit a job: at least 0.9 of handwritten"),
+        ):
+            ours, peer = (report.median("drain", what, side, "jobs/s") for side in (best, "handwritten"))
+            report.bound(f"{text} ({what}; {best})", ours / peer, limit, at_least=True)

@@ -1,0 +1,99 @@
+"""From the enqueuer's COMMIT, when its answer has come, to the start of the job, in an idle queue."""
+
+import time
+
+import server as servers
+import sides
+from measures import streams
+
+MEASURE = "latency"
+
+
+def by_client(postgres, side, insert, options, **script):
+    with streams.waiting_client(postgres, listen=side.channel, count=options.samples, **script) as consumer:
+        committed = servers.result_of(streams.produce(postgres, insert, options.samples))["committed"]
+        started = servers.result_of(consumer)["started"]
+    commits = dict(committed)
+    return [(start[2] - commits[start[0]]) / 1000 for start in started]
+
+
+def ours(postgres, side, size, options):
+    insert = f"INSERT INTO jobs (params) VALUES ({streams.params(size)})"
+    return by_client(postgres, side, insert, options, claim=streams.claim(side), first=side.complete_one())
+
+
+def ours_notifying(postgres, side, size, options):
+    """The trigger's own NOTIFY, as without a scheduler."""
+    postgres.execute("ALTER SYSTEM SET ecto_job.enabled = off", "SELECT pg_reload_conf()")
+    time.sleep(0.5)
+    try:
+        return ours(postgres, side, size, options)
+    finally:
+        postgres.execute("ALTER SYSTEM RESET ecto_job.enabled", "SELECT pg_reload_conf()")
+        time.sleep(0.5)
+
+
+def handwritten(postgres, side, size, options):
+    # It has no priority: the measured jobs are older than those that wait
+    insert = f"INSERT INTO {side.table} (payload, run_at) VALUES ({streams.params(size)}, 'epoch')"
+    columns = streams.columns("t.", "payload", "t.run_at", "t.attempts", "NULL::timestamptz", "0")
+    return by_client(postgres, side, insert, options, claim=side.claim(1, columns))
+
+
+def elixir(postgres, side, size, options):
+    insert = side.insert(streams.params(size)).replace("RETURNING id", "")
+    columns = streams.columns(lease="attempt")
+    reserve = f"WITH jobs AS ({side.reserve(1)}) SELECT {columns} FROM jobs"
+    return by_client(postgres, side, insert, options, claim=reserve, begin=side.progress(), first=side.delete())
+
+
+def consumer(*arguments, from_file=False):
+    """ecto_job_consumer: the job itself notes the time, in a table or in a file."""
+
+    def latencies(postgres, side, size, options):
+        insert = f"INSERT INTO jobs (params) VALUES ({streams.params(size)})"
+        stamps = postgres.directory / "stamps"
+        stamps.write_text("")
+        postgres.execute("DROP TABLE IF EXISTS stamps", "CREATE TABLE stamps (n int, at timestamptz)")
+        command = [argument.replace("CLIENT", str(postgres.client)) for argument in arguments]
+        with streams.waiting_consumer(postgres, side, *command, STAMPS=str(stamps)):
+            commits = dict(servers.result_of(streams.produce(postgres, insert, options.samples))["committed"])
+            limit = time.monotonic() + 60
+            starts = []
+            while len(starts) < options.samples and time.monotonic() < limit:
+                time.sleep(0.1)
+                starts = ([tuple(map(int, line.split())) for line in stamps.read_text().splitlines()] if from_file
+                          else postgres.rows("SELECT n, (extract(epoch FROM at) * 1e6)::bigint FROM stamps"))
+        return [(at - commits[n]) / 1000 for n, at in starts if n in commits]
+
+    return latencies
+
+
+NOTE = "INSERT INTO stamps SELECT ($1 ->> 'n')::int, clock_timestamp() WHERE $1 ? 'n'"
+WAYS = [
+    ("ecto_job, libpq", sides.ours, ours),
+    ("ecto_job, libpq, no scheduler: NOTIFY", sides.ours, ours_notifying),
+    ("ecto_job_consumer --sql", sides.ours, consumer("--sql", NOTE)),
+    ("ecto_job_consumer --exec", sides.ours, consumer("--exec", "CLIENT stamp", from_file=True)),
+    ("handwritten + NOTIFY", sides.handwritten_notify, handwritten),
+    ("EctoJob 3.1", sides.elixir, elixir),
+]
+
+
+def run(postgres, report, options):
+    sizes = options.params if options.full else options.params[:1]
+    waitings = options.waiting if options.full else [options.waiting[0], options.waiting[-1]]
+    for waiting in waitings:
+        for size in sizes:
+            for turn in range(options.rounds):
+                for name, make, way in options.turn(WAYS, turn):
+                    if waiting and "consumer" in name:
+                        continue  # it would go on with those that wait
+                    side = make()
+                    side.make(postgres)
+                    side.fill(postgres, 0, size, waiting)
+                    postgres.scheduler_at_rest()
+                    case = f"{size} B params, {waiting:,} waiting"
+                    streams.add_percentiles(report, MEASURE, case, name, way(postgres, side, size, options),
+                                            side.peer)
+                    side.drop(postgres)

@@ -1,0 +1,83 @@
+"""How long after its time a job starts: scheduled, failed and tried again, or left by a consumer until its
+lease was over. The consumer waits for a notification (poll_interval is 60 s), starts the job and then looks
+at the clock, so the time includes the claim and its commit.
+
+The peers have no clock: whoever writes one of them polls. Here they poll every second."""
+
+import server as servers
+import sides
+from measures import streams
+
+MEASURE = "lateness"
+POLL_MS = 1000
+
+
+def scheduled(postgres, side, size, options):
+    insert = f"""INSERT INTO jobs (params, schedule)
+                 VALUES ({streams.params(size)}, clock_timestamp() + $2::float8 * interval '1 s')"""
+    started = observe(postgres, insert, options, listen=side.channel, claim=streams.claim(side),
+                      first=side.complete_one())
+    return [at / 1000 - schedule * 1000 for _, _, at, schedule, _ in started]
+
+
+def retried(postgres, side, size, options):
+    postgres.execute(f"SELECT ecto_job.configure_queue('{side.table}', retry_timeout => '100 ms')")
+    insert = f"INSERT INTO jobs (params) VALUES ({streams.params(size)})"
+    fail = f"SELECT id FROM ecto_job.fail_job('{side.table}', $1::bigint, $2::bigint)"
+    started = observe(postgres, insert, options, listen=side.channel, claim=streams.claim(side), first=fail,
+                      then=side.complete_one())
+    return [at / 1000 - schedule * 1000 for _, attempt, at, schedule, _ in started if attempt > 1]
+
+
+def expired(postgres, side, size, options):
+    insert = f"INSERT INTO jobs (params) VALUES ({streams.params(size)})"
+    started = observe(postgres, insert, options, listen=side.channel, claim=streams.claim(side, "'300 ms'"),
+                      then=side.complete_one())
+    ends = {n: expires for n, attempt, _, _, expires in started if attempt == 1}
+    return [at / 1000 - ends[n] * 1000 for n, attempt, at, _, _ in started if attempt > 1]
+
+
+def handwritten(postgres, side, size, options):
+    insert = f"""INSERT INTO {side.table} (payload, run_at)
+                 VALUES ({streams.params(size)}, clock_timestamp() + $2::float8 * interval '1 s')"""
+    columns = streams.columns("t.", "payload", "t.run_at", "t.attempts", "NULL::timestamptz", "0")
+    started = observe(postgres, insert, options, poll_ms=POLL_MS, claim=side.claim(1, columns))
+    return [at / 1000 - schedule * 1000 for _, _, at, schedule, _ in started]
+
+
+def observe(postgres, insert, options, **script):
+    with streams.waiting_client(postgres, count=options.samples, **script) as consumer:
+        servers.result_of(streams.produce(postgres, insert, options.samples))
+        return servers.result_of(consumer)["started"]
+
+
+WAYS = [
+    ("scheduled job", scheduled, sides.ours, "ecto_job"),
+    ("scheduled job", handwritten, sides.handwritten, f"handwritten, polling every {POLL_MS // 1000} s"),
+    ("retry", retried, sides.ours, "ecto_job"),
+    ("expired lease", expired, sides.ours, "ecto_job"),
+]
+
+
+def run(postgres, report, options):
+    many = options.waiting[-1]
+    few = options.waiting[min(1, len(options.waiting) - 1)]
+    sizes = options.params if options.full else options.params[:1]
+    for what, way, make, name in WAYS:
+        side = make()
+        waitings = [options.waiting[0], few if way is expired else many]
+        for waiting in dict.fromkeys([options.waiting[0]] if side.peer else waitings):
+            for size in sizes:
+                case = f"{what}, {size} B params, {waiting:,} waiting"
+                for _ in range(options.rounds):
+                    side.make(postgres)
+                    side.fill(postgres, 0, size, waiting)
+                    side.add(postgres, waiting, size, sides.WAITING_PRIORITY, "scheduled")
+                    postgres.scheduler_at_rest()
+                    streams.add_percentiles(report, MEASURE, case, name, way(postgres, side, size, options),
+                                            side.peer)
+                    side.drop(postgres)
+        if not side.peer:
+            late = report.median(MEASURE, f"{what}, {sizes[0]} B params, {waitings[-1]:,} waiting, p99", name, "ms")
+            report.bound(f"{what}, {waitings[-1]:,} waiting: started within 10 ms of its time (p99)", late, 10,
+                         unit="ms")

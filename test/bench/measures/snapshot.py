@@ -1,0 +1,107 @@
+"""A claim of 10 jobs, on a clean table and after 500,000 jobs were finished under another session's old
+snapshot, for which their dead index entries cannot be removed.
+
+Without a flush at commit, which would hide the difference. As many claims in a row as there are samples; and 5 with a pause of a
+second before each, as in a queue with little to do."""
+
+import statistics
+import time
+
+import psycopg
+
+import report as reports
+import sides
+from measures.drain import trip
+
+MEASURE = "claim under an old snapshot"
+DEMAND, PAUSES = 10, 5
+NO_FLUSH = "-c synchronous_commit=off"
+
+
+def delete_first(side, order):
+    """What has been finished, in one statement: their own claims would take minutes."""
+    return f"DELETE FROM {side.table} WHERE id IN (SELECT id FROM {side.table} ORDER BY {order} LIMIT %s)"
+
+
+class Ours:
+    def __init__(self):
+        self.side = sides.ours()
+        self.steps = [trip((self.side.start(DEMAND), "claim")), trip((self.side.complete_all(), "jobs"))]
+
+    def finish(self, server, count):
+        steps = [trip((self.side.start(1000), "claim")), trip((self.side.complete_all(), "jobs"))]
+        server.run_client("drain", {"limit": count, "steps": steps})
+
+
+class Handwritten:
+    def __init__(self):
+        self.side = sides.handwritten()
+        self.steps = [trip((self.side.claim(DEMAND), "claim"))]
+
+    def finish(self, server, count):
+        with server.connect() as connection:
+            connection.execute(delete_first(self.side, "run_at, id"), [count])
+
+
+class Elixir:
+    def __init__(self):
+        self.side = sides.elixir()
+        delete = f"DELETE FROM {self.side.table} WHERE id = ANY ($1::bigint[])"
+        self.steps = [trip((self.side.reserve(DEMAND), "claim")), trip((delete, "jobs"))]
+
+    def finish(self, server, count):
+        with server.connect() as connection:
+            connection.execute(delete_first(self.side, "priority, schedule, id"), [count])
+
+
+def claims_in_a_row(server, way, claims):
+    script = {"limit": claims * DEMAND, "times": True, "steps": way.steps}
+    with psycopg.connect("", autocommit=True) as connection:
+        connection.execute("ALTER ROLE bench SET synchronous_commit = off")
+        try:
+            return [us / 1000 for _, us in server.run_client("drain", script)["times"]]
+        finally:
+            connection.execute("ALTER ROLE bench RESET synchronous_commit")
+
+
+def claims_after_pauses(server, way):
+    claim = next(statement["sql"] for statement in way.steps[0]["trip"])
+    times = []
+    with server.connect(options=NO_FLUSH) as connection:
+        for _ in range(PAUSES + 1):  # the first one makes the plan
+            time.sleep(1)
+            start = time.monotonic()
+            connection.execute(claim)
+            times.append(1000 * (time.monotonic() - start))
+    return times[1:]
+
+
+def run(server, report, options):
+    jobs = options.finished + 3 * (options.samples + PAUSES) * DEMAND
+    case = f"claim of {DEMAND}, {options.finished:,} finished"
+    for turn in range(options.rounds):
+        for way in options.turn([Ours(), Handwritten(), Elixir()], turn):
+            side = way.side
+            side.make(server)
+            side.fill(server, jobs, options.params[0])
+            server.scheduler_at_rest()
+            clean = claims_in_a_row(server, way, options.samples)
+            with server.old_snapshot():
+                way.finish(server, options.finished)
+                held = claims_in_a_row(server, way, options.samples)
+                paused = claims_after_pauses(server, way)
+            for name, times in (("clean", clean), ("old snapshot", held)):
+                report.add(MEASURE, f"{case}, {name}, median", side.name, statistics.median(times), "ms", side.peer,
+                           False)
+                report.add(MEASURE, f"{case}, {name}, mean", side.name, statistics.fmean(times), "ms", side.peer, False)
+                report.add(MEASURE, f"{case}, {name}, p99", side.name, reports.percentile(times, 99), "ms", side.peer,
+                           False)
+            report.add(MEASURE, f"{case}, old snapshot, after a pause of a second", side.name,
+                       statistics.median(paused), "ms", side.peer, False)
+            for kind, value in (("median", statistics.median), ("mean", statistics.fmean)):
+                report.add(MEASURE, f"{case}, old snapshot / clean, {kind}", side.name, value(held) / value(clean),
+                           "times", side.peer, False)
+            side.drop(server)
+    for kind in ("median", "mean"):
+        times = report.median(MEASURE, f"{case}, old snapshot / clean, {kind}", "ecto_job", "times")
+        report.bound(f"a claim under an old snapshot: at most 1.5 times a clean one ({kind})", times, 1.5)

@@ -1,0 +1,138 @@
+"""What came out: records, bounds, tables in Markdown, a file in JSON."""
+
+import dataclasses
+import json
+import statistics
+
+
+@dataclasses.dataclass
+class Record:
+    measure: str
+    case: str
+    side: str
+    unit: str
+    values: list
+    peer: bool
+    more_is_better: bool | None  # none: it tells what was measured
+
+    @property
+    def median(self):
+        return statistics.median(self.values)
+
+
+@dataclasses.dataclass
+class Bound:
+    text: str
+    measured: str
+    holds: bool
+
+
+def percentile(values, percent):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def rounded(value):
+    if value == 0 or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+class Report:
+    def __init__(self):
+        self.records = {}
+        self.bounds = []
+        self.notes = []
+        self.description = {}
+
+    def add(self, measure, case, side, value, unit, peer=False, more_is_better=None):
+        """A round's value; `side` is one of those that are compared within the case."""
+        key = (measure, case, side, unit)
+        if key not in self.records:
+            self.records[key] = Record(measure, case, side, unit, [], peer, more_is_better)
+        self.records[key].values.append(value)
+
+    def median(self, measure, case, side, unit):
+        record = self.records.get((measure, case, side, unit))
+        return record.median if record else None
+
+    def bound(self, text, measured, limit, at_least=False, unit=""):
+        """A line; nothing if it was not measured."""
+        if measured is None:
+            return
+        holds = measured >= limit if at_least else measured <= limit
+        self.bounds.append(Bound(text, rounded(measured) + (f" {unit}" if unit else ""), holds))
+
+    def note(self, text):
+        """What could not be measured, and why; said where nobody can miss it."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def table(self, measure):
+        lines = [f"### {measure}", ""]
+        cases = list(dict.fromkeys((r.case, r.unit) for r in self.records.values() if r.measure == measure))
+        for case, unit in cases:
+            records = [r for r in self.records.values() if (r.measure, r.case, r.unit) == (measure, case, unit)]
+            peers = [r for r in records if r.peer]
+            lines += [f"{case}, {unit}", ""]
+            heads = ["side", "median", "minimum", "maximum"] + [f"of {p.side}" for p in peers]
+            lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+            for record in records:
+                ratios = ["" if p is record else ratio(record, p) for p in peers]
+                cells = [record.side, rounded(record.median), rounded(min(record.values)),
+                         rounded(max(record.values))] + ratios
+                lines.append("| " + " | ".join(cells) + " |")
+            lines.append("")
+        return lines
+
+    def verdicts(self):
+        """Each path of ours against each peer in its case; what has no better direction is left out."""
+        worse, better = [], []
+        for record in self.records.values():
+            if record.peer or record.more_is_better is None:
+                continue
+            found = {True: [], False: []}
+            for peer in self.peers(record):
+                factor = record.median / peer.median
+                good = factor == 1 or (factor > 1) == record.more_is_better
+                found[good].append(f"{factor:.2f} of {peer.side} ({rounded(peer.median)})")
+            for good, list_ in ((False, worse), (True, better)):
+                if found[good]:
+                    list_.append(f"- {record.measure}, {record.case}: {record.side}, {rounded(record.median)} "
+                                 f"{record.unit}: {', '.join(found[good])}")
+        return ["### Worse than a peer", "", *worse, "", "### Better, or the same", "", *better, ""]
+
+    def peers(self, record):
+        """Those that it can be divided by."""
+        case = (record.measure, record.case, record.unit)
+        return [r for r in self.records.values()
+                if r.peer and r is not record and (r.measure, r.case, r.unit) == case and r.median]
+
+    def text(self):
+        lines = ["### Machine and settings", "", "| | |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in self.description.items()]
+        lines.append("")
+        for measure in dict.fromkeys(r.measure for r in self.records.values()):
+            lines += self.table(measure)
+        lines += self.verdicts()
+        if self.bounds:
+            lines += ["### Bounds", "", "| bound | measured | |", "|---|---|---|"]
+            lines += [f"| {b.text} | {b.measured} | {'holds' if b.holds else '**does not hold**'} |"
+                      for b in self.bounds]
+            lines.append("")
+        lines += [f"Not measured: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def write(self, path):
+        content = {
+            "description": self.description,
+            "records": [dataclasses.asdict(r) | {"median": r.median} for r in self.records.values()],
+            "bounds": [dataclasses.asdict(b) for b in self.bounds],
+            "not_measured": self.notes,
+        }
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+
+
+def ratio(record, peer):
+    return f"{record.median / peer.median:.2f}" if peer.median else ""

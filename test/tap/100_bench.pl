@@ -1,0 +1,36 @@
+# The benchmark still runs: every measure, every side, small. Times are not judged.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $client = source_dir() . '/build/bench/bench_client';
+plan skip_all => 'make build/bench/bench_client has not been run' unless -x $client;
+
+my $results = "$PostgreSQL::Test::Utils::tmp_check/bench.json";
+my ($out, $err);
+local $ENV{PYTHONDONTWRITEBYTECODE} = 1;
+my $ran = IPC::Run::run(
+	[ '/usr/bin/python3', source_dir() . '/test/bench/main.py', '--quick', '--client', $client, '--output', $results ],
+	'<', \undef, '>', \$out, '2>', \$err);
+ok($ran, 'it ends well') or diag("$out\n$err");
+
+my $found = decode_json(slurp_file($results));
+my %sides;
+$sides{ $_->{measure} }{ $_->{side} } = 1 for @{ $found->{records} };
+foreach my $measure ('enqueue', 'drain', 'latency', 'lateness', 'claim under an old snapshot', 'storage', 'ten minutes')
+{
+	my @names = sort keys %{ $sides{$measure} };
+	ok((grep { /ecto_job|libpq/ } @names) && (grep { /handwritten/ } @names), "$measure: ours and another")
+	  or diag("@names");
+}
+ok($sides{idle}, 'idle');
+ok((grep { $_->{median} > 0 } @{ $found->{records} }) > 100, 'there are numbers');
+like($out, qr/^\| bound \|/m, 'bounds are told');
+like($out, qr/^### Worse than a peer/m, 'so is what is worse');
+
+done_testing();
