@@ -151,6 +151,17 @@ CREATE FUNCTION ecto_job.adopt_queue(
 COMMENT ON FUNCTION ecto_job.adopt_queue(pg_catalog.regclass, pg_catalog.jsonb) IS
     'makes a table of EctoJob''s a queue; EctoJob''s library goes on to work on it';
 
+-- The way out, for a table that adopt_queue has taken over and one that create_queue has made. It stays with
+-- its rows and columns; our triggers and the settings go, and new jobs are notified by EctoJob's own trigger.
+-- Its owner may. Returns the table. Errors: 42809 not a queue, 42501 not the owner, or EctoJob's function has
+-- to be made anew and he may not create in the schema, 55P03 the lock was not had.
+CREATE FUNCTION ecto_job.release_queue(
+    queue pg_catalog.regclass
+) RETURNS pg_catalog.regclass
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_release_queue';
+COMMENT ON FUNCTION ecto_job.release_queue(pg_catalog.regclass) IS
+    'lets go of a queue''s table, which stays as a plain table with all its jobs';
+
 -- The table with all its jobs, and its settings. Returns false if somebody else has dropped it already.
 -- Errors: 42809 not a queue, 42501 not the owner, 2BP01 something depends on the table.
 CREATE FUNCTION ecto_job.drop_queue(

@@ -1,0 +1,104 @@
+// Letting go of a queue's table, adopted or native. It stays, with its rows, and plain SQL and
+// EctoJob's library work on it as before.
+//
+// Ours that goes are triggers, which need the extension. Columns, indexes and defaults stay: they
+// disturb nobody, and error and meta are the application's data. Catalogs only, under a lock that
+// is held for milliseconds or not had at all. Its order: the table, then the registry.
+#include "functions/arguments.hpp"
+#include "queue/ddl.hpp"
+#include "queue/registry.hpp"
+#include "queue/triggers.hpp"
+#include "shared/wakeup.hpp"
+
+namespace ecto_job {
+namespace {
+
+constexpr const char *ectojobs_function = "fn_notify_inserted";
+
+FoundTriggers triggers_of(Oid table) {
+    Relation const relation = relation_open(table, NoLock); // locked by the caller
+    const FoundTriggers found = find_triggers(relation);
+    relation_close(relation, NoLock); // ALTER TABLE wants it for itself
+    return found;
+}
+
+void drop_trigger(const char *table, const char *trigger) {
+    if (trigger != nullptr)
+        execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(trigger), table));
+}
+
+// The function of EctoJob's migration, of which a schema has one for all its tables
+const char *notify_function(const char *schema) {
+    const char *const function = quote_qualified_identifier(schema, ectojobs_function);
+    List *const name =
+        list_make2(makeString(pstrdup(schema)), makeString(pstrdup(ectojobs_function)));
+    if (LookupFuncName(name, 0, nullptr, true) == InvalidOid) {
+        execute(psprintf("CREATE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql AS $$\n"
+                         "BEGIN\n"
+                         "    PERFORM pg_catalog.pg_notify(TG_TABLE_NAME, '');\n"
+                         "    RETURN NEW;\n"
+                         "END\n$$",
+                         function));
+        execute(psprintf("COMMENT ON FUNCTION %s() IS 'trigger: notifies consumers of a new job'",
+                         function));
+    }
+    return function;
+}
+
+// As EctoJob's migration names it
+const char *ectojobs_trigger(const char *table) {
+    char *const name = psprintf("tr_notify_inserted_%s", table);
+    truncate_identifier(name, static_cast<int>(strlen(name)), false);
+    return name;
+}
+
+// Consumers are told of new jobs as EctoJob tells them. An adopted table that had no such trigger
+// has none again.
+void give_back_notification(const Queue *queue, const FoundTriggers &found) {
+    const char *const table = qualified_name(queue);
+    const bool is_ours =
+        found.inserted != nullptr && strcmp(found.inserted, native_inserted_trigger) == 0;
+    if (is_ours)
+        drop_trigger(table, found.inserted);
+    if (queue->kind == QueueKind::adopted && (is_ours || found.inserted == nullptr))
+        return;
+    const char *const name = is_ours || found.inserted == nullptr
+                                 ? ectojobs_trigger(NameStr(queue->table))
+                                 : found.inserted;
+    execute(psprintf("CREATE OR REPLACE TRIGGER %s AFTER INSERT ON %s FOR EACH ROW"
+                     " EXECUTE FUNCTION %s()",
+                     quote_identifier(name), table, notify_function(NameStr(queue->schema))));
+    execute(psprintf("COMMENT ON TRIGGER %s ON %s IS 'notifies consumers of a new job'",
+                     quote_identifier(name), table));
+}
+
+void release(const Queue *queue) {
+    const char *const table = qualified_name(queue);
+    const FoundTriggers found = triggers_of(queue->oid);
+    for (const char *trigger : {found.schedule, found.changed, found.lease})
+        drop_trigger(table, trigger);
+    give_back_notification(queue, found);
+    if (queue->kind != QueueKind::native)
+        restore_state_statistics(table);
+}
+
+} // namespace
+} // namespace ecto_job
+
+using namespace ecto_job;
+
+ECTO_JOB_FUNCTION(ecto_job_release_queue) {
+    const Oid table = table_argument(fcinfo);
+    SPI_connect();
+    find_queue(table); // or an error: nothing but queues is locked
+    require_owner(table);
+    lock_briefly(table);
+    // Its name is read under the lock, and whether it is still a queue. A change of the table makes
+    // it another object, so this one is ours to the end.
+    const Queue queue = *find_queue(table);
+    release(&queue);
+    unregister_queue(table);
+    wake_scheduler_at_commit();
+    SPI_finish();
+    return ObjectIdGetDatum(table);
+}
