@@ -9,6 +9,7 @@ int max_queues = 1024;
 int sweep_timeout_ms = 10'000;
 int safety_interval_ms = 600'000;
 int log_min_duration_ms = -1;
+bool session_leases = false;
 
 namespace {
 
@@ -49,6 +50,11 @@ void define(bool preloading) {
                             "Logs the sweeps of a queue that took at least this long.",
                             "0 logs each that changed a job, -1 none.", &log_min_duration_ms, -1,
                             -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable("ecto_job.session_leases",
+                             "Gives the jobs that this session starts back when it ends.",
+                             "For consumers that keep their connection. Needs the library in "
+                             "shared_preload_libraries.",
+                             &session_leases, false, PGC_USERSET, 0, nullptr, nullptr, nullptr);
     if (!preloading)
         return;
     DefineCustomIntVariable(

@@ -1,4 +1,5 @@
-// The settings ecto_job.*, all for the administrator: what the launcher and the schedulers may do.
+// The settings ecto_job.*: for the administrator, what the launcher and the schedulers may do; and
+// for a session, whether its leases end with it.
 //
 // max_queues exists only where the library is preloaded, since it sizes shared memory. The values
 // are read directly; a change arrives with the process's next reload. No lock.
@@ -14,6 +15,7 @@ extern int max_queues;
 extern int sweep_timeout_ms;
 extern int safety_interval_ms;
 extern int log_min_duration_ms;
+extern bool session_leases;
 
 void define(bool preloading);
 

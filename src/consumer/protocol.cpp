@@ -34,7 +34,12 @@ constexpr std::chrono::milliseconds century = std::chrono::hours(24 * 365 * 100)
 } // namespace
 
 Statement find_extension() {
-    return {"SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'ecto_job'"};
+    // pg_settings, since an older extension does not know the setting, and so that who has set it
+    // for the role or the database, off before a pooler, has the last word
+    return {
+        "SELECT (SELECT pg_catalog.set_config(s.name, 'on', false) FROM pg_catalog.pg_settings s"
+        " WHERE s.name = 'ecto_job.session_leases' AND s.source = 'default')"
+        " FROM pg_catalog.pg_extension WHERE extname = 'ecto_job'"};
 }
 
 Statement find_queue(const std::string &queue) {

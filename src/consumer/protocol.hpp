@@ -41,7 +41,8 @@ struct QueueFacts {
 
 namespace protocol {
 
-// One row if the extension is there.
+// One row if the extension is there. What the session starts from now on ends with it, by
+// ecto_job.session_leases, where it has that setting and nobody has set it.
 Statement find_extension();
 
 Statement find_queue(const std::string &queue);

@@ -10,6 +10,7 @@
 #include "queue/notices.hpp"
 #include "shared/doorbell.hpp"
 #include "shared/prepared.hpp"
+#include "shared/sessions.hpp"
 #include "shared/wakeup.hpp"
 
 namespace ecto_job {
@@ -177,6 +178,9 @@ void tell_prepared(const char *gid) {
             change.available = false;
         }
         ring(change);
+        // Which session has started these is not known, nor whether it is still there
+        if (change.expiry != DT_NOEND)
+            look_for_orphans(change.queue, highest_key);
     }
 }
 

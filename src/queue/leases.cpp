@@ -4,14 +4,14 @@
 // that another transaction runs; so neither a callback nor a rollback has anything to clean up.
 #include "queue/leases.hpp"
 
+#include "core/lease.hpp"
 #include "pg/compat.hpp"
+#include "settings.hpp"
+#include "shared/sessions.hpp"
 
 namespace ecto_job {
 
 namespace {
-
-constexpr uint64 lease_bits = (UINT64CONST(1) << 53) - 1;
-constexpr uint64 session_bit = 1;
 
 int64 *drawn = nullptr; // in TopTransactionContext
 int drawn_count = 0;
@@ -35,16 +35,31 @@ void remember(int64 lease) {
     drawn[drawn_count++] = lease;
 }
 
+uint64 random_bits() {
+    uint64 bits = 0;
+    if (!pg_strong_random(&bits, sizeof bits))
+        ereport(ERROR, (errmsg("could not draw a random lease")));
+    return bits;
+}
+
+int64 draw() {
+    static uint32 last_number = 0; // of the session's bound leases
+    const uint32 session = settings::session_leases ? bind_session() : 0;
+    if (session != 0) {
+        if (last_number == 0)
+            last_number = static_cast<uint32>(random_bits());
+        return bound_lease(session, ++last_number);
+    }
+    int64 lease = 0;
+    while (lease == 0)
+        lease = unbound_lease(random_bits());
+    return lease;
+}
+
 } // namespace
 
 int64 draw_lease() {
-    uint64 bits = 0;
-    do {
-        if (!pg_strong_random(&bits, sizeof bits))
-            ereport(ERROR, (errmsg("could not draw a random lease")));
-        bits &= lease_bits & ~session_bit;
-    } while (bits == 0);
-    const auto lease = static_cast<int64>(bits);
+    const int64 lease = draw();
     remember(lease);
     return lease;
 }

@@ -1,8 +1,8 @@
 // Leases: what tells one holder of a job from every other, before and after it.
 //
 // Random and not a sequence, which steps back at a crash without synchronous commit or at a
-// failover. Below 2^53, because JavaScript and JSON round what is larger. The lowest bit is kept
-// for leases bound to a session; those drawn here are not, so it is 0.
+// failover. Under ecto_job.session_leases, and where the library is preloaded, they are bound to
+// the session: see core/lease.hpp and shared/sessions.hpp.
 #pragma once
 
 #include "pg/pg.hpp"

@@ -20,7 +20,7 @@ enum class Scan {
 struct StatementSource {
     const char *text;
     int parameters;
-    Oid types[7];
+    Oid types[8];
     Scan scan;
 };
 

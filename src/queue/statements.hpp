@@ -20,12 +20,14 @@ enum class Statement {
     job_failed,
     activate_expired_jobs,
     fail_expired_jobs_at_max_attempts,
+    bound_sessions,
+    give_back_jobs,
     requeue,
     next_due,
     next_expiry,
     first_available,
+    end_of_head,
 };
-inline constexpr std::size_t statement_count =
-    static_cast<std::size_t>(Statement::first_available) + 1;
+inline constexpr std::size_t statement_count = static_cast<std::size_t>(Statement::end_of_head) + 1;
 
 } // namespace ecto_job

@@ -15,15 +15,18 @@
 // are passed by: a transaction that is performing a job keeps nobody waiting.
 #include "queue/transitions.hpp"
 
+#include <algorithm>
 #include <initializer_list>
 #include <iterator>
 
+#include "core/lease.hpp"
 #include "core/state.hpp"
 #include "core/times.hpp"
 #include "queue/claims.hpp"
 #include "queue/leases.hpp"
 #include "queue/notices.hpp"
 #include "queue/plans.hpp"
+#include "shared/sessions.hpp"
 
 #define EQ " OPERATOR(pg_catalog.=) "
 #define LE " OPERATOR(pg_catalog.<=) "
@@ -33,6 +36,9 @@
 #define NEXT_ATTEMPT "j.attempt OPERATOR(pg_catalog.+) 1"
 #define HELD(alias)                                                                                \
     alias ".state OPERATOR(pg_catalog.=) ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"
+// Bound to a session; its number
+#define BOUND(alias) "(" alias ".lease OPERATOR(pg_catalog.&) 1)" EQ "1"
+#define SESSION(alias) "(" alias ".lease OPERATOR(pg_catalog.>>) 21)"
 // A row comparison, so that the scan of the index starts at the key
 #define WAITING(columns, from)                                                                     \
     "SELECT " columns " FROM ONLY {table} AS j WHERE {in_play:j}j.state" EQ "'AVAILABLE'" from     \
@@ -40,6 +46,9 @@
 #define FROM_KEY(priority, schedule, id)                                                           \
     " AND ({with_priority:j.priority, }j.schedule, j.id)" GE "({with_priority:" priority           \
     ", }{as_schedule:" schedule "}, " id ")"
+#define UP_TO_KEY(alias, priority, schedule, id)                                                   \
+    " AND ({with_priority:" alias ".priority, }" alias ".schedule, " alias ".id)" LE               \
+    "({with_priority:" priority ", }{as_schedule:" schedule "}, " id ")"
 #define CLAIM(set)                                                                                 \
     "WITH claimed AS (UPDATE ONLY {table} AS j SET " set "{touch} WHERE j.id" EQ                   \
     "ANY (ARRAY(" WAITING(                                                                         \
@@ -148,6 +157,26 @@ constexpr StatementSource sources[] = {
      2,
      {TIMESTAMPTZOID, INT8OID},
      Scan::statistics},
+    // bound_sessions
+    {"SELECT DISTINCT " SESSION("j") " AS session FROM ONLY {table} AS j WHERE {in_play:j}" HELD(
+         "j") " AND " BOUND("j") UP_TO_KEY("j", "$1", "$2", "$3"),
+     3,
+     {INT4OID, TIMESTAMPTZOID, INT8OID},
+     Scan::index},
+    // give_back_jobs: RESERVED as an expired one, IN_PROGRESS as one that failed
+    {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"
+     " state = CASE WHEN j.state" EQ "'RESERVED' THEN 'AVAILABLE'"
+     " WHEN j.attempt" LT "j.max_attempts THEN 'RETRY' ELSE 'FAILED' END,"
+     " schedule = CASE WHEN j.state" EQ "'IN_PROGRESS' AND j.attempt" LT "j.max_attempts"
+     " THEN {as_schedule:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)} ELSE j.schedule END,"
+     " error = CASE WHEN j.state" EQ "'RESERVED' THEN j.error ELSE $3 END{touch}"
+     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(
+         "w") " AND " BOUND("w") " AND " SESSION("w") EQ
+     "ANY ($4)" UP_TO_KEY("w", "$5", "$6", "$7") " LIMIT $8 FOR UPDATE SKIP LOCKED))"
+                                                 " RETURNING j.id, j.state, j.notify",
+     8,
+     {TIMESTAMPTZOID, INT8OID, TEXTOID, INT8ARRAYOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT8OID},
+     Scan::index},
     // requeue
     {"UPDATE ONLY {table} AS j SET state = 'SCHEDULED', attempt = 0, expires = NULL, lease = "
      "NULL{touch}"
@@ -175,8 +204,16 @@ constexpr StatementSource sources[] = {
      3,
      {INT4OID, TIMESTAMPTZOID, INT8OID},
      Scan::index},
+    // end_of_head
+    {"SELECT {priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
+     " j.id::pg_catalog.int8 FROM ONLY {table} AS j WHERE {in_play:j}true"
+     " ORDER BY {with_priority:j.priority, }j.schedule, j.id OFFSET $1 LIMIT 1",
+     1,
+     {INT8OID},
+     Scan::index},
 };
 static_assert(std::size(sources) == statement_count);
+static_assert(lease_session_shift == 21, "as in SESSION()");
 
 // A parameter: a value, or SQL's NULL
 struct Parameter {
@@ -326,6 +363,45 @@ TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
     return *expires;
 }
 
+// Of a row that has nothing but the three columns of a key
+JobKey key_of_only_row() {
+    const auto value = [](int column) {
+        bool is_null;
+        return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &is_null);
+    };
+    return {DatumGetInt32(value(1)), DatumGetTimestampTz(value(2)), DatumGetInt64(value(3))};
+}
+
+// The last job of a claim. Unless the owner has given a column another type, which is told when the
+// rows are returned
+JobKey last_key() {
+    const TupleDesc row = SPI_tuptable->tupdesc;
+    const int priority = SPI_fnumber(row, "priority");
+    const int schedule = SPI_fnumber(row, "schedule");
+    const int id = SPI_fnumber(row, "id");
+    if (SPI_gettypeid(row, priority) != INT4OID || SPI_gettypeid(row, schedule) != TIMESTAMPTZOID ||
+        SPI_gettypeid(row, id) != INT8OID)
+        return highest_key;
+    const auto value = [row](int column) {
+        bool is_null;
+        return SPI_getbinval(SPI_tuptable->vals[SPI_processed - 1], row, column, &is_null);
+    };
+    return {DatumGetInt32(value(priority)), DatumGetTimestampTz(value(schedule)),
+            DatumGetInt64(value(id))};
+}
+
+uint64 claim(Queue *queue, Statement statement, TimestampTz now, Datum timeout, int64 demand,
+             const JobKey &from) {
+    const int64 lease = draw_lease();
+    const uint64 claimed = run(queue, statement,
+                               {TimestampTzGetDatum(now), timeout, Int64GetDatum(lease),
+                                Int64GetDatum(demand), Int32GetDatum(from.priority),
+                                TimestampTzGetDatum(from.schedule), Int64GetDatum(from.id)});
+    if (claimed > 0 && is_bound(lease))
+        remember_claim(queue->oid, last_key());
+    return claimed;
+}
+
 std::optional<TimestampTz> time_from(Queue *queue, Statement statement, TimestampTz from) {
     if (run(queue, statement, {TimestampTzGetDatum(from)}) == 0)
         return std::nullopt;
@@ -358,10 +434,8 @@ uint64 available_jobs(Queue *queue, int64 demand) {
 
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
     const JobKey from = claim_start(queue);
-    return run(queue, Statement::reserve_available_jobs,
-               {TimestampTzGetDatum(now), TimestampTzGetDatum(expiry(queue, now, timeout_ms)),
-                Int64GetDatum(draw_lease()), Int64GetDatum(demand), Int32GetDatum(from.priority),
-                TimestampTzGetDatum(from.schedule), Int64GetDatum(from.id)});
+    return claim(queue, Statement::reserve_available_jobs, now,
+                 TimestampTzGetDatum(expiry(queue, now, timeout_ms)), demand, from);
 }
 
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
@@ -375,10 +449,8 @@ uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
     const JobKey from = claim_start(queue);
     expiry(queue, now, timeout_ms);
-    return run(queue, Statement::start_available_jobs,
-               {TimestampTzGetDatum(now), Int64GetDatum(timeout_ms), Int64GetDatum(draw_lease()),
-                Int64GetDatum(demand), Int32GetDatum(from.priority),
-                TimestampTzGetDatum(from.schedule), Int64GetDatum(from.id)});
+    return claim(queue, Statement::start_available_jobs, now, Int64GetDatum(timeout_ms), demand,
+                 from);
 }
 
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
@@ -436,6 +508,53 @@ uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 li
     return failed;
 }
 
+ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
+    const uint64 count =
+        run(queue, Statement::bound_sessions,
+            {Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule), Int64GetDatum(to.id)});
+    if (count == 0)
+        return nullptr;
+    // Not before the rows were read: who holds one of them was living by then, or has ended
+    auto *const living =
+        static_cast<int64 *>(palloc(static_cast<Size>(max_sessions()) * sizeof(int64)));
+    int64 *const living_end = living + living_sessions(living);
+    auto *const ended = static_cast<Datum *>(palloc(count * sizeof(Datum)));
+    int ended_count = 0;
+    for (uint64 row = 0; row < count; row++)
+        if (const int64 session = bigint_of(row, "session");
+            std::find(living, living_end, session) == living_end)
+            ended[ended_count++] = Int64GetDatum(session);
+    return ended_count == 0 ? nullptr
+                            : construct_array(ended, ended_count, INT8OID, sizeof(int64),
+                                              FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+}
+
+GivenBack give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
+                         int64 limit) {
+    expiry(queue, now, queue->retry_timeout_ms);
+    const uint64 rows =
+        run(queue, Statement::give_back_jobs,
+            {TimestampTzGetDatum(now), Int64GetDatum(queue->retry_timeout_ms),
+             CStringGetTextDatum("the consumer's connection ended"), PointerGetDatum(sessions),
+             Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule), Int64GetDatum(to.id),
+             Int64GetDatum(limit)});
+    GivenBack given{};
+    for (uint64 row = 0; row < rows; row++) {
+        const char *const text = text_of(row, "state"); // a trigger may have had its say
+        const std::optional<State> state = text != nullptr ? state_from(text) : std::nullopt;
+        if (state == State::failed) {
+            given.failed++;
+            send_notice(queue, Notice::failed, text_of(row, "notify"));
+        } else if (state == State::retry) {
+            given.retried++;
+            send_notice(queue, Notice::retry, text_of(row, "notify"));
+        } else {
+            given.available++;
+        }
+    }
+    return given;
+}
+
 uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
     return run(queue, Statement::requeue, {TimestampTzGetDatum(now), Int64GetDatum(id)});
 }
@@ -453,11 +572,13 @@ std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {
             {Int32GetDatum(from.priority), TimestampTzGetDatum(from.schedule),
              Int64GetDatum(from.id)}) == 0)
         return std::nullopt;
-    const auto value = [](int column) {
-        bool is_null;
-        return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &is_null);
-    };
-    return JobKey{DatumGetInt32(value(1)), DatumGetTimestampTz(value(2)), DatumGetInt64(value(3))};
+    return key_of_only_row();
+}
+
+JobKey end_of_head(Queue *queue) {
+    constexpr int64 head = 10'000;
+    return run(queue, Statement::end_of_head, {Int64GetDatum(head - 1)}) == 0 ? highest_key
+                                                                              : key_of_only_row();
 }
 
 } // namespace ecto_job

@@ -44,6 +44,17 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
 
 uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit);
 uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit);
+
+// The jobs up to `to` that are held under leases of sessions that have ended: first whose (null: no
+// such), then RESERVED becomes AVAILABLE, and IN_PROGRESS goes the way of job_failed. Locked ones
+// are passed by. For the scheduler.
+ArrayType *ended_sessions(Queue *queue, const JobKey &to);
+struct GivenBack {
+    int64 available, retried, failed;
+};
+GivenBack give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
+                         int64 limit);
+
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 
 // The earliest schedule of a SCHEDULED or RETRY job, and the earliest expires of a RESERVED or
@@ -52,6 +63,10 @@ uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 // of the table's owner.
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from);
 std::optional<TimestampTz> next_expiry(Queue *queue, TimestampTz from);
+
+// Where the first 10,000 jobs in play end, highest_key if there are fewer. Jobs are started in the
+// queue's order, so most of those that are held are among them.
+JobKey end_of_head(Queue *queue);
 
 // Where the first AVAILABLE job at or above `from` stands. Changes and locks nothing.
 std::optional<JobKey> first_available(Queue *queue, const JobKey &from);

@@ -12,6 +12,7 @@
 #include "shared/doorbell.hpp"
 #include "shared/records.hpp"
 #include "shared/roster.hpp"
+#include "shared/sessions.hpp"
 
 namespace ecto_job {
 
@@ -81,7 +82,8 @@ void watch(Oid queue) {
     if (found)
         return;
     watched->poll_interval_ms = retry_ms; // until its settings are read, in its first turn
-    watched->stuck_due_ms = watched->stuck_expiry_ms = watched->locked_ms = 0;
+    watched->stuck_due_ms = watched->stuck_expiry_ms = watched->stuck_orphans_ms = 0;
+    watched->locked_ms = 0;
     SpinLockInit(&watched->own.mutex);
     clear_record(&watched->own);
     watched->record = nullptr;
@@ -247,12 +249,17 @@ Watched *next_in_turn(TimestampTz now) {
     return first;
 }
 
-// But those that failed and wait
+// But those that failed and wait. Before the first look at everything, at the heads of all, where
+// the jobs are whose sessions have ended while there was no scheduler, or in a crash
 void make_all_due() {
     lock_segment(LW_EXCLUSIVE);
     for_each_watched([](Watched *watched) {
-        if (watched->record->failures == 0)
-            watched->record->next_sweep = watched->record->rests_until = 0;
+        QueueRecord *const record = watched->record;
+        if (record->failures > 0)
+            return;
+        record->next_sweep = record->rests_until = record->orphans_rest_until = 0;
+        record->next_orphans = DT_NOBEGIN;
+        record->orphans_in_head = true;
     });
     unlock_segment();
 }
@@ -276,8 +283,12 @@ void mind_the_clock(TimestampTz now) {
                                      : std::min(record->pause_ms, full_interval_ms(watched));
         if (record->next_sweep > TimestampTzPlusMilliseconds(now, longest_ms))
             record->next_sweep = now;
-        if (record->rests_until > TimestampTzPlusMilliseconds(now, longest_rest_ms))
-            record->rests_until = now;
+        for (TimestampTz *const rest : {&record->rests_until, &record->orphans_rest_until})
+            if (*rest > TimestampTzPlusMilliseconds(now, longest_rest_ms))
+                *rest = now;
+        if (record->next_orphans > TimestampTzPlusMilliseconds(now, longest_rest_ms) &&
+            record->next_orphans != DT_NOEND)
+            record->next_orphans = now;
     });
     unlock_segment();
 }
@@ -297,7 +308,10 @@ RoundEnd still_answering(int slot) {
 RoundEnd take_turns(int slot) {
     const TimestampTz now = GetCurrentTimestamp();
     mind_the_clock(now);
-    for_each_watched([](Watched *watched) { take_times(watched->record); });
+    for_each_watched([](Watched *watched) {
+        take_times(watched->record);
+        take_orphans(watched->record);
+    });
     while (Watched *const watched = next_in_turn(now)) {
         if (is_dismissed(slot))
             return {false, Hears::all, in_ms(retry_ms)};

@@ -23,19 +23,26 @@ constexpr int64 longest_lock_pause_ms = 1000;
 constexpr int64 longest_pause_ms = 300'000;
 
 constexpr int64 first_stuck_pause_ms = 1000;
+// The other connections of the consumer, which may have jobs locked, end at the same time
+constexpr int64 first_stuck_orphans_pause_ms = 10;
 constexpr int64 longest_stuck_pause_ms = 60'000;
 
 // full: there may be more to move; moved: there is not, but no look ahead yet
 enum class BatchEnd { looked_ahead, moved, full, locked, gone, interrupted };
 
 struct Moved {
-    int64 activated, expired, failed;
+    int64 activated, expired, retried, failed;
 };
+
+int64 sum_of(const Moved &moved) {
+    return moved.activated + moved.expired + moved.retried + moved.failed;
+}
 
 struct Batch {
     BatchEnd end;
     Moved moved;
     TimestampTz next_due, next_expiry; // looked_ahead, as far as it was asked for
+    TimestampTz next_orphans;          // 0: there are more, or it was not asked for
 };
 
 TimeoutId soft_limit;
@@ -75,26 +82,47 @@ void require_plain_table(Relation table) {
                  errmsg("table \"%s\" is not swept: %s", RelationGetRelationName(table), fault)));
 }
 
+int64 longer_pause(int64 pause_ms, int64 first_ms) {
+    return std::clamp(2 * pause_ms, first_ms, longest_stuck_pause_ms);
+}
+
+// True if there are more. Those that are locked wait, longer each time.
+bool give_back(Watched *watched, Queue *queue, const JobKey &to, TimestampTz now, Batch *batch) {
+    ArrayType *const ended = ended_sessions(queue, to);
+    if (ended != nullptr) {
+        const GivenBack given = give_back_jobs(queue, ended, to, now, batch_size);
+        batch->moved.expired = given.available;
+        batch->moved.retried = given.retried;
+        batch->moved.failed = given.failed;
+        if (sum_of(batch->moved) >= batch_size)
+            return true;
+    }
+    const bool stuck = ended != nullptr && ended_sessions(queue, to) != nullptr;
+    watched->stuck_orphans_ms =
+        stuck ? longer_pause(watched->stuck_orphans_ms, first_stuck_orphans_pause_ms) : 0;
+    batch->next_orphans =
+        stuck ? TimestampTzPlusMilliseconds(now, watched->stuck_orphans_ms) : DT_NOEND;
+    return false;
+}
+
 // True if there may be more
 bool sweep(Queue *queue, Due due, TimestampTz now, Moved *moved) {
-    int64 room = batch_size;
+    int64 room = batch_size - sum_of(*moved);
     if (due.expire) {
-        moved->failed = static_cast<int64>(fail_expired_jobs_at_max_attempts(queue, now, room));
-        room -= moved->failed;
+        const auto failed = static_cast<int64>(fail_expired_jobs_at_max_attempts(queue, now, room));
+        moved->failed += failed;
+        room -= failed;
     }
     if (due.activate && room > 0) {
         moved->activated = static_cast<int64>(activate_scheduled_jobs(queue, now, room));
         room -= moved->activated;
     }
     if (due.expire && room > 0) {
-        moved->expired = static_cast<int64>(activate_expired_jobs(queue, now, room));
-        room -= moved->expired;
+        const auto expired = static_cast<int64>(activate_expired_jobs(queue, now, room));
+        moved->expired += expired;
+        room -= expired;
     }
     return room <= 0;
-}
-
-bool is_nothing(const Moved &moved) {
-    return moved.activated + moved.expired + moved.failed == 0;
 }
 
 // When there is something to do after this sweep. What was due already is locked by somebody, or
@@ -103,7 +131,7 @@ TimestampTz next_time(std::optional<TimestampTz> (*next)(Queue *, TimestampTz), 
                       TimestampTz swept, int64 *pause_ms) {
     const TimestampTz first = next(queue, DT_NOBEGIN).value_or(DT_NOEND);
     const bool stuck = first <= swept;
-    *pause_ms = stuck ? std::clamp(2 * *pause_ms, first_stuck_pause_ms, longest_stuck_pause_ms) : 0;
+    *pause_ms = stuck ? longer_pause(*pause_ms, first_stuck_pause_ms) : 0;
     return stuck ? std::min(TimestampTzPlusMilliseconds(swept, *pause_ms),
                             next(queue, swept + 1).value_or(DT_NOEND))
                  : first;
@@ -126,6 +154,26 @@ struct Assignment {
     bool look_ahead_only; // there is nothing more to move
 };
 
+// Those whom nobody knows of are sought everywhere
+JobKey end_of_orphans(const Watched *watched, Queue *queue, Due due) {
+    if (due.everything)
+        return highest_key;
+    return watched->record->orphans_in_head ? end_of_head(queue) : watched->record->orphans_to;
+}
+
+// What moves is committed and announced before anything else is looked at
+BatchEnd move(Watched *watched, Queue *queue, const Assignment &assignment, Batch *batch) {
+    const Due due = assignment.due;
+    const TimestampTz now = assignment.now;
+    if (due.orphans && give_back(watched, queue, end_of_orphans(watched, queue, due), now, batch))
+        return BatchEnd::full;
+    if (!due.activate && !due.expire)
+        return BatchEnd::looked_ahead;
+    if (sweep(queue, due, now, &batch->moved))
+        return BatchEnd::full;
+    return sum_of(batch->moved) == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
+}
+
 BatchEnd run_batch(Watched *watched, const Assignment &assignment, Batch *batch) {
     if (!lock_extension(assignment.extension))
         return BatchEnd::interrupted;
@@ -142,18 +190,11 @@ BatchEnd run_batch(Watched *watched, const Assignment &assignment, Batch *batch)
 
     const FormerSelf self = become_owner(table->rd_rel->relowner);
     start_clocks(assignment.limit_ms);
-    BatchEnd end = BatchEnd::looked_ahead;
-    bool announce = false;
-    if (!assignment.look_ahead_only) {
-        const bool full = sweep(queue, assignment.due, assignment.now, &batch->moved);
-        announce = batch->moved.activated + batch->moved.expired > 0;
-        // What moved is committed and announced before anything else is looked at
-        end = full                       ? BatchEnd::full
-              : is_nothing(batch->moved) ? BatchEnd::looked_ahead
-                                         : BatchEnd::moved;
-    }
+    const BatchEnd end = assignment.look_ahead_only ? BatchEnd::looked_ahead
+                                                    : move(watched, queue, assignment, batch);
+    bool announce = batch->moved.activated + batch->moved.expired > 0;
     if (end == BatchEnd::looked_ahead)
-        announce = look_ahead(watched, queue, assignment.due, assignment.now, batch);
+        announce = look_ahead(watched, queue, assignment.due, assignment.now, batch) || announce;
     stop_clocks();
     become_self(self);
 
@@ -167,12 +208,12 @@ void log_turn(const Watched *watched, const Moved &moved, TimestampTz start, Tim
     const int64 ms = (end - start) / 1000;
     const bool wanted = settings::log_min_duration_ms > 0
                             ? ms >= settings::log_min_duration_ms
-                            : settings::log_min_duration_ms == 0 &&
-                                  moved.activated + moved.expired + moved.failed > 0;
+                            : settings::log_min_duration_ms == 0 && sum_of(moved) > 0;
     if (wanted)
         ereport(LOG, (errmsg("swept queue \"%s\" in " INT64_FORMAT " ms: " INT64_FORMAT
                              " jobs activated, " INT64_FORMAT " expired, " INT64_FORMAT " failed",
-                             watched->name, ms, moved.activated, moved.expired, moved.failed)));
+                             watched->name, ms, moved.activated, moved.expired + moved.retried,
+                             moved.failed)));
 }
 
 void set_next_sweep(QueueRecord *record, TimestampTz now, int64 pause_ms) {
@@ -229,6 +270,20 @@ int64 pause_for_lock(Watched *watched) {
     return watched->locked_ms;
 }
 
+bool is_for_orphans(Due due) {
+    return due.orphans && !due.everything;
+}
+
+void set_next_orphans(QueueRecord *record, Due due, TimestampTz next) {
+    record->next_orphans = next;
+    if (next == DT_NOEND)
+        record->orphans_to = lowest_key;
+    else if (due.everything)
+        record->orphans_to = highest_key;
+    if (next == DT_NOEND || due.everything)
+        record->orphans_in_head = false;
+}
+
 void note_success(Watched *watched, TimestampTz start, Due due, const Batch &last) {
     QueueRecord *const record = watched->record;
     const TimestampTz now = GetCurrentTimestamp();
@@ -243,7 +298,7 @@ void note_success(Watched *watched, TimestampTz start, Due due, const Batch &las
     lock_segment(LW_EXCLUSIVE);
     record->in_turn = false;
     record->locked = locked;
-    record->rests_until = now + rest_us;
+    (is_for_orphans(due) ? record->orphans_rest_until : record->rests_until) = now + rest_us;
     if (!locked) {
         watched->locked_ms = 0;
         record->last_sweep = now;
@@ -255,6 +310,8 @@ void note_success(Watched *watched, TimestampTz start, Due due, const Batch &las
         if (due.everything)
             set_next_sweep(record, now, full_interval_ms(watched));
     }
+    if (last.next_orphans != 0)
+        set_next_orphans(record, due, last.next_orphans);
     unlock_segment();
     if (recovered)
         ereport(LOG, (errmsg("sweep of queue \"%s\" works again", watched->name)));
@@ -263,9 +320,13 @@ void note_success(Watched *watched, TimestampTz start, Due due, const Batch &las
 void count_moved(QueueRecord *record, const Moved &moved) {
     lock_segment(LW_EXCLUSIVE);
     record->activated += moved.activated;
-    record->expired += moved.expired;
+    record->expired += moved.expired + moved.retried;
     record->failed += moved.failed;
     unlock_segment();
+}
+
+TimestampTz next_orphans_turn(const QueueRecord *record) {
+    return std::max(record->orphans_rest_until, record->next_orphans);
 }
 
 void mark_turn(QueueRecord *record, bool in_turn) {
@@ -289,18 +350,22 @@ bool lock_extension(Oid extension) {
 Due due_at(const QueueRecord *record, TimestampTz now) {
     const bool everything = record->next_sweep <= now;
     if (record->failures > 0)
-        return {everything, everything, everything};
+        return {everything, everything, everything, everything};
+    // Alone, and however long the queue has to rest: what is quick does not wait for what is not
+    if (next_orphans_turn(record) <= now)
+        return {false, false, true, false};
     if (record->rests_until > now)
-        return {false, false, false};
+        return {false, false, false, false};
     return {everything || record->next_due <= now, everything || record->next_expiry <= now,
-            everything};
+            everything, everything};
 }
 
 TimestampTz next_turn(const QueueRecord *record) {
     if (record->failures > 0)
         return record->next_sweep;
-    return std::max(record->rests_until,
-                    std::min({record->next_sweep, record->next_due, record->next_expiry}));
+    return std::min(next_orphans_turn(record),
+                    std::max(record->rests_until, std::min({record->next_sweep, record->next_due,
+                                                            record->next_expiry})));
 }
 
 int64 full_interval_ms(const Watched *watched) {
@@ -311,7 +376,7 @@ int64 full_interval_ms(const Watched *watched) {
 TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     const TimestampTz start = GetCurrentTimestamp();
     Moved total{};
-    Batch last{BatchEnd::full, {}, 0, 0};
+    Batch last{BatchEnd::full, {}, 0, 0, 0};
     TimestampTz swept = start;
     ErrorData *error = nullptr;
     mark_turn(watched->record, true);
@@ -325,14 +390,18 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
             break;
         const bool look_ahead_only = last.end == BatchEnd::moved;
         swept = look_ahead_only ? swept : now;
-        const Assignment assignment{due, extension,
+        Due left = due;
+        left.orphans = due.orphans && last.next_orphans == 0;
+        const Assignment assignment{left, extension,
                                     settings::sweep_timeout_ms - static_cast<int>(used_ms), swept,
                                     look_ahead_only};
         Batch batch{};
+        batch.next_orphans = last.next_orphans;
         error = attempt([&] { batch.end = run_batch(watched, assignment, &batch); });
         if (error == nullptr) {
             total.activated += batch.moved.activated;
             total.expired += batch.moved.expired;
+            total.retried += batch.moved.retried;
             total.failed += batch.moved.failed;
             last = batch;
         }

@@ -18,15 +18,17 @@ struct Watched {
     int64 poll_interval_ms;
     int64 stuck_due_ms;    // the last pause because due jobs were locked; 0: none
     int64 stuck_expiry_ms; // the same for those whose lease has ended
-    int64 locked_ms;       // and for the table
-    QueueRecord *record;   // in shared memory, or `own` when that is full
+    int64 stuck_orphans_ms;
+    int64 locked_ms;     // and for the table
+    QueueRecord *record; // in shared memory, or `own` when that is full
     QueueRecord own;
     char name[2 * NAMEDATALEN + 8];
 };
 
-// What there is to do; `everything` also notifies of AVAILABLE jobs that nobody has told of.
+// What there is to do; `orphans` are the jobs of sessions that have ended, and `everything` also
+// notifies of AVAILABLE jobs that nobody has told of.
 struct Due {
-    bool activate, expire, everything;
+    bool activate, expire, orphans, everything;
 };
 Due due_at(const QueueRecord *record, TimestampTz now);
 

@@ -67,6 +67,7 @@ void ring_all() {
     for_each_record([](QueueRecord *record) {
         record->rung = true;
         record->due = record->expiry = DT_NOBEGIN;
+        record->orphaned_to = highest_key;
         forget(&record->low_water);
     });
     unlock_segment();
@@ -121,6 +122,8 @@ TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears) {
     if (hears == Hears::all)
         for_each_record([&](const QueueRecord *record) {
             until = std::min({until, record->due, record->expiry});
+            if (record->orphaned_to != lowest_key)
+                until = DT_NOBEGIN;
         });
     if (mine.woken || (hears != Hears::nothing && has_rings()))
         until = DT_NOBEGIN;

@@ -31,7 +31,8 @@ QueueRecord *find_record(Oid queue) {
 
 void clear_record(QueueRecord *record) {
     QueueRecord empty{};
-    empty.due = empty.expiry = empty.next_due = empty.next_expiry = DT_NOEND;
+    empty.due = empty.expiry = empty.next_due = empty.next_expiry = empty.next_orphans = DT_NOEND;
+    empty.orphaned_to = empty.orphans_to = lowest_key;
     // Its lock stays what it is: nobody holds it without the segment's
     empty.mutex = record->mutex;
     *record = empty;

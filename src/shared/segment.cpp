@@ -23,12 +23,18 @@ Size records_size() {
 }
 
 Size prepared_size() {
-    return mul_size(static_cast<Size>(max_prepared_xacts), sizeof(PreparedNote));
+    return MAXALIGN(mul_size(static_cast<Size>(max_prepared_xacts), sizeof(PreparedNote)));
+}
+
+Size sessions_size() {
+    return mul_size(static_cast<Size>(MaxBackends), sizeof(uint32));
 }
 
 Size segment_size() {
-    return add_size(MAXALIGN(sizeof(Segment)),
-                    add_size(schedulers_size(), add_size(records_size(), prepared_size())));
+    Size size = MAXALIGN(sizeof(Segment));
+    for (const Size part : {schedulers_size(), records_size(), prepared_size(), sessions_size()})
+        size = add_size(size, part);
+    return size;
 }
 
 void request_segment() {
@@ -41,18 +47,22 @@ void request_segment() {
 void lay_out(char *memory, LWLock *lock) {
     memset(memory, 0, segment_size());
     char *const schedulers = memory + MAXALIGN(sizeof(Segment));
+    char *const records = schedulers + schedulers_size();
+    char *const prepared = records + records_size();
+    char *const sessions = prepared + prepared_size();
     the_segment = reinterpret_cast<Segment *>(memory);
     the_segment->lock = lock;
     the_segment->told_all = true;
     the_segment->scheduler_count = max_worker_processes;
     the_segment->schedulers = reinterpret_cast<SchedulerSlot *>(schedulers);
     the_segment->record_count = settings::max_queues;
-    the_segment->records = reinterpret_cast<QueueRecord *>(schedulers + schedulers_size());
+    the_segment->records = reinterpret_cast<QueueRecord *>(records);
     for (int i = 0; i < the_segment->record_count; i++)
         SpinLockInit(&the_segment->records[i].mutex);
     the_segment->prepared_count = max_prepared_xacts;
-    the_segment->prepared =
-        reinterpret_cast<PreparedNote *>(schedulers + schedulers_size() + records_size());
+    the_segment->prepared = reinterpret_cast<PreparedNote *>(prepared);
+    the_segment->session_count = MaxBackends;
+    the_segment->sessions = reinterpret_cast<uint32 *>(sessions);
 }
 
 // Runs at the start and again after a crash, when all of it is new

@@ -56,14 +56,19 @@ struct QueueRecord {
     bool rung;          // jobs became AVAILABLE: notify
     TimestampTz due;    // earliest schedule that a commit brought; DT_NOEND: none
     TimestampTz expiry; // the same of expires
+    JobKey orphaned_to; // sessions have ended that had claimed up to here; lowest_key: none
     LowWater low_water;
 
-    TimestampTz last_sweep;  // 0: none yet
-    TimestampTz next_sweep;  // of everything; 0: at once
-    int64 pause_ms;          // how long before next_sweep it was set
-    TimestampTz next_due;    // earliest schedule that is waiting; DT_NOEND: none
-    TimestampTz next_expiry; // earliest end of a lease; DT_NOEND: none
-    TimestampTz rests_until; // no sweep before
+    TimestampTz last_sweep;   // 0: none yet
+    TimestampTz next_sweep;   // of everything; 0: at once
+    int64 pause_ms;           // how long before next_sweep it was set
+    TimestampTz next_due;     // earliest schedule that is waiting; DT_NOEND: none
+    TimestampTz next_expiry;  // earliest end of a lease; DT_NOEND: none
+    TimestampTz rests_until;  // no sweep before
+    TimestampTz next_orphans; // when to give back the jobs of sessions that have ended
+    JobKey orphans_to;        // up to here
+    bool orphans_in_head;     // nobody knows where: first in the queue's head
+    TimestampTz orphans_rest_until;
     int64 activated, expired, failed;
     int32 failures; // in a row; 0 = it works
     int sqlstate;   // of the failure that was logged last
@@ -111,6 +116,9 @@ struct Segment {
     QueueRecord *records;
     int prepared_count;
     PreparedNote *prepared;
+    uint32 last_session; // 0: none yet
+    int session_count;
+    uint32 *sessions; // the number of each process that has one; 0: none
 };
 
 // Called once, while shared_preload_libraries are loaded.

@@ -442,8 +442,8 @@ COMMENT ON COLUMN ecto_job.queues.status IS
     'ok; disabled; no scheduler, and why; failing, and with what; locked';
 COMMENT ON COLUMN ecto_job.queues.last_sweep IS 'when the scheduler last swept it; null: not since the server''s start';
 COMMENT ON COLUMN ecto_job.queues.activated IS 'SCHEDULED and RETRY jobs made AVAILABLE since the server''s start';
-COMMENT ON COLUMN ecto_job.queues.expired IS 'jobs made AVAILABLE again since the server''s start';
-COMMENT ON COLUMN ecto_job.queues.failed IS 'jobs that expired in their last attempt since the server''s start';
+COMMENT ON COLUMN ecto_job.queues.expired IS 'jobs that expired, or whose consumer''s connection ended, and come again, since the server''s start';
+COMMENT ON COLUMN ecto_job.queues.failed IS 'the same of those in their last attempt';
 COMMENT ON COLUMN ecto_job.queues.next_due IS
     'earliest schedule of a SCHEDULED or RETRY job, as the last sweep saw it; null: none, no sweep yet, or no right to read the jobs';
 GRANT SELECT ON ecto_job.queues TO PUBLIC;

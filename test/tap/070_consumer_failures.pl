@@ -51,14 +51,26 @@ sub go { append_to_file("$program.go", ''); }
 my @by_program = ('--queue', 'jobs', '--exec', $program);
 my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 
-# kill -9: the job comes back when its lease is over, and another consumer does it
+# The consumer sets ecto_job.session_leases, unless somebody has set it before
+sub without_session_leases
+{
+	my ($body) = @_;
+	local $ENV{PGOPTIONS} = '-c ecto_job.session_leases=off';
+	return $body->();
+}
+
+# kill -9: the job comes back at once, or when its lease is over, and another consumer does it
+for my $bound (1, 0)
 {
 	my $id = start_over();
-	my $killed = ConsumerTest->start($node, @by_program, '--timeout', '500 ms');
+	my $killed =
+	  $bound
+	  ? ConsumerTest->start($node, @by_program)
+	  : without_session_leases(sub { ConsumerTest->start($node, @by_program, '--timeout', '500 ms') });
 	has_begun();
 	$killed->signal('KILL');
 	is($killed->end, 'signal 9', 'killed');
-	is(sql('SELECT state, attempt FROM jobs'), 'IN_PROGRESS|1', 'nobody knows yet');
+	is(sql('SELECT state, attempt FROM jobs'), 'IN_PROGRESS|1', 'nobody knows yet') unless $bound;
 	my $other = ConsumerTest->start($node, @by_program);
 	sql_becomes('SELECT count(*) FROM jobs', '0', 'another consumer does the job');
 	is(done_by_program(), "$id 2\n", 'as its second attempt');
@@ -180,7 +192,7 @@ for my $kind (\@by_program, \@by_sql)
 	is(sql('SELECT state, attempt FROM jobs'), 'AVAILABLE|0', 'and started nothing new');
 }
 
-# A second signal: at once, the job left to its lease
+# A second signal: at once, the job given back
 {
 	my $id = start_over();
 	my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec',
@@ -193,21 +205,27 @@ for my $kind (\@by_program, \@by_sql)
 	$consumer->signal('INT');
 	is($consumer->end, 1, 'at once');
 	ok(poll_until(sub { done_by_program() eq "told\n" }, 'the program'), 'its program is told to end');
-	is(sql('SELECT state, attempt FROM jobs'), 'IN_PROGRESS|1', 'the job is left to its lease');
+	sql_becomes(q{SELECT attempt FROM jobs WHERE state IN ('RETRY', 'AVAILABLE')}, '1', 'the job is given back');
 }
 
-# The server restarts while jobs run. A program's job is completed over the new connection; a statement's
-# transaction is gone, so its job fails and comes again; then the consumer works on
+# The server restarts while jobs run. A program's job is completed over the new connection if its lease has
+# outlived the old one, else it comes again; a statement's transaction is gone, so its job comes again; then the
+# consumer works on
+for my $bound (0, 1)
 {
 	my $id = start_over();
-	my $consumer = ConsumerTest->start($node, @by_program);
+	my $consumer =
+	  $bound
+	  ? ConsumerTest->start($node, @by_program)
+	  : without_session_leases(sub { ConsumerTest->start($node, @by_program) });
 	has_begun();
 	$node->stop('immediate');
 	go();
 	ok($consumer->wait_for_log(qr/main connection: "connection lost.*next try in/), 'the connection is lost');
 	$node->start;
 	ok($consumer->wait_for_log(qr/job $id: completed/), 'the program\'s job is completed over a new one');
-	is(done_by_program(), "$id 1\n", 'it ran once');
+	is(done_by_program(), $bound ? "$id 1\n$id 2\n" : "$id 1\n", 'it ran ' . ($bound ? 'twice' : 'once'));
+	is($consumer->log =~ /job $id: lost: .*no longer yours/ ? 1 : 0, $bound, 'as it was told');
 	$id = sql(q{INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
 	ok($consumer->wait_for_log(qr/job $id: completed/), 'and the consumer works on');
 	$consumer->signal('TERM');
@@ -223,7 +241,8 @@ for my $kind (\@by_program, \@by_sql)
 	$node->stop('immediate');
 	$node->start;
 	eval { $lock->quit };
-	ok($consumer->wait_for_log(qr/job $id: failed, RETRY at .*connection lost/), 'a statement\'s job fails');
+	ok($consumer->wait_for_log(qr/job $id: (?:failed, RETRY at |lost: "no longer ours; what failed: ).*connection lost/),
+		'a statement\'s job fails');
 	ok($consumer->wait_for_log(qr/job $id: completed/), 'and is done by its second attempt');
 	is(sql('SELECT id, attempt FROM effects'), "$id|2", 'once');
 	$consumer->signal('TERM');

@@ -1,0 +1,35 @@
+// The sessions that hold jobs under leases bound to them, so that the scheduler can tell whose
+// session has ended, and is told when one does.
+//
+// A session enters its number here before it draws its first bound lease. It is taken out when the
+// session's process ends, by whatever ERROR, FATAL or signal, after its transaction was aborted and
+// its locks are gone. What no process survives, a crash, empties this with all of shared memory. So
+// whoever reads leases from a table first, and then what is living, knows: a number that is not
+// here is of a session that has ended. Numbers are given in sequence, from a random beginning, so
+// that within the server's life none comes again.
+//
+// Guarded by the segment's lock.
+#pragma once
+
+#include "core/key.hpp"
+#include "shared/segment.hpp"
+
+namespace ecto_job {
+
+// This session's number; 0 where the library is not preloaded. ERROR XX000 without randomness.
+uint32 bind_session();
+
+// It has claimed jobs of the queue, up to this key, under such a lease.
+void remember_claim(Oid queue, const JobKey &key);
+
+// The numbers of all that are living; returns how many. There is room for max_sessions().
+int living_sessions(int64 *numbers);
+int max_sessions();
+
+// The scheduler looks for such leases up to this key.
+void look_for_orphans(Oid queue, const JobKey &key);
+
+// By the scheduler: what was noted since the last call, merged into the record's own.
+void take_orphans(QueueRecord *record);
+
+} // namespace ecto_job

@@ -1,0 +1,357 @@
+# Under ecto_job.session_leases a session's jobs come back when it ends, however it ends, and are never taken
+# from one that lives. Leases are an hour long and full sweeps ten minutes apart, so nothing else brings them.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use BellTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use POSIX qw(WNOHANG _exit);
+use Time::HiRes qw(usleep);
+
+my $node = new_node(allows_streaming => 1, conf => "max_prepared_transactions = 5\nmax_connections = 50\n");
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+# A session whose leases are bound to it
+sub consumer
+{
+	my $session = session(shift // $node);
+	$session->query_safe('SET ecto_job.session_leases = on');
+	return $session;
+}
+
+# enqueue($n, 'max_attempts => 1'): their ids
+sub enqueue
+{
+	my ($n, $more) = (@_, "notify => 'x'");
+	return split /\n/, sql("SELECT ecto_job.enqueue('jobs', '{}', $more) FROM generate_series(1, $n)");
+}
+
+# What the session now holds, "id lease ..."
+sub take
+{
+	my ($session, $how, $n) = @_;
+	return split /[ \n]/,
+	  $session->query_safe("SELECT id || ' ' || lease FROM ecto_job.${how}_available_jobs('jobs', $n)");
+}
+
+sub jobs { return join ', ', @_; }
+sub states { return 'SELECT string_agg(state, \' \' ORDER BY id) FROM jobs WHERE id IN (' . jobs(@_) . ')'; }
+sub becomes_now { becomes($node, @_[ 0 .. 2 ]); }
+
+sub quit { my $session = shift; eval { $session->quit }; return; }
+
+sub pid_of { return shift->query_safe('SELECT pg_backend_pid()'); }
+
+# After this whatever was noted before has been looked at: the scheduler gives back in order, and this last
+sub fence
+{
+	my ($id) = enqueue(1);
+	sql("UPDATE jobs SET priority = -1000 WHERE id = $id");
+	my $session = consumer();
+	is((take($session, 'reserve', 1))[0], $id, 'the fence');
+	quit($session);
+	becomes_now("SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', 'is given back');
+	sql("DELETE FROM jobs WHERE id = $id");
+	return;
+}
+
+sql("SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.create_queue('fence');
+	SELECT ecto_job.configure_queue('jobs', execution_timeout => '1 hour', reservation_timeout => '1 hour',
+		retry_timeout => '1 hour', max_attempts => 3)");
+at_rest($node);
+
+# A living session that keeps its jobs through all that follows
+my $keeper = consumer();
+my @kept = enqueue(2);
+my @keepers = (take($keeper, 'start', 1), take($keeper, 'reserve', 1));
+my $kept = 'SELECT string_agg(id || \' \' || lease, \' \' ORDER BY id) FROM jobs WHERE id IN (' . jobs(@kept) . ')';
+sub keeps { is(sql($kept), "@keepers", shift . ': a living session keeps its jobs'); return; }
+
+# The lease
+is($keepers[1] % 2, 1, 'a bound lease is odd');
+cmp_ok($keepers[1], '<', 2**53, 'and survives JSON');
+isnt($keepers[1], $keepers[3], 'each call draws one of its own');
+
+# Every end
+my %ends = (
+	'the end of the program' => sub { quit(shift) },
+	'kill -9 of the program' => sub { my $session = shift; $session->{run}->signal('KILL'); eval { $session->{run}->finish } },
+	'pg_terminate_backend' => sub { my $session = shift; sql("SELECT pg_terminate_backend(" . pid_of($session) . ")"); quit($session) },
+	'the end within a transaction' => sub {
+		my ($session, $id, $lease) = @_;
+		$session->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease)");
+		quit($session);
+	},
+	'an error that ends the session' => sub {
+		my $session = shift;
+		$session->query("SET idle_session_timeout = '1 ms'"); # which may end it before the answer
+		quit($session);
+	},
+);
+for my $end (sort keys %ends)
+{
+	my $listener = listen_to($node, 'jobs', 'jobs.retry', 'jobs.failed');
+	my @ids = (enqueue(1), enqueue(1, "max_attempts => 1, notify => 'x'"), enqueue(2));
+	heard($listener);
+	my $session = consumer();
+	my ($id, $lease) = take($session, 'start', 2);
+	take($session, 'reserve', 1);
+	is(sql(states(@ids)), 'IN_PROGRESS IN_PROGRESS RESERVED AVAILABLE', "$end: before");
+	$ends{$end}->($session, $id, $lease);
+	becomes_now(states(@ids), 'RETRY FAILED AVAILABLE AVAILABLE', "$end: the jobs are given back");
+	is( sql(
+			'SELECT count(*) FROM jobs WHERE error = \'the consumer\'\'s connection ended\' AND lease IS NULL
+			 AND expires IS NULL AND id IN (' . jobs(@ids[ 0, 1 ]) . ')'),
+		2, 'with the reason');
+	is(sql("SELECT error IS NULL AND lease IS NULL AND expires IS NULL AND attempt = 0 FROM jobs WHERE id = $ids[2]"),
+		't', 'which for a reserved one is none');
+	is( sql(
+			"SELECT schedule > clock_timestamp() + interval '110 minutes' AND attempt = 1 FROM jobs WHERE id = $ids[0]"),
+		't', 'the retry waits as after fail_job');
+	is(heard($listener), 'jobs.failed:scheduler jobs.retry:scheduler jobs:scheduler', 'with their notices');
+	keeps($end);
+	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
+	quit($listener->{session});
+}
+
+# Leases that are not bound
+{
+	my @ids = enqueue(4);
+	my $session = session($node);
+	my @held = take($session, 'start', 1);
+	is($held[1] % 2, 0, 'without the setting a lease is even');
+	$session->query_safe('SET ecto_job.session_leases = on');
+	push @held, take($session, 'start', 1);
+	is($held[3] % 2, 1, 'and then odd');
+	$session->query_safe('DISCARD ALL');
+	push @held, take($session, 'start', 1);
+	is($held[5] % 2, 0, 'DISCARD ALL ends that');
+	push @held, $session->query_safe("SET ecto_job.session_leases = on; BEGIN; SAVEPOINT a;
+		SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 1); ROLLBACK TO a; COMMIT");
+	is(sql(states(@ids)), 'IN_PROGRESS IN_PROGRESS IN_PROGRESS AVAILABLE', 'a start that was rolled back is none');
+	quit($session);
+	becomes_now(states(@ids), 'IN_PROGRESS RETRY IN_PROGRESS AVAILABLE', 'only bound leases end with the session');
+	fence();
+	is(sql(states(@ids)), 'IN_PROGRESS RETRY IN_PROGRESS AVAILABLE', 'the others stay');
+	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
+}
+
+# By way of a reservation, and over the batch that the scheduler moves at once
+{
+	my @ids = enqueue(2500);
+	my $session = consumer();
+	$session->query_safe("SELECT count(*) FROM ecto_job.reserve_available_jobs('jobs', 2500)");
+	$session->query_safe("SELECT count(*) FROM jobs AS j, ecto_job.update_job_in_progress('jobs', j.id, j.attempt,
+		lease => j.lease) WHERE j.state = 'RESERVED' AND j.id % 2 = 0 AND j.id >= $ids[0]");
+	is(sql("SELECT count(*) FROM jobs WHERE state = 'IN_PROGRESS' AND id >= $ids[0]"), 1250, 'half have progressed');
+	quit($session);
+	becomes_now("SELECT count(*) FROM jobs WHERE state = CASE id % 2 WHEN 0 THEN 'RETRY' ELSE 'AVAILABLE' END
+		AND id >= $ids[0]", 2500, 'all are given back');
+	keeps('many jobs');
+	sql("DELETE FROM jobs WHERE id >= $ids[0]");
+}
+
+# Another connection completes
+for my $end (qw(COMMIT ROLLBACK))
+{
+	my @ids = enqueue(2);
+	my $session = consumer();
+	my @held = take($session, 'start', 2);
+	my $completing = session($node);
+	$completing->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $held[0], $held[1])");
+	quit($session);
+	becomes_now("SELECT state FROM jobs WHERE id = $held[2]", 'RETRY', "a locked job keeps no other waiting");
+	is(sql("SELECT state FROM jobs WHERE id = $held[0]"), 'IN_PROGRESS', 'it stays with its lock');
+	$completing->query_safe($end);
+	if ($end eq 'COMMIT')
+	{
+		is(sql("SELECT count(*) FROM jobs WHERE id = $held[0]"), 0, 'COMMIT: it is completed');
+	}
+	else
+	{
+		becomes_now("SELECT state FROM jobs WHERE id = $held[0]", 'RETRY', 'ROLLBACK: it is given back');
+	}
+	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
+	quit($completing);
+}
+
+# Prepared transactions: one that completes keeps the job, one that starts belongs to the session
+{
+	my @ids = enqueue(4, 'max_attempts => 3'); # none with a notice, which could not be prepared
+	my $session = consumer();
+	my @held = take($session, 'start', 1);
+	$session->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $held[0], $held[1]); PREPARE TRANSACTION 'completes'");
+	$session->query_safe("BEGIN; SELECT * FROM ecto_job.start_available_jobs('jobs', 1); PREPARE TRANSACTION 'starts'");
+	take($session, 'start', 1);
+	quit($session);
+	becomes_now("SELECT state FROM jobs WHERE id = $ids[2]", 'RETRY', 'what is not prepared is given back');
+	sql("COMMIT PREPARED 'completes'");
+	is(sql("SELECT count(*) FROM jobs WHERE id = $ids[0]"), 0, 'a prepared completion holds');
+	sql("COMMIT PREPARED 'starts'");
+	becomes_now("SELECT state FROM jobs WHERE id = $ids[1]", 'RETRY', 'a prepared start is given back');
+	$keeper->query_safe("BEGIN; SELECT * FROM ecto_job.start_available_jobs('jobs', 1); PREPARE TRANSACTION 'kept'");
+	sql("COMMIT PREPARED 'kept'");
+	fence();
+	is(sql("SELECT state FROM jobs WHERE id = $ids[3]"), 'IN_PROGRESS', 'unless the session lives');
+	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
+	keeps('prepared transactions');
+}
+
+# While nothing is swept, and while there is no scheduler
+sub after_the_end
+{
+	my ($name, $before, $after) = @_;
+	my ($id) = enqueue(1);
+	my $session = consumer();
+	take($session, 'reserve', 1);
+	$before->();
+	quit($session);
+	$after->();
+	becomes_now("SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', "$name: what ended meanwhile is given back");
+	keeps($name);
+	sql("DELETE FROM jobs WHERE id = $id");
+	return;
+}
+after_the_end('disable',
+	sub { sql('SELECT ecto_job.disable()'); poll_until(sub { scheduler_pid($node) eq '' }, 'its end') },
+	sub { sql('SELECT ecto_job.enable()') });
+after_the_end('ecto_job.enabled = off',
+	sub {
+		sql($_) for 'ALTER SYSTEM SET ecto_job.enabled = off', 'SELECT pg_reload_conf()';
+		$node->poll_query_until('postgres', "SELECT DISTINCT status ~ 'enabled is off' FROM ecto_job.queues");
+	},
+	sub { sql($_) for 'ALTER SYSTEM RESET ecto_job.enabled', 'SELECT pg_reload_conf()' });
+after_the_end('the end of the scheduler', sub { sql('SELECT pg_terminate_backend(' . scheduler_pid($node) . ')') }, sub { });
+{
+	my $locker = session($node);
+	after_the_end('a lock on the table',
+		sub { $locker->query_safe('BEGIN; LOCK TABLE jobs IN SHARE ROW EXCLUSIVE MODE') },
+		sub { fence_of_locks(); $locker->query_safe('COMMIT') });
+	quit($locker);
+}
+
+# The scheduler has seen the lock
+sub fence_of_locks
+{
+	$node->poll_query_until('postgres', "SELECT status LIKE 'locked%' FROM ecto_job.queues WHERE queue = 'jobs'::regclass");
+	return;
+}
+
+# Many sessions that claim, die and complete, with full sweeps in between: nothing is taken from a living one,
+# whose completion would be stale, nothing is lost, nothing done twice
+sql($_) for "ALTER SYSTEM SET ecto_job.safety_interval = '1 s'", 'SELECT pg_reload_conf()';
+sql(q{
+	SELECT ecto_job.configure_queue('jobs', retry_timeout => '0');
+	CREATE TABLE effects (job bigint PRIMARY KEY);
+	CREATE PROCEDURE consume() LANGUAGE plpgsql AS $$
+	DECLARE
+		held ecto_job.job[];
+		job ecto_job.job;
+	BEGIN
+		LOOP
+			held := ARRAY(SELECT j FROM ecto_job.start_available_jobs('jobs', 3) AS j);
+			COMMIT;
+			EXIT WHEN held = '{}';
+			FOREACH job IN ARRAY held LOOP
+				IF random() < 0.3 THEN
+					PERFORM pg_terminate_backend(pg_backend_pid());
+				END IF;
+				PERFORM ecto_job.complete_job('jobs', job.id, job.lease);
+				INSERT INTO effects VALUES (job.id);
+				COMMIT;
+			END LOOP;
+		END LOOP;
+	END $$;});
+my $rows = 300;
+my @raced = enqueue($rows, 'max_attempts => 1000000');
+my $log = -s $node->logfile;
+my $left = "SELECT count(*) FROM jobs WHERE id >= $raced[0]";
+my @children;
+for (1 .. 6)
+{
+	my $child = fork() // die "fork: $!";
+	push @children, $child;
+	next if $child != 0;
+	open STDERR, '>', '/dev/null';
+	my @psql = ('psql', '-X', '-q', '-d', $node->connstr('postgres'));
+	system(@psql, '-c', 'SET ecto_job.session_leases = on', '-c', 'CALL consume()') while 1;
+	_exit(0);
+}
+ok(poll_until(sub { sql($left) eq '0' }, 'the end of the race'), 'a race: no job is lost') or diag(sql($left));
+for my $child (@children)
+{
+	kill 'KILL', $child;
+	waitpid $child, 0;
+}
+is(sql('SELECT count(*) FROM effects'), $rows, 'none is done twice');
+my $race = slurp_file($node->logfile, $log);
+my $deaths = () = $race =~ /terminating connection/g;
+cmp_ok($deaths, '>', 20, 'many sessions died');
+unlike($race, qr/no longer yours|duplicate key/, 'and none was taken from a living one');
+keeps('the race');
+is($keeper->query_safe("SELECT ecto_job.complete_jobs('jobs', ARRAY[$keepers[0], $keepers[2]], ARRAY[$keepers[1], $keepers[3]])"),
+	2, 'which then completes them');
+quit($keeper);
+sql($_) for 'ALTER SYSTEM RESET ecto_job.safety_interval', 'SELECT pg_reload_conf()';
+sql("SELECT ecto_job.configure_queue('jobs', retry_timeout => '1 hour')");
+
+# What no session survives. An unbound lease does.
+sub prepare_for_the_end
+{
+	sql('DELETE FROM jobs');
+	my @ids = (enqueue(1), enqueue(1, 'max_attempts => 1'), enqueue(2));
+	my $bound = consumer();
+	take($bound, 'start', 2);
+	take($bound, 'reserve', 1);
+	my $unbound = session($node);
+	take($unbound, 'start', 1);
+	return ($bound, $unbound, @ids);
+}
+
+sub end_of_all
+{
+	my ($name, $end, $server) = @_;
+	my ($bound, $unbound, @ids) = prepare_for_the_end();
+	my $query = states(@ids);
+	is(sql($query), 'IN_PROGRESS IN_PROGRESS RESERVED IN_PROGRESS', "$name: before");
+	$end->();
+	eval { $_->{run}->kill_kill } for $bound, $unbound;
+	$server //= $node;
+	my $now = sub { my ($status, $output) = $server->psql('postgres', $query); $status == 0 ? $output : 'no answer' };
+	ok( poll_until(sub { $now->() eq 'RETRY FAILED AVAILABLE IN_PROGRESS' }, $name),
+		"$name: bound leases are at an end, others are not") or diag($now->());
+	return;
+}
+end_of_all('a crash', sub {
+		my $offset = -s $node->logfile;
+		my $victim = consumer();
+		kill 9, pid_of($victim);
+		wait_for_log($node, qr/reinitializing.*ready to accept connections/s, $offset);
+		eval { $victim->{run}->kill_kill };
+	});
+end_of_all('kill -9 of the postmaster', sub { kill9_and_wait($node); $node->start });
+end_of_all('an immediate shutdown', sub { $node->stop('immediate'); $node->start });
+end_of_all('a restart', sub { $node->restart });
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+end_of_all('promotion', sub {
+		$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+		$node->stop('immediate');
+		$standby->promote;
+	}, $standby);
+$standby->stop;
+
+# Without preload there is nobody to tell of an end, so no lease is bound
+my $plain = new_node(name => 'plain', preload => 0);
+$plain->safe_psql('postgres', "SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.enqueue('jobs', '{}')");
+my @held = take(consumer($plain), 'start', 1);
+is($held[1] % 2, 0, 'without preload a lease is not bound');
+$plain->stop;
+
+done_testing();
