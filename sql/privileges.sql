@@ -38,6 +38,7 @@ INSERT INTO pg_temp.calls SELECT row_number() OVER (), call FROM unnest(ARRAY[
     'ecto_job.requeue(''jobs'', 1)', 'ecto_job.sweep(''jobs'')', 'ecto_job.activate_scheduled_jobs(''jobs'')',
     'ecto_job.activate_expired_jobs(''jobs'')', 'ecto_job.fail_expired_jobs_at_max_attempts(''jobs'')',
     'ecto_job.configure_queue(''jobs'', ''1 s'')', 'ecto_job.drop_queue(''jobs'')', 'ecto_job.enable()', 'ecto_job.disable()',
+    'ecto_job.start_scheduler()', 'ecto_job.stop_scheduler()',
     'ecto_job.create_queue(''stolen'', ''priv'')', 'ecto_job.create_queue(''jobs'', ''priv'', ''false'')']) AS call;
 GRANT SELECT ON pg_temp.calls TO PUBLIC;
 SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls WHERE no > 1 ORDER BY no;

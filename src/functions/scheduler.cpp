@@ -1,10 +1,12 @@
 // Whether this database runs its queues: a durable record, which the scheduler reads in each round.
+// And, where the library is not preloaded, so that there is no launcher, starting a scheduler.
 //
-// Only the database's owner and superusers write it. A copy of the database does not inherit it:
+// Only the database's owner and superusers may. A copy of the database does not inherit the record:
 // see queue/registry.
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "queue/registry.hpp"
+#include "shared/scheduler_process.hpp"
 #include "shared/wakeup.hpp"
 
 namespace ecto_job {
@@ -17,8 +19,9 @@ void require_database_owner() {
                         errhint("Ask its owner or a superuser.")));
 }
 
-Datum set_enabled(bool enabled) {
+void set_enabled(bool enabled, const char *function) {
     require_database_owner();
+    PreventCommandDuringRecovery(function);
     SPI_connect();
     Oid types[] = {OIDOID, BOOLOID};
     Datum values[] = {ObjectIdGetDatum(MyDatabaseId), BoolGetDatum(enabled)};
@@ -27,8 +30,44 @@ Datum set_enabled(bool enabled) {
                    " SET database = excluded.database, enabled = excluded.enabled",
                    2, types, values, nullptr);
     SPI_finish();
-    wake_scheduler_at_commit();
-    return 0;
+    if (enabled)
+        wake_scheduler_at_commit();
+    else
+        nudge_scheduler_at_commit();
+}
+
+[[noreturn]] void refuse_start(const char *hint) {
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+                    errmsg("the scheduler of database \"%s\" could not be started",
+                           get_database_name(MyDatabaseId)),
+                    errhint(hint, max_worker_processes)));
+}
+
+// It waits until we have committed, and leaves if we have not, or if another is there and stays
+void start_process() {
+    BackgroundWorkerHandle *handle = nullptr;
+    if (!register_scheduler({MyDatabaseId, by_hand, 0, GetCurrentTransactionId()}, &handle)) {
+        if (next_scheduler_process() == nullptr)
+            refuse_start("No background worker is free: raise max_worker_processes, now %d, and "
+                         "restart the server.");
+        return;
+    }
+    pid_t pid = 0;
+    if (WaitForBackgroundWorkerStartup(handle, &pid) != BGWH_STARTED)
+        refuse_start("The server's log may say more.");
+}
+
+// What it waits for is the end of the scheduler, although the scheduler cannot see yet that it is
+// disabled; a rollback much later could not bring all of that back
+void require_no_transaction_block() {
+    if (IsTransactionBlock() || IsSubTransaction())
+        ereport(ERROR,
+                (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+                 errmsg("ecto_job.stop_scheduler() cannot run inside a transaction block"),
+                 errdetail("It waits for the scheduler's end, which no rollback undoes."),
+                 errhint("Call it by itself; or in the transaction ecto_job.disable(), which does "
+                         "not wait.")));
+    PreventInTransactionBlock(true, "ecto_job.stop_scheduler()");
 }
 
 } // namespace
@@ -37,9 +76,33 @@ Datum set_enabled(bool enabled) {
 using namespace ecto_job;
 
 ECTO_JOB_FUNCTION(ecto_job_enable) {
-    return set_enabled(true);
+    set_enabled(true, "ecto_job.enable()");
+    PG_RETURN_VOID();
 }
 
 ECTO_JOB_FUNCTION(ecto_job_disable) {
-    return set_enabled(false);
+    set_enabled(false, "ecto_job.disable()");
+    PG_RETURN_VOID();
+}
+
+ECTO_JOB_FUNCTION(ecto_job_start_scheduler) {
+    set_enabled(true, "ecto_job.start_scheduler()");
+    if (segment() != nullptr)
+        PG_RETURN_VOID(); // the launcher does it
+    start_process();
+    ereport(WARNING,
+            (errmsg("the scheduler of database \"%s\" runs until the server's next restart",
+                    get_database_name(MyDatabaseId)),
+             errdetail("Nothing starts it again after a restart or a crash."),
+             errhint("Add to postgresql.conf: shared_preload_libraries = 'ecto_job'   and restart "
+                     "the server.")));
+    PG_RETURN_VOID();
+}
+
+ECTO_JOB_FUNCTION(ecto_job_stop_scheduler) {
+    require_database_owner();
+    require_no_transaction_block();
+    set_enabled(false, "ecto_job.stop_scheduler()");
+    dismiss_scheduler();
+    PG_RETURN_VOID();
 }

@@ -9,6 +9,7 @@
 #include "settings.hpp"
 #include "shared/records.hpp"
 #include "shared/roster.hpp"
+#include "shared/scheduler_process.hpp"
 
 namespace ecto_job {
 
@@ -20,12 +21,15 @@ bool may_read(Oid table) {
 
 // Why nothing is swept in this database; null if there is a scheduler at work
 const char *why_no_scheduler() {
-    if (segment() == nullptr)
-        return "no scheduler: add ecto_job to shared_preload_libraries and restart the server";
     if (RecoveryInProgress())
         return "no scheduler: the server is a standby";
     if (!settings::enabled)
         return "no scheduler: ecto_job.enabled is off";
+    if (segment() == nullptr)
+        return next_scheduler_process() != nullptr
+                   ? nullptr
+                   : "no scheduler: add ecto_job to shared_preload_libraries and restart the "
+                     "server; until then SELECT ecto_job.start_scheduler()";
     if (!settings::lists_database(get_database_name(MyDatabaseId)))
         return "no scheduler: ecto_job.databases does not name this database";
     lock_segment(LW_SHARED);
@@ -44,6 +48,8 @@ const char *why_no_scheduler() {
 }
 
 const char *status_of(const QueueRecord *record) {
+    if (segment() == nullptr) // only the scheduler itself knows how its sweeps go
+        return "ok";
     if (record == nullptr)
         return "not recorded: it is new, or there are more queues than ecto_job.max_queues";
     if (record->failures > 0)
@@ -112,6 +118,7 @@ ECTO_JOB_FUNCTION(ecto_job_warn_unless_preloaded) {
              errdetail("Jobs can be enqueued and performed; scheduled jobs, retries and expired "
                        "ones wait until ecto_job.sweep() is called."),
              errhint("Add to postgresql.conf: shared_preload_libraries = 'ecto_job'   and "
-                     "restart the server.")));
+                     "restart the server. Until then SELECT ecto_job.start_scheduler() starts "
+                     "one.")));
     PG_RETURN_VOID();
 }

@@ -15,11 +15,19 @@ constexpr uint16 advisory_class = 3; // pg_advisory_lock() has 1 and 2
 
 } // namespace
 
-void be_the_only_one() {
+void give_way() {
     LockReleaseSession(USER_LOCKMETHOD);
+}
+
+bool try_to_be_the_only_one() {
+    give_way();
     LOCKTAG tag;
     SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, advisory_class);
-    if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+    return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void be_the_only_one() {
+    if (!try_to_be_the_only_one())
         proc_exit(1);
 }
 

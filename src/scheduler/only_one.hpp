@@ -12,4 +12,10 @@ namespace ecto_job {
 // nothing.
 void be_the_only_one();
 
+// The same, but who comes second is told.
+bool try_to_be_the_only_one();
+
+// Another may take our place, until we try to have it again.
+void give_way();
+
 } // namespace ecto_job

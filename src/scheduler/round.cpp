@@ -108,7 +108,7 @@ void warn_of_max_queues() {
 void give_record(Watched *watched) {
     if (watched->record != nullptr)
         return;
-    watched->record = claim_record(watched->queue);
+    watched->record = is_segment_shared() ? claim_record(watched->queue) : &watched->own;
     if (watched->record == nullptr) {
         watched->record = &watched->own;
         warn_of_max_queues();
@@ -384,6 +384,12 @@ void prepare_rounds() {
     round_context =
         AllocSetContextCreate(TopMemoryContext, "ecto_job round", ALLOCSET_DEFAULT_SIZES);
     prepare_rings();
+}
+
+bool finds_work(int slot) {
+    clear_round_context();
+    const std::optional<RoundEnd> obstacle = look_at_registry(slot);
+    return !obstacle || !obstacle->nothing_to_do;
 }
 
 RoundEnd last_round(int slot) {

@@ -19,6 +19,9 @@ struct RoundEnd {
 // `look`: something changed, read the registry again.
 RoundEnd run_round(int slot, bool look);
 
+// Looks at the registry alone.
+bool finds_work(int slot);
+
 // The database is not to be scheduled any more; but what was rung is announced.
 RoundEnd last_round(int slot);
 

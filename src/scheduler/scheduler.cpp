@@ -92,10 +92,18 @@ bool wait_for_commit(TransactionId starter) {
     return committed;
 }
 
+// By hand: whoever was started and found us here has left. So look once more when others may take
+// our place: what they were started for is seen now.
+bool may_leave(int slot) {
+    give_way();
+    return !finds_work(slot) || !try_to_be_the_only_one();
+}
+
 [[noreturn]] void run(const SchedulerArguments &arguments) {
     prepare_signals();
     int slot = arguments.slot;
-    if (slot == by_hand) {
+    const bool was_by_hand = slot == by_hand;
+    if (was_by_hand) {
         make_private_segment();
         slot = hand_out_slot(arguments.database, arguments.generation);
     }
@@ -104,9 +112,12 @@ bool wait_for_commit(TransactionId starter) {
     before_shmem_exit(at_exit, Int32GetDatum(slot));
     BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
     force_settings();
-    if (arguments.slot == by_hand && !wait_for_commit(arguments.starter))
+    if (was_by_hand && !wait_for_commit(arguments.starter))
         proc_exit(0);
-    be_the_only_one();
+    if (was_by_hand && !try_to_be_the_only_one())
+        proc_exit(0); // who is there stays, or looks again before it leaves: see may_leave()
+    if (!was_by_hand)
+        be_the_only_one();
     prepare_rounds();
     elog(DEBUG1, "ecto_job scheduler started");
     bool look = true;
@@ -120,11 +131,12 @@ bool wait_for_commit(TransactionId starter) {
             leave(slot);
             break;
         }
-        listed = look ? is_listed() : listed;
+        // ecto_job.databases says where the launcher looks
+        listed = look ? was_by_hand || is_listed() : listed;
         const RoundEnd end = listed ? run_round(slot, look) : last_round(slot);
         look = end.nothing_to_do;
         if (end.nothing_to_do) {
-            if (try_to_leave(slot))
+            if (was_by_hand ? may_leave(slot) : try_to_leave(slot))
                 break;
         } else if (!is_dismissed(slot)) {
             // Without shared memory the latch is all that others can set

@@ -27,9 +27,12 @@ bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHan
 }
 
 // Without a lock, as pg_locks reads them too: what is found was true a moment ago
-PGPROC *scheduler_process() {
-    for (uint32 i = 0; i < ProcGlobal->allProcCount; i++) {
-        PGPROC *const process = &ProcGlobal->allProcs[i];
+PGPROC *next_scheduler_process(const PGPROC *after) {
+    PGPROC *const end = ProcGlobal->allProcs + ProcGlobal->allProcCount;
+    PGPROC *process = ProcGlobal->allProcs;
+    if (after != nullptr)
+        process += after - ProcGlobal->allProcs + 1;
+    for (; process < end; process++) {
         if (process->pid == 0 || process->databaseId != MyDatabaseId || process == MyProc ||
             !is_background_worker(process))
             continue;
@@ -38,6 +41,12 @@ PGPROC *scheduler_process() {
             return process;
     }
     return nullptr;
+}
+
+void wake_scheduler_processes() {
+    for (PGPROC *scheduler = next_scheduler_process(); scheduler != nullptr;
+         scheduler = next_scheduler_process(scheduler))
+        SetLatch(&scheduler->procLatch);
 }
 
 } // namespace ecto_job

@@ -16,6 +16,7 @@ bool wake_wanted = false;
 bool nudge_wanted = false;
 bool rescan_wanted = false;
 bool keeping_away = false;
+bool dismissing = false;
 
 void tell_launcher(Oid database) {
     Segment &shared = *segment();
@@ -45,18 +46,13 @@ void wake_scheduler() {
         tell_launcher(MyDatabaseId);
 }
 
-// One that was started by hand has nothing but its latch
-void wake_process() {
-    if (PGPROC *const scheduler = scheduler_process())
-        SetLatch(&scheduler->procLatch);
-}
-
-void let_schedulers_back() {
+// `dismissed`: the one of this database has nothing to come back for
+void let_schedulers_back(bool dismissed) {
     for (AsideEntry &entry : segment()->asides)
         if (OidIsValid(entry.database) && entry.pid == MyProcPid) {
             const Oid database = entry.database;
             entry.database = InvalidOid;
-            if (!must_step_aside(database))
+            if (!must_step_aside(database) && !(dismissed && database == MyDatabaseId))
                 tell_launcher(database);
         }
 }
@@ -68,8 +64,8 @@ void at_transaction_end(XactEvent event, void *) {
         return;
     if (segment() == nullptr) {
         if (committed)
-            wake_process();
-        wake_wanted = false;
+            wake_scheduler_processes();
+        wake_wanted = nudge_wanted = false;
         return;
     }
     lock_segment(LW_EXCLUSIVE);
@@ -82,11 +78,11 @@ void at_transaction_end(XactEvent event, void *) {
         wake_launcher();
     }
     if (keeping_away)
-        let_schedulers_back();
+        let_schedulers_back(committed && dismissing);
     unlock_segment();
     if ((wake_wanted || nudge_wanted) && event == XACT_EVENT_PREPARE)
         add_wake_to_prepared();
-    wake_wanted = nudge_wanted = rescan_wanted = keeping_away = false;
+    wake_wanted = nudge_wanted = rescan_wanted = keeping_away = dismissing = false;
 }
 
 void watch_transactions() {
@@ -113,6 +109,13 @@ bool is_connected(Oid database) {
     return connected;
 }
 
+void nap() {
+    constexpr long nap_ms = 20;
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap_ms, wait_event());
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+}
+
 // False if too many sessions do the same
 bool enter_aside(Oid database) {
     bool entered = false;
@@ -135,8 +138,6 @@ void wake_scheduler_at_commit() {
 }
 
 void nudge_scheduler_at_commit() {
-    if (segment() == nullptr)
-        return;
     watch_transactions();
     nudge_wanted = true;
 }
@@ -154,21 +155,31 @@ void call_scheduler() {
     unlock_segment();
 }
 
-void keep_schedulers_away(Oid database) {
+bool keep_schedulers_away(Oid database) {
     if (segment() == nullptr)
-        return;
+        return false;
     watch_transactions();
     keeping_away = true;
     if (!enter_aside(database))
-        return;
+        return false;
     const TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience_ms);
-    while (is_connected(database) && GetCurrentTimestamp() < limit) {
-        WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, wait_event());
-        ResetLatch(MyLatch);
-        CHECK_FOR_INTERRUPTS();
-    }
-    // It hangs in somebody's trigger; the command itself waits for its end
+    while (is_connected(database) && GetCurrentTimestamp() < limit)
+        nap();
+    // It hangs in somebody's trigger; who called waits for its end
     for_each_scheduler(database, [](const SchedulerSlot &slot) { kill(slot.pid, SIGTERM); });
+    return true;
+}
+
+void dismiss_scheduler() {
+    const bool asked = keep_schedulers_away(MyDatabaseId);
+    dismissing = asked;
+    int terminated = 0;
+    while (const PGPROC *const scheduler = next_scheduler_process()) {
+        const int pid = scheduler->pid;
+        if (!asked && pid != 0 && pid != terminated)
+            kill(terminated = pid, SIGTERM);
+        nap();
+    }
 }
 
 Told take_told() {

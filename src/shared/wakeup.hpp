@@ -21,8 +21,13 @@ void nudge_scheduler_at_commit();
 void rescan_databases_at_end();
 
 // Until the end of the transaction no scheduler connects to the database; the one that is there is
-// asked to leave, and terminated if it has not after 3 seconds.
-void keep_schedulers_away(Oid database);
+// asked to leave, and terminated if it has not after 3 seconds. False: it was not asked, because
+// the library is not preloaded, or too many sessions do the same.
+bool keep_schedulers_away(Oid database);
+
+// The scheduler of this database has left when this returns, and comes back if the transaction
+// aborts; but one that was started by hand is terminated, and does not.
+void dismiss_scheduler();
 
 // By the launcher: what it was told since it last asked. The oids go into `databases`.
 struct Told {

@@ -199,6 +199,21 @@ CREATE FUNCTION ecto_job.disable() RETURNS pg_catalog.void
 COMMENT ON FUNCTION ecto_job.disable() IS
     'stops the scheduler in this database';
 
+-- enable(); and where ecto_job is not in shared_preload_libraries, a scheduler for this database that runs
+-- from the commit on until the server is restarted or crashes (WARNING). Called again it changes nothing.
+-- Errors: 42501 not the database's owner, 25006 on a standby, 53000 no background worker is free.
+CREATE FUNCTION ecto_job.start_scheduler() RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_start_scheduler';
+COMMENT ON FUNCTION ecto_job.start_scheduler() IS
+    'lets the scheduler run the queues of this database, and without preload starts it until the next restart';
+
+-- disable(), and waits until the scheduler has left this database; a sweep that takes more than 3 s is ended
+-- (without preload any) and rolls back. Errors: 42501, 25006 as above, 25001 inside a transaction block.
+CREATE FUNCTION ecto_job.stop_scheduler() RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_stop_scheduler';
+COMMENT ON FUNCTION ecto_job.stop_scheduler() IS
+    'stops the scheduler in this database, and waits until it has left';
+
 ------------------------------------------------------------------------------------------------------
 -- Jobs: enqueue, start, complete, fail
 
