@@ -1,6 +1,7 @@
-// What happens when the server loads the library: settings always; shared memory, the launcher and
-// the hook on commands only where it is in shared_preload_libraries.
+// What happens when the server loads the library: settings and the planner's hook always; shared
+// memory, the launcher and the hook on commands only where it is in shared_preload_libraries.
 #include "pg/boundary.hpp"
+#include "queue/planner.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
 #include "shared/segment.hpp"
@@ -18,6 +19,7 @@ void _PG_init() {
     ecto_job::at_boundary([] {
         const bool preloading = process_shared_preload_libraries_in_progress;
         ecto_job::settings::define(preloading);
+        ecto_job::install_planner_hook();
         // pg_upgrade's server runs nothing of its own accord
         if (!preloading || IsBinaryUpgrade)
             return;

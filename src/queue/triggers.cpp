@@ -105,4 +105,14 @@ FoundTriggers find_triggers(Relation table) {
     return found;
 }
 
+bool clears_leases(Relation table) {
+    const TriggerDesc *const triggers = table->trigdesc;
+    if (triggers == nullptr || !triggers->trig_update_before_row)
+        return false;
+    for (int i = 0; i < triggers->numtriggers; i++)
+        if (calls_ours(triggers->triggers[i], "clear_lease"))
+            return true;
+    return false;
+}
+
 } // namespace ecto_job
