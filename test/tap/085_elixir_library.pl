@@ -139,26 +139,5 @@ check('ectojob', "SELECT ecto_job.create_queue('jobs', ectojob => true)");
 (my $ectojob = slurp_source('test/regress/ectojob.sql')) =~ s/^--.*\n//mg;
 check('adopted', "$ectojob SELECT pg_temp.ectojob_table('jobs', 3); SELECT ecto_job.adopt_queue('jobs')");
 
-# A session's first reserves are planned for their LIMIT, later ones for any; ours below had their first plans
-# when the queue was empty. All read the index in its order.
-my $reserve = q{WITH "available_jobs" AS (SELECT sj0."id" AS "id" FROM "jobs" AS sj0 WHERE (sj0."state" = 'AVAILABLE') ORDER BY sj0."priority", sj0."schedule", sj0."id" LIMIT $1 FOR UPDATE SKIP LOCKED) UPDATE "jobs" AS j0 SET "state" = $2, "expires" = $3, "updated_at" = $4 FROM "available_jobs" AS a1 WHERE (j0."id" = a1."id") RETURNING j0."id"};
-my $call = q{EXECUTE reserve (100, 'RESERVED', '2999-01-01', '2999-01-01');};
-my $fill = q{INSERT INTO jobs (params, priority) SELECT jsonb_build_object('n', n), n % 1000 FROM generate_series(1, 50000) AS n;};
-
-sub check_plans
-{
-	my ($kind, $make) = @_;
-	my $plans = sql(qq{$make; PREPARE reserve AS $reserve; $call $fill
-		@{[ "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) $call" x 8 ]} DROP TABLE jobs;});
-	is(() = $plans =~ /Update on jobs/g, 8, "$kind: eight reserves");
-	is(() = $plans =~ /Index Scan using jobs_priority_schedule_id_index/g, 8, "$kind: which read their index");
-	unlike($plans, qr/Seq Scan|Sort|Hash/, "$kind: and no more") or diag($plans);
-	return;
-}
-
-check_plans('ectojob', "SELECT ecto_job.create_queue('jobs', ectojob => true)");
-check_plans('ectojob, analyzed', "SELECT ecto_job.create_queue('jobs', ectojob => true); $fill ANALYZE jobs");
-check_plans('adopted, analyzed', "$ectojob SELECT pg_temp.ectojob_table('jobs', 3); SELECT ecto_job.adopt_queue('jobs'); $fill ANALYZE jobs");
-
 $node->stop;
 done_testing();
