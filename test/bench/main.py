@@ -31,7 +31,7 @@ def arguments():
     parser.add_argument("--waiting", type=numbers, default=[0, 10_000, 1_000_000], help="jobs that wait behind")
     parser.add_argument("--params", type=numbers, default=[100, 1000, 4000], help="bytes of a job's params")
     parser.add_argument("--clients", type=numbers, default=[1, 8, 32], help="that enqueue")
-    parser.add_argument("--seconds", type=float, default=4, help="of each turn of enqueuing")
+    parser.add_argument("--seconds", type=int, default=4, help="of each turn of enqueuing")
     parser.add_argument("--jobs", type=int, default=50_000, help="that are drained")
     parser.add_argument("--finished", type=int, default=500_000, help="jobs completed under the old snapshot")
     parser.add_argument("--lives", type=int, default=20_000, help="jobs of which the bytes of WAL are counted")

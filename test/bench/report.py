@@ -68,20 +68,17 @@ class Report:
         if text not in self.notes:
             self.notes.append(text)
 
-    def table(self, measure):
-        lines = [f"### {measure}", ""]
-        cases = list(dict.fromkeys((r.case, r.unit) for r in self.records.values() if r.measure == measure))
-        for case, unit in cases:
-            records = [r for r in self.records.values() if (r.measure, r.case, r.unit) == (measure, case, unit)]
-            peers = [r for r in records if r.peer]
-            lines += [f"{case}, {unit}", ""]
-            heads = ["side", "median", "minimum", "maximum"] + [f"of {p.side}" for p in peers]
-            lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-            for record in records:
-                ratios = ["" if p is record else ratio(record, p) for p in peers]
-                cells = [record.side, rounded(record.median), rounded(min(record.values)),
-                         rounded(max(record.values))] + ratios
-                lines.append("| " + " | ".join(cells) + " |")
+    def tables(self, measure):
+        """One for each unit: cases down, sides across."""
+        lines = [f"### {measure[:1].upper()}{measure[1:]}", ""]
+        records = [r for r in self.records.values() if r.measure == measure]
+        for unit in dict.fromkeys(r.unit for r in records):
+            cells = {(r.case, r.side): r for r in records if r.unit == unit}
+            side_names = list(dict.fromkeys(side for _, side in cells))
+            lines += ["| " + " | ".join([unit, *side_names]) + " |", "|---" * (1 + len(side_names)) + "|"]
+            for case in dict.fromkeys(case for case, _ in cells):
+                row = [cell_of(cells.get((case, side))) for side in side_names]
+                lines.append("| " + " | ".join([case, *row]) + " |")
             lines.append("")
         return lines
 
@@ -113,7 +110,7 @@ class Report:
         lines += [f"| {name} | {value} |" for name, value in self.description.items()]
         lines.append("")
         for measure in dict.fromkeys(r.measure for r in self.records.values()):
-            lines += self.table(measure)
+            lines += self.tables(measure)
         lines += self.verdicts()
         if self.bounds:
             lines += ["### Bounds", "", "| bound | measured | |", "|---|---|---|"]
@@ -134,5 +131,10 @@ class Report:
             json.dump(content, file, indent=1)
 
 
-def ratio(record, peer):
-    return f"{record.median / peer.median:.2f}" if peer.median else ""
+def cell_of(record):
+    """The median, and if there were several rounds the least and the most."""
+    if record is None:
+        return ""
+    if len(record.values) == 1:
+        return rounded(record.median)
+    return f"{rounded(record.median)} ({rounded(min(record.values))} to {rounded(max(record.values))})"

@@ -84,4 +84,4 @@ def measure(server, report, name, side, steps, size, lives):
     if sum(fpi for _, _, fpi in kinds) > 0:
         report.note(f"storage, {name}: a checkpoint came between, its full-page images are counted")
     for kind, size_of_kind, _ in kinds[:5]:
-        report.add(MEASURE, f"{size} B params, {name}: WAL by kind", kind, size_of_kind / lives, "bytes a job")
+        report.add("WAL by kind of record", f"{size} B params, {name}", kind, size_of_kind / lives, "bytes a job")
