@@ -1,8 +1,11 @@
-"""What came out: records, bounds, tables in Markdown, a file in JSON."""
+"""What came out: records, bounds, tables in Markdown, a file in JSON.
+
+As a program it prints the tables of the files that are its arguments, as if they were of one run."""
 
 import dataclasses
 import json
 import statistics
+import sys
 
 
 @dataclasses.dataclass
@@ -120,6 +123,19 @@ class Report:
         lines += [f"Not measured: {note}" for note in self.notes]
         return "\n".join(lines)
 
+    def read(self, path):
+        """Adds what another run has written."""
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        self.description |= {name: text for name, text in content["description"].items() if name != "load"}
+        for record in content["records"]:
+            for value in record["values"]:
+                self.add(*(record[key] for key in ("measure", "case", "side")), value,
+                         *(record[key] for key in ("unit", "peer", "more_is_better")))
+        self.bounds += [Bound(**bound) for bound in content["bounds"]]
+        for note in content["not_measured"]:
+            self.note(note)
+
     def write(self, path):
         content = {
             "description": self.description,
@@ -138,3 +154,10 @@ def cell_of(record):
     if len(record.values) == 1:
         return rounded(record.median)
     return f"{rounded(record.median)} ({rounded(min(record.values))} to {rounded(max(record.values))})"
+
+
+if __name__ == "__main__":
+    everything = Report()
+    for name in sys.argv[1:]:
+        everything.read(name)
+    print(everything.text())

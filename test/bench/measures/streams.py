@@ -28,8 +28,8 @@ def params(size):
     return f"jsonb_build_object('n', $1::int, 'f', '{sides.filler(size)}')"
 
 
-def produce(server, sql, count, delay=(0.1, 0.6)):
-    return server.start_client("produce", {"sql": sql, "count": count, "gap_us": GAP_US, "delay": delay})
+def produce(server, sql, count, gap_us=GAP_US):
+    return server.start_client("produce", {"sql": sql, "count": count, "gap_us": gap_us, "delay": (0.1, 0.6)})
 
 
 @contextlib.contextmanager
