@@ -59,13 +59,8 @@ bool sees_everything(const Queue *queue) {
            check_enable_rls(queue->oid, InvalidOid, true) != RLS_ENABLED;
 }
 
-} // namespace
-
-JobKey claim_start(Queue *queue) {
-    const bool wants = ++queue->claims_since_look >= claims_between_looks;
-    const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
-    if (start.advance == 0)
-        return start.from;
+// The first AVAILABLE job, and the mark's when this transaction has committed
+JobKey advance_from(Queue *queue, const ClaimStart &start) {
     queue->claims_since_look = 0;
     watch_transactions();
     auto *const advance =
@@ -76,6 +71,21 @@ JobKey claim_start(Queue *queue) {
     if (start.looks)
         end_look(queue->oid, advance->key);
     return advance->key;
+}
+
+} // namespace
+
+JobKey claim_start(Queue *queue) {
+    const bool wants = ++queue->claims_since_look >= claims_between_looks;
+    const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
+    return start.advance == 0 ? start.from : advance_from(queue, start);
+}
+
+std::optional<JobKey> claim_start_again(Queue *queue) {
+    const ClaimStart start = start_look(queue->oid, sees_everything(queue));
+    if (!start.looks)
+        return std::nullopt;
+    return start.advance == 0 ? start.from : advance_from(queue, start);
 }
 
 } // namespace ecto_job

@@ -390,8 +390,8 @@ JobKey last_key() {
             DatumGetInt64(value(id))};
 }
 
-uint64 claim(Queue *queue, Statement statement, TimestampTz now, Datum timeout, int64 demand,
-             const JobKey &from) {
+uint64 claim_from(Queue *queue, Statement statement, TimestampTz now, Datum timeout, int64 demand,
+                  const JobKey &from) {
     const int64 lease = draw_lease();
     const uint64 claimed = run(queue, statement,
                                {TimestampTzGetDatum(now), timeout, Int64GetDatum(lease),
@@ -400,6 +400,15 @@ uint64 claim(Queue *queue, Statement statement, TimestampTz now, Datum timeout, 
     if (claimed > 0 && is_bound(lease))
         remember_claim(queue->oid, last_key());
     return claimed;
+}
+
+// Whoever gets a job shall not wait until all is looked through for one that the mark may hide
+uint64 claim(Queue *queue, Statement statement, TimestampTz now, Datum timeout, int64 demand) {
+    const uint64 claimed = claim_from(queue, statement, now, timeout, demand, claim_start(queue));
+    if (claimed > 0)
+        return claimed;
+    const std::optional<JobKey> again = claim_start_again(queue);
+    return again ? claim_from(queue, statement, now, timeout, demand, *again) : 0;
 }
 
 std::optional<TimestampTz> time_from(Queue *queue, Statement statement, TimestampTz from) {
@@ -433,9 +442,8 @@ uint64 available_jobs(Queue *queue, int64 demand) {
 }
 
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
-    const JobKey from = claim_start(queue);
     return claim(queue, Statement::reserve_available_jobs, now,
-                 TimestampTzGetDatum(expiry(queue, now, timeout_ms)), demand, from);
+                 TimestampTzGetDatum(expiry(queue, now, timeout_ms)), demand);
 }
 
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
@@ -447,10 +455,8 @@ uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz
 }
 
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
-    const JobKey from = claim_start(queue);
     expiry(queue, now, timeout_ms);
-    return claim(queue, Statement::start_available_jobs, now, Int64GetDatum(timeout_ms), demand,
-                 from);
+    return claim(queue, Statement::start_available_jobs, now, Int64GetDatum(timeout_ms), demand);
 }
 
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,

@@ -9,14 +9,26 @@ namespace ecto_job {
 
 namespace {
 
-// How long a claim may rely on the mark before one looks from the beginning
+// How long claims rely on the mark before one that finds nothing looks from the beginning,
 constexpr int64 trusted_us = 500'000;
+// and how long after that, before one looks that finds something
+constexpr int64 relied_us = 250'000;
 // An advance that has not ended by now belongs to a long transaction: another may begin
 constexpr int64 advance_us = 1'000'000;
 
 // After a step back of the clock too
 bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
     return since > now || now - since > duration_us;
+}
+
+void begin_advance(LowWater *mark, TimestampTz now, ClaimStart *start) {
+    if (start->looks) {
+        mark->checked = now;
+        mark->relied = 0;
+    }
+    mark->advance_began = now;
+    mark->lowered_to = highest_key;
+    start->advance = ++mark->advance;
 }
 
 template <typename F> void with_mark(Oid queue, F body) {
@@ -49,19 +61,31 @@ ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
     const TimestampTz now = GetCurrentTimestamp();
     with_mark(queue, [&](LowWater *mark) {
         const bool outdated = is_over(mark->checked, trusted_us, now);
+        const bool relied = mark->relied != 0 && is_over(mark->relied, relied_us, now);
+        const bool overdue = outdated && (relied || !mark->known || !may_advance);
         const bool advances =
-            may_advance && (wants || outdated) && is_over(mark->advance_began, advance_us, now);
+            may_advance && (wants || overdue) && is_over(mark->advance_began, advance_us, now);
         // While another looks, the mark may serve a little longer
-        start.looks = outdated && (advances || is_over(mark->checked, 2 * trusted_us, now));
+        start.looks = overdue && (advances || is_over(mark->checked, 2 * trusted_us, now));
+        if (outdated && mark->relied == 0)
+            mark->relied = now;
         if (!start.looks && mark->known)
             start.from = mark->key;
-        if (!advances)
-            return;
-        if (start.looks)
-            mark->checked = now;
-        mark->advance_began = now;
-        mark->lowered_to = highest_key;
-        start.advance = ++mark->advance;
+        if (advances)
+            begin_advance(mark, now, &start);
+    });
+    return start;
+}
+
+ClaimStart start_look(Oid queue, bool may_advance) {
+    ClaimStart start{lowest_key, false, 0};
+    const TimestampTz now = GetCurrentTimestamp();
+    with_mark(queue, [&](LowWater *mark) {
+        const bool advances = may_advance && is_over(mark->advance_began, advance_us, now);
+        start.looks = mark->known && is_over(mark->checked, trusted_us, now) &&
+                      (advances || is_over(mark->checked, 2 * trusted_us, now));
+        if (start.looks && advances)
+            begin_advance(mark, now, &start);
     });
     return start;
 }
@@ -71,6 +95,7 @@ void end_look(Oid queue, const JobKey &key) {
     with_mark(queue, [&](LowWater *mark) {
         lower(mark, key);
         mark->checked = now; // a look that takes long is not the next one's reason
+        mark->relied = 0;
     });
 }
 

@@ -9,8 +9,10 @@
 // that is made AVAILABLE meanwhile is either in that snapshot, or its commit comes to lower() after
 // the advance began; the mark becomes the lower of both keys.
 //
-// What lowers no mark is a row that was written with triggers off. So twice a second one claim
-// starts from the beginning.
+// What lowers no mark is a row that was written with triggers off. So a claim that finds nothing
+// looks from the beginning, if that is half a second ago; and of those that find something, which
+// shall not wait for a look, one does that begins a quarter of a second after another has relied on
+// such a mark.
 //
 // Guarded by the record's spinlock, under the segment's lock in either mode.
 #pragma once
@@ -35,6 +37,9 @@ struct ClaimStart {
 // Before the snapshot is taken. A claim that looks from the beginning advances the mark, and one
 // that `wants` to; one at a time does, and none that may not.
 ClaimStart start_claim(Oid queue, bool may_advance, bool wants);
+
+// After a claim that found nothing: `looks` if another is to begin from the beginning.
+ClaimStart start_look(Oid queue, bool may_advance);
 
 // A look from the beginning has ended, and this is the first AVAILABLE job.
 void end_look(Oid queue, const JobKey &key);

@@ -41,6 +41,7 @@ struct LowWater {
     JobKey key;
     JobKey reached;      // how far it has been, before a commit lowered it
     TimestampTz checked; // when a claim last looked from the beginning
+    TimestampTz relied;  // since when claims relied on it nevertheless; 0: they have not
     uint64 advance;      // the number of the advance under way, and
     TimestampTz advance_began;
     JobKey lowered_to; // the lowest key that was made AVAILABLE since it began

@@ -55,6 +55,12 @@ for (1 .. 20)
 	$before = $now;
 }
 cmp_ok($least, '<', 1000, "a claim reads $least index entries, and not those of 20,000 finished jobs");
+# Longer than a mark is trusted: whoever gets a job does not wait for a look from the beginning
+$b->query_safe('SELECT pg_sleep(1.5)');
+claim($b, 10);
+$b->query_safe('SELECT pg_stat_force_next_flush()');
+my $read = sql($entries) - $before;
+cmp_ok($read, '<', 1000, "nor, after a pause, does one that finds jobs: $read");
 $old->query_safe('COMMIT');
 $old->quit;
 sql("UPDATE jobs SET state = 'FAILED'");
@@ -144,6 +150,11 @@ my $start = time;
 ok(poll_until(sub { claim($b) eq '-14' }, 'the job'), 'a job that was written with triggers off is found');
 note(sprintf 'after %.1f s', time - $start);
 cmp_ok(time - $start, '<', 5, 'soon');
+sql("UPDATE jobs SET state = 'FAILED'");
+is(claim($b), '', 'an empty queue');
+sql('SET session_replication_role = replica; ' . job('silent', -15));
+$b->query_safe('SELECT pg_sleep(1)');
+is(claim($b), -15, 'a claim that would find nothing looks from the beginning');
 
 # Many at once: nothing is left that a claim does not see
 sql('TRUNCATE jobs');
