@@ -1,0 +1,165 @@
+# adopt_queue() on a queue that EctoJob's library is working on, what the scheduler and the consumer program do
+# with an adopted queue, the application's own upgrade, a dump, and the way back.
+#
+# The server's TimeZone is one with a summer time, and not UTC.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use BellTest;
+use ConsumerTest;
+use IPC::Run;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $jobs = 2_000;
+my $node = new_node(conf => "timezone = 'Europe/Berlin'\n");
+my $ectojob = slurp_source('test/regress/ectojob.sql') =~ s/^--.*\n//mgr;
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+sub refused
+{
+	my ($query, $pattern, $name) = @_;
+	my (undef, undef, $error) = $node->psql('postgres', $query);
+	like($error, $pattern, $name);
+	return;
+}
+
+# Two nodes of an application, by the library's statements; each job is done once
+sql(qq{$ectojob SELECT pg_temp.ectojob_table('jobs', 2);
+	INSERT INTO jobs (params, inserted_at, updated_at) SELECT jsonb_build_object('n', n), now(), now() FROM generate_series(1, $jobs) AS n});
+sql(<<'SQL');
+CREATE TABLE effects (n int PRIMARY KEY);
+CREATE PROCEDURE library_node() LANGUAGE plpgsql AS $$
+DECLARE
+	job jobs;
+BEGIN
+	LOOP
+		WITH available_jobs AS (SELECT id FROM jobs WHERE state = 'AVAILABLE' ORDER BY schedule, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+		UPDATE jobs j SET state = 'RESERVED', expires = '2999-01-01', updated_at = '2031-01-01' FROM available_jobs a WHERE j.id = a.id
+		RETURNING j.* INTO job;
+		EXIT WHEN NOT FOUND;
+		COMMIT;
+		UPDATE jobs SET attempt = 1, state = 'IN_PROGRESS', expires = '2999-01-01' WHERE id = job.id AND attempt = 0 AND state = 'RESERVED';
+		COMMIT;
+		DELETE FROM jobs WHERE attempt = 1 AND id = job.id;
+		INSERT INTO effects VALUES ((job.params ->> 'n')::int);
+		COMMIT;
+	END LOOP;
+END
+$$;
+SQL
+my $filenode = sql("SELECT pg_relation_filenode('jobs')");
+my @nodes = map { IPC::Run::start([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', 'CALL library_node()' ],
+		'<', \undef, '>&', \my $output) } 1, 2;
+ok(poll_until(sub { sql('SELECT count(*) FROM effects') > 0 }, 'the first jobs'), 'the library works');
+ok(poll_until(sub { $node->psql('postgres', q{SELECT ecto_job.adopt_queue('jobs')}) == 0 }, 'the adoption'), 'the queue is adopted');
+my $done = sql('SELECT count(*) FROM effects');
+cmp_ok($done, '<', $jobs, "meanwhile: $done of $jobs jobs were done");
+ok($_->finish, 'a node of the library ended without an error') for @nodes;
+is(sql('SELECT count(*) FROM effects'), $jobs, 'each job is done once');
+is(sql('SELECT count(*) FROM jobs'), 0, 'and none is left');
+is(sql("SELECT pg_relation_filenode('jobs')"), $filenode, 'the table was not rewritten');
+
+# The scheduler: what is due, what is lost, the doorbell
+sql("SELECT ecto_job.create_queue('fence')");
+becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'the scheduler knows it');
+at_rest($node);
+my $listener = listen_to($node, 'jobs');
+sql(q{INSERT INTO jobs (params, inserted_at, updated_at) VALUES ('{}', '2031-01-01', '2031-01-01')});
+is(heard($listener), 'jobs:scheduler', 'an INSERT of the library rings');
+sql(q{INSERT INTO jobs (params, state, schedule) VALUES ('{"due": true}', 'SCHEDULED', timezone('UTC', clock_timestamp()) + interval '300 ms')});
+is(heard_next($listener, 'jobs', 30), 'jobs:scheduler', 'a job that is due is announced');
+is(sql(q{SELECT state, updated_at BETWEEN schedule - interval '1 s' AND timezone('UTC', clock_timestamp()) + interval '1 s' FROM jobs WHERE params ? 'due'}),
+	'AVAILABLE|t', 'at its time, in UTC');
+sql('DELETE FROM jobs');
+sql(q{INSERT INTO jobs (params, state, attempt, expires) VALUES ('{"lost": true}', 'IN_PROGRESS', 1, timezone('UTC', clock_timestamp()) + interval '300 ms')});
+becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'a lost job comes back');
+is(sql("SELECT status, activated, expired FROM ecto_job.queues WHERE queue = 'jobs'::regclass"), 'ok|1|1', 'the view counts them');
+$listener->{session}->quit;
+
+# The application upgrades its table to version 3, while a consumer of ours works, and takes it back
+my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--sql', 'INSERT INTO effects SELECT ($1 ->> \'n\')::int', '--log-level', 'warning');
+sub are_done
+{
+	my ($from, $columns, $values, $name) = @_;
+	my $to = $from + 99;
+	sql("INSERT INTO jobs (params$columns) SELECT jsonb_build_object('n', n)$values FROM generate_series($from, $to) AS n");
+	becomes($node, "SELECT count(*) FROM effects WHERE n BETWEEN $from AND $to", 100, $name);
+	return;
+}
+sql('DELETE FROM jobs');
+are_done(10_000, '', '', 'version 2: our consumer performs');
+sql("$ectojob SELECT pg_temp.ectojob_up_3('jobs')");
+are_done(11_000, ', priority', ', n % 7', 'upgraded to version 3: it goes on');
+sql("$ectojob SELECT pg_temp.ectojob_down_3('jobs')");
+are_done(12_000, '', '', 'back at version 2: it goes on');
+$consumer->signal('TERM');
+is($consumer->end, 0, 'it ends as it should');
+
+# Bytes, to a program and to a statement
+sql(qq{$ectojob SELECT pg_temp.ectojob_table('terms', 3, params_type => 'bytea'); SELECT ecto_job.adopt_queue('terms');
+	CREATE TABLE received (bytes bytea);
+	INSERT INTO terms (params, inserted_at, updated_at) VALUES ('\\x836802000a0dff', now(), now())});
+my $file = $node->basedir . '/bytes';
+is((run_consumer($node, '--queue', 'terms', '--exec', "cat >$file", '--drain'))[0], 0, 'drained');
+is(slurp_file($file), "\x83\x68\x02\x00\x0a\x0d\xff", 'a program gets an Erlang term as it is');
+sql(q{SELECT ecto_job.enqueue('terms', params_binary => '\x8300ff')});
+is((run_consumer($node, '--queue', 'terms', '--sql', 'INSERT INTO received VALUES ($1)', '--drain'))[0], 0, 'drained');
+is(sql('SELECT * FROM received'), '\x8300ff', 'and so does a statement');
+
+# A large table: no row of it is read, and what the lock costs others is short. What is in use is not waited for
+# for long.
+sql(qq{$ectojob SELECT pg_temp.ectojob_table('large', 3);
+	ALTER TABLE large DISABLE TRIGGER USER; INSERT INTO large (params, inserted_at, updated_at) SELECT '{}', now(), now() FROM generate_series(1, 50000);
+	ALTER TABLE large ENABLE TRIGGER USER; ANALYZE large});
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; SELECT count(*) FROM large WHERE id = 1');
+refused(q{SELECT ecto_job.adopt_queue('large')},
+	qr/ERROR:  canceling statement due to lock timeout\nHINT:  A transaction uses the queue's table\. Try again, or when fewer do\./,
+	'it gives up behind a long transaction, and says so');
+is(sql("SELECT count(*) FROM pg_attribute WHERE attrelid = 'large'::regclass AND attname = 'lease'"), 0, 'with nothing changed');
+$holder->query_safe('COMMIT');
+$holder->quit;
+my $read = "SELECT heap_blks_read + heap_blks_hit, idx_blks_read + idx_blks_hit FROM pg_statio_user_tables WHERE relid = 'large'::regclass";
+my $before = sql($read);
+sql(q{SELECT ecto_job.adopt_queue('large')});
+is(sql($read), $before, 'then it is adopted, and nothing of it was read');
+sql('SELECT count(*) FROM large');
+isnt(sql($read), $before, 'which would have been seen');
+my $plan = sql("SELECT 1 FROM ecto_job.start_available_jobs('large', 10) LIMIT 1; EXPLAIN (ANALYZE, BUFFERS, FORMAT YAML) SELECT * FROM ecto_job.start_available_jobs('large', 100)");
+my ($buffers) = $plan =~ /Shared Hit Blocks: (\d+)/;
+cmp_ok($buffers, '<=', 100 * 20 + 50, 'our claim reads what it returns');
+
+# A dump
+sql('CREATE DATABASE restored');
+my $dump = $node->basedir . '/dump.sql';
+$node->command_ok([ 'pg_dump', '-f', $dump, $node->connstr('postgres') ], 'pg_dump');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $dump ], 'and psql');
+my $settings = 'SELECT * FROM ecto_job.queue_settings ORDER BY queue::text';
+is($node->safe_psql('restored', $settings), sql($settings), 'the settings are restored');
+my $triggers = q{SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgfoid::regproc::text LIKE 'ecto_job.%' AND tgrelid = 'jobs'::regclass ORDER BY 1};
+is($node->safe_psql('restored', $triggers), sql($triggers), 'and the triggers');
+is($node->safe_psql('restored', q{SET client_min_messages = warning; SELECT ecto_job.adopt_queue('terms');
+		SELECT ecto_job.enqueue('terms', params_binary => '\x83ff'); SELECT params_binary FROM ecto_job.start_available_jobs('terms')}) =~ s/^terms\n\d+\n//r,
+	'\x83ff', 'it is a queue, and adopted');
+
+# The way out
+refused('DROP EXTENSION ecto_job', qr/cannot drop extension ecto_job because other objects depend on it/, 'no DROP EXTENSION while there are queues');
+sql('SELECT ecto_job.release_queue(queue) FROM ecto_job.queue_settings; DROP EXTENSION ecto_job');
+$listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN jobs');
+sql(q{INSERT INTO jobs (params, inserted_at, updated_at) VALUES ('{}', now(), now())});
+ok(poll_until(sub { $listener->query('SELECT 1') =~ /notification "jobs"/ }, 'a notification'), 'released: the library is notified as before');
+$listener->quit;
+sql('TRUNCATE effects; TRUNCATE jobs');
+sql(q{INSERT INTO jobs (params, inserted_at, updated_at) SELECT jsonb_build_object('n', n), now(), now() FROM generate_series(1, 10) AS n;});
+sql('CALL library_node()');
+is(sql('SELECT count(*) FROM effects'), 10, 'and works as before');
+sql("$ectojob SELECT pg_temp.ectojob_down('jobs')");
+is(sql("SELECT to_regclass('jobs') IS NULL"), 't', "the migration's rollback works");
+
+$node->stop;
+done_testing();
