@@ -46,9 +46,12 @@
 #define FROM_KEY(priority, schedule, id)                                                           \
     " AND ({with_priority:j.priority, }j.schedule, j.id)" GE "({with_priority:" priority           \
     ", }{as_schedule:" schedule "}, " id ")"
+// Backwards, since a scan begins at a row comparison, but goes on behind one to the index's end
 #define UP_TO_KEY(alias, priority, schedule, id)                                                   \
     " AND ({with_priority:" alias ".priority, }" alias ".schedule, " alias ".id)" LE               \
-    "({with_priority:" priority ", }{as_schedule:" schedule "}, " id ")"
+    "({with_priority:" priority ", }{as_schedule:" schedule "}, " id ")"                           \
+    " ORDER BY {with_priority:" alias ".priority DESC, }" alias ".schedule DESC, " alias           \
+    ".id DESC"
 #define CLAIM(set)                                                                                 \
     "WITH claimed AS (UPDATE ONLY {table} AS j SET " set "{touch} WHERE j.id" EQ                   \
     "ANY (ARRAY(" WAITING(                                                                         \
@@ -158,8 +161,9 @@ constexpr StatementSource sources[] = {
      {TIMESTAMPTZOID, INT8OID},
      Scan::statistics},
     // bound_sessions
-    {"SELECT DISTINCT " SESSION("j") " AS session FROM ONLY {table} AS j WHERE {in_play:j}" HELD(
-         "j") " AND " BOUND("j") UP_TO_KEY("j", "$1", "$2", "$3"),
+    {"SELECT DISTINCT " SESSION("h") " AS session FROM (SELECT j.lease FROM ONLY {table} AS j"
+                                     " WHERE {in_play:j}" HELD("j") " AND " BOUND("j")
+                                         UP_TO_KEY("j", "$1", "$2", "$3") ") AS h",
      3,
      {INT4OID, TIMESTAMPTZOID, INT8OID},
      Scan::index},

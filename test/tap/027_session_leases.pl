@@ -155,6 +155,27 @@ for my $end (sort keys %ends)
 	sql("DELETE FROM jobs WHERE id >= $ids[0]");
 }
 
+# However many jobs wait, what is read is the front of the queue
+{
+	my ($first) = enqueue(1);
+	sql("UPDATE jobs SET schedule = '2020-01-01' WHERE id = $first");
+	sql("INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 50000); VACUUM ANALYZE jobs");
+	my $blocks = q{SELECT sum(idx_blks_hit + idx_blks_read) FROM pg_statio_user_indexes
+		WHERE indexrelname LIKE 'jobs_priority%'};
+	my $pages = sql("SELECT sum(relpages) FROM pg_class WHERE relname LIKE 'jobs_priority%'");
+	my $session = consumer();
+	my @held = take($session, 'start', 1);
+	is($held[0], $first, 'the first of many is taken');
+	my $before = sql($blocks);
+	quit($session);
+	becomes_now("SELECT state FROM jobs WHERE id = $first", 'RETRY', 'and given back');
+	fence(); # by now the scheduler has told its statistics
+	my $read = sql($blocks) - $before;
+	note("$read of $pages pages of the index");
+	cmp_ok($read, '<', $pages / 2, 'without a look at those that wait');
+	sql("DELETE FROM jobs WHERE id >= $first");
+}
+
 # Another connection completes
 for my $end (qw(COMMIT ROLLBACK))
 {
