@@ -40,7 +40,7 @@ override with_llvm := no
 EXTRA_CLEAN   = $(OBJS:.o=.d) $(CONSUMER_ONLY) $(CONSUMER_ONLY:.o=.d) build output_iso tmp_check
 
 # These are scripts, which need nothing of PostgreSQL's build files and install them if they are missing
-SCRIPTED = check model chaos quickstart lint format dist help
+SCRIPTED = check model chaos chaos-teeth quickstart lint format dist help
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPTED),$(MAKECMDGOALS)),all),)
 ifneq ($(shell command -v $(PG_CONFIG)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -120,6 +120,8 @@ check:
 endif
 chaos:
 	+@MAKE='$(MAKE)' test/chaos/run
+chaos-teeth:
+	+@MAKE='$(MAKE)' test/chaos/teeth
 quickstart:
 	+@MAKE='$(MAKE)' tools/quickstart
 lint:
@@ -138,4 +140,4 @@ lint-flags:
 help:
 	@cat tools/help.txt
 
-.PHONY: all check model chaos quickstart lint format unit fuzz build-tests bench dist help consumer-packages lint-flags
+.PHONY: all check model chaos chaos-teeth quickstart lint format unit fuzz build-tests bench dist help consumer-packages lint-flags

@@ -6,6 +6,8 @@ import pathlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+import history
+
 LEASED = {"two_step", "start", "batch", "sql", "exec"}  # paths that name the lease; the others the attempt alone
 EDGE_COLUMNS = ("number", "xact", "program", "job", "token", "old_state", "new_state", "old_attempt", "new_attempt",
                 "old_lease", "new_lease", "fault")
@@ -28,22 +30,27 @@ class Failover:
     may_lose: bool
 
 
-def rows(server, text, columns):
-    return [dict(zip(columns, row)) for row in server.sql(text, "chaos")]
+def rows(connection, table, columns):
+    names = ", ".join(columns).replace("xact", "xact::text")
+    return [dict(zip(columns, row)) for row in connection.execute(f"SELECT {names} FROM {table} ORDER BY 1").fetchall()]
 
 
 class Checker:
-    def __init__(self, server, events, outside, failover=None):
-        self.events = events
+    """While the run goes on, what the clients were told is read before what was committed, and what they
+    tried after it."""
+
+    def __init__(self, server, histories, failover=None):
         self.failover = failover if failover and failover.may_lose else None
-        self.edges = rows(server, f"SELECT {', '.join(EDGE_COLUMNS).replace('xact', 'xact::text')}"
-                                  " FROM chaos.edges ORDER BY number", EDGE_COLUMNS)
-        self.effects = rows(server, f"SELECT {', '.join(EFFECT_COLUMNS).replace('xact', 'xact::text')}"
-                                    " FROM chaos.effects", EFFECT_COLUMNS)
-        self.queued = {token for (token,) in server.sql("SELECT params ->> 'token' FROM jobs", "chaos")}
-        self.outside = outside_effects(outside)
-        self.tokens = {name: {token: event for event in events.get(name, []) for token in event["tokens"]}
+        self.events = history.read(histories)
+        with server.connect("chaos", "checker") as connection:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            self.edges = rows(connection, "chaos.edges", EDGE_COLUMNS)
+            self.effects = rows(connection, "chaos.effects", EFFECT_COLUMNS)
+            self.queued = {job["params ->> 'token'"] for job in rows(connection, "jobs", ("params ->> 'token'",))}
+        tried = history.read(histories)
+        self.tokens = {name: {token: event for event in tried.get(name, []) for token in event["tokens"]}
                        for name in ("invoke", "acknowledged", "aborted", "unknown")}
+        self.outside = outside_effects(pathlib.Path(histories, "outside.log"))
         self.inserted = [edge for edge in self.edges if edge["old_state"] is None]
         self.completed = [edge for edge in self.edges if edge["new_state"] is None]
 
@@ -196,8 +203,8 @@ def renamed(event):
 def outside_effects(path):
     """Of the programs that --exec ran: id, attempt, params."""
     found = defaultdict(int)
-    if pathlib.Path(path).exists():
-        for line in pathlib.Path(path).read_text().splitlines():
+    if path.exists():
+        for line in path.read_text().splitlines():
             job, _, params = line.split(" ", 2)
             if '"token"' in params and params.endswith("}"):
                 found[int(job), params.split('"')[3]] += 1

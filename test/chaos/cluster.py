@@ -82,9 +82,12 @@ class Server:
             return False
         return True
 
+    def connect(self, database, program="nemesis"):
+        return psycopg.connect(host=str(self.directory), user="postgres", dbname=database, autocommit=True,
+                               application_name=program, connect_timeout=10)
+
     def sql(self, text, database="postgres", **parameters):
-        with psycopg.connect(host=str(self.directory), user="postgres", dbname=database, autocommit=True,
-                             application_name="nemesis", connect_timeout=10) as connection:
+        with self.connect(database) as connection:
             cursor = connection.execute(text, parameters or None)
             return cursor.fetchall() if cursor.description else []
 

@@ -109,8 +109,9 @@ class Consumer(Client):
         """The second step, for which it may be too late; the job as it is then."""
         if self.path.start is None:
             return job
+        self.pause(self.shared.work)
         if self.is_slow():
-            self.pause(1.2)
+            self.pause(2 * self.shared.lease)
         for started in self.call(self.path.start, job):
             self.note("started", started | {"given": job["lease"]})
             return started
@@ -118,9 +119,9 @@ class Consumer(Client):
         return None
 
     def work(self, jobs):
-        self.pause(0.01)
+        self.pause(self.shared.work)
         if self.is_slow():
-            self.pause(3 * max(job["attempt"] for job in jobs))
+            self.pause(3 * self.shared.lease * max(job["attempt"] for job in jobs))
 
     def effect(self, job):
         self.rows("INSERT INTO chaos.effects (path, token, job, attempt, lease)"
@@ -143,7 +144,7 @@ class Consumer(Client):
             for job in jobs:
                 self.effect(job)
             if self.is_slow():
-                self.pause(1)
+                self.pause(self.shared.lease)
             if self.random.random() < 0.03:
                 raise psycopg.errors.RaiseException("the job's own writes fail")
             self.connection.execute("COMMIT")
@@ -168,7 +169,7 @@ class Consumer(Client):
     def perform(self, jobs):
         """Jobs that are started, to their end."""
         try:
-            if self.random.random() < 0.1:
+            if self.random.random() < self.shared.failures:
                 raise psycopg.errors.RaiseException("it fails before it has begun")
             self.complete(jobs)
         except psycopg.Error as error:

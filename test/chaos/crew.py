@@ -8,6 +8,7 @@ import subprocess
 # Which of their jobs fail is the programs' own chance
 PERFORM = r"""[ "$(od -An -N1 -tu1 /dev/urandom)" -gt 25 ] || exit 1
 printf '%s %s %s\n' "$ECTO_JOB_ID" "$ECTO_JOB_ATTEMPT" "$(cat)" >>"$OUTSIDE" """
+PROGRAMS = {"exec": ["--exec", PERFORM], "sql": ["--sql", "SELECT chaos.perform($1, $2)"]}
 
 
 def make_context():
@@ -31,12 +32,13 @@ class Crew:
             return process
         self.enter(name, start, consumer)
 
-    def add_program(self, name, *arguments):
+    def add_program(self, name):
         """ecto_job_consumer. Its log is its history."""
         def start(_):
             with open(f"{self.shared.histories}/{name}.log", "a") as log:
                 return subprocess.Popen(
-                    ["ecto_job_consumer", "--queue", "jobs", *arguments], stderr=log, stdin=subprocess.DEVNULL,
+                    ["ecto_job_consumer", "--queue", "jobs", *PROGRAMS[name], "-j", "2", "--log-level", "warning"],
+                    stderr=log, stdin=subprocess.DEVNULL,
                     env=dict(os.environ, PGAPPNAME=name, PGUSER="app", PGDATABASE="chaos", PGHOST=self.shared.hosts,
                              PGTARGETSESSIONATTRS="read-write", OUTSIDE=f"{self.shared.histories}/outside.log"))
         self.enter(name, start, True)

@@ -21,7 +21,6 @@ import psycopg
 import bell
 import consumers
 import crew
-import history
 import nemesis
 import order
 import producers
@@ -32,7 +31,7 @@ from cluster import Server, log_faults, wait_until
 
 HERE = pathlib.Path(__file__).parent
 DRAIN_SECONDS = 90
-PATHS = [*consumers.PATHS, "exec", "sql"]
+PATHS = [*consumers.PATHS, *crew.PROGRAMS]
 
 
 class Shared:
@@ -46,7 +45,10 @@ class Shared:
         self.phase = context.RawValue(ctypes.c_int, RUN)
         self.disturbed = context.RawArray(ctypes.c_double, [0, 0])  # now or not; until when, the last time
         self.stepped_at = context.RawArray(ctypes.c_double, [float("-inf")])
+        self.lease = 1.0  # seconds that an attempt gets at most, times its number
+        self.work = 0.01  # seconds that a job takes at most, and how many take longer than their leases
         self.slowness = 0.02
+        self.failures = 0.1
         self.producer_pause = 0.04
         self.notes_positions = False
 
@@ -141,15 +143,16 @@ class Run:
             wait_until(lambda: self.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")
                        [0][0] == 1, "the standby to be synchronous")
 
-    def start_clients(self):
+    def start_clients(self, paths):
         for number in range(2):
             self.consumers.add(f"producer{number}", producers.produce)
-        for path in consumers.PATHS:
-            self.consumers.add(path, consumers.consume, path, consumer=True)
-        self.consumers.add_program("exec", "--exec", crew.PERFORM, "-j", "2", "--log-level", "warning")
-        self.consumers.add_program("sql", "--sql", "SELECT chaos.perform($1, $2)", "-j", "2", "--log-level", "warning")
+        for number, path in enumerate(paths):
+            if path in crew.PROGRAMS:
+                self.consumers.add_program(path)
+            else:
+                self.consumers.add(f"{path}-{number}", consumers.consume, path, consumer=True)
         self.consumers.add("upkeep", upkeep.keep_up)
-        self.consumers.add("bell", bell.listen)
+        self.consumers.add("bell", bell.ring)
         self.consumers.add("order", order.keep_order)
 
     # During
@@ -186,8 +189,7 @@ class Run:
             time.sleep(0.2)
 
     def check(self, at_end):
-        checker = Checker(self.primary, history.read(self.shared.histories), f"{self.shared.histories}/outside.log",
-                          self.failover)
+        checker = Checker(self.primary, self.shared.histories, self.failover)
         return checker, checker.run(at_end)
 
     def play(self):
@@ -195,7 +197,7 @@ class Run:
         harm = nemesis.Nemesis(self, self.act.harms)
         self.say("setting up")
         self.make_cluster()
-        self.start_clients()
+        self.start_clients(PATHS)
         self.say("the nemesis begins")
         self.began = time.monotonic()
         if self.act.standby:
@@ -220,11 +222,11 @@ class Run:
                    Check("coverage", "everything was there to be seen", idle)]
         return checks, numbers
 
-    def play_until_fault(self):
+    def play_until_fault(self, paths):
         """With a guard taken out: the checks that failed first."""
         harm = nemesis.Nemesis(self, self.act.harms)
         self.make_cluster()
-        self.start_clients()
+        self.start_clients(paths)
         self.began = time.monotonic()
         found = []
 
@@ -269,16 +271,21 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", default="")
     parser.add_argument("--small-disk", type=pathlib.Path)
-    parser.add_argument("--tooth", action="store_true", help="stop at the first fault; status 0 without")
+    parser.add_argument("--tooth", nargs="*", metavar="PATH",
+                        help="stop at the first fault, which consumers of these paths shall find; status 0 without")
     options = parser.parse_args()
     seed = options.seed or str(random.SystemRandom().randrange(10**9))
     print(f"CHAOS_SEED={seed}")
     context = crew.make_context()
 
-    if options.tooth:
-        run = Run(Act("tooth", options.seconds, nemesis.GENTLE, flushes=True), context, options.directory, seed)
+    if options.tooth is not None:
+        run = Run(Act("tooth", options.seconds, nemesis.QUIET, flushes=True), context, options.directory, seed)
+        # Few jobs, and many of them late, so that others get what they hold
+        run.shared.producer_pause, run.shared.lease, run.shared.work = 0.3, 0.3, 0.1
+        run.shared.slowness = run.shared.failures = 0.3
         try:
-            failed = tell(run.play_until_fault())
+            failed = tell(run.play_until_fault(options.tooth))
+            print(f"found after {time.monotonic() - run.began:.0f}" if failed else "found nothing")
         finally:
             run.close()
         sys.exit(failed > 0)

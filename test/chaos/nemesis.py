@@ -7,8 +7,9 @@ import time
 
 import psycopg
 
-# They end no server process, so a short run sees much of them
-GENTLE = ["kill_consumer", "terminate_session", "pause_consumer", "old_snapshot", "notify_without_reason"]
+# Those that leave the scheduler and its listeners alone, and those after which the server goes on at once
+QUIET = ["kill_consumer", "pause_consumer", "old_snapshot", "notify_without_reason"]
+GENTLE = QUIET + ["terminate_session"]
 LOCKS = ["lock_table", "lock_rows", "disable_a_while", "reload_settings"]
 CRASHES = ["kill_session", "kill_scheduler", "kill_launcher", "immediate_shutdown"]
 SERVER = ["terminate_scheduler", "pause_session", "pause_scheduler", "pause_writer"]
@@ -56,9 +57,8 @@ class Nemesis:
     def hold(self, longest=1.0):
         time.sleep(0.2 + self.random.random() * longest)
 
-    def session(self, database="chaos"):
-        return psycopg.connect(host=str(self.server.directory), user="postgres", dbname=database, autocommit=True,
-                               application_name="nemesis", connect_timeout=10)
+    def session(self):
+        return self.server.connect("chaos")
 
     # Consumers
 

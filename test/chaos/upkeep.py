@@ -31,11 +31,14 @@ class Upkeep(Client):
             self.rows("SELECT FROM ecto_job.requeue('jobs', %(job)s)", job=job)
 
     def configure(self):
-        if self.phase == RUN:
-            self.rows("SELECT ecto_job.configure_queue('jobs', reservation_timeout => make_interval(secs => %(r)s),"
-                      " execution_timeout => make_interval(secs => %(e)s), retry_timeout => make_interval(secs => %(w)s),"
-                      " max_attempts => %(m)s)", r=self.random.uniform(0.2, 1), e=self.random.uniform(0.3, 1),
-                      w=self.random.uniform(0, 0.2), m=self.random.choice([1, 2, 3, 5]))
+        if self.phase != RUN:
+            return
+        lease = self.shared.lease
+        self.rows("SELECT ecto_job.configure_queue('jobs', reservation_timeout => make_interval(secs => %(reserved)s),"
+                  " execution_timeout => make_interval(secs => %(started)s), retry_timeout => make_interval(secs =>"
+                  " %(retry)s), max_attempts => %(attempts)s)",
+                  reserved=lease * self.random.uniform(0.2, 1), started=lease * self.random.uniform(0.3, 1),
+                  retry=self.random.uniform(0, 0.2), attempts=self.random.choice([1, 2, 3, 5]))
 
     def end_prepared(self):
         """Those that were there the last time too."""
