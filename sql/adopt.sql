@@ -207,8 +207,15 @@ ALTER TABLE ad_owned.jobs ALTER id DROP DEFAULT, ALTER id ADD GENERATED ALWAYS A
 SELECT ecto_job.adopt_queue('ad_owned.jobs');
 SELECT ecto_job.enqueue('ad_owned.jobs', '{}');
 DROP TABLE ad_owned.jobs;
+-- A superuser runs none of the owner's code
+SET ROLE regress_ecto_stranger;
+CREATE FUNCTION ad_owned.spy() RETURNS integer IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'ran as %', current_user; RETURN 7; END $$;
+CREATE TABLE ad_owned.jobs (LIKE ad_m INCLUDING ALL);
+ALTER TABLE ad_owned.jobs ALTER max_attempts SET DEFAULT ad_owned.spy(), ALTER inserted_at SET DEFAULT to_timestamp(ad_owned.spy());
+CREATE INDEX ON ad_owned.jobs ((id + ad_owned.spy()));
 RESET ROLE;
-DROP SCHEMA ad_owned;
+SELECT ecto_job.adopt_queue('ad_owned.jobs'), ecto_job.release_queue('ad_owned.jobs');
+DROP SCHEMA ad_owned CASCADE;
 -- All or nothing
 BEGIN;
 SELECT ecto_job.adopt_queue('ad_m');

@@ -48,7 +48,6 @@ extern "C" {
 #include "nodes/pathnodes.h"
 #include "nodes/primnodes.h"
 #include "nodes/value.h"
-#include "optimizer/optimizer.h"
 #include "optimizer/plancat.h"
 #include "parser/parse_coerce.h"
 #include "parser/parse_func.h"

@@ -102,11 +102,11 @@ const ColumnRule *rule_for(const char *name) {
     return names_it(priority_rule) ? &priority_rule : nullptr;
 }
 
-// The number that is the column's default; EctoJob's if it is none that could be
+// The number that is the column's default; EctoJob's if it is none that could be, or an expression,
+// which is the owner's code and may not run for whoever calls
 int32 default_attempts(Relation table, Form_pg_attribute column) {
     constexpr int32 ectojobs = 5;
-    Node *const value =
-        eval_const_expressions(nullptr, build_column_default(table, column->attnum));
+    Node *const value = build_column_default(table, column->attnum);
     if (value == nullptr || !IsA(value, Const))
         return ectojobs;
     const auto *const number = reinterpret_cast<Const *>(value);
