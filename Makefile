@@ -15,7 +15,7 @@ CONSUMER_ONLY = $(patsubst %.cpp,%.o,$(wildcard src/consumer/*.cpp))
 SCRIPTS_built = $(CONSUMER)
 INSTALL_SQL   = src/sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA_built    = $(INSTALL_SQL)
-DATA          = $(wildcard src/sql/upgrade/*.sql)
+DATA          = $(wildcard src/sql/upgrade/*.sql src/sql/released/*.sql)
 
 REGRESS        = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS   = --load-extension=$(EXTENSION)
@@ -40,7 +40,7 @@ override with_llvm := no
 EXTRA_CLEAN   = $(OBJS:.o=.d) $(CONSUMER_ONLY) $(CONSUMER_ONLY:.o=.d) build output_iso tmp_check
 
 # These are scripts, which need nothing of PostgreSQL's build files and install them if they are missing
-SCRIPTED = check model chaos chaos-teeth quickstart lint format dist help
+SCRIPTED = check model chaos chaos-teeth teeth quickstart lint format dist help
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPTED),$(MAKECMDGOALS)),all),)
 ifneq ($(shell command -v $(PG_CONFIG)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -55,10 +55,10 @@ endif
 -include $(OBJS:.o=.d) $(CONSUMER_ONLY:.o=.d)
 
 $(INSTALL_SQL): src/sql/$(EXTENSION).sql $(EXTENSION).control
-	cp $< $@
+	sed 's/@EXTVERSION@/$(EXTVERSION)/' $< >$@
 
 # The version is compiled in
-src/module.o $(CONSUMER_ONLY): $(EXTENSION).control
+src/module.o src/functions/status.o src/scheduler/round.o $(CONSUMER_ONLY): $(EXTENSION).control
 
 $(CONSUMER_ONLY): override CPPFLAGS += $(CONSUMER_CPPFLAGS)
 $(CONSUMER_ONLY): | consumer-packages
@@ -124,6 +124,8 @@ chaos-teeth:
 	+@MAKE='$(MAKE)' test/chaos/teeth
 quickstart:
 	+@MAKE='$(MAKE)' tools/quickstart
+teeth:
+	+@MAKE='$(MAKE)' tools/teeth $(TEETH)
 lint:
 	+@MAKE='$(MAKE)' tools/lint
 format:
@@ -140,4 +142,4 @@ lint-flags:
 help:
 	@cat tools/help.txt
 
-.PHONY: all check model chaos chaos-teeth quickstart lint format unit fuzz build-tests bench dist help consumer-packages lint-flags
+.PHONY: all check model chaos chaos-teeth teeth quickstart lint format unit fuzz build-tests bench dist help consumer-packages lint-flags

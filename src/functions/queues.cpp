@@ -67,6 +67,8 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
                  errhint("Use letters, digits and underscores.")));
     }
     queue.ectojob = !PG_ARGISNULL(ectojob) && PG_GETARG_BOOL(ectojob);
+    if (queue.ectojob)
+        require_kinds();
 
     const char *const type = text_argument(fcinfo, params_type);
     queue.binary = type != nullptr && strcmp(type, "binary") == 0;

@@ -4,6 +4,7 @@
 // index's immutable function, with the rights of whoever looks. The scheduler leaves it here.
 //
 // Everybody may call these functions, so each checks that the caller may read the queue.
+#include "core/version.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "settings.hpp"
@@ -107,6 +108,18 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
             values[5] = or_null(record.next_due, &nulls[5]);
     }
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
+}
+
+// For the install and upgrade scripts, which may be newer than the library that a server has loaded
+ECTO_JOB_FUNCTION(ecto_job_require_library) {
+    const char *const version = text_to_cstring(PG_GETARG_TEXT_PP(0));
+    if (ecto_job::compare_versions(version, ECTO_JOB_VERSION) > 0)
+        ereport(ERROR,
+                (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                 errmsg("the loaded library of ecto_job is older than the extension's SQL"),
+                 errdetail("The library is version %s, the SQL %s.", ECTO_JOB_VERSION, version),
+                 errhint("Restart the server, which loads the new library.")));
+    PG_RETURN_VOID();
 }
 
 // For the install script

@@ -12,10 +12,10 @@ namespace {
 constexpr const char *kind_names[] = {"native", "ectojob", "adopted"};
 
 QueueKind kind_from(const char *name) {
-    std::size_t kind = 0;
-    while (strcmp(kind_names[kind], name) != 0)
-        kind++; // the registry's CHECK knows no other
-    return static_cast<QueueKind>(kind);
+    for (std::size_t kind = 0; kind < lengthof(kind_names); kind++)
+        if (strcmp(kind_names[kind], name) == 0)
+            return static_cast<QueueKind>(kind);
+    elog(ERROR, "unknown kind of queue: \"%s\"", name);
 }
 
 // The Datum of a column of the first row; the column is NOT NULL or the caller asks `is_null`.
@@ -72,17 +72,20 @@ bool select_settings(Oid oid) {
     static SPIPlanPtr plan = nullptr;
     Oid types[] = {REGCLASSOID};
     Datum values[] = {ObjectIdGetDatum(oid)};
-    saved_plan(&plan,
-               "SELECT kind, params_type, inserted_at, updated_at, poll_interval,"
-               " reservation_timeout, execution_timeout, retry_timeout, max_attempts FROM "
-               "ecto_job.queue_settings"
-               " WHERE queue OPERATOR(pg_catalog.=) $1",
+    // All columns: an extension that is older than the library has fewer
+    saved_plan(&plan, "SELECT * FROM ecto_job.queue_settings WHERE queue OPERATOR(pg_catalog.=) $1",
                1, types);
     // What is read here is kept beyond the transaction, so its snapshot may be too old for it
     if (SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, true,
                              false, 1) != SPI_OK_SELECT)
         elog(ERROR, "reading ecto_job.queue_settings failed");
     return SPI_processed == 1;
+}
+
+// False: the extension is of version 0.1.0
+bool has_kinds() {
+    const Oid registry = get_relname_relid("queue_settings", get_namespace_oid("ecto_job", false));
+    return get_attnum(registry, "kind") != InvalidAttrNumber;
 }
 
 } // namespace
@@ -105,7 +108,9 @@ void read_registry(Oid oid, Queue *queue) {
     namestrcpy(&queue->schema, schema);
     copy_name(&queue->inserted_at, "inserted_at");
     copy_name(&queue->updated_at, "updated_at");
-    queue->kind = kind_from(TextDatumGetCString(first_row("kind")));
+    queue->kind = SPI_fnumber(SPI_tuptable->tupdesc, "kind") > 0
+                      ? kind_from(TextDatumGetCString(first_row("kind")))
+                      : QueueKind::native;
     queue->binary = strcmp(TextDatumGetCString(first_row("params_type")), "binary") == 0;
     queue->shape = read_shape(oid, queue->inserted_at, queue->updated_at);
     queue->poll_interval_ms = milliseconds(table, "poll_interval");
@@ -117,6 +122,14 @@ void read_registry(Oid oid, Queue *queue) {
 
 bool is_registered(Oid oid) {
     return select_settings(oid);
+}
+
+void require_kinds() {
+    if (!has_kinds())
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("extension ecto_job is older than its library, and knows no queues "
+                               "of EctoJob"),
+                        errhint("Run ALTER EXTENSION ecto_job UPDATE in this database.")));
 }
 
 void require_owner(Oid table) {
@@ -165,11 +178,14 @@ void register_queue(const Registration &registration) {
     const char nulls[] = {
         ' ', ' ', ' ', inserted_at != nullptr ? ' ' : 'n', updated_at != nullptr ? ' ' : 'n',
         ' ', '\0'};
-    write_registry("INSERT INTO ecto_job.queue_settings"
-                   " (queue, kind, params_type, inserted_at, updated_at, max_attempts)"
-                   " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (queue) DO UPDATE"
-                   " SET params_type = excluded.params_type, inserted_at = excluded.inserted_at,"
-                   " updated_at = excluded.updated_at",
+    const bool kinds = has_kinds();
+    write_registry(psprintf("INSERT INTO ecto_job.queue_settings"
+                            " (queue%s, params_type, inserted_at, updated_at, max_attempts)"
+                            " VALUES ($1%s, $3, $4, $5, $6) ON CONFLICT (queue) DO UPDATE"
+                            " SET params_type = excluded.params_type,"
+                            " inserted_at = excluded.inserted_at,"
+                            " updated_at = excluded.updated_at",
+                            kinds ? ", kind" : "", kinds ? ", $2" : ""),
                    6, types, values, nulls);
 }
 

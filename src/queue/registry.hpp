@@ -15,6 +15,9 @@ void read_registry(Oid oid, Queue *queue);
 
 bool is_registered(Oid oid);
 
+// ERROR 0A000 if the extension, being older than the library, has native queues only.
+void require_kinds();
+
 // ERROR 42501 unless the current role owns the table.
 void require_owner(Oid table);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/version.hpp"
 #include "queue/queue.hpp"
 #include "scheduler/attempt.hpp"
 #include "scheduler/only_one.hpp"
@@ -127,21 +128,6 @@ void select(const char *text, Oid type, Datum value) {
     if (SPI_execute_with_args(text, OidIsValid(type) ? 1 : 0, types, values, nullptr, true, 0) !=
         SPI_OK_SELECT)
         elog(ERROR, "scheduler's query failed: %s", text);
-}
-
-// -1, 0, 1: `left` is older, the same, newer; versions are numbers with dots between
-int compare_versions(const char *left, const char *right) {
-    while (*left != '\0' || *right != '\0') {
-        char *left_end = nullptr;
-        char *right_end = nullptr;
-        const long a = strtol(left, &left_end, 10);
-        const long b = strtol(right, &right_end, 10);
-        if (a != b)
-            return a < b ? -1 : 1;
-        left = left_end + strcspn(left_end, "0123456789");
-        right = right_end + strcspn(right_end, "0123456789");
-    }
-    return 0;
 }
 
 // Tables that went while the event trigger could not see it

@@ -11,13 +11,26 @@ CREATE SCHEMA ecto_job;
 COMMENT ON SCHEMA ecto_job IS 'transactional job queues: functions, registry, views';
 GRANT USAGE ON SCHEMA ecto_job TO PUBLIC;
 
+-- The library that the server has loaded may be older than this script. Before 0.2.0 it has not even the
+-- function that says so.
+DO $$
+BEGIN
+    CREATE FUNCTION ecto_job.require_library(version pg_catalog.text) RETURNS pg_catalog.void
+        LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'ecto_job_require_library';
+EXCEPTION WHEN undefined_function THEN
+    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+        MESSAGE = 'the loaded library of ecto_job is older than the extension''s SQL',
+        HINT = 'Restart the server, which loads the new library.';
+END $$;
+COMMENT ON FUNCTION ecto_job.require_library(pg_catalog.text) IS
+    'for CREATE and ALTER EXTENSION: an error if the server has loaded an older library';
+SELECT ecto_job.require_library('@EXTVERSION@');
+
 ------------------------------------------------------------------------------------------------------
 -- Registry
 
 CREATE TABLE ecto_job.queue_settings (
     queue pg_catalog.regclass PRIMARY KEY,
-    kind pg_catalog.text DEFAULT 'native' NOT NULL
-        CHECK (kind OPERATOR(pg_catalog.=) ANY ('{native,ectojob,adopted}'::pg_catalog.text[])),
     params_type pg_catalog.text DEFAULT 'map' NOT NULL
         CHECK (params_type OPERATOR(pg_catalog.=) ANY ('{map,binary}'::pg_catalog.text[])),
     inserted_at pg_catalog.name,
@@ -31,7 +44,9 @@ CREATE TABLE ecto_job.queue_settings (
     retry_timeout pg_catalog.interval DEFAULT '30 s' NOT NULL
         CHECK (retry_timeout OPERATOR(pg_catalog.>=) '0 s'::pg_catalog.interval),
     max_attempts pg_catalog.int4 DEFAULT 5 NOT NULL CHECK (max_attempts OPERATOR(pg_catalog.>=) 1),
-    options pg_catalog.jsonb DEFAULT '{}' NOT NULL
+    options pg_catalog.jsonb DEFAULT '{}' NOT NULL,
+    kind pg_catalog.text DEFAULT 'native' NOT NULL
+        CHECK (kind OPERATOR(pg_catalog.=) ANY ('{native,ectojob,adopted}'::pg_catalog.text[]))
 );
 COMMENT ON TABLE ecto_job.queue_settings IS 'one row per queue; written by create_queue, adopt_queue and configure_queue';
 COMMENT ON COLUMN ecto_job.queue_settings.queue IS 'the queue''s table';

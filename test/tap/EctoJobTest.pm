@@ -54,7 +54,7 @@ sub poll_until
 	while (time < $limit)
 	{
 		return 1 if $condition->();
-		usleep(50_000);
+		usleep(100_000);
 	}
 	diag("gave up waiting for " . ($what // 'a condition'));
 	return 0;

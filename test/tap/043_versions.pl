@@ -1,0 +1,151 @@
+# Versions of the extension and of the library: an updated installation equals a fresh one; an extension that was
+# not updated works in full with the newer library, its scheduler included; one that is newer than the library that
+# the server has loaded is refused.
+#
+# Seen to fail with test/teeth/upgrade_forgets_function.patch, and with the registry's columns named in select_settings().
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my ($version) = slurp_source('ecto_job.control') =~ /^default_version = '(.*)'$/m;
+my @older = sort map { /ecto_job--([^-]+)\.sql$/ } glob(source_dir() . '/src/sql/released/*.sql');
+ok(scalar(@older), "older versions: @older");
+
+my $node = new_node(extension => 0);
+
+sub in_database { my ($database, $query) = @_; return $node->safe_psql($database, $query); }
+
+sub becomes
+{
+	my ($database, $query, $expected, $name) = @_;
+	ok(poll_until(sub { in_database($database, $query) eq $expected }, $name), $name)
+	  or diag(in_database($database, $query));
+}
+
+# Everything that an extension has, without oids: definitions, rights and comments
+my $catalog = q{
+	WITH member AS (
+		SELECT d.classid, d.objid, d.objsubid, pg_describe_object(d.classid, d.objid, d.objsubid) AS name
+		FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+		WHERE e.extname = 'ecto_job' AND d.deptype = 'e')
+	SELECT name, 'comment', obj_description(objid, classid::regclass::name) FROM member
+	UNION ALL SELECT name, 'function', pg_get_functiondef(objid) || ' ' || coalesce(proacl::text, '')
+		FROM member JOIN pg_proc p ON p.oid = objid WHERE classid = 'pg_proc'::regclass
+	UNION ALL SELECT name, 'column ' || attnum, format('%s %s %s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
+			pg_get_expr(adbin, adrelid), col_description(attrelid, attnum), attacl)
+		FROM member JOIN pg_attribute a ON attrelid = objid AND attnum > 0 LEFT JOIN pg_attrdef f ON adrelid = objid AND adnum = attnum
+		WHERE classid = 'pg_class'::regclass
+	UNION ALL SELECT name, 'relation', format('%s %s %s', relkind, relacl, CASE relkind WHEN 'v' THEN pg_get_viewdef(objid) END)
+		FROM member JOIN pg_class c ON c.oid = objid WHERE classid = 'pg_class'::regclass
+	UNION ALL SELECT name, 'constraint', conname || ' ' || pg_get_constraintdef(c.oid)
+		FROM member JOIN pg_constraint c ON conrelid = objid WHERE classid = 'pg_class'::regclass
+	UNION ALL SELECT name, 'trigger', pg_get_triggerdef(t.oid) || coalesce(obj_description(t.oid, 'pg_trigger'), '')
+		FROM member JOIN pg_trigger t ON tgrelid = objid WHERE classid = 'pg_class'::regclass
+	UNION ALL SELECT name, 'attribute ' || attnum, attname || ' ' || format_type(atttypid, atttypmod)
+		FROM member JOIN pg_type t ON t.oid = objid JOIN pg_attribute a ON attrelid = typrelid AND attnum > 0
+		WHERE classid = 'pg_type'::regclass
+	UNION ALL SELECT 'extension', 'dumped', extconfig::regclass[]::text || extcondition::text FROM pg_extension WHERE extname = 'ecto_job'
+	ORDER BY 1, 2, 3};
+
+in_database('postgres', 'CREATE EXTENSION ecto_job');
+my $fresh = in_database('postgres', $catalog);
+like($fresh, qr/function ecto_job\.enqueue/, 'the catalog of a fresh installation');
+my ($status, undef, $error);
+
+for my $old (@older)
+{
+	my $database = 'from_' . $old =~ tr/./_/r;
+	in_database('postgres', "CREATE DATABASE $database");
+	in_database($database, "CREATE EXTENSION ecto_job VERSION '$old'");
+
+	# A whole life, every function of that version, with times that keep the scheduler out of it
+	is(in_database($database, q{
+		SET TimeZone = 'UTC';
+		SELECT ecto_job.create_queue('jobs');
+		SELECT ecto_job.create_queue('blobs', params_type => 'binary', timestamps_opts => 'false');
+		SELECT retry_timeout, max_attempts FROM ecto_job.configure_queue('jobs', retry_timeout => '1 day', max_attempts => 2);
+		SELECT ecto_job.enqueue('jobs', '{"n": 1}'), ecto_job.enqueue('jobs', '{"n": 2}'), ecto_job.enqueue('jobs', '{"n": 3}'),
+			ecto_job.enqueue('jobs', '{"n": 4}'), ecto_job.enqueue('blobs', params_binary => '\x01');
+		SELECT id, state, attempt FROM ecto_job.available_jobs('jobs', 1);
+		SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
+		SELECT ecto_job.complete_job('jobs', :id, :lease);
+		SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
+		SELECT id, state, error FROM ecto_job.fail_job('jobs', :id, :lease, 'why');
+		SELECT id, lease FROM ecto_job.reserve_available_jobs('jobs', 1) \gset
+		SELECT id, state, attempt FROM ecto_job.update_job_in_progress('jobs', :id, 0, lease => :lease);
+		SELECT id, state FROM ecto_job.job_failed('jobs', :id, 1);
+		SELECT ecto_job.complete_jobs('jobs', array_agg(id), array_agg(lease)) FROM ecto_job.start_available_jobs('jobs', 5);
+		SELECT ecto_job.activate_scheduled_jobs('jobs', '2999-01-01');
+		SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
+		SELECT id, state FROM ecto_job.fail_job('jobs', :id, :lease);
+		SELECT id, state, attempt FROM ecto_job.requeue('jobs', :id);
+		SELECT * FROM ecto_job.sweep('jobs', '2999-01-01');
+		SELECT ecto_job.activate_expired_jobs('jobs'), ecto_job.fail_expired_jobs_at_max_attempts('jobs');
+		SELECT count(*) FROM ecto_job.reserve_available_jobs('jobs', 2);
+		SELECT ecto_job.delete_job_changeset('jobs', 2, 0), ecto_job.initial_multi('jobs', 3, 1);
+		SELECT params_binary FROM ecto_job.start_available_jobs('blobs');
+		SELECT ecto_job.increase_time('2001-01-01', 2, 1000), ecto_job.reservation_expiry('2001-01-01', 1);
+		SELECT ecto_job.create_queue('brief'); SELECT ecto_job.drop_queue('brief');
+		SELECT count(*) FROM jobs}) =~ s/\n/ /gr,
+		'jobs blobs 1 day|2 1|2|3|4|1 1|AVAILABLE|0  2|RETRY|why 3|IN_PROGRESS|1 3|RETRY 1 2 2|FAILED 2|SCHEDULED|0 1|0|0 0|0 2 '
+		  . '| \x01 2001-01-01 00:00:02+00|2001-01-01 00:00:00.001+00 brief t 0',
+		"$old: every function works with the newer library");
+
+	becomes($database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$old: so does the scheduler");
+	in_database($database, q{INSERT INTO jobs (params, schedule) VALUES ('{"due": true}', clock_timestamp() + interval '1 ms')});
+	becomes($database, q{SELECT state FROM jobs WHERE params ? 'due'}, 'AVAILABLE', "$old: it sweeps");
+	my $listener = $node->background_psql($database);
+	$listener->query_safe('LISTEN jobs');
+	in_database($database, q{SELECT ecto_job.enqueue('jobs', '{}')});
+	ok(poll_until(sub { $listener->query('SELECT 1') =~ /notification "jobs"/ }, 'a notification'), "$old: it announces");
+	$listener->quit;
+	in_database($database, 'SELECT ecto_job.disable()');
+	becomes($database, 'SELECT DISTINCT status FROM ecto_job.queues', 'disabled', "$old: disable()");
+	in_database($database, 'SELECT ecto_job.enable()');
+	command_ok([ 'ecto_job_consumer', '-d', $node->connstr($database), '--queue', 'jobs', '--exec', 'true', '--drain' ],
+		"$old: the consumer drains");
+	(undef, undef, $error) = $node->psql($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)");
+	like($error, qr/ERROR:  extension ecto_job is older than its library.*\nHINT:  Run ALTER EXTENSION ecto_job UPDATE/,
+		"$old: what is newer says what to do");
+
+	# The update
+	in_database($database, q{SELECT ecto_job.enqueue('jobs', '{"n": 5}')});
+	my $settings = in_database($database, "SELECT queue, retry_timeout, max_attempts FROM ecto_job.queue_settings ORDER BY 1");
+	in_database($database, 'ALTER EXTENSION ecto_job UPDATE');
+	is(in_database($database, "SELECT extversion FROM pg_extension WHERE extname = 'ecto_job'"), $version, "$old: updated");
+	is(in_database($database, $catalog), $fresh, "$old: the result equals a fresh installation");
+	is(in_database($database, "SELECT queue, retry_timeout, max_attempts FROM ecto_job.queue_settings ORDER BY 1"), $settings,
+		"$old: the settings are kept");
+	is(in_database($database, q{SELECT params FROM ecto_job.start_available_jobs('jobs')}), '{"n": 5}', "$old: the jobs, too");
+	is(in_database($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)"), 'mixed', "$old: what is newer works");
+}
+
+# Newer SQL than the library that the server has loaded. The files are those of a later release.
+my ($sharedir) = map { chomp; $_ } `pg_config --sharedir`;
+SKIP:
+{
+	skip("the installation's directory $sharedir/extension cannot be written", 4) unless -w "$sharedir/extension";
+	my $script = slurp_file("$sharedir/extension/ecto_job--$version.sql");
+	my @files = map { "$sharedir/extension/ecto_job--$_.sql" } '99.0.0', '98.0.0', "$version--99.0.0";
+	append_to_file($files[0], $script =~ s/require_library\('\Q$version\E'\)/require_library('99.0.0')/r);
+	append_to_file($files[1], $script =~ s/'ecto_job_require_library'/'ecto_job_of_the_future'/r);
+	append_to_file($files[2], "SELECT ecto_job.require_library('99.0.0');\n");
+	in_database('postgres', 'CREATE DATABASE future');
+	for my $newer ('99.0.0', '98.0.0')
+	{
+		($status, undef, $error) = $node->psql('future', "\\set VERBOSITY verbose\nCREATE EXTENSION ecto_job VERSION '$newer'");
+		like($error, qr/ERROR:  55000: the loaded library of ecto_job is older than the extension's SQL.*\nHINT:  Restart the server/s,
+			$newer eq '99.0.0' ? 'a newer extension is refused' : 'also by a library that does not know how to');
+	}
+	($status, undef, $error) = $node->psql('postgres', "ALTER EXTENSION ecto_job UPDATE TO '99.0.0'");
+	like($error, qr/is older than the extension's SQL.*\nHINT:  Restart the server/s, 'so is an update to it');
+	is(in_database('postgres', $catalog), $fresh, 'and nothing has changed');
+	unlink @files;
+}
+
+$node->stop;
+done_testing();

@@ -1,0 +1,56 @@
+# What was acknowledged is there after a crash, as it was given, once; and no id comes again.
+#
+# I1, I23. Seen to fail with test/teeth/enqueue_not_flushed.patch and ids_reused.patch.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# The WAL writer would flush by itself what nobody waited for
+my $node = new_node(conf => "wal_writer_delay = 10s\nfsync = on\n");
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+sub crash
+{
+	ok(kill9_and_wait($node), shift);
+	$node->start;
+}
+
+my $params = q({"text": "äöü \\" \\\\ \\n", "big": 123456789012345678901234567890.5, "null": null, "list": [1, {}], "": false});
+sql("SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.create_queue('blobs', params_type => 'binary')");
+# Of the last segment of a freshly started server nothing else flushes
+my $id = sql("SELECT ecto_job.enqueue('jobs', \$json\$$params\$json\$, schedule => '2999-12-31 23:59:59.999999+00', max_attempts => 7,
+	priority => -2147483648, notify => 'n', meta => '{\"a\": []}')");
+crash('a crash right after the acknowledgement');
+is(sql('SELECT count(*) FROM jobs'), 1, 'an acknowledged job is there');
+is(sql("SELECT params = \$json\$$params\$json\$::jsonb AND schedule = '2999-12-31 23:59:59.999999+00' AND max_attempts = 7
+	AND priority = -2147483648 AND notify = 'n' AND meta = '{\"a\": []}' AND state = 'SCHEDULED' FROM jobs"), 't', 'as it was given');
+sql("INSERT INTO blobs (params) VALUES (decode('00ff0a5c27', 'hex'))");
+crash('another, after a plain INSERT');
+is(sql("SELECT encode(params, 'hex') FROM blobs"), '00ff0a5c27', 'bytes too');
+
+# Done and acknowledged: its writes and its end, together
+sql('CREATE TABLE done (id bigint)');
+my $held = sql("SELECT id || ' ' || lease FROM ecto_job.start_available_jobs('blobs')");
+my ($job, $lease) = split / /, $held;
+sql("BEGIN; SELECT ecto_job.complete_job('blobs', $job, $lease); INSERT INTO done VALUES ($job); COMMIT");
+crash('a crash right after a completion');
+is(sql('SELECT (SELECT count(*) FROM blobs) || (SELECT count(*) FROM done)::text'), '01', 'the job is gone, and its writes are there');
+my ($status) = $node->psql('postgres', "SELECT ecto_job.complete_job('blobs', $job, $lease)");
+isnt($status, 0, 'nobody completes it again');
+
+# Ids: of jobs that are gone, and of those that were rolled back or lost
+my $last = sql("SELECT ecto_job.enqueue('jobs', '{}')");
+sql('DELETE FROM jobs');
+cmp_ok(sql("SELECT ecto_job.enqueue('jobs', '{}')"), '>', $last, 'the id of a job that is gone is not given again');
+$last = sql("SELECT max(id) FROM jobs");
+sql('DELETE FROM jobs');
+crash('a crash');
+cmp_ok(sql("SELECT ecto_job.enqueue('jobs', '{}')"), '>', $last, 'nor after a crash');
+
+$node->stop;
+done_testing();

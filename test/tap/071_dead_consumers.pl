@@ -1,0 +1,142 @@
+# A consumer of one's own that dies, at each point of a job's way: what becomes of the job.
+#
+# The client is psql, ended by kill -9, so that nobody says goodbye. The leases are not bound to the session: they
+# end by their time. Seen to fail with test/teeth/reserved_stuck.patch and stale_completion_succeeds.patch.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use IO::Select;
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+use POSIX ();
+
+my $node = new_node(conf => "max_connections = 12\nsuperuser_reserved_connections = 3\n");
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+sub becomes
+{
+	my ($query, $expected, $name) = @_;
+	ok(poll_until(sub { sql($query) eq $expected }, $name), $name) or diag(sql($query));
+}
+
+sub kill_client
+{
+	my ($session) = @_;
+	$session->{run}->signal('KILL');
+	eval { $session->{run}->finish };
+}
+
+sql(q{SELECT ecto_job.create_queue('jobs');
+	SELECT ecto_job.configure_queue('jobs', reservation_timeout => '100 ms', execution_timeout => '100 ms',
+		retry_timeout => '0', max_attempts => 2);
+	CREATE TABLE done (id bigint)});
+sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
+
+# RESERVED
+my $client = $node->background_psql('postgres');
+my ($job) = $client->query_safe(q{SELECT id FROM ecto_job.reserve_available_jobs('jobs', 1)});
+kill_client($client);
+becomes("SELECT state || attempt FROM jobs", 'AVAILABLE0', 'RESERVED: available again, no attempt is counted');
+
+# IN_PROGRESS, twice
+for my $attempt (1, 2)
+{
+	$client = $node->background_psql('postgres');
+	$client->query_safe(q{SELECT id FROM ecto_job.start_available_jobs('jobs', 1)});
+	is(sql('SELECT round(extract(epoch FROM expires - updated_at::timestamp AT TIME ZONE $$UTC$$) * 10) FROM jobs'), $attempt,
+		"IN_PROGRESS: its lease is $attempt times the execution_timeout");
+	kill_client($client);
+	becomes('SELECT state || attempt FROM jobs', $attempt == 1 ? 'AVAILABLE1' : 'FAILED2',
+		$attempt == 1 ? 'then it is available again' : 'at max_attempts it is FAILED');
+}
+sql("TRUNCATE jobs");
+
+# With a transaction open, within a statement: the server notices when it looks at the connection
+sql(q{SELECT ecto_job.configure_queue('jobs', execution_timeout => '1 s')});
+for my $interval ('100 ms', '0')
+{
+	sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
+	$client = $node->background_psql('postgres');
+	$client->query_safe("SET client_connection_check_interval = '$interval'");
+	my $pid = $client->query_safe('SELECT pg_backend_pid()');
+	my ($id, $lease) = split /\|/, $client->query_safe(q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs')});
+	$client->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease); INSERT INTO done VALUES ($id)");
+	$client->{stdin} .= "SELECT pg_sleep(3600);\n";
+	$client->{run}->pump_nb;
+	poll_until(sub { sql("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $pid") eq 't' }, 'the statement');
+	kill_client($client);
+	if ($interval ne '0')
+	{
+		becomes("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", 0,
+			"client_connection_check_interval = $interval: the server ends the session");
+	}
+	else
+	{
+		becomes("SELECT count(*) FROM jobs WHERE id = $id AND expires < clock_timestamp()", 1, 'its lease is over');
+		is(sql("SELECT ecto_job.sweep('jobs')"), '(0,0,0)', 'without it the job stays locked, and nobody waits for it');
+		is(sql("SELECT state FROM jobs WHERE id = $id"), 'IN_PROGRESS', 'in progress');
+		sql("SELECT pg_terminate_backend($pid)");
+	}
+	becomes("SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', 'its transaction is rolled back, the job is available');
+	is(sql("SELECT count(*) FROM done"), 0, 'and its writes never were');
+	sql('TRUNCATE jobs');
+}
+
+# COMMIT is done, but its acknowledgement is lost: a relay that passes everything but that
+sub relay
+{
+	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "relay: $!";
+	my $pid = fork() // die "fork: $!";
+	return ($listener->sockport, $pid) if $pid;
+	my $client = $listener->accept;
+	my $server = IO::Socket::UNIX->new(Peer => $node->host . '/.s.PGSQL.' . $node->port);
+	my $both = IO::Select->new($client, $server);
+	my $committing = 0;
+	while (my @ready = $both->can_read)
+	{
+		for my $from (@ready)
+		{
+			sysread($from, my $data, 65536) or POSIX::_exit(0);
+			POSIX::_exit(0) if $from == $server && $committing;
+			$committing ||= $from == $client && $data =~ /COMMIT/;
+			syswrite($from == $client ? $server : $client, $data);
+		}
+	}
+	POSIX::_exit(0);
+}
+sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
+my ($id, $lease) = split /\|/, sql(q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs')});
+my ($port, $relay) = relay();
+my ($output, $error) = ('', '');
+my $status = IPC::Run::run([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', "host=127.0.0.1 port=$port dbname=postgres" ], '<',
+	\"BEGIN;\nSELECT ecto_job.complete_job('jobs', $id, $lease);\nINSERT INTO done VALUES ($id);\nCOMMIT;\n", '>', \$output, '2>', \$error);
+waitpid($relay, 0);
+like($error, qr/connection|server closed/, 'the client does not know whether its COMMIT was done');
+ok(!$status, 'it sees an error');
+is(sql("SELECT count(*) FROM jobs WHERE id = $id AND lease = $lease"), 0, 'it looks for its job: gone is done');
+is(sql('SELECT count(*) FROM done'), 1, 'its writes are there, once');
+my (undef, undef, $stale) = $node->psql('postgres', "BEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease); INSERT INTO done VALUES ($id); COMMIT");
+like($stale, qr/is no longer yours/, 'and not a second time');
+
+# No connection is left for consumers: the scheduler has its own
+my (@sessions, $refused);
+sql('CREATE ROLE consumer LOGIN');
+while (@sessions < 20)
+{
+	my ($status, undef, $error) = $node->psql('postgres', 'SELECT 1', extra_params => [ '-U', 'consumer' ]);
+	last if $status != 0 && ($refused = $error);
+	push @sessions, $node->background_psql('postgres', extra_params => [ '-U', 'consumer' ]);
+}
+like($refused, qr/FATAL:  (?:remaining connection slots are reserved|sorry, too many clients)/, 'no connection is left');
+sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+becomes("SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 1, 'the scheduler goes on');
+$_->quit for @sessions;
+
+$node->stop;
+done_testing();
