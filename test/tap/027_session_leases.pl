@@ -368,11 +368,20 @@ end_of_all('promotion', sub {
 	}, $standby);
 $standby->stop;
 
-# Without preload there is nobody to tell of an end, so no lease is bound
-my $plain = new_node(name => 'plain', preload => 0);
-$plain->safe_psql('postgres', "SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.enqueue('jobs', '{}')");
-my @held = take(consumer($plain), 'start', 1);
-is($held[1] % 2, 0, 'without preload a lease is not bound');
+# Without preload there is nobody to tell of an end, so no lease is bound; those of before are at an end
+my $plain = new_node(name => 'plain');
+$plain->safe_psql('postgres', "SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.enqueue('jobs', '{}') FROM generate_series(1, 2)");
+my $before = consumer($plain);
+is((take($before, 'reserve', 1))[1] % 2, 1, 'with preload a lease is bound');
+$plain->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
+$plain->restart;
+quit($before);
+my $session = consumer($plain);
+is((take($session, 'start', 1))[1] % 2, 0, 'without preload it is not');
+$session->query('SELECT ecto_job.start_scheduler()'); # which warns
+becomes($plain, 'SELECT string_agg(state, \' \' ORDER BY id) FROM jobs', 'AVAILABLE IN_PROGRESS',
+	'one that was has ended with the server');
+quit($session);
 $plain->stop;
 
 done_testing();
