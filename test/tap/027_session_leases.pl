@@ -155,6 +155,24 @@ for my $end (sort keys %ends)
 	sql("DELETE FROM jobs WHERE id >= $ids[0]");
 }
 
+# Tables that EctoJob's migrations made, without the column priority and with it
+for my $version (2, 3)
+{
+	my $session = consumer();
+	sql(slurp_source('test/regress/ectojob.sql') . "
+		SELECT pg_temp.ectojob_table('adopted$version', $version);
+		SELECT ecto_job.adopt_queue('adopted$version');
+		INSERT INTO adopted$version (params, inserted_at, updated_at)
+			SELECT '{}', clock_timestamp(), clock_timestamp() FROM generate_series(1, 3)");
+	$session->query_safe("SELECT * FROM ecto_job.start_available_jobs('adopted$version');
+		SELECT * FROM ecto_job.reserve_available_jobs('adopted$version', 1)");
+	quit($session);
+	becomes_now("SELECT string_agg(state, ' ' ORDER BY id) FROM adopted$version", 'RETRY AVAILABLE AVAILABLE',
+		"a table of EctoJob's version $version");
+	is( sql("SELECT schedule > timezone('UTC', clock_timestamp()) FROM adopted$version WHERE state = 'RETRY'"),
+		't', 'with times in UTC');
+}
+
 # However many jobs wait, what is read is the front of the queue
 {
 	my ($first) = enqueue(1);
