@@ -52,8 +52,10 @@ int state_column(Relation relation) {
 }
 
 std::optional<State> state_of(Relation relation, HeapTuple row) {
-    const char *const state = SPI_getvalue(row, RelationGetDescr(relation), state_column(relation));
-    return state != nullptr ? state_from(state) : std::nullopt;
+    bool is_null;
+    const Datum state =
+        SPI_getbinval(row, RelationGetDescr(relation), state_column(relation), &is_null);
+    return is_null ? std::nullopt : state_from(TextDatumGetCString(state));
 }
 
 // A time without a zone is UTC, and then has the very bits of one with a zone

@@ -53,12 +53,9 @@
     " ORDER BY {with_priority:" alias ".priority DESC, }" alias ".schedule DESC, " alias           \
     ".id DESC"
 #define CLAIM(set)                                                                                 \
-    "WITH claimed AS (UPDATE ONLY {table} AS j SET " set "{touch} WHERE j.id" EQ                   \
-    "ANY (ARRAY(" WAITING(                                                                         \
-        "j.id",                                                                                    \
-        FROM_KEY("$5", "$6",                                                                       \
-                 "$7")) " LIMIT $4 FOR UPDATE SKIP LOCKED))"                                       \
-                        " RETURNING {job}) SELECT * FROM claimed ORDER BY priority, schedule, id"
+    "UPDATE ONLY {table} AS j SET " set "{touch} WHERE j.id" EQ                                    \
+    "ANY (ARRAY(" WAITING("j.id", FROM_KEY("$5", "$6", "$7")) " LIMIT $4 FOR UPDATE SKIP LOCKED))" \
+                                                              " RETURNING {job}"
 
 namespace ecto_job {
 
