@@ -1,5 +1,5 @@
-// From a fresh connection to jobs, one statement at a time: each step finds the next thing that is
-// missing, so that a reconnect, a poll and a claim need no sequence of their own.
+// From a fresh connection to jobs, step by step: each finds the next thing that is missing, so that
+// a reconnect, a poll and a claim need no sequence of their own.
 //
 // LISTEN comes before the look: a job that is enqueued between the two is then notified. A claim
 // that got all it asked for leaves its queue due; one that got less was the end, for now. Pointers
@@ -63,17 +63,27 @@ void Claimer::tend(Clock::time_point now, std::size_t room) {
             queue.next_poll = Clock::time_point::max();
         }
     }
-    for (std::size_t i = 0; i < queues_.size() && connection_.idle(); i++) {
-        Queue &queue = queues_[(turn_ + i) % queues_.size()];
-        if (now < queue.not_before)
-            continue;
-        if (!prepared(queue)) {
+    for (Queue &queue : queues_)
+        if (connection_.idle() && now >= queue.not_before && !prepared(queue))
             prepare(queue);
-        } else if (queue.due && room > 0) {
+    if (!connection_.idle())
+        return;
+    if (const auto claim = next_claim(now, room))
+        connection_.send({claim->statement},
+                         [claim](const Results &results) { claim->answered(results.back()); });
+}
+
+std::optional<Claim> Claimer::next_claim(Clock::time_point now, std::size_t room) {
+    if (shutdown_.requested() || claiming_ || room == 0)
+        return std::nullopt;
+    for (std::size_t i = 0; i < queues_.size(); i++) {
+        Queue &queue = queues_[(turn_ + i) % queues_.size()];
+        if (queue.due && now >= queue.not_before && prepared(queue)) {
             turn_ = (turn_ + i + 1) % queues_.size();
-            claim(queue, room);
+            return claim(queue, room);
         }
     }
+    return std::nullopt;
 }
 
 void Claimer::watch(Poller &poller, std::size_t room) const {
@@ -119,14 +129,21 @@ void Claimer::found(Queue &queue, const Result &result) {
     queue.next_poll = Clock::now() + queue.facts.poll_interval;
 }
 
-void Claimer::claim(Queue &queue, std::size_t room) {
+Claim Claimer::claim(Queue &queue, std::size_t room) {
     const int demand = options_.batch.value_or(static_cast<int>(room));
     const bool with_row = options_.sql && protocol::wants_row(*options_.sql);
     // Before the answer: a notification that comes meanwhile must count
     queue.due = false;
     claiming_ = true;
-    send(queue, protocol::start_jobs(queue.name, demand, options_.timeout, with_row),
-         [this, &queue, demand](const Result &result) { claimed(queue, result, demand); });
+    const Answered take = [this, &queue, demand](const Result &result) {
+        claimed(queue, result, demand);
+    };
+    return {protocol::start_jobs(queue.name, demand, options_.timeout, with_row),
+            [this, &queue, take](const Result &result) { answered(queue, result, take); },
+            [this, &queue] {
+                claiming_ = false;
+                queue.due = true;
+            }};
 }
 
 void Claimer::claimed(Queue &queue, const Result &result, int demand) {
@@ -137,22 +154,26 @@ void Claimer::claimed(Queue &queue, const Result &result, int demand) {
     take_(protocol::jobs(result, queue.name, queue.facts));
 }
 
-void Claimer::send(Queue &queue, const Statement &statement, const Answered &answered) {
-    connection_.send(statement, [this, &queue, answered](const Result &result) {
-        claiming_ = false;
-        const auto verdict = result.verdict();
-        if (verdict == Verdict::ok)
-            return answered(result);
-        queue.due = true;
-        if (verdict == Verdict::lost) {
-            connection_.drop(result.message());
-        } else if (verdict == Verdict::transient) {
-            queue.not_before = Clock::now() + pause_after_error;
-            spdlog::warn("{}: next try in 1 s: {}", queue.name, one_line(result.message()));
-        } else {
-            shutdown_.fatal(queue.name + ": " + result.message());
-        }
+void Claimer::send(Queue &queue, const Statement &statement, const Answered &take) {
+    connection_.send({statement}, [this, &queue, take](const Results &results) {
+        answered(queue, results.back(), take);
     });
+}
+
+void Claimer::answered(Queue &queue, const Result &result, const Answered &take) {
+    claiming_ = false;
+    const auto verdict = result.verdict();
+    if (verdict == Verdict::ok)
+        return take(result);
+    queue.due = true;
+    if (verdict == Verdict::lost) {
+        connection_.drop(result.message());
+    } else if (verdict == Verdict::transient) {
+        queue.not_before = Clock::now() + pause_after_error;
+        spdlog::warn("{}: next try in 1 s: {}", queue.name, one_line(result.message()));
+    } else {
+        shutdown_.fatal(queue.name + ": " + result.message());
+    }
 }
 
 } // namespace ecto_job::consumer

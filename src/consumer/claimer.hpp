@@ -12,11 +12,20 @@
 #include "consumer/shutdown.hpp"
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace ecto_job::consumer {
+
+// A claim that is to be sent, and whom to tell what came of it: the result, or that nothing did,
+// since what was in the same transaction failed.
+struct Claim {
+    Statement statement;
+    std::function<void(const Result &)> answered;
+    std::function<void()> undone;
+};
 
 class Claimer {
 public:
@@ -24,7 +33,10 @@ public:
 
     Claimer(const Options &options, Connection &connection, Shutdown &shutdown, TakeJobs take);
 
-    // Takes the next step, if the connection is idle: `room` is how many jobs could begin now.
+    // The next claim, for whoever sends something on the connection anyway; `room` is how many jobs
+    // could be taken. None if nothing is due, or something else must come first.
+    std::optional<Claim> next_claim(Clock::time_point now, std::size_t room);
+    // Takes the next step, if the connection is idle.
     void tend(Clock::time_point now, std::size_t room);
     void watch(Poller &poller, std::size_t room) const;
 
@@ -53,9 +65,10 @@ private:
     bool prepared(const Queue &queue) const;
     void prepare(Queue &queue);
     void found(Queue &queue, const Result &result);
-    void claim(Queue &queue, std::size_t room);
+    Claim claim(Queue &queue, std::size_t room);
     void claimed(Queue &queue, const Result &result, int demand);
-    void send(Queue &queue, const Statement &statement, const Answered &answered);
+    void send(Queue &queue, const Statement &statement, const Answered &take);
+    void answered(Queue &queue, const Result &result, const Answered &take);
 
     const Options &options_;
     Connection &connection_;

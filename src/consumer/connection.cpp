@@ -1,6 +1,6 @@
 // libpq without waiting: send, flush, consume, and the way back after a loss.
 //
-// A result counts only when the server has said that it is ready again: a COMMIT whose
+// Results count only when the server has said that it is ready again: a COMMIT whose
 // acknowledgement broke off is a loss, although it may have happened; what follows (fail_job) asks
 // the server. The defaults for keepalives and tcp_user_timeout notice within a minute that a server
 // vanished without a word; a connection string may say otherwise. No lock.
@@ -71,6 +71,7 @@ void Connection::open() {
 void Connection::adopt(PgConnection connection) {
     connection_ = std::move(connection);
     PQsetnonblocking(connection_.get(), 1);
+    PQenterPipelineMode(connection_.get());
     PQsetNoticeReceiver(connection_.get(), log_notice, &name_);
     backoff_.reset();
     spdlog::info("{}: connected to database {} at {} as {}", name_, PQdb(connection_.get()),
@@ -134,7 +135,22 @@ std::string Connection::identifier(const std::string &name) const {
     return quoted.get();
 }
 
-void Connection::send(const Statement &statement, Handler handler) {
+void Connection::send(const std::vector<Statement> &statements, Handler handler) {
+    handler_ = std::move(handler);
+    bool sent = true;
+    for (std::size_t i = 0; i < statements.size() && sent; i++)
+        sent = send_one(statements[i], i > 0 && statements[i].text == statements[i - 1].text);
+    PGconn *const connection = connection_.get();
+    const int flushed = sent && PQpipelineSync(connection) == 1 ? PQflush(connection) : -1;
+    if (flushed < 0)
+        drop(trimmed(PQerrorMessage(connection)));
+    else
+        unsent_ = flushed > 0;
+}
+
+// The unnamed statement stays as it was parsed until the next is. Named ones would save the parsing
+// of others, too, but a pooler in transaction mode loses them.
+bool Connection::send_one(const Statement &statement, bool parsed) {
     std::vector<Oid> types;
     std::vector<const char *> values;
     std::vector<int> lengths;
@@ -148,17 +164,14 @@ void Connection::send(const Statement &statement, Handler handler) {
     PGconn *const connection = connection_.get();
     const int count = static_cast<int>(types.size());
     const char *const text = statement.text.c_str();
-    const int sent =
-        statement.only_prepare
-            ? PQsendPrepare(connection, "", text, count, types.data())
-            : PQsendQueryParams(connection, text, count, types.data(), values.data(),
-                                lengths.data(), formats.data(), statement.binary_result ? 1 : 0);
-    handler_ = std::move(handler);
-    const int flushed = sent == 1 ? PQflush(connection) : -1;
-    if (flushed < 0)
-        drop(trimmed(PQerrorMessage(connection)));
-    else
-        unsent_ = flushed > 0;
+    const int result_format = statement.binary_result ? 1 : 0;
+    if (statement.only_prepare)
+        return PQsendPrepare(connection, "", text, count, types.data()) == 1;
+    if (parsed)
+        return PQsendQueryPrepared(connection, "", count, values.data(), lengths.data(),
+                                   formats.data(), result_format) == 1;
+    return PQsendQueryParams(connection, text, count, types.data(), values.data(), lengths.data(),
+                             formats.data(), result_format) == 1;
 }
 
 void Connection::receive() {
@@ -167,15 +180,12 @@ void Connection::receive() {
     const int flushed = alive ? PQflush(connection) : -1;
     if (flushed < 0) {
         // The server's last words, if it had any, say more than that the socket is closed
-        const bool told = result_ && !result_->ok();
-        return drop(told ? result_->message() : trimmed(PQerrorMessage(connection)));
+        const bool told = !results_.empty() && !results_.back().ok();
+        return drop(told ? results_.back().message() : trimmed(PQerrorMessage(connection)));
     }
     unsent_ = flushed > 0;
     while (handler_ && PQisBusy(connection) == 0) {
-        if (PGresult *const result = PQgetResult(connection))
-            keep(result);
-        else
-            finish();
+        take(PQgetResult(connection));
         if (connection_.get() != connection)
             return;
     }
@@ -185,23 +195,32 @@ void Connection::receive() {
     }
 }
 
-// Of several results of one statement the first error counts, or the last result.
-void Connection::keep(PGresult *result) {
-    const auto status = PQresultStatus(result);
-    if (!result_ || result_->ok())
-        result_.emplace(result);
-    else
-        PQclear(result);
-    if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH)
-        drop("COPY from or to the client is not possible here");
+// After an error come results that say so, which are of no use, and the end of the round trip.
+void Connection::take(PGresult *pg_result) {
+    Result result(pg_result);
+    switch (PQresultStatus(pg_result)) {
+    case PGRES_PIPELINE_SYNC:
+        return finish();
+    case PGRES_PIPELINE_ABORTED:
+        return;
+    case PGRES_COPY_IN:
+    case PGRES_COPY_OUT:
+    case PGRES_COPY_BOTH:
+        return drop("COPY from or to the client is not possible here");
+    default:
+        // Null ends the results of one statement
+        if (pg_result != nullptr)
+            results_.push_back(std::move(result));
+        else if (PQstatus(connection_.get()) == CONNECTION_BAD)
+            drop(trimmed(PQerrorMessage(connection_.get())));
+    }
 }
 
 void Connection::finish() {
-    if (!result_)
+    if (results_.empty())
         return drop("the server gave no result");
     const Handler handler = std::exchange(handler_, nullptr);
-    const Result result = *std::exchange(result_, std::nullopt);
-    handler(result);
+    handler(std::exchange(results_, {}));
 }
 
 void Connection::drop(const std::string &why) {
@@ -209,10 +228,13 @@ void Connection::drop(const std::string &why) {
         return;
     connection_.reset();
     unsent_ = false;
-    result_.reset();
+    results_.clear();
     retry_later("connection lost: " + why);
-    if (const Handler handler = std::exchange(handler_, nullptr))
-        handler(Result::lost("connection lost: " + why));
+    if (const Handler handler = std::exchange(handler_, nullptr)) {
+        Results results;
+        results.push_back(Result::lost("connection lost: " + why));
+        handler(results);
+    }
 }
 
 } // namespace ecto_job::consumer

@@ -1,9 +1,12 @@
-// A connection that is served by the loop: one statement at a time, its result given to a handler.
+// A connection that is served by the loop: one round trip at a time, its results given to a
+// handler.
 //
-// Each handler is called exactly once, with a result or with the news that the connection broke
-// first. A broken connection comes back by itself, after a back-off; `connected` is called then,
-// and whoever wants to send anything looks at idle() first. Every connection is in autocommit: a
-// transaction is what its user makes. No lock: one thread.
+// A round trip is one or more statements in libpq's pipeline mode. They are one transaction, unless
+// they make their own: the first that fails undoes those before it, and those behind it are not
+// executed. Each handler is called exactly once, with results or with the news that the connection
+// broke first. A broken connection comes back by itself, after a back-off; `connected` is called
+// then, and whoever wants to send anything looks at idle() first. Every connection is in
+// autocommit: a transaction is what its user makes. No lock: one thread.
 #pragma once
 
 #include "consumer/backoff.hpp"
@@ -18,6 +21,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ecto_job::consumer {
 
@@ -27,7 +31,7 @@ struct Unreachable : std::runtime_error {
 
 class Connection {
 public:
-    using Handler = std::function<void(const Result &)>;
+    using Handler = std::function<void(const Results &)>;
 
     // The name is for the log.
     Connection(const Options &options, std::string name);
@@ -41,7 +45,7 @@ public:
     bool idle() const { return ready() && !handler_; }
     bool in_transaction() const;
     // Only when idle.
-    void send(const Statement &statement, Handler handler);
+    void send(const std::vector<Statement> &statements, Handler handler);
     // Gives the connection up: its server is of no use. Nothing if it is already gone.
     void drop(const std::string &why);
     std::string identifier(const std::string &name) const;
@@ -57,8 +61,9 @@ private:
     void take_connected();
     void retry_later(const std::string &why);
     void receive();
+    bool send_one(const Statement &statement, bool parsed);
+    void take(PGresult *result);
     void finish();
-    void keep(PGresult *result);
 
     Parameters parameters_;
     std::string name_;
@@ -68,7 +73,7 @@ private:
     Clock::time_point retry_at_{};
     bool unsent_ = false;
     Handler handler_;
-    std::optional<Result> result_;
+    Results results_; // those that have come
 };
 
 } // namespace ecto_job::consumer

@@ -34,11 +34,16 @@ std::vector<std::string> variables(const Job &job) {
 } // namespace
 
 Exec::Exec(std::string command, std::size_t limit, Connection &connection, Shutdown &shutdown,
-           std::function<void()> finished)
+           std::function<void()> finished, Outcomes::NextClaim next_claim)
     : command_(std::move(command)), limit_(limit),
-      outcomes_(connection, shutdown, std::move(finished)) {}
+      outcomes_(connection, shutdown, std::move(finished), std::move(next_claim)) {}
 
-void Exec::begin(Job job) {
+void Exec::begin(std::deque<Job> &waiting) {
+    for (; room() > 0 && !waiting.empty(); waiting.pop_front())
+        start(std::move(waiting.front()));
+}
+
+void Exec::start(Job job) {
     report::started(job);
     std::unique_ptr<Child> child;
     try {

@@ -19,11 +19,11 @@ namespace ecto_job::consumer {
 class Exec : public Performer {
 public:
     Exec(std::string command, std::size_t limit, Connection &connection, Shutdown &shutdown,
-         std::function<void()> finished);
+         std::function<void()> finished, Outcomes::NextClaim next_claim);
 
     std::size_t room() const override { return limit_ - running_.size(); }
     std::size_t busy() const override { return running_.size() + outcomes_.size(); }
-    void begin(Job job) override;
+    void begin(std::deque<Job> &waiting) override;
     void tend(Clock::time_point now) override;
     void watch(Poller &poller) override;
     void abandon() override;
@@ -36,6 +36,7 @@ private:
         int signal;                 // what it gets then: SIGTERM, SIGKILL, nothing more
     };
 
+    void start(Job job);
     static void limit_time(Running &running, Clock::time_point now);
     bool take_end(Running &running);
 

@@ -1,100 +1,122 @@
-// The steps of a job's transaction, in their order: each sends a statement and names the next step.
+// A transaction's statements, and what their results mean.
 //
-// A statement that ends the transaction itself (COMMIT, ROLLBACK) is found out before ours, which
-// would report a completion that was rolled back. No lock.
+// A statement that ends the transaction itself (COMMIT, ROLLBACK) is known by its command tag: it
+// would otherwise pass for a completion, which was rolled back or came too early. No lock.
 #include "consumer/lane.hpp"
 
+#include "consumer/performer.hpp"
 #include "consumer/report.hpp"
+#include "consumer/text.hpp"
 
+#include <algorithm>
+#include <spdlog/spdlog.h>
 #include <utility>
 
 namespace ecto_job::consumer {
 
+namespace {
+
+// Results of a transaction: BEGIN, the completion, the statements, COMMIT
+constexpr std::size_t completion = 1;
+
+bool ends_transaction(const Result &result) {
+    const auto command = result.command();
+    return command == "COMMIT" || command == "ROLLBACK" || command == "PREPARE TRANSACTION";
+}
+
+Statement complete(const std::vector<Job> &jobs) {
+    if (jobs.size() == 1)
+        return protocol::complete(jobs.front());
+    std::vector<const Job *> all;
+    for (const Job &job : jobs)
+        all.push_back(&job);
+    return protocol::complete(all);
+}
+
+} // namespace
+
 Lane::Lane(const Options &options, int number, Shutdown &shutdown, std::function<void()> finished)
-    : sql_(*options.sql), connection_(options, "connection " + std::to_string(number)),
-      shutdown_(shutdown), finished_(finished),
+    : name_("connection " + std::to_string(number)), sql_(*options.sql),
+      connection_(options, name_), shutdown_(shutdown), finished_(finished),
       outcomes_(connection_, shutdown, std::move(finished)) {
     connection_.open();
 }
 
-void Lane::begin(Job job) {
-    report::started(job);
-    job_ = std::move(job);
-    connection_.send({"BEGIN"}, [this](const Result &result) {
-        if (result.ok())
-            complete();
-        else
-            roll_back(result, &Lane::failed);
-    });
+void Lane::begin(std::vector<Job> jobs) {
+    for (const Job &job : jobs)
+        report::started(job);
+    perform(std::move(jobs));
 }
 
-void Lane::complete() {
-    connection_.send(protocol::complete(*job_), [this](const Result &result) {
-        if (result.ok())
-            return perform();
-        if (result.verdict() == Verdict::fatal)
-            shutdown_.fatal(result.message());
-        if (result.verdict() == Verdict::lost)
-            connection_.drop(result.message()); // a standby: there may be another server by now
-        roll_back(result, result.verdict() == Verdict::stale ? &Lane::stale : &Lane::failed);
-    });
+void Lane::perform(std::vector<Job> jobs) {
+    jobs_ = std::move(jobs);
+    std::vector<Statement> statements{{"BEGIN"}, complete(jobs_)};
+    for (const Job &job : jobs_)
+        statements.push_back(protocol::perform(sql_, job));
+    statements.push_back({"COMMIT"});
+    connection_.send(statements, [this](const Results &results) { answered(results); });
 }
 
-void Lane::perform() {
-    connection_.send(protocol::perform(sql_, *job_), [this](const Result &result) {
-        if (!result.ok())
-            roll_back(result, &Lane::failed);
-        else if (!connection_.in_transaction())
-            failed("the statement has ended the job's transaction");
-        else
-            commit();
-    });
-}
-
-void Lane::commit() {
-    connection_.send({"COMMIT"}, [this](const Result &result) {
-        if (result.ok())
-            performed();
-        else
-            roll_back(result, &Lane::failed);
-    });
+void Lane::answered(const Results &results) {
+    const Result &last = results.back();
+    const auto verdict = last.verdict();
+    if (last.ok()) {
+        if (std::none_of(results.begin() + completion + 1, results.end() - 1, ends_transaction))
+            return performed();
+        return undone(Verdict::refused, "the statement has ended the job's transaction");
+    }
+    const std::string why = last.message();
+    const bool not_completed = results.size() == completion + 1;
+    if (not_completed && verdict == Verdict::fatal)
+        shutdown_.fatal(why);
+    if (not_completed && verdict == Verdict::lost)
+        connection_.drop(why); // a standby: there may be another server by now
+    // After a failed COMMIT there is nothing left to roll back, and after a loss nobody to tell
+    const auto meaning = not_completed ? verdict : Verdict::refused;
+    if (!connection_.ready() || !connection_.in_transaction())
+        return undone(meaning, why);
+    connection_.send({{"ROLLBACK"}},
+                     [this, meaning, why](const Results &) { undone(meaning, why); });
 }
 
 void Lane::performed() {
-    report::completed(take_job());
-    finished_();
+    for (const Job &job : std::exchange(jobs_, {})) {
+        report::completed(job);
+        finished_();
+    }
 }
 
-// After a failed COMMIT there is nothing left to roll back, and after a loss nobody to tell.
-void Lane::roll_back(const Result &result, void (Lane::*then)(const std::string &message)) {
-    const std::string message = result.message();
-    if (!connection_.ready() || !connection_.in_transaction())
-        return (this->*then)(message);
-    connection_.send({"ROLLBACK"},
-                     [this, message, then](const Result &) { (this->*then)(message); });
-}
-
-void Lane::failed(const std::string &message) {
-    outcomes_.failed(take_job(), message);
-}
-
-void Lane::stale(const std::string &message) {
-    report::lost(take_job(), message);
-    finished_();
-}
-
-Job Lane::take_job() {
-    return *std::exchange(job_, std::nullopt);
+void Lane::undone(Verdict verdict, const std::string &why) {
+    std::vector<Job> jobs = std::exchange(jobs_, {});
+    if (jobs.size() > 1) {
+        spdlog::warn("{}: a transaction of {} jobs failed, each is performed by itself: {}", name_,
+                     jobs.size(), one_line(why));
+        alone_.assign(std::make_move_iterator(jobs.begin()), std::make_move_iterator(jobs.end()));
+    } else if (verdict == Verdict::stale) {
+        report::lost(jobs.front(), why);
+        finished_();
+    } else {
+        outcomes_.failed(std::move(jobs.front()), why);
+    }
 }
 
 void Lane::tend(Clock::time_point now) {
     connection_.tend(now);
     outcomes_.tend(now);
+    give_up_overdue(alone_, now);
+    if (connection_.idle() && jobs_.empty() && outcomes_.size() == 0 && !alone_.empty()) {
+        std::vector<Job> jobs;
+        jobs.push_back(std::move(alone_.front()));
+        alone_.pop_front();
+        perform(std::move(jobs));
+    }
 }
 
 void Lane::watch(Poller &poller) {
     connection_.watch(poller);
     outcomes_.watch(poller);
+    for (const Job &job : alone_)
+        poller.wake_at(connection_.idle() ? Clock::now() : job.lease_over);
 }
 
 } // namespace ecto_job::consumer

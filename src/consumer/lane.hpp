@@ -1,19 +1,22 @@
-// One connection that performs one job at a time by a statement: BEGIN, complete_job, the
-// statement, COMMIT; or ROLLBACK and fail_job.
+// One connection that performs jobs by a statement, one transaction at a time: BEGIN, complete_job,
+// the statement, COMMIT, in one round trip; or ROLLBACK and fail_job.
 //
 // Completion comes first, so that a job that is somebody else's by now is found out before the
-// statement writes anything. If the connection breaks, the job counts as failed: should the COMMIT
-// have got through all the same, the server knows it and fail_job changes nothing. It is not simply
-// performed again, or a job that kills its server would do so for ever. No lock.
+// statement writes anything. With several jobs in a transaction, they are completed together and
+// the statement is executed for each; if anything of it fails, all of it is undone and each job
+// performed by itself. If the connection breaks, a job that was alone counts as failed: should the
+// COMMIT have got through all the same, the server knows it and fail_job changes nothing. It is not
+// simply performed again, or a job that kills its server would do so for ever. No lock.
 #pragma once
 
 #include "consumer/connection.hpp"
 #include "consumer/outcomes.hpp"
 #include "consumer/protocol.hpp"
 
+#include <deque>
 #include <functional>
-#include <optional>
 #include <string>
+#include <vector>
 
 namespace ecto_job::consumer {
 
@@ -21,28 +24,28 @@ class Lane {
 public:
     Lane(const Options &options, int number, Shutdown &shutdown, std::function<void()> finished);
 
-    bool free() const { return connection_.idle() && !busy(); }
-    bool busy() const { return job_.has_value() || outcomes_.size() > 0; }
-    void begin(Job job);
+    bool free() const { return connection_.idle() && busy() == 0; }
+    // Jobs that are not over and told.
+    std::size_t busy() const { return jobs_.size() + alone_.size() + outcomes_.size(); }
+    // Jobs of one queue, to be performed in one transaction.
+    void begin(std::vector<Job> jobs);
     void tend(Clock::time_point now);
     void watch(Poller &poller);
 
 private:
-    void complete();
-    void perform();
-    void commit();
+    void perform(std::vector<Job> jobs);
+    void answered(const Results &results);
     void performed();
-    void roll_back(const Result &result, void (Lane::*then)(const std::string &message));
-    void failed(const std::string &message);
-    void stale(const std::string &message);
-    Job take_job();
+    void undone(Verdict verdict, const std::string &why);
 
+    std::string name_;
     std::string sql_;
     Connection connection_;
     Shutdown &shutdown_;
     std::function<void()> finished_;
     Outcomes outcomes_;
-    std::optional<Job> job_;
+    std::vector<Job> jobs_; // of the transaction that is under way
+    std::deque<Job> alone_; // of one that failed, each to be performed by itself
 };
 
 } // namespace ecto_job::consumer

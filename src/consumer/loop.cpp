@@ -1,12 +1,11 @@
 // One round: what ended, what can begin, what can be claimed; then wait for the next event.
 //
 // The order matters: outcomes come before claims, so that on the connection that both use a job's
-// end is told before new jobs are started. Signals have their usual effect until the first
-// connection stands: an attempt to connect can be interrupted. No lock.
+// end is told before new jobs are started, or with them. Signals have their usual effect until the
+// first connection stands: an attempt to connect can be interrupted. No lock.
 #include "consumer/loop.hpp"
 
 #include "consumer/exec.hpp"
-#include "consumer/report.hpp"
 #include "consumer/sql.hpp"
 
 #include <iterator>
@@ -33,7 +32,8 @@ std::unique_ptr<Performer> Loop::make_performer() {
     if (options_.sql)
         return std::make_unique<Sql>(options_, shutdown_, finished);
     return std::make_unique<Exec>(*options_.exec, static_cast<std::size_t>(options_.jobs),
-                                  connection_, shutdown_, finished);
+                                  connection_, shutdown_, finished,
+                                  [this] { return claimer_.next_claim(Clock::now(), room()); });
 }
 
 int Loop::run() {
@@ -61,16 +61,8 @@ int Loop::run() {
 }
 
 void Loop::hand_over(Clock::time_point now) {
-    std::erase_if(waiting_, [now](const Job &job) {
-        if (job.lease_over > now)
-            return false;
-        report::lost(job, "its lease was over before its turn came");
-        return true;
-    });
-    while (!waiting_.empty() && performer_->room() > 0) {
-        performer_->begin(std::move(waiting_.front()));
-        waiting_.pop_front();
-    }
+    give_up_overdue(waiting_, now);
+    performer_->begin(waiting_);
 }
 
 void Loop::watch(Signals &signals) {

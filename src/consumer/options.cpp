@@ -37,7 +37,8 @@ writes is committed exactly once, or not at all. $1 is the params (jsonb, or byt
 queue), $2 the whole job (ecto_job.job). An error, also one at COMMIT, rolls back and fails the job
 with the error's text. A running transaction keeps its job even when the lease is over: limit it by
 statement_timeout (PGOPTIONS). Each of the -j jobs has a connection of its own, and one more waits
-for notifications.
+for notifications. With --per-transaction a transaction performs several jobs; if anything of it
+fails, each of them is performed by itself.
 
 A failed job is tried again after the queue's retry timeout, until its attempts are used up.
 
@@ -109,6 +110,11 @@ void add_work_options(CLI::App &app, Options &options) {
         ->type_name("N")
         ->check(in_range(1, 10'000))
         ->group(group);
+    app.add_option("--per-transaction", options.per_transaction,
+                   "with --sql: jobs that one transaction performs (1)")
+        ->type_name("N")
+        ->check(in_range(1, 10'000))
+        ->group(group);
     app.add_option("--timeout", options.timeout,
                    "a lease's length for each attempt, as an interval (the queue's setting)")
         ->type_name("INTERVAL")
@@ -135,6 +141,8 @@ std::optional<int> parse_options(int argc, const char *const *argv, Options &opt
         app.parse(argc, argv);
         if (options.exec.has_value() == options.sql.has_value())
             throw CLI::RequiredError("exactly one of --exec and --sql");
+        if (options.exec && options.per_transaction > 1)
+            throw CLI::RequiresError("--per-transaction", "--sql");
     } catch (const CLI::ParseError &error) {
         if (error.get_exit_code() == 0)
             return app.exit(error, std::cout, std::cerr);

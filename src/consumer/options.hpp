@@ -24,6 +24,7 @@ struct Options {
 
     int jobs = 1;                       // performed at the same time
     std::optional<int> batch;           // jobs of one start call; nullopt = as many as can be run
+    int per_transaction = 1;            // --sql: jobs that one transaction performs
     std::optional<std::string> timeout; // an interval; nullopt = the queue's setting
     bool drain = false;
     std::string log_level = "info";

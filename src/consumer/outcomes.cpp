@@ -9,6 +9,8 @@
 #include "consumer/text.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <utility>
 
 namespace ecto_job::consumer {
@@ -20,8 +22,10 @@ constexpr auto pause_after_error = std::chrono::seconds(1);
 
 } // namespace
 
-Outcomes::Outcomes(Connection &connection, Shutdown &shutdown, std::function<void()> finished)
-    : connection_(connection), shutdown_(shutdown), finished_(std::move(finished)) {}
+Outcomes::Outcomes(Connection &connection, Shutdown &shutdown, std::function<void()> finished,
+                   NextClaim next_claim)
+    : connection_(connection), shutdown_(shutdown), finished_(std::move(finished)),
+      next_claim_(std::move(next_claim)) {}
 
 void Outcomes::completed(Job job) {
     add({std::move(job)});
@@ -41,14 +45,29 @@ void Outcomes::add(Outcome outcome) {
 void Outcomes::tend(Clock::time_point now) {
     if (shutdown_.requested() && !connection_.ready())
         give_up_overdue(now);
-    const auto due = std::find_if(waiting_.begin(), waiting_.end(), [now](const Outcome &outcome) {
-        return outcome.not_before <= now;
-    });
-    if (due == waiting_.end() || !connection_.idle())
+    if (!connection_.idle())
         return;
-    Outcome outcome = std::move(*due);
-    waiting_.erase(due);
-    tell(std::move(outcome));
+    telling_ = take_due(now);
+    if (telling_.empty())
+        return;
+    if (telling_.front().alone)
+        return tell_alone();
+    if (const auto claim = next_claim_(); claim || telling_.size() > 1)
+        tell_together(claim);
+    else
+        tell_alone();
+}
+
+// All that may be told together, or one that must be alone
+std::vector<Outcomes::Outcome> Outcomes::take_due(Clock::time_point now) {
+    std::vector<Outcome> due;
+    std::erase_if(waiting_, [&](Outcome &outcome) {
+        if (outcome.not_before > now || (!due.empty() && (outcome.alone || due.front().alone)))
+            return false;
+        due.push_back(std::move(outcome));
+        return true;
+    });
+    return due;
 }
 
 void Outcomes::watch(Poller &poller) const {
@@ -71,16 +90,63 @@ void Outcomes::give_up_overdue(Clock::time_point now) {
     waiting_.erase(overdue, waiting_.end());
 }
 
-void Outcomes::tell(Outcome outcome) {
-    telling_ = std::move(outcome);
-    const auto statement = telling_->error ? protocol::fail(telling_->job, *telling_->error)
-                                           : protocol::complete(telling_->job);
-    connection_.send(statement, [this](const Result &result) {
-        Outcome told = *std::exchange(telling_, std::nullopt);
-        if (told.error)
-            failure_answered(std::move(told), result);
+// The completions of each queue, then the failures in their order, then the claim
+void Outcomes::tell_together(const std::optional<Claim> &claim) {
+    std::map<std::string, std::vector<const Job *>> completed;
+    std::vector<Statement> failures;
+    for (const Outcome &outcome : telling_) {
+        if (outcome.error)
+            failures.push_back(protocol::fail(outcome.job, *outcome.error));
         else
-            completion_answered(std::move(told), result);
+            completed[outcome.job.queue].push_back(&outcome.job);
+    }
+    std::vector<Statement> statements;
+    for (const auto &[queue, jobs] : completed)
+        statements.push_back(protocol::complete(jobs));
+    std::move(failures.begin(), failures.end(), std::back_inserter(statements));
+    if (claim)
+        statements.push_back(claim->statement);
+    connection_.send(statements,
+                     [this, claim](const Results &results) { told_together(results, claim); });
+}
+
+void Outcomes::told_together(const Results &results, const std::optional<Claim> &claim) {
+    std::vector<Outcome> told = std::exchange(telling_, {});
+    if (const Result &last = results.back(); !last.ok()) {
+        const bool lost = last.verdict() == Verdict::lost;
+        if (lost)
+            connection_.drop(last.message());
+        for (Outcome &outcome : told)
+            outcome.alone = !lost;
+        waiting_.insert(waiting_.begin(), std::make_move_iterator(told.begin()),
+                        std::make_move_iterator(told.end()));
+        if (claim)
+            claim->undone();
+        return;
+    }
+    const auto failures = std::count_if(
+        told.begin(), told.end(), [](const Outcome &outcome) { return outcome.error.has_value(); });
+    auto failure = results.end() - (claim ? 1 : 0) - failures;
+    for (Outcome &outcome : told) {
+        if (outcome.error)
+            failure_answered(std::move(outcome), *failure++);
+        else
+            completion_answered(std::move(outcome), results.front());
+    }
+    if (claim)
+        claim->answered(results.back());
+}
+
+void Outcomes::tell_alone() {
+    const Outcome &outcome = telling_.front();
+    const auto statement = outcome.error ? protocol::fail(outcome.job, *outcome.error)
+                                         : protocol::complete(outcome.job);
+    connection_.send({statement}, [this](const Results &results) {
+        Outcome told = std::move(std::exchange(telling_, {}).front());
+        if (told.error)
+            failure_answered(std::move(told), results.back());
+        else
+            completion_answered(std::move(told), results.back());
     });
 }
 

@@ -103,6 +103,17 @@ Statement complete(const Job &job) {
             {{job.queue}, {job.id}, {job.lease}}};
 }
 
+Statement complete(const std::vector<const Job *> &jobs) {
+    std::string ids = "{";
+    std::string leases = "{";
+    for (const Job *job : jobs) {
+        ids += (job == jobs.front() ? "" : ",") + job->id;
+        leases += (job == jobs.front() ? "" : ",") + job->lease;
+    }
+    return {"SELECT ecto_job.complete_jobs($1::regclass, $2::bigint[], $3::bigint[])",
+            {{jobs.front()->queue}, {ids + "}"}, {leases + "}"}}};
+}
+
 Statement fail(const Job &job, const std::string &error) {
     return {"SELECT state, schedule::text FROM"
             " ecto_job.fail_job($1::regclass, $2::bigint, $3::bigint, error => $4::text)",

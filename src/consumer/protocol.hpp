@@ -53,6 +53,8 @@ Statement start_jobs(const std::string &queue, int demand,
 std::vector<Job> jobs(const Result &result, const std::string &queue, const QueueFacts &facts);
 
 Statement complete(const Job &job);
+// All of them, or none and an error; of one queue.
+Statement complete(const std::vector<const Job *> &jobs);
 // The row after the change; none if the job was not ours any more.
 Statement fail(const Job &job, const std::string &error);
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ecto_job::consumer {
 
@@ -36,6 +37,8 @@ public:
     // As psql shows it: severity, message, DETAIL, HINT, CONTEXT.
     std::string message() const;
 
+    // "INSERT 0 1", "COMMIT"
+    std::string_view command() const { return PQcmdStatus(result_.get()); }
     int rows() const { return PQntuples(result_.get()); }
     std::string_view get(int row, int column) const;
     std::optional<std::string> get_optional(int row, int column) const;
@@ -47,5 +50,9 @@ private:
     std::unique_ptr<PGresult, Clear> result_;
     std::string lost_;
 };
+
+// Of a round trip: one for each statement up to the first that failed, and one more if they could
+// not be committed. So the last one says whether all went well.
+using Results = std::vector<Result>;
 
 } // namespace ecto_job::consumer

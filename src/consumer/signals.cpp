@@ -42,6 +42,13 @@ void Signals::watch(Poller &poller) {
     poller.watch(pipe_.read_end.get(), POLLIN, [this] { read_pipe(); });
 }
 
+// Not only when poll() has said so: what a signal forbids must not begin in the round that it
+// interrupted.
+int Signals::stops() {
+    read_pipe();
+    return stops_;
+}
+
 void Signals::read_pipe() {
     char bytes[64];
     ssize_t length = 0;

@@ -14,7 +14,8 @@ class Signals {
 public:
     Signals();
     void watch(Poller &poller);
-    int stops() const { return stops_; }
+    // Those that have come until now.
+    int stops();
 
 private:
     void read_pipe();

@@ -81,7 +81,7 @@ for my $bound (1, 0)
 	is($other->end, 0, 'stopped');
 }
 
-# kill -9 within the job's transaction: nothing of it stays
+# kill -9 within the job's transaction: the server has been sent all of it, COMMIT too, and finishes it
 {
 	my $id = start_over();
 	my $lock = $node->background_psql('postgres');
@@ -91,12 +91,29 @@ for my $bound (1, 0)
 		'the statement runs');
 	$killed->signal('KILL');
 	is($killed->end, 'signal 9', 'killed');
-	$lock->quit; # the server finds the consumer gone when the statement ends
 	my $other = ConsumerTest->start($node, @by_sql);
-	ok($other->wait_for_log(qr/job $id: completed/), 'another consumer does the job');
-	is(sql('SELECT id, attempt FROM effects'), "$id|2", 'with the effects of the second attempt only');
+	ok($other->wait_for_log(qr/connection 1: connected/), 'another consumer looks for jobs');
+	$lock->quit;
+	sql_becomes('SELECT count(*) FROM jobs', '0', 'the job is done');
+	is(sql('SELECT id, attempt FROM effects'), "$id|1", 'once');
 	$other->signal('TERM');
 	is($other->end, 0, 'stopped');
+	unlike($other->log, qr/job $id/, 'the other has not had it: a transaction keeps its job');
+}
+# The server's process dies instead: nothing of it stays
+{
+	my $id = start_over();
+	my $lock = $node->background_psql('postgres');
+	$lock->query_safe('SELECT pg_advisory_lock(1)');
+	my $consumer = ConsumerTest->start($node, @by_sql);
+	sql_becomes(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1',
+		'the statement runs');
+	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory'});
+	$lock->quit;
+	ok($consumer->wait_for_log(qr/job $id: completed/), 'the job comes again');
+	is(sql('SELECT id, attempt FROM effects'), "$id|2", 'with the effects of the second attempt only');
+	$consumer->signal('TERM');
+	is($consumer->end, 0, 'stopped');
 }
 
 # A zombie: it sleeps through its lease, another does the job, it wakes up and wants to complete
