@@ -102,7 +102,7 @@ sub life
 }
 
 my ($bytes, $hot, $updated) = life('one step', 'one_step');
-cmp_ok($bytes, '<=', 280, 'one step: at most 280 bytes of WAL a job');
+cmp_ok($bytes, '<=', 260, 'one step: at most 260 bytes of WAL a job');
 is($updated, $lives, 'one step: one update a job');
 cmp_ok($hot, '==', 100, 'one step: every update is HOT');
 
