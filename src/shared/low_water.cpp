@@ -16,16 +16,24 @@ constexpr int64 relied_us = 250'000;
 // An advance that has not ended by now belongs to a long transaction: another may begin
 constexpr int64 advance_us = 1'000'000;
 
+// Another session may have read the clock after us, and been here before
+constexpr int64 skew_us = 50'000;
+
 // After a step back of the clock too
 bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
-    return since > now || now - since > duration_us;
+    return since > now + skew_us || now - since > duration_us;
+}
+
+// While another looks, the mark may serve a little longer; but not because one look after the other
+// is cancelled
+bool must_look(const LowWater *mark, TimestampTz now) {
+    return is_over(mark->checked, 2 * trusted_us, now) &&
+           is_over(mark->looking, 2 * trusted_us, now);
 }
 
 void begin_advance(LowWater *mark, TimestampTz now, ClaimStart *start) {
-    if (start->looks) {
-        mark->checked = now;
-        mark->relied = 0;
-    }
+    if (start->looks && mark->looking == 0)
+        mark->looking = now;
     mark->advance_began = now;
     mark->lowered_to = highest_key;
     start->advance = ++mark->advance;
@@ -65,8 +73,7 @@ ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
         const bool overdue = outdated && (relied || !mark->known || !may_advance);
         const bool advances =
             may_advance && (wants || overdue) && is_over(mark->advance_began, advance_us, now);
-        // While another looks, the mark may serve a little longer
-        start.looks = overdue && (advances || is_over(mark->checked, 2 * trusted_us, now));
+        start.looks = overdue && (advances || must_look(mark, now));
         if (outdated && mark->relied == 0)
             mark->relied = now;
         if (!start.looks && mark->known)
@@ -83,7 +90,7 @@ ClaimStart start_look(Oid queue, bool may_advance) {
     with_mark(queue, [&](LowWater *mark) {
         const bool advances = may_advance && is_over(mark->advance_began, advance_us, now);
         start.looks = mark->known && is_over(mark->checked, trusted_us, now) &&
-                      (advances || is_over(mark->checked, 2 * trusted_us, now));
+                      (advances || must_look(mark, now));
         if (start.looks && advances)
             begin_advance(mark, now, &start);
     });
@@ -95,7 +102,7 @@ void end_look(Oid queue, const JobKey &key) {
     with_mark(queue, [&](LowWater *mark) {
         lower(mark, key);
         mark->checked = now; // a look that takes long is not the next one's reason
-        mark->relied = 0;
+        mark->relied = mark->looking = 0;
     });
 }
 
@@ -104,11 +111,6 @@ void finish_advance(Oid queue, uint64 advance, const JobKey &key) {
         if (mark->advance != advance)
             return;
         mark->key = std::min(key, mark->lowered_to);
-        // Of an empty queue everything that comes would be a fall
-        if (key == highest_key)
-            mark->reached = lowest_key;
-        else
-            mark->reached = std::max(mark->known ? mark->reached : lowest_key, key);
         mark->known = true;
         mark->advance_began = 0;
     });

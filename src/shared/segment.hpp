@@ -39,9 +39,9 @@ struct AsideEntry {
 struct LowWater {
     bool known;
     JobKey key;
-    JobKey reached;      // how far it has been, before a commit lowered it
-    TimestampTz checked; // when a claim last looked from the beginning
+    TimestampTz checked; // when a look from the beginning last ended
     TimestampTz relied;  // since when claims relied on it nevertheless; 0: they have not
+    TimestampTz looking; // when the first look began since then; 0: none has
     uint64 advance;      // the number of the advance under way, and
     TimestampTz advance_began;
     JobKey lowered_to; // the lowest key that was made AVAILABLE since it began
