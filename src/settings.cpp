@@ -59,8 +59,9 @@ void define(bool preloading) {
         return;
     DefineCustomIntVariable(
         "ecto_job.max_queues", "Number of queues, in all databases, with a place in shared memory.",
-        "Queues past it are swept too, but the view shows less about them.", &max_queues, 1024, 1,
-        1'000'000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+        "Queues past it work too: sessions notify by themselves, and what is due is found by "
+        "poll_interval.",
+        &max_queues, 1024, 1, 1'000'000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
     MarkGUCPrefixReserved("ecto_job");
 }
 

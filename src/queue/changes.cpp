@@ -1,7 +1,8 @@
 // Notes and the callbacks that tell them. See changes.hpp.
 //
-// The notes live in the transaction's own memory, so that nothing has to be freed. The callbacks at
-// commit and abort can fail in nothing: they take locks, set flags and latches.
+// The notes live in the transaction's own memory. Those of a subtransaction are freed at its end,
+// since there may be very many. The callbacks at commit and abort can fail in nothing: they take
+// locks, set flags and latches.
 #include "queue/changes.hpp"
 
 #include <algorithm>
@@ -95,10 +96,16 @@ void at_transaction_end(XactEvent event, void *) {
     notes = nullptr;
 }
 
+void free_note(Note **link) {
+    Note *const note = *link;
+    *link = note->next;
+    pfree(note);
+}
+
 void forget_those_of(SubTransactionId subtransaction) {
     for (Note **link = &notes; *link != nullptr;)
         if ((*link)->made_in == subtransaction)
-            *link = (*link)->next;
+            free_note(link);
         else
             link = &(*link)->next;
 }
@@ -110,7 +117,7 @@ void give_those_of(SubTransactionId subtransaction, SubTransactionId parent) {
             note->made_in == subtransaction ? find_note(note->change.queue, parent) : nullptr;
         if (parents != nullptr) {
             merge(&parents->change, note->change);
-            *link = note->next;
+            free_note(link);
             continue;
         }
         if (note->made_in == subtransaction)

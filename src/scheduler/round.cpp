@@ -85,6 +85,7 @@ void watch(Oid queue) {
     watched->poll_interval_ms = retry_ms; // until its settings are read, in its first turn
     watched->stuck_due_ms = watched->stuck_expiry_ms = watched->stuck_orphans_ms = 0;
     watched->locked_ms = 0;
+    watched->own = QueueRecord{};
     SpinLockInit(&watched->own.mutex);
     clear_record(&watched->own);
     watched->record = nullptr;
@@ -98,24 +99,33 @@ void watch(Oid queue) {
 
 void warn_of_max_queues() {
     if (!warned_of_max_queues)
-        ereport(WARNING, (errmsg("more queues than ecto_job.max_queues"),
-                          errdetail("They are swept, but their status is not shown."),
-                          errhint("Raise ecto_job.max_queues, now %d, and restart the server.",
-                                  settings::max_queues)));
+        ereport(WARNING,
+                (errmsg("more queues than ecto_job.max_queues"),
+                 errdetail("The others work too, but sessions notify by themselves, what is "
+                           "due is found by poll_interval, and no status is shown."),
+                 errhint("Raise ecto_job.max_queues, now %d, and restart the server.",
+                         settings::max_queues)));
     warned_of_max_queues = true;
 }
 
-// A place in shared memory, or when all are taken one in this process
-void give_record(Watched *watched) {
-    if (watched->record != nullptr)
-        return;
-    watched->record = is_segment_shared() ? claim_record(watched->queue) : &watched->own;
-    if (watched->record == nullptr) {
-        watched->record = &watched->own;
-        warn_of_max_queues();
-    }
-    if (watched->record->in_turn)
-        note_death(watched);
+// A place in shared memory, or when all are taken one in this process, until one is free
+void give_records() {
+    bool all_taken = !is_segment_shared();
+    for_each_watched([&](Watched *watched) {
+        if (watched->record != nullptr && watched->record != &watched->own)
+            return;
+        QueueRecord *const place = all_taken ? nullptr : claim_record(watched->queue);
+        if (place == nullptr && is_segment_shared()) {
+            all_taken = true;
+            warn_of_max_queues();
+        }
+        if (place == nullptr && watched->record == nullptr)
+            watched->record = &watched->own;
+        else if (place != nullptr)
+            watched->record = place;
+        if (watched->record->in_turn)
+            note_death(watched);
+    });
 }
 
 Datum column(uint64 row, int number, bool *is_null) {
@@ -153,7 +163,7 @@ void read_queues() {
             watch(queue);
     }
     unwatch_unlisted();
-    for_each_watched(give_record);
+    give_records();
     if (dropped)
         forget_dropped_tables();
 }
@@ -388,11 +398,11 @@ RoundEnd run_round(int slot, bool look) {
     clear_round_context();
     const bool rings_sent = send_rings();
     if (look || next_look <= GetCurrentTimestamp()) {
+        // Somebody may have locked the registry
+        answer(slot, false);
         const std::optional<RoundEnd> obstacle = look_at_registry(slot);
-        if (obstacle) {
-            answer(slot, false);
+        if (obstacle)
             return rings_sent ? *obstacle : deaf();
-        }
     }
     all_due = all_due || !was_enabled;
     was_enabled = settings::enabled;

@@ -153,6 +153,25 @@ heard($listener);
 hears('jobs:scheduler other:scheduler', 'the same after a crash', "COMMIT PREPARED 'p'");
 sql('DELETE FROM jobs; DELETE FROM other; DELETE FROM fence');
 
+# One notification for each queue, however many commits have rung
+sub count_of
+{
+	my ($statements) = @_;
+	my $text = '';
+	$statements->();
+	sql("INSERT INTO fence (params) VALUES ('{}')");
+	poll_until(sub { ($text .= $listener->{session}->query('SELECT 1')) =~ /"fence"/ }, 'the fence');
+	return join ' ', map { my $channel = $_; $channel . ':' . (() = $text =~ /notification "$channel"/g) } qw(jobs other);
+}
+at_rest($node);
+heard($listener);
+my $asleep = scheduler_pid($node);
+is(count_of(sub {
+			kill 'STOP', $asleep;
+			sql(join ';', ($job, "INSERT INTO other (params) VALUES ('{}')") x 50);
+			kill 'CONT', $asleep;
+		}), 'jobs:1 other:1', 'one notification for 50 commits, in each of two queues');
+
 # Without a scheduler that answers the session notifies itself
 sql("SELECT ecto_job.disable()");
 becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0, 'disabled');
@@ -229,7 +248,21 @@ sql('DROP TRIGGER a_slow ON other');
 at_rest($node);
 like(heard($listener), qr/other:scheduler/, 'then it goes on');
 
+# While it waits for the registry
+my $lock = session($node);
+$lock->query_safe('BEGIN; LOCK TABLE ecto_job.queue_settings');
+heard($listener);
+sql('SELECT ecto_job.enable()'); # it looks
+becomes($node, "SELECT wait_event_type FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'Lock', 'the registry is locked');
+sql($job);
+is(heard($listener), 'jobs:session', 'the session notifies');
+$lock->query_safe('COMMIT');
+$lock->quit;
+at_rest($node);
+heard($listener);
+
 # More queues than places
+my $full = -s $node->logfile;
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{third,fourth}'::text[]) AS name");
 ok(wait_for_log($node, qr/WARNING:  more queues than ecto_job.max_queues/), 'more queues than places');
 my $unplaced = sql("SELECT queue FROM ecto_job.queues WHERE status ~ '^not recorded'");
@@ -239,7 +272,19 @@ heard($listener);
 hears("$unplaced:session", 'in a queue without a place the session notifies',
 	"INSERT INTO $unplaced (params) VALUES ('{}')");
 hears('jobs:scheduler', 'in another the scheduler', $job);
-sql("SELECT ecto_job.drop_queue(name::regclass) FROM unnest('{third,fourth}'::text[]) AS name");
+$node->safe_psql('postgres', "SELECT ecto_job.enqueue('$unplaced', '{}') FROM generate_series(1, 100)");
+pass('no enqueuing fails of it');
+sql("SELECT ecto_job.configure_queue('$unplaced', poll_interval => '200 ms')");
+sql("INSERT INTO $unplaced (params, schedule, state) VALUES ('{\"what\": \"unplaced\"}', clock_timestamp(), 'SCHEDULED')");
+becomes($node, "SELECT state FROM $unplaced WHERE params ->> 'what' = 'unplaced'", 'AVAILABLE', 'what is due there is found by polling');
+is(() = slurp_file($node->logfile, $full) =~ /more queues than/g, 1, 'one WARNING');
+my ($placed) = grep { $_ ne $unplaced } qw(third fourth);
+sql("SELECT ecto_job.drop_queue('$placed')");
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = '$unplaced'::regclass", 'ok', 'it gets the place of one that is dropped');
+at_rest($node);
+heard($listener);
+hears("$unplaced:scheduler", 'and the scheduler announces', "INSERT INTO $unplaced (params) VALUES ('{}')");
+sql("SELECT ecto_job.drop_queue('$unplaced')");
 
 # When nobody can notify: pages of the notification queue that cannot be written. Commits do not fail of it
 my $pages = $node->data_dir . '/pg_notify';
@@ -350,17 +395,43 @@ for my $crash (1, 2)
 		'what comes after it is announced');
 	$consumer->quit;
 }
+
+# A transaction with very many savepoints does not keep what they did
+my $many = session($node);
+my $memory_of = "SELECT total_bytes FROM pg_backend_memory_contexts WHERE name = 'TopTransactionContext'";
+for my $fate ("RAISE 'x'", 'NULL')
+{
+	$many->query_safe('BEGIN');
+	$many->query_safe("DO \$\$ BEGIN FOR i IN 1 .. 20000 LOOP
+			BEGIN $job; $fate; EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP; END \$\$");
+	cmp_ok($many->query_safe($memory_of), '<', 1_000_000, "20,000 savepoints with $fate leave little memory");
+	$many->query_safe('ROLLBACK');
+}
+$many->quit;
 $node->stop;
 
+# A place in shared memory has the size that the documentation says
+my ($documented) = slurp_source('docs/operations.md') =~ /A place for a queue takes about (\d+) bytes/;
+my %size;
+for my $places (1000, 3000)
+{
+	$node->append_conf('postgresql.conf', "ecto_job.max_queues = $places\n");
+	$node->start;
+	$size{$places} = sql("SELECT size FROM pg_shmem_allocations WHERE name = 'ecto_job'");
+	$node->stop;
+}
+my $bytes = ($size{3000} - $size{1000}) / 2000;
+cmp_ok(abs($bytes - $documented), '<=', 50, "$bytes bytes for a queue, $documented in the documentation");
+
 # No worker is free
-my $full = new_node(name => 'full', conf => "max_worker_processes = 1\nmax_logical_replication_workers = 0\n");
-$full->safe_psql('postgres', "SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs}'::text[]) AS name");
-becomes($full, "SELECT DISTINCT status ~ 'no background worker is free' FROM ecto_job.queues", 't', 'no worker is free');
-my $other = listen_to($full, 'jobs');
-$full->safe_psql('postgres', $job);
+my $crowded = new_node(name => 'full', conf => "max_worker_processes = 1\nmax_logical_replication_workers = 0\n");
+$crowded->safe_psql('postgres', "SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs}'::text[]) AS name");
+becomes($crowded, "SELECT DISTINCT status ~ 'no background worker is free' FROM ecto_job.queues", 't', 'no worker is free');
+my $other = listen_to($crowded, 'jobs');
+$crowded->safe_psql('postgres', $job);
 is(heard($other), 'jobs:session', 'the session notifies');
 $other->{session}->quit;
-$full->stop;
+$crowded->stop;
 
 my $bare = new_node(name => 'bare', preload => 0, conf => "max_prepared_transactions = 2\n");
 $bare->safe_psql('postgres', "SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs}'::text[]) AS name");

@@ -220,6 +220,16 @@ ok( poll_until(sub { my $now = sql($work); my $same = $now == $last; $last = $no
 quiet(5, '1,000 queues, idle');
 is(sql($work), $last, 'and runs no transaction');
 
+# More queues in a prepared transaction than are kept of it
+my $far = $node->background_psql('idle');
+$far->query_safe('LISTEN q16');
+$node->safe_psql('idle', 'BEGIN; ' . join(';', map { "INSERT INTO q$_ (params) VALUES ('{}')" } 11 .. 16) . "; PREPARE TRANSACTION 'p'");
+my $heard = '';
+$node->safe_psql('idle', "COMMIT PREPARED 'p'");
+ok(poll_until(sub { ($heard .= $far->query('SELECT 1')) =~ /"q16"/ }, 'a notification', $soon),
+	'a prepared transaction that wrote to many queues');
+$far->quit;
+
 # Two databases
 $node->safe_psql('idle', "INSERT INTO q1 (params, schedule) VALUES ('{}', clock_timestamp() + interval '200 ms')");
 schedule('both', '200 ms');
