@@ -26,6 +26,7 @@ PROVE_TESTS    = $(sort $(wildcard test/tap/*.pl))
 
 UNIT_TESTS = $(patsubst test/unit/%.cpp,build/unit/%,$(wildcard test/unit/*_test.cpp))
 FUZZERS    = $(patsubst test/fuzz/%.cpp,build/fuzz/%,$(wildcard test/fuzz/*.cpp))
+PROPERTY_TESTS = $(patsubst test/property/%.cpp,build/property/%,$(wildcard test/property/*_test.cpp))
 
 WARNINGS      = -Wall -Wextra -Wshadow -Wconversion -Wold-style-cast $(WERROR)
 PG_CPPFLAGS   = -isystem $(shell $(PG_CONFIG) --includedir-server) -isystem $(shell $(PG_CONFIG) --includedir) \
@@ -61,6 +62,7 @@ $(INSTALL_SQL): src/sql/$(EXTENSION).sql $(EXTENSION).control
 src/module.o src/functions/status.o src/scheduler/round.o $(CONSUMER_ONLY): $(EXTENSION).control
 
 $(CONSUMER_ONLY): override CPPFLAGS += $(CONSUMER_CPPFLAGS)
+$(CONSUMER_ONLY): override CXXFLAGS += $(CONSUMER_CXXFLAGS)
 $(CONSUMER_ONLY): | consumer-packages
 $(CONSUMER): $(CONSUMER_ONLY) $(CORE_OBJS)
 	$(CXX) $(CXXFLAGS) $^ -o $@ $(LDFLAGS) $(CONSUMER_LIBS)
@@ -71,7 +73,8 @@ consumer-packages:
 	  { echo "$(CONSUMER) needs <$$header>. Debian: apt-get install libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev" >&2; exit 1; }; \
 	done
 
-# Unit tests run without a server, core and consumer under the sanitizers. Fuzz targets run core.
+# Unit tests run without a server, core and consumer under the sanitizers. Fuzz targets run what is pure: core,
+# and the consumer's text.
 SANITIZE  = -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
 UNIT_OBJS = $(patsubst src/%.cpp,build/unit/%.o,$(wildcard src/core/*.cpp) \
               $(filter-out src/consumer/main.cpp,$(wildcard src/consumer/*.cpp)))
@@ -88,11 +91,22 @@ build/unit/%_test.o: test/unit/%_test.cpp
 	$(UNIT_CXX) -c $< -o $@
 build/unit/%_test: build/unit/%_test.o build/unit/tested.a
 	$(UNIT_CXX) $^ -o $@ -lgtest -lgtest_main -lrapidcheck $(CONSUMER_LIBS)
+build/fuzz/consumer_%: test/fuzz/consumer_%.cpp src/consumer/%.cpp src/consumer/%.hpp
+	@mkdir -p $(@D)
+	clang++ -std=c++20 -O1 $(SANITIZE) -fsanitize=fuzzer -Isrc $(filter %.cpp,$^) -o $@
 build/fuzz/%: test/fuzz/%.cpp $(wildcard src/core/*)
 	@mkdir -p $(@D)
 	clang++ -std=c++20 -O1 $(SANITIZE) -fsanitize=fuzzer -Isrc $< $(wildcard src/core/*.cpp) -o $@
 -include $(UNIT_OBJS:.o=.d) $(UNIT_TESTS:=.d)
-.SECONDARY: $(UNIT_OBJS) $(UNIT_TESTS:=.o)
+.SECONDARY: $(UNIT_OBJS) $(UNIT_TESTS:=.o) $(PROPERTY_TESTS:=.o)
+
+# Clients of a server
+build/property/%_test.o: test/property/%_test.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(PG_CXXFLAGS) -O0 -g $(PG_CPPFLAGS) -c $< -o $@
+build/property/%_test: build/property/%_test.o
+	$(CXX) $^ -o $@ -lgtest -lgtest_main -lrapidcheck -L$(shell $(PG_CONFIG) --libdir) -lpq -pthread
+-include $(PROPERTY_TESTS:=.d)
 
 # The benchmark's client of libpq
 BENCH_CLIENT = build/bench/bench_client
@@ -105,6 +119,7 @@ $(BENCH_CLIENT): $(BENCH_OBJS)
 -include $(BENCH_OBJS:.o=.d)
 
 build-tests: $(UNIT_TESTS) $(FUZZERS)
+build-property: $(PROPERTY_TESTS)
 unit: $(UNIT_TESTS)
 	@set -e; for t in $^; do ./$$t; done
 fuzz: $(FUZZERS)
@@ -142,4 +157,4 @@ lint-flags:
 help:
 	@cat tools/help.txt
 
-.PHONY: all check model chaos chaos-teeth teeth quickstart lint format unit fuzz build-tests bench dist help consumer-packages lint-flags
+.PHONY: all check model chaos chaos-teeth teeth quickstart lint format unit fuzz build-tests build-property bench dist help consumer-packages lint-flags

@@ -68,18 +68,48 @@ remove_workspace() {
 }
 at_end() { :; } # a script's own last wishes
 
+# copy_sources DIRECTORY: what is built, with its times, to be built there with other flags
+copy_sources() {
+    mkdir -p "$1"
+    # What went from here must not be found there
+    find "$1" \( -name '*.[ch]pp' -o -name '*.sql' \) -delete
+    tar -c --exclude='*.o' --exclude='*.d' src Makefile ecto_job.control | tar -x -C "$1"
+}
+
 # PostgreSQL finds its files relative to its program. So a copy of bin beside links to the rest is an
 # installation of its own, into which the extension goes without touching the system's.
+# make_private_tree [ROOT [MAKE_ARGUMENT...]]: ROOT is $work unless given; the arguments say what is installed
 make_private_tree() {
-    local library share
+    local root=${1:-$work} library share
+    shift $(($# > 0))
     library=$("$PG_CONFIG" --pkglibdir)
     share=$("$PG_CONFIG" --sharedir)
-    mkdir -p "$work$pg_home" "$work$(dirname "$library")" "$work$(dirname "$share")"
-    cp -r "$pg_home/bin" "$work$pg_home/"
-    cp -rs "$library" "$work$(dirname "$library")/"
-    cp -rs "$share" "$work$(dirname "$share")/"
-    find "$work" -name 'ecto_job*' -delete
-    build install DESTDIR="$work"
+    mkdir -p "$root$pg_home" "$root$(dirname "$library")" "$root$(dirname "$share")"
+    cp -r "$pg_home/bin" "$root$pg_home/"
+    cp -rs "$library" "$root$(dirname "$library")/"
+    cp -rs "$share" "$root$(dirname "$share")/"
+    find "$root" -name 'ecto_job*' -delete
+    build "$@" install DESTDIR="$root"
+}
+
+# preload_sanitizer ROOT: the installation's servers have AddressSanitizer loaded before anything else, as a
+# library that was built with it asks. A stock server with that hangs when it starts: the constructor of
+# another library allocates memory, which sets the sanitizer up, which asks for a translation, whose lock is
+# held. So a library whose constructor runs first allocates before that.
+preload_sanitizer() {
+    local bin=$1$pg_home/bin
+    echo '#include <stdlib.h>
+        __attribute__((constructor)) static void first(void) { void *volatile memory = malloc(1); free(memory); }' |
+        gcc -x c -O1 -fPIC -shared -Wl,-z,initfirst -o "$1/first.so" -
+    mv "$bin/postgres" "$bin/postgres.plain"
+    # What a backend leaves to the kernel at its end is no leak, and the server handles SIGSEGV by itself
+    cat >"$bin/postgres" <<EOF
+#!/bin/sh
+LD_PRELOAD=$(gcc -print-file-name=libasan.so):$1/first.so:$(gcc -print-file-name=libstdc++.so.6) \\
+ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=0:handle_segv=0:quarantine_size_mb=16 \\
+exec "\$0.plain" "\$@"
+EOF
+    chmod +x "$bin/postgres"
 }
 
 # A server refuses to run as root: there it belongs to the package's user, else to whoever runs us.

@@ -1,0 +1,277 @@
+// What the SQL functions should do to a queue, said a second time: rows in a map, times as plain
+// numbers.
+//
+// From DESIGN's table of transitions and docs/reference.md, not from the statements that are
+// tested. A function returns what PostgreSQL should: an SQLSTATE, or the jobs, or a number. Leases
+// are the server's to draw: the caller hands in the one that the server gave.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+namespace model {
+
+using Micros = std::int64_t; // since 2000-01-01 UTC
+using Wide = __int128;
+
+constexpr Micros first_time = -211'813'488'000'000'000;
+constexpr Micros end_of_time = 9'223'371'331'200'000'000;
+
+struct Job {
+    std::int64_t id = 0;
+    std::string state = "AVAILABLE";
+    std::optional<Micros> expires;
+    Micros schedule = 0;
+    std::int32_t attempt = 0;
+    std::int32_t max_attempts = 5;
+    std::int32_t priority = 0;
+    std::optional<std::int64_t> lease;
+    std::optional<std::string> error;
+    std::optional<Micros> updated_at; // not known until the first transition
+
+    bool is_held() const { return state == "RESERVED" || state == "IN_PROGRESS"; }
+    bool waits() const { return state == "SCHEDULED" || state == "RETRY"; }
+    bool attempts_left() const { return attempt < std::max(max_attempts, 1); }
+    bool operator==(const Job &) const = default;
+};
+
+template <typename T> std::string text(const std::optional<T> &value) {
+    if constexpr (std::is_same_v<T, std::string>)
+        return value.value_or("null");
+    else
+        return value ? std::to_string(*value) : "null";
+}
+
+inline std::ostream &operator<<(std::ostream &out, const Job &job) {
+    return out << job.id << ' ' << job.state << " expires " << text(job.expires) << " schedule "
+               << job.schedule << " attempt " << job.attempt << '/' << job.max_attempts
+               << " priority " << job.priority << " lease " << text(job.lease) << " error "
+               << text(job.error) << " updated " << text(job.updated_at);
+}
+
+struct Outcome {
+    std::string sqlstate; // empty: success
+    std::vector<Job> jobs;
+    std::optional<std::int64_t> number;
+
+    bool operator==(const Outcome &) const = default;
+};
+
+inline std::ostream &operator<<(std::ostream &out, const Outcome &outcome) {
+    out << "SQLSTATE '" << outcome.sqlstate << "' number " << text(outcome.number);
+    for (const Job &job : outcome.jobs)
+        out << "\n    " << job;
+    return out;
+}
+
+inline Outcome error(const char *sqlstate) {
+    return {sqlstate, {}, {}};
+}
+constexpr const char *stale = "JQ001";
+constexpr const char *out_of_range = "22008";
+constexpr const char *bad_value = "22023";
+constexpr const char *is_null = "22004";
+
+// now + times * timeout_ms; null when no time is there
+inline std::optional<Micros> later(Micros now, std::int64_t times, std::int64_t timeout_ms) {
+    const Wide time = Wide{now} + Wide{times} * timeout_ms * 1000;
+    if (time < first_time || time >= end_of_time)
+        return std::nullopt;
+    return static_cast<Micros>(time);
+}
+
+class Queue {
+public:
+    std::map<std::int64_t, Job> jobs;
+    std::int64_t retry_timeout_ms = 30'000;
+
+    // A transition either happens as a whole or not at all, as in a transaction
+    Outcome attempt(const std::function<Outcome()> &transition) {
+        const auto before = jobs;
+        Outcome outcome = transition();
+        if (!outcome.sqlstate.empty())
+            jobs = before;
+        return outcome;
+    }
+
+    std::vector<std::int64_t> first_available(std::int32_t demand) const {
+        std::vector<Job> found;
+        for (const auto &[id, job] : jobs)
+            if (job.state == "AVAILABLE")
+                found.push_back(job);
+        std::sort(found.begin(), found.end(), [](const Job &a, const Job &b) {
+            return std::tie(a.priority, a.schedule, a.id) < std::tie(b.priority, b.schedule, b.id);
+        });
+        std::vector<std::int64_t> ids;
+        for (const Job &job : found)
+            if (static_cast<std::int32_t>(ids.size()) < demand)
+                ids.push_back(job.id);
+        return ids;
+    }
+
+    // reserve_available_jobs, or start_available_jobs
+    Outcome claim(bool start, std::int32_t demand, Micros now, std::int64_t timeout_ms,
+                  std::int64_t lease) {
+        Outcome outcome;
+        if (timeout_ms < 1 || demand < 0)
+            return error(bad_value);
+        if (demand == 0)
+            return outcome;
+        if (!later(now, 1, timeout_ms))
+            return error(out_of_range);
+        for (const std::int64_t id : first_available(demand)) {
+            Job &job = jobs[id];
+            job.state = start ? "IN_PROGRESS" : "RESERVED";
+            job.attempt += start ? 1 : 0;
+            job.expires = later(now, start ? job.attempt : 1, timeout_ms);
+            if (!job.expires)
+                return error(out_of_range);
+            job.lease = lease;
+            job.updated_at = now;
+            outcome.jobs.push_back(job);
+        }
+        return outcome;
+    }
+
+    Outcome update_job_in_progress(std::int64_t id, std::int32_t attempt, Micros now,
+                                   std::int64_t timeout_ms, std::optional<std::int64_t> lease) {
+        if (timeout_ms < 1)
+            return error(bad_value);
+        if (!later(now, 1, timeout_ms))
+            return error(out_of_range);
+        Job *const job = find(id);
+        if (job == nullptr || job->state != "RESERVED" || job->attempt != attempt ||
+            !job->expires || *job->expires <= now || (lease && job->lease != lease))
+            return {};
+        job->state = "IN_PROGRESS";
+        job->attempt++;
+        job->expires = later(now, job->attempt, timeout_ms);
+        job->updated_at = now;
+        return job->expires ? Outcome{{}, {*job}, {}} : error(out_of_range);
+    }
+
+    // delete_job_changeset, initial_multi
+    Outcome delete_job(std::int64_t id, std::int32_t attempt, std::optional<std::int64_t> lease) {
+        Job *const job = find(id);
+        if (job == nullptr || job->attempt != attempt || (lease && job->lease != lease))
+            return error(stale);
+        jobs.erase(id);
+        return {};
+    }
+
+    bool holds(std::int64_t id, std::int64_t lease) {
+        Job *const job = find(id);
+        return job != nullptr && job->is_held() && job->lease == lease;
+    }
+
+    Outcome complete_job(std::int64_t id, std::optional<std::int64_t> lease) {
+        if (!lease)
+            return error(is_null);
+        if (!holds(id, *lease))
+            return error(stale);
+        jobs.erase(id);
+        return {};
+    }
+
+    Outcome complete_jobs(const std::vector<std::int64_t> &ids,
+                          const std::vector<std::int64_t> &leases) {
+        for (std::size_t i = 0; i < ids.size(); i++)
+            if (!holds(ids[i], leases[i]))
+                return error(stale);
+        std::int64_t number = 0;
+        for (const std::int64_t id : ids)
+            number += static_cast<std::int64_t>(jobs.erase(id));
+        return {{}, {}, number};
+    }
+
+    // job_failed knows the attempt, fail_job the lease
+    Outcome job_failed(std::int64_t id, std::optional<std::int32_t> attempt, Micros now,
+                       std::int64_t timeout_ms, std::optional<std::int64_t> lease,
+                       const std::optional<std::string> &why) {
+        if (timeout_ms < 0)
+            return error(bad_value);
+        if (!later(now, 1, timeout_ms))
+            return error(out_of_range);
+        Job *const job = find(id);
+        if (job == nullptr || job->state != "IN_PROGRESS" || (attempt && job->attempt != attempt) ||
+            (lease && job->lease != lease))
+            return {};
+        const bool again = job->attempt < job->max_attempts;
+        const auto when = later(now, job->attempt + 1, timeout_ms);
+        if (again && !when)
+            return error(out_of_range);
+        job->schedule = again ? *when : job->schedule;
+        end_lease(*job, again ? "RETRY" : "FAILED", now);
+        job->error = why;
+        return {{}, {*job}, {}};
+    }
+
+    std::int64_t activate_scheduled(Micros now) {
+        return sweep(now, "AVAILABLE",
+                     [now](const Job &job) { return job.waits() && job.schedule <= now; });
+    }
+
+    std::int64_t activate_expired(Micros now) {
+        return sweep(now, "AVAILABLE", [now](const Job &job) {
+            return job.is_held() && (!job.expires || *job.expires <= now) &&
+                   (job.state == "RESERVED" || job.attempts_left());
+        });
+    }
+
+    std::int64_t fail_expired(Micros now) {
+        return sweep(now, "FAILED", [now](const Job &job) {
+            return job.state == "IN_PROGRESS" && (!job.expires || *job.expires <= now) &&
+                   !job.attempts_left();
+        });
+    }
+
+    Outcome requeue(std::int64_t id, Micros now) {
+        Job *const job = find(id);
+        if (job == nullptr || job->state != "FAILED")
+            return {};
+        end_lease(*job, "SCHEDULED", now);
+        job->attempt = 0;
+        return {{}, {*job}, {}};
+    }
+
+    Job *find(std::int64_t id) {
+        const auto found = jobs.find(id);
+        return found == jobs.end() ? nullptr : &found->second;
+    }
+
+private:
+    static void end_lease(Job &job, const char *state, Micros now) {
+        job.state = state;
+        job.expires.reset();
+        job.lease.reset();
+        job.updated_at = now;
+    }
+
+    // SCHEDULED and RETRY have no lease; if somebody wrote one it stays
+    template <typename Due> std::int64_t sweep(Micros now, const char *state, Due due) {
+        std::int64_t number = 0;
+        for (auto &[id, job] : jobs)
+            if (due(job)) {
+                const auto lease = job.lease;
+                const bool waited = job.waits();
+                end_lease(job, state, now);
+                if (waited && keeps_lease_of_waiting)
+                    job.lease = lease;
+                number++;
+            }
+        return number;
+    }
+
+public:
+    bool keeps_lease_of_waiting = true; // a queue for EctoJob's library ends it
+};
+
+} // namespace model
