@@ -1,6 +1,7 @@
 """How long the jobs of a session are held that is gone, under ecto_job.session_leases: its client killed by
 SIGKILL, its backend terminated, and the whole server crashed (from the end of recovery)."""
 
+import contextlib
 import json
 import os
 import signal
@@ -52,8 +53,12 @@ def terminate(connection, holder):
 
 
 def crash(server, holder):
-    """Returns a connection when the server takes one again."""
-    os.kill(holder.backend, signal.SIGKILL)
+    """Returns a connection when the server takes one again: after all sessions of before have ended."""
+    with contextlib.suppress(psycopg.OperationalError), server.connect() as witness:
+        os.kill(holder.backend, signal.SIGKILL)
+        while True:
+            witness.execute("SELECT 1")
+            time.sleep(0.002)
     while True:
         try:
             return server.connect()
