@@ -12,12 +12,20 @@ constexpr Oid remembered_count = 32;
 QueueRecord *remembered[remembered_count];
 
 QueueRecord *search(Oid database, Oid queue) {
-    for (int i = 0; i < segment()->record_count; i++) {
+    for (int i = 0; i < segment()->records_used; i++) {
         QueueRecord &record = segment()->records[i];
         if (record.database == database && record.queue == queue)
             return &record;
     }
     return nullptr;
+}
+
+// One that was given back, or the next; null: all are taken
+QueueRecord *free_record() {
+    QueueRecord *const record = search(InvalidOid, InvalidOid);
+    if (record != nullptr || segment()->records_used == segment()->record_count)
+        return record;
+    return &segment()->records[segment()->records_used++];
 }
 
 } // namespace
@@ -44,7 +52,7 @@ QueueRecord *claim_record(Oid queue) {
     lock_segment(LW_EXCLUSIVE);
     QueueRecord *record = find_record(queue);
     if (record == nullptr) {
-        record = search(InvalidOid, InvalidOid);
+        record = free_record();
         if (record != nullptr) {
             clear_record(record);
             record->database = MyDatabaseId;
@@ -57,7 +65,7 @@ QueueRecord *claim_record(Oid queue) {
 
 void keep_records(bool (*is_listed)(Oid queue)) {
     lock_segment(LW_EXCLUSIVE);
-    for (int i = 0; i < segment()->record_count; i++) {
+    for (int i = 0; i < segment()->records_used; i++) {
         QueueRecord &record = segment()->records[i];
         if (record.database == MyDatabaseId && !is_listed(record.queue))
             clear_record(&record);
@@ -67,7 +75,7 @@ void keep_records(bool (*is_listed)(Oid queue)) {
 
 void release_records_of(Oid database) {
     lock_segment(LW_EXCLUSIVE);
-    for (int i = 0; i < segment()->record_count; i++)
+    for (int i = 0; i < segment()->records_used; i++)
         if (segment()->records[i].database == database)
             clear_record(&segment()->records[i]);
     unlock_segment();

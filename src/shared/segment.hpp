@@ -114,6 +114,7 @@ struct Segment {
     int scheduler_count;
     SchedulerSlot *schedulers;
     int record_count;
+    int records_used; // no record from here on was ever given to a queue
     QueueRecord *records;
     int prepared_count;
     PreparedNote *prepared;
