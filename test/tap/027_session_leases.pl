@@ -40,7 +40,8 @@ sub take
 
 sub jobs { return join ', ', @_; }
 sub states { return 'SELECT string_agg(state, \' \' ORDER BY id) FROM jobs WHERE id IN (' . jobs(@_) . ')'; }
-sub becomes_now { becomes($node, @_[ 0 .. 2 ]); }
+# What follows a failure would wait in vain, each for its limit
+sub becomes_now { becomes($node, @_[ 0 .. 2 ]) or die "$_[2]: not in time\n"; }
 
 sub quit { my $session = shift; eval { $session->quit }; return; }
 
@@ -69,7 +70,7 @@ my $keeper = consumer();
 my @kept = enqueue(2);
 my @keepers = (take($keeper, 'start', 1), take($keeper, 'reserve', 1));
 my $kept = 'SELECT string_agg(id || \' \' || lease, \' \' ORDER BY id) FROM jobs WHERE id IN (' . jobs(@kept) . ')';
-sub keeps { is(sql($kept), "@keepers", shift . ': a living session keeps its jobs'); return; }
+sub keeps { is(sql($kept), "@keepers", shift . ': a living session keeps its jobs') or die "taken\n"; return; }
 
 # The lease
 is($keepers[1] % 2, 1, 'a bound lease is odd');
