@@ -223,6 +223,66 @@ ROLLBACK;
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'ad_m'::regclass AND NOT tgisinternal;
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''ad_m'', ''{}'')');
 
+-- Every function does on each kind of table what it does on a native one
+CREATE FUNCTION pg_temp.life(queue regclass) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    job ecto_job.job;
+    result text := '';
+    step text;
+    is_binary boolean := (SELECT params_type = 'binary' FROM ecto_job.queue_settings AS q WHERE q.queue = life.queue);
+BEGIN
+    FOR n IN 1..6 LOOP
+        PERFORM ecto_job.enqueue(queue, CASE WHEN NOT is_binary THEN '{}'::jsonb END, '2031-03-30 00:00:00Z'::timestamptz + n * interval '1 hour',
+                                 n, 0, 'n', meta => '{"m": 1}', params_binary => CASE WHEN is_binary THEN '\x83'::bytea END);
+    END LOOP;
+    -- In the order of a job's life; each is called with the job that the one before returned
+    FOREACH step IN ARRAY ARRAY[
+        'ecto_job.activate_scheduled_jobs(''%1$s'', ''2031-03-30 05:30:00Z'')', 'ecto_job.available_jobs(''%1$s'', 2)',
+        'ecto_job.start_available_jobs(''%1$s'', 1, ''1 hour'', ''2031-03-30 00:30:00Z'')',
+        'ecto_job.fail_job(''%1$s'', %2$s, %4$s, ''why'', now => ''2031-03-30 00:45:00Z'')', 'ecto_job.requeue(''%1$s'', %2$s, ''2031-03-30 01:00:00Z'')',
+        'ecto_job.reserve_available_jobs(''%1$s'', 1, ''2031-03-30 00:30:00Z'', 3600000)',
+        'ecto_job.update_job_in_progress(''%1$s'', %2$s, %3$s, ''2031-03-30 01:00:00Z'', 1800000, %4$s)',
+        'ecto_job.job_failed(''%1$s'', %2$s, %3$s, ''2031-03-30 01:10:00Z'', 600000)',
+        'ecto_job.start_available_jobs(''%1$s'', 1, ''1 hour'', ''2031-03-30 00:30:00Z'')', 'ecto_job.complete_job(''%1$s'', %2$s, %4$s)',
+        'ecto_job.start_available_jobs(''%1$s'', 1, ''1 hour'', ''2031-03-30 00:30:00Z'')', 'ecto_job.initial_multi(''%1$s'', %2$s, %3$s)',
+        'ecto_job.start_available_jobs(''%1$s'', 1, ''1 hour'', ''2031-03-30 00:30:00Z'')', 'ecto_job.complete_jobs(''%1$s'', ARRAY[%2$s], ARRAY[%4$s])',
+        'ecto_job.sweep(''%1$s'', ''2031-03-30 06:30:00Z'')', 'ecto_job.start_available_jobs(''%1$s'', 2, ''1 hour'', ''2031-10-26 00:30:00Z'')',
+        'ecto_job.activate_expired_jobs(''%1$s'', ''2031-10-26 01:29:59Z'')', 'ecto_job.activate_expired_jobs(''%1$s'', ''2031-10-26 01:30:00Z'')',
+        'ecto_job.fail_expired_jobs_at_max_attempts(''%1$s'', ''2031-10-26 01:30:00Z'')', 'ecto_job.available_jobs(''%1$s'', 1)',
+        'ecto_job.delete_job_changeset(''%1$s'', %2$s, %3$s)'] LOOP
+        step := format(step, queue, job.id, job.attempt, job.lease);
+        IF step ~ '_jobs\(.*, [12]' OR step ~ 'fail_job|job_failed|requeue|progress' THEN
+            EXECUTE 'SELECT * FROM ' || step || ' ORDER BY id' INTO job;
+            result := result || E'\n' || concat_ws(' ', job.id, job.state, job.attempt, job.max_attempts, job.priority, job.schedule, job.expires, job.notify, job.meta,
+                                job.error, job.lease IS NOT NULL, coalesce(job.params::text, '{}'));
+        ELSE
+            EXECUTE 'SELECT j::text FROM ' || step || ' AS j' INTO step;
+            result := result || E'\n' || coalesce(nullif(step, ''), 'void');
+        END IF;
+    END LOOP;
+    EXECUTE format('SELECT concat_ws(E''\n'', $1, string_agg(concat_ws('' '', id, state, attempt), '', '' ORDER BY id)) FROM %s', queue) INTO result USING result;
+    RETURN result;
+END
+$$;
+SET timezone = 'Europe/Berlin';
+SET client_min_messages = error;
+SELECT ecto_job.create_queue('ad_l_native') \g /dev/null
+CREATE TABLE pg_temp.lives AS SELECT 'native' AS kind, pg_temp.life('ad_l_native') AS life;
+SELECT life FROM pg_temp.lives;
+SELECT pg_temp.ectojob_table('ad_l_1', 1, timestamps => 'a int', params_type => 'bytea') \g /dev/null
+SELECT pg_temp.ectojob_table('ad_l_2', 2) \g /dev/null
+SELECT pg_temp.ectojob_table('ad_l_3', 3, timestamps => 'inserted_at timestamptz NOT NULL, updated_at timestamptz NOT NULL') \g /dev/null
+SELECT pg_temp.ectojob_table('ad_l_z', 3) \g /dev/null
+ALTER TABLE ad_l_z ALTER schedule TYPE timestamptz, ALTER expires TYPE timestamptz, ALTER schedule SET DEFAULT now();
+SELECT ecto_job.adopt_queue(name) FROM unnest('{ad_l_1,ad_l_2,ad_l_3,ad_l_z}'::regclass[]) AS name;
+SELECT ecto_job.create_queue('ad_l_m', ectojob => true), ecto_job.create_queue('ad_l_r');
+SELECT ecto_job.release_queue('ad_l_r'), ecto_job.adopt_queue('ad_l_r');
+SELECT name, pg_temp.life(name) IS NOT DISTINCT FROM life AS as_native
+FROM unnest('{ad_l_1,ad_l_2,ad_l_3,ad_l_z,ad_l_m,ad_l_r}'::regclass[]) AS name, pg_temp.lives;
+DROP TABLE ad_l_native, ad_l_1, ad_l_2, ad_l_3, ad_l_z, ad_l_m, ad_l_r;
+SET client_min_messages = notice;
+SET timezone = 'UTC';
+
 -- UTC columns, whatever the session's TimeZone, on both sides of a change to summer time and back
 SELECT ecto_job.adopt_queue('ad_m');
 SET timezone = 'Europe/Berlin';
