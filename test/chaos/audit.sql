@@ -3,16 +3,6 @@
 
 CREATE SCHEMA chaos;
 
--- Beside EctoJob's statements a queue needs this: they know no lease, and would leave one valid
-CREATE FUNCTION chaos.forget_lease() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    NEW.lease := NULL;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER forget_lease BEFORE UPDATE ON public.jobs FOR EACH ROW
-    WHEN (NEW.lease = OLD.lease AND NEW.state <> OLD.state AND NEW.state <> 'IN_PROGRESS')
-    EXECUTE FUNCTION chaos.forget_lease();
-
 CREATE TABLE chaos.edges (
     number bigint GENERATED ALWAYS AS IDENTITY,
     xact xid8 DEFAULT pg_current_xact_id(),
@@ -28,6 +18,7 @@ CREATE TABLE chaos.edges (
     new_lease bigint,
     old_expires timestamptz,
     new_expires timestamptz,
+    now timestamptz, -- of the transition
     fault text
 );
 CREATE INDEX ON chaos.edges (number) WHERE fault IS NOT NULL;
@@ -50,12 +41,13 @@ DECLARE
     now timestamptz := n.updated_at AT TIME ZONE 'UTC';
     is_sweep bool := current_setting('application_name') IN ('', 'upkeep');
     is_ectojob bool := current_setting('application_name') = 'ectojob';
+    is_sessions bool := COALESCE(o.lease & 1 = 1, false); -- it ends with its session, which the checker looks at
     last_attempt bool := o.attempt >= GREATEST(o.max_attempts, 1);
     attempt integer := o.attempt;
 BEGIN
     -- EctoJob lets a reservation start at the very moment of its end
     IF edge IN ('RESERVED > AVAILABLE', 'IN_PROGRESS > AVAILABLE') OR edge = 'IN_PROGRESS > FAILED' AND is_sweep THEN
-        IF o.expires > now THEN
+        IF o.expires > now AND NOT is_sessions THEN
             RETURN 'I7: swept before the lease ended';
         END IF;
     ELSIF edge = 'RESERVED > IN_PROGRESS' THEN
@@ -90,6 +82,8 @@ BEGIN
         WHEN 'IN_PROGRESS > RETRY' THEN
             IF o.attempt >= o.max_attempts THEN
                 RETURN 'I9: RETRY after the last attempt';
+            ELSIF is_sweep AND NOT is_sessions THEN
+                RETURN 'I9: no sweep makes a RETRY of it';
             END IF;
         WHEN 'IN_PROGRESS > FAILED' THEN
             IF NOT last_attempt THEN
@@ -116,9 +110,10 @@ END $$;
 CREATE FUNCTION chaos.audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos.edges (job, token, old_state, new_state, old_attempt, new_attempt, old_lease, new_lease,
-                             old_expires, new_expires, fault)
+                             old_expires, new_expires, now, fault)
     VALUES (COALESCE(NEW.id, OLD.id), COALESCE(NEW.params, OLD.params) ->> 'token', OLD.state, NEW.state,
-            OLD.attempt, NEW.attempt, OLD.lease, NEW.lease, OLD.expires, NEW.expires, chaos.fault(OLD, NEW));
+            OLD.attempt, NEW.attempt, OLD.lease, NEW.lease, OLD.expires, NEW.expires, NEW.updated_at AT TIME ZONE 'UTC',
+            chaos.fault(OLD, NEW));
     RETURN NULL;
 END $$;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON public.jobs FOR EACH ROW EXECUTE FUNCTION chaos.audit();

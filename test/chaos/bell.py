@@ -19,7 +19,6 @@ class Listener(Client):
 
     def __init__(self, shared, name):
         super().__init__(shared, f"{name}-listener", "bell")
-        self.listening_on = None
         self.notified = False
 
     def connect(self, database="quiet", user="app"):
@@ -32,13 +31,13 @@ class Listener(Client):
     def hear(self, _):
         self.notified = True
 
+    def greet(self):
+        # For those that come while a statement is executed; the others are asked for below
+        self.connection.add_notify_handler(self.hear)
+        self.connection.execute("LISTEN bell")
+        self.notified = True
+
     def round(self):
-        if self.listening_on is not self.connection:
-            # For those that come while a statement is executed; the others are asked for below
-            self.connection.add_notify_handler(self.hear)
-            self.connection.execute("LISTEN bell")
-            self.listening_on = self.connection
-            self.notified = True
         self.connection.pgconn.consume_input()
         while self.connection.pgconn.notifies():
             self.notified = True

@@ -10,7 +10,7 @@ import history
 
 LEASED = {"two_step", "start", "batch", "sql", "exec"}  # paths that name the lease; the others the attempt alone
 EDGE_COLUMNS = ("number", "xact", "program", "job", "token", "old_state", "new_state", "old_attempt", "new_attempt",
-                "old_lease", "new_lease", "fault")
+                "old_lease", "new_lease", "old_expires", "now", "fault")
 EFFECT_COLUMNS = ("xact", "path", "token", "job", "attempt", "lease")
 SHOWN = 5
 
@@ -66,7 +66,7 @@ class Checker:
 
     def run(self, at_end):
         checks = [self.duplicated(), self.unexpected(), self.edges_allowed(), self.atomic(), self.fencing(),
-                  self.reserved(), self.acknowledged(), self.identity(), self.announced(), self.ordered()]
+                  self.given_back(), self.reserved(), self.acknowledged(), self.identity(), self.announced(), self.ordered()]
         if at_end:
             checks += [self.lost(), self.left_over(), self.performed_outside()]
         return checks
@@ -140,6 +140,19 @@ class Checker:
                    for (leased, job, attempt, lease), count in told.items()
                    if count > (failed[job, attempt, lease] if leased else by_attempt[job, attempt])]
         return Check("fencing", "I6: a stale holder changes nothing", faults)
+
+    def given_back(self):
+        """What a session holds under leases of its own comes back early, but when it has ended: no lease with
+        its number is given afterwards."""
+        ended, faults = set(), []
+        for edge in self.edges:
+            if edge["old_lease"] and edge["old_lease"] & 1 and edge["program"] in ("", "upkeep") and edge["now"] and \
+                    edge["old_expires"] > edge["now"]:
+                ended.add(edge["old_lease"] >> 21)
+            if edge["new_lease"] and edge["new_lease"] != edge["old_lease"] and edge["new_lease"] >> 21 in ended and \
+                    edge["new_lease"] & 1:
+                faults.append(f"its session went on: {edge}")
+        return Check("given-back", "I7: a session's jobs come back when it has ended", faults)
 
     # What the clients were told
 

@@ -43,14 +43,22 @@ class Client:
                 time.sleep(0.05)
         return None
 
+    def greet(self):
+        """On each new connection."""
+
     def run(self, rounds):
         """Calls rounds() until the run is over, each time with a connection. Errors of statements are what
         a hostile world does; what must not happen is found by the checker."""
+        is_new = True
         while self.phase != STOP:
             if self.connection is None:
                 self.connection = self.connect()
+                is_new = True
                 continue
             try:
+                if is_new:
+                    self.greet()
+                is_new = False
                 rounds()
             except psycopg.Error as error:
                 if lost(error) or self.connection.closed:

@@ -73,8 +73,14 @@ class Consumer(Client):
         self.path_name = path_name
         self.path = PATHS[path_name]
         self.listens = self.random.random() < 0.7
-        self.listening_on = None
+        self.leases_end_with_session = self.random.random() < 0.4
         self.held = []  # jobs that the connection broke under
+
+    def greet(self):
+        if self.listens:
+            self.connection.execute("LISTEN jobs")
+        if self.leases_end_with_session:
+            self.connection.execute("SET ecto_job.session_leases = on")
 
     def times(self, job):
         """EctoJob's clock: its times end at whole seconds."""
@@ -193,9 +199,6 @@ class Consumer(Client):
         if not self.listens:
             self.pause(0.1)
             return
-        if self.listening_on is not self.connection:
-            self.connection.execute("LISTEN jobs")
-            self.listening_on = self.connection
         deadline = time.monotonic() + 0.5
         while time.monotonic() < deadline:
             self.connection.pgconn.consume_input()

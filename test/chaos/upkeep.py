@@ -3,12 +3,14 @@ in our and in EctoJob's words, requeues, changes of settings; and the end of pre
 session went away."""
 from client import RUN, Client
 
-SWEEPS = [
+OURS = [
     "SELECT ecto_job.sweep('jobs')",
     "SELECT ecto_job.activate_scheduled_jobs('jobs')",
     "SELECT ecto_job.activate_expired_jobs('jobs')",
     "SELECT ecto_job.fail_expired_jobs_at_max_attempts('jobs')",
-    # EctoJob's; they wait for locks, so a deadlock with a consumer of many is possible, and an error
+]
+# They wait for locks, so a deadlock with a consumer of many is possible, and an error
+ECTOJOBS = [
     "UPDATE jobs SET state = 'AVAILABLE', updated_at = %(now)s"
     " WHERE state IN ('SCHEDULED', 'RETRY') AND schedule <= %(now)s",
     "UPDATE jobs SET state = 'AVAILABLE', expires = NULL, updated_at = %(now)s"
@@ -24,7 +26,8 @@ class Upkeep(Client):
         self.suspects = set()
 
     def sweep(self):
-        self.rows(self.random.choice(SWEEPS), now=self.rows("SELECT clock_timestamp()")[0][0])
+        sweeps = OURS + (ECTOJOBS if self.shared.has_library else [])
+        self.rows(self.random.choice(sweeps), now=self.rows("SELECT clock_timestamp()")[0][0])
 
     def requeue(self):
         for (job,) in self.rows("SELECT id FROM jobs WHERE state = 'FAILED' LIMIT 20"):
