@@ -24,15 +24,14 @@ bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
     return since > now + skew_us || now - since > duration_us;
 }
 
-// While another looks, the mark may serve a little longer; but not because one look after the other
-// is cancelled
+// While another looks, the mark may serve a little longer
 bool must_look(const LowWater *mark, TimestampTz now) {
     return is_over(mark->checked, 2 * trusted_us, now) &&
            is_over(mark->looking, 2 * trusted_us, now);
 }
 
 void begin_advance(LowWater *mark, TimestampTz now, ClaimStart *start) {
-    if (start->looks && mark->looking == 0)
+    if (start->looks)
         mark->looking = now;
     mark->advance_began = now;
     mark->lowered_to = highest_key;
@@ -119,7 +118,7 @@ void finish_advance(Oid queue, uint64 advance, const JobKey &key) {
 void cancel_advance(Oid queue, uint64 advance) {
     with_mark(queue, [&](LowWater *mark) {
         if (mark->advance == advance)
-            mark->advance_began = 0;
+            mark->advance_began = mark->looking = 0;
     });
 }
 

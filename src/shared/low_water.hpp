@@ -12,7 +12,8 @@
 // What lowers no mark is a row that was written with triggers off. So a claim that finds nothing
 // looks from the beginning, if that is half a second ago; and of those that find something, which
 // shall not wait for a look, one does that begins a quarter of a second after another has relied on
-// such a mark. A second after a look has begun that has not ended, every claim looks.
+// such a mark. A look that is cancelled is none; a second after one has
+// begun that does not end, every claim looks.
 //
 // Guarded by the record's spinlock, under the segment's lock in either mode.
 #pragma once

@@ -41,7 +41,7 @@ struct LowWater {
     JobKey key;
     TimestampTz checked; // when a look from the beginning last ended
     TimestampTz relied;  // since when claims relied on it nevertheless; 0: they have not
-    TimestampTz looking; // when the first look began since then; 0: none has
+    TimestampTz looking; // when one began that has not ended; 0: none
     uint64 advance;      // the number of the advance under way, and
     TimestampTz advance_began;
     JobKey lowered_to; // the lowest key that was made AVAILABLE since it began
