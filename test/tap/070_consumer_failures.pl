@@ -66,7 +66,7 @@ for my $bound (1, 0)
 	my $killed =
 	  $bound
 	  ? ConsumerTest->start($node, @by_program)
-	  : without_session_leases(sub { ConsumerTest->start($node, @by_program, '--timeout', '500 ms') });
+	  : without_session_leases(sub { ConsumerTest->start($node, @by_program, '--timeout', '2 s') });
 	has_begun();
 	$killed->signal('KILL');
 	is($killed->end, 'signal 9', 'killed');
