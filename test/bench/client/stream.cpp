@@ -57,8 +57,9 @@ Json produce(const Json &script) {
 // "first": what to
 //  do with a job at its first attempt, "then": at later ones ($1 = id, $2 = lease), "count": of
 //  jobs that are done, "limit_ms"}
-// -> {"started": [[n, attempt, us, schedule, expires], ...], "heard", "polled", "claims"}
-// Rows without n are strangers, which wait behind all others: a claim that finds nothing else ends.
+// -> {"started": [[n, attempt, us, schedule, expires, us when last woken], ...], "heard", "polled",
+// "claims"} Rows without n are strangers, which wait behind all others: a claim that finds nothing
+// else ends.
 Json consume(const Json &script) {
     Link link;
     const auto claim = script["claim"].get<std::string>();
@@ -76,6 +77,7 @@ Json consume(const Json &script) {
     int claims = 0;
     // On stderr: the result alone is on standard output
     bool announced = false;
+    std::int64_t woken = now_us();
     while (done < count && now_us() < limit) {
         for (bool found = true; found;) {
             const std::vector<Row> jobs = link.query(claim);
@@ -91,7 +93,7 @@ Json consume(const Json &script) {
                 const std::int64_t now = now_us();
                 started.push_back({std::stoi(job[0]), std::stoi(job[3]), now,
                                    job[4].empty() ? 0 : std::stod(job[4]),
-                                   job[5].empty() ? 0 : std::stod(job[5])});
+                                   job[5].empty() ? 0 : std::stod(job[5]), woken});
                 const bool is_first = std::stoi(job[3]) <= 1;
                 const std::string &sql = is_first ? first : then;
                 if (!sql.empty()) {
@@ -107,6 +109,7 @@ Json consume(const Json &script) {
         announced = true;
         if (done < count) {
             const bool rung = link.wait_for_notification(script.value("poll_ms", 60'000));
+            woken = now_us();
             (rung ? heard : polled)++;
         }
     }

@@ -1,11 +1,12 @@
-"""How long after its time a job starts: scheduled, failed and tried again, or left by a consumer until its
-lease was over. The consumer waits for a notification (poll_interval is 60 s), starts the job and then looks
-at the clock, so the time includes the claim and its commit.
+"""How long after its time a job is announced, and how long after it started: a scheduled one, one that
+failed and is tried again, one that a consumer left until its lease was over. The consumer waits for a
+notification (poll_interval is 60 s), notes when it comes, starts the job and looks at the clock again; the
+start includes its commit, and so a flush.
 
 The peers have no clock: whoever writes one of them polls. Here they poll every second.
 
 A lease that ends costs a look at all rows in play, of which there may be many: the leases of this measure
-end a second apart on average, the other times 20 ms."""
+end a second apart on average, the other times 50 ms."""
 
 import server as servers
 import sides
@@ -22,7 +23,7 @@ def scheduled(postgres, side, size, options):
                  VALUES ({streams.params(size)}, clock_timestamp() + $2::float8 * interval '1 s')"""
     started = observe(postgres, insert, options, listen=side.channel, claim=streams.claim(side),
                       first=side.complete_one())
-    return [at / 1000 - schedule * 1000 for _, _, at, schedule, _ in started]
+    return [late(start, start[3]) for start in started]
 
 
 def retried(postgres, side, size, options):
@@ -31,15 +32,15 @@ def retried(postgres, side, size, options):
     fail = f"SELECT id FROM ecto_job.fail_job('{side.table}', $1::bigint, $2::bigint)"
     started = observe(postgres, insert, options, listen=side.channel, claim=streams.claim(side), first=fail,
                       then=side.complete_one())
-    return [at / 1000 - schedule * 1000 for _, attempt, at, schedule, _ in started if attempt > 1]
+    return [late(start, start[3]) for start in started if start[1] > 1]
 
 
 def expired(postgres, side, size, options):
     insert = f"INSERT INTO jobs (params) VALUES ({streams.params(size)})"
     started = observe(postgres, insert, options, rare=True, listen=side.channel,
                       claim=streams.claim(side, "'300 ms'"), then=side.complete_one())
-    ends = {n: expires for n, attempt, _, _, expires in started if attempt == 1}
-    return [at / 1000 - ends[n] * 1000 for n, attempt, at, _, _ in started if attempt > 1]
+    ends = {start[0]: start[4] for start in started if start[1] == 1}
+    return [late(start, ends[start[0]]) for start in started if start[1] > 1]
 
 
 def handwritten(postgres, side, size, options):
@@ -47,7 +48,14 @@ def handwritten(postgres, side, size, options):
                  VALUES ({streams.params(size)}, clock_timestamp() + $2::float8 * interval '1 s')"""
     columns = streams.columns("t.", "payload", "t.run_at", "t.attempts", "NULL::timestamptz", "0")
     started = observe(postgres, insert, options, poll_ms=POLL_MS, claim=side.claim(1, columns))
-    return [at / 1000 - schedule * 1000 for _, _, at, schedule, _ in started]
+    return [late(start, start[3]) for start in started]
+
+
+def late(start, due):
+    """ms from its time to when it was announced, and to its start. A job that came due while the consumer
+    had another in hand needs no announcement."""
+    started, woken = start[2] / 1000 - due * 1000, start[5] / 1000 - due * 1000
+    return (woken if woken >= 0 else started), started
 
 
 def observe(postgres, insert, options, rare=False, **script):
@@ -80,10 +88,11 @@ def run(postgres, report, options):
                     side.fill(postgres, 0, size, waiting)
                     side.add(postgres, waiting, size, sides.WAITING_PRIORITY, "scheduled")
                     postgres.scheduler_at_rest()
-                    streams.add_percentiles(report, MEASURE, case, name, way(postgres, side, size, options),
-                                            side.peer)
+                    announced, started = zip(*way(postgres, side, size, options))
+                    streams.add_percentiles(report, MEASURE, f"{case}, announced", name, announced, side.peer)
+                    streams.add_percentiles(report, MEASURE, f"{case}, started", name, started, side.peer)
                     side.drop(postgres)
         if not side.peer:
-            late = report.median(MEASURE, f"{what}, {sizes[0]} B params, {waitings[-1]:,} waiting, p99", name, "ms")
-            report.bound(f"{what}, {waitings[-1]:,} waiting: started within 10 ms of its time (p99)", late, 10,
-                         unit="ms")
+            case = f"{what}, {sizes[0]} B params, {waitings[-1]:,} waiting, announced, p99"
+            report.bound(f"{what}, {waitings[-1]:,} waiting: announced within 10 ms of its time (p99)",
+                         report.median(MEASURE, case, name, "ms"), 10, unit="ms")

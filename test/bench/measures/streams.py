@@ -10,7 +10,7 @@ import report
 import server as servers
 import sides
 
-GAP_US = 20_000  # on average between two jobs
+GAP_US = 50_000  # on average between two jobs, so that one is over when the next one comes
 
 
 def columns(row="", params="params", schedule="schedule", attempt="attempt", expires="expires", lease="lease"):
