@@ -28,6 +28,7 @@ Statement complete(const std::vector<Job> &jobs) {
     if (jobs.size() == 1)
         return protocol::complete(jobs.front());
     std::vector<const Job *> all;
+    all.reserve(jobs.size());
     for (const Job &job : jobs)
         all.push_back(&job);
     return protocol::complete(all);

@@ -101,6 +101,7 @@ void Outcomes::tell_together(const std::optional<Claim> &claim) {
             completed[outcome.job.queue].push_back(&outcome.job);
     }
     std::vector<Statement> statements;
+    statements.reserve(completed.size() + failures.size() + 1);
     for (const auto &[queue, jobs] : completed)
         statements.push_back(protocol::complete(jobs));
     std::move(failures.begin(), failures.end(), std::back_inserter(statements));

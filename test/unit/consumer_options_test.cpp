@@ -38,7 +38,15 @@ TEST(options, defaults_leave_the_database_to_libpq) {
     EXPECT_FALSE(parsed.options.sql || parsed.options.batch || parsed.options.timeout);
     EXPECT_FALSE(parsed.options.dbname || parsed.options.host || parsed.options.port);
     EXPECT_EQ(parsed.options.jobs, 1);
+    EXPECT_EQ(parsed.options.per_transaction, 1);
     EXPECT_FALSE(parsed.options.drain);
+}
+
+TEST(options, several_jobs_in_a_transaction) {
+    const Parsed parsed =
+        parse({"--queue", "jobs", "--sql", "SELECT 1", "--per-transaction", "100"});
+    ASSERT_FALSE(parsed.status) << parsed.complaint;
+    EXPECT_EQ(parsed.options.per_transaction, 100);
 }
 
 TEST(options, psql_s_letters_mean_what_they_mean_in_psql) {
@@ -91,23 +99,25 @@ TEST_P(Wrong, is_a_usage_error_that_points_to_help) {
 
 INSTANTIATE_TEST_SUITE_P(
     options, Wrong,
-    testing::Values(std::vector<const char *>{}, // nothing to do
-                    std::vector<const char *>{"--exec", "true"},
-                    std::vector<const char *>{"--queue", "jobs"},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "a", "--sql", "b"},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "a", "--exec", "b"},
-                    // would complete every job without doing anything
-                    std::vector<const char *>{"--queue", "jobs", "--exec", ""},
-                    std::vector<const char *>{"--queue", "jobs", "--sql", " \n"},
-                    std::vector<const char *>{"--queue", "", "--exec", "true"},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "0"},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "many"},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "-1"},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--batch", "0"},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--timeout", ""},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--log-level",
-                                              "loud"},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "true", "surplus"},
-                    std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--unknown"}));
+    testing::Values(
+        std::vector<const char *>{}, // nothing to do
+        std::vector<const char *>{"--exec", "true"}, std::vector<const char *>{"--queue", "jobs"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "a", "--sql", "b"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "a", "--exec", "b"},
+        // would complete every job without doing anything
+        std::vector<const char *>{"--queue", "jobs", "--exec", ""},
+        std::vector<const char *>{"--queue", "jobs", "--sql", " \n"},
+        std::vector<const char *>{"--queue", "", "--exec", "true"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "0"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "many"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "-1"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--batch", "0"},
+        std::vector<const char *>{"--queue", "jobs", "--sql", "SELECT 1", "--per-transaction", "0"},
+        // a program has no transaction
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--per-transaction", "2"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--timeout", ""},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--log-level", "loud"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "surplus"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--unknown"}));
 
 } // namespace
