@@ -69,13 +69,12 @@ def main():
                 if postgres.changed:
                     postgres.start()
                 print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-                # What there is is not lost if something fails later
-                results.write(options.output)
         except Exception:
             log = pathlib.Path(directory) / "server.log"
             sys.stderr.write("".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[-20:]))
             raise
         finally:
+            results.write(options.output)  # also what an interrupted measure has so far
             postgres.stop()
             print(results.text())
 
