@@ -6,7 +6,7 @@ CREATE SCHEMA chaos;
 CREATE TABLE chaos.edges (
     number bigint GENERATED ALWAYS AS IDENTITY,
     xact xid8 DEFAULT pg_current_xact_id(),
-    program text DEFAULT current_setting('application_name'), -- '' is the scheduler
+    program text DEFAULT current_setting('application_name'),
     at timestamptz DEFAULT clock_timestamp(),
     job bigint,
     token text,
@@ -39,7 +39,7 @@ CREATE FUNCTION chaos.fault(o public.jobs, n public.jobs) RETURNS text LANGUAGE 
 DECLARE
     edge text := COALESCE(o.state, 'new') || ' > ' || COALESCE(n.state, 'gone');
     now timestamptz := n.updated_at AT TIME ZONE 'UTC';
-    is_sweep bool := current_setting('application_name') IN ('', 'upkeep');
+    is_sweep bool := current_setting('application_name') IN ('ecto_job scheduler', 'upkeep');
     is_ectojob bool := current_setting('application_name') = 'ectojob';
     is_sessions bool := COALESCE(o.lease & 1 = 1, false); -- it ends with its session, which the checker looks at
     last_attempt bool := o.attempt >= GREATEST(o.max_attempts, 1);

@@ -146,11 +146,11 @@ class Checker:
         its number is given afterwards."""
         ended, faults = set(), []
         for edge in self.edges:
-            if edge["old_lease"] and edge["old_lease"] & 1 and edge["program"] in ("", "upkeep") and edge["now"] and \
-                    edge["old_expires"] > edge["now"]:
-                ended.add(edge["old_lease"] >> 21)
-            if edge["new_lease"] and edge["new_lease"] != edge["old_lease"] and edge["new_lease"] >> 21 in ended and \
-                    edge["new_lease"] & 1:
+            old, new = edge["old_lease"] or 0, edge["new_lease"] or 0
+            is_sweep = edge["program"] in ("ecto_job scheduler", "upkeep")
+            if old & 1 and is_sweep and edge["now"] and edge["old_expires"] > edge["now"]:
+                ended.add(old >> 21)
+            if new & 1 and new != old and new >> 21 in ended:
                 faults.append(f"its session went on: {edge}")
         return Check("given-back", "I7: a session's jobs come back when it has ended", faults)
 
