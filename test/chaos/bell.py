@@ -106,9 +106,9 @@ class Bell(Client):
             if not jobs:
                 self.history.note("announced", way=way.__name__, after=waited)
                 break
-            # A listener that was killed may have one for longer
+            # What was taken has been announced: its listener may be gone, or its lease, by a step of the clock
             if time.monotonic() > self.deadline(enqueued, delay):
-                if jobs != [("IN_PROGRESS",)]:
+                if ("AVAILABLE",) in jobs or ("SCHEDULED",) in jobs:
                     self.history.note("late", way=way.__name__, after=waited, states=jobs)
                 break
             time.sleep(0.02)
