@@ -108,6 +108,13 @@ sql(job('meanwhile', -7));
 $a->query_safe('COMMIT');
 is(claim($b), -7, 'one that was committed between the look and the advance');
 
+# Committed before the advance began, but after the snapshot of its transaction
+$a->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+sql(job('unseen', -7));
+advance($a);
+$a->query_safe('COMMIT');
+is(claim($b), -7, 'one that the snapshot of the advance did not show');
+
 # Made AVAILABLE, or lower, in other ways
 sql(job('held', -8));
 is(claim($b), -8, 'a job in progress');

@@ -1,0 +1,135 @@
+# The queries of docs/operations.md find what they are for: each symptom is made, and the query that its section
+# names is run as it stands there.
+#
+# Each was seen to fail without its symptom, as this file begins: the first subtest runs all of them on a queue
+# that is well, and none of them shows what the others look for.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use ConsumerTest;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node(allows_streaming => 1, conf => "max_prepared_transactions = 5\nmax_connections = 30\n");
+my $text = slurp_source('docs/operations.md');
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+# query('A section', qr/word of the block/): the results of the first SQL block with it
+sub query
+{
+	my ($section, $word, $on) = @_;
+	my ($body) = $text =~ /^## \Q$section\E\n(.*?)(?=^## |\z)/ms or die "no section $section";
+	my @blocks = grep { $_ =~ $word } $body =~ /^```sql\n(.*?)^```$/msg;
+	die "no block with $word in $section" unless @blocks;
+	my $query = $blocks[0] =~ s/ \\g \/dev\/null$/;/mgr; # the documentation shows nothing of what is different each time
+	return ($on // $node)->safe_psql('postgres', $query);
+}
+
+sub becomes
+{
+	my ($shown, $pattern, $name) = @_;
+	ok(poll_until(sub { $shown->() =~ $pattern }, $name), $name) or diag($shown->());
+}
+
+sql(q{SELECT ecto_job.create_queue('jobs')});
+
+# What each section looks for, and what it must not show while all is well
+my %shows = (
+	status => [ 'Jobs do not start', qr/status FROM/, qr/^jobs\|(?!ok)/m ],
+	states => [ 'Jobs do not start', qr/state, count/, qr/^(?:SCHEDULED|AVAILABLE|FAILED)\|/m ],
+	grows => [ 'A queue grows', qr/waiting/, qr/^[1-9]\d*\|/ ],
+	blocks => [ 'One job blocks', qr/ORDER BY attempt/, qr/^\d+\|2\|/m ],
+	prepared => [ 'One job blocks', qr/pg_prepared_xacts/, qr/^forgotten\|/m ],
+	failed => [ 'FAILED jobs', qr/GROUP BY error/, qr/^no such address\|1\|/m ],
+	hangs => [ 'A consumer hangs', qr/expired/, qr/^\d+\|1\|.*\|t$/m ],
+	off => [ 'The scheduler is off', qr/DISTINCT status/, qr/^(?:disabled|no scheduler)/m ],
+	running => [ 'The scheduler is off', qr/backend_type, state/, qr/^\d+\|ecto_job scheduler\|/m ],
+	vacuum => [ 'Vacuum does not clean', qr/backend_xmin/, qr/\|idle in transaction\|/ ],
+	connections => [ 'Too many connections', qr/application_name/, qr/^ecto_job_consumer\|\w+\|idle\|1$/m ]);
+
+sub shown { my ($what, $on) = @_; return query(@{ $shows{$what} }[ 0, 1 ], $on); }
+sub found { my ($what, $name) = @_; return becomes(sub { shown($what) }, $shows{$what}[2], $name); }
+
+subtest 'all is well' => sub {
+	becomes(sub { shown('status') }, qr/^jobs\|ok$/m, 'the scheduler runs');
+	unlike(shown($_), $shows{$_}[2], "nothing of: $_") for grep { $_ ne 'running' } sort keys %shows;
+	like(shown('running'), $shows{running}[2], 'it is running');
+};
+
+# Jobs do not start: nobody takes them; nothing is swept, by a trigger's fault
+sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
+found('states', 'jobs do not start: they are AVAILABLE, and no consumer takes them');
+found('grows', 'a queue grows');
+sql(q{CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no change today'; END $$;
+	CREATE TRIGGER broken BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION broken();
+	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')});
+becomes(sub { shown('status') }, qr/^jobs\|failing: no change today$/m, 'jobs do not start: the sweep fails, and with what');
+sql('DROP TRIGGER broken ON jobs; TRUNCATE jobs');
+
+# A consumer that is at work is seen, and how many connections it has
+my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec', 'sleep 3600', '-j', '4');
+found('connections', 'too many connections: one a consumer program');
+sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
+becomes(sub { query('A queue grows', qr/ecto_job_consumer/) }, qr/^\d+\|ecto_job_consumer\|/m, 'who is at work');
+$consumer->signal('KILL');
+$consumer->end;
+sql('TRUNCATE jobs');
+
+# One job blocks: it kills who takes it
+sql(q{SELECT ecto_job.enqueue('jobs', '{}', max_attempts => 3)});
+sql(q{SELECT ecto_job.start_available_jobs('jobs'); SELECT ecto_job.sweep('jobs', '2999-01-01');
+	SELECT ecto_job.start_available_jobs('jobs')});
+found('blocks', 'one job blocks: it has been started twice');
+sql(q{BEGIN; SELECT id FROM jobs FOR UPDATE; PREPARE TRANSACTION 'forgotten'});
+found('prepared', 'or is locked by a transaction that was prepared and forgotten');
+sql(q{ROLLBACK PREPARED 'forgotten'; TRUNCATE jobs});
+
+# FAILED jobs
+sql(q{SELECT ecto_job.enqueue('jobs', '{}', max_attempts => 1)});
+sql(q{SELECT ecto_job.fail_job('jobs', id, lease, 'no such address') FROM ecto_job.start_available_jobs('jobs')});
+sql(q{SELECT ecto_job.enqueue('jobs', '{}', max_attempts => 1)});
+sql(q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
+	SELECT ecto_job.fail_job('jobs', :id, :lease, 'no such address');
+	DELETE FROM jobs WHERE id = (SELECT min(id) FROM jobs)});
+found('failed', 'FAILED jobs: why');
+like(query('FAILED jobs', qr/requeue/), qr/^1$/m, 'they are tried again');
+sql('TRUNCATE jobs');
+
+# A consumer hangs in the transaction that completes its job
+sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
+my $hanging = $node->background_psql('postgres');
+my ($id, $lease) = split /\|/, $hanging->query_safe(
+	q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs', timeout => '1 s')});
+$hanging->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease)");
+found('hangs', 'a consumer hangs: its lease is over');
+found('vacuum', 'and its transaction is open, which holds back vacuum');
+$hanging->query_safe('ROLLBACK');
+$hanging->quit;
+sql('TRUNCATE jobs');
+
+# The scheduler is off
+sql('SELECT ecto_job.disable()');
+found('off', 'the scheduler is off: disabled');
+becomes(sub { shown('running') =~ /scheduler/ ? 'there' : 'gone' }, qr/gone/, 'and it is not there');
+sql('SELECT ecto_job.enable(); ALTER SYSTEM SET ecto_job.enabled = off');
+$node->reload;
+becomes(sub { shown('off') }, qr/^no scheduler: ecto_job.enabled is off$/m, 'or stopped for the whole cluster');
+sql('ALTER SYSTEM RESET ecto_job.enabled');
+$node->reload;
+becomes(sub { shown('off') }, qr/^ok$/m, 'until it is not');
+
+# Failover
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->start;
+is(query('Failover', qr/pg_is_in_recovery/), 'f|1|0', 'the primary');
+is(query('Failover', qr/pg_is_in_recovery/, $standby), 't|0|0', 'the standby');
+$node->stop;
+$standby->promote;
+becomes(sub { query('Failover', qr/pg_is_in_recovery/, $standby) }, qr/^f\|1\|0$/, 'after a failover the scheduler runs there');
+$standby->stop;
+done_testing();
