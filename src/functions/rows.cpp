@@ -24,8 +24,9 @@ struct Placed {
 };
 
 int compare_placed(const void *a, const void *b) {
-    const auto order = static_cast<const Placed *>(a)->key <=> static_cast<const Placed *>(b)->key;
-    return order < 0 ? -1 : order > 0 ? 1 : 0;
+    const JobKey &left = static_cast<const Placed *>(a)->key;
+    const JobKey &right = static_cast<const Placed *>(b)->key;
+    return left < right ? -1 : right < left ? 1 : 0;
 }
 
 // The queue's order, which an UPDATE's RETURNING does not promise. ORDER BY around it would copy
