@@ -47,7 +47,10 @@ SELECT expires FROM ecto_job.start_available_jobs('start_jobs', 1, '1.9 ms', '20
 TRUNCATE start_jobs RESTART IDENTITY;
 INSERT INTO start_jobs (params) VALUES ('{}');
 BEGIN;
-SELECT id, attempt FROM ecto_job.start_available_jobs('start_jobs');
+SELECT now() AS began \gset
+-- its lease is counted from the call, and not from the transaction's beginning
+SELECT id, attempt, expires > :'began'::timestamptz + interval '5 minutes' AS from_the_call
+FROM ecto_job.start_available_jobs('start_jobs');
 ROLLBACK;
 SELECT state, attempt, lease, expires FROM start_jobs;
 

@@ -69,6 +69,16 @@ becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'another.work':
 sql('GRANT USAGE ON SCHEMA another TO two');
 becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'another.work'::regclass", 'ok', 'until he has it again');
 
+# Another queue of its name: they wake each other, and no more
+sql("CREATE SCHEMA twin; SELECT ecto_job.create_queue('work', 'twin')");
+becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 3, 'a queue of the same name elsewhere');
+ok(at_rest($node), 'the scheduler sleeps');
+heard($listener);
+sql("INSERT INTO twin.work (params) VALUES ('{\"twin\": true}')");
+is(heard($listener), 'work:scheduler', 'announces on the same channel');
+is(sql("SELECT params FROM ecto_job.start_available_jobs('twin.work', 9)"), '{"twin": true}', 'and has jobs of its own');
+sql('DROP TABLE twin.work');
+
 sql('TRUNCATE another.work');
 sweeps('another.work', 'TRUNCATE: it sweeps');
 sql('DROP TABLE another.work');
