@@ -78,10 +78,10 @@ copy_sources() {
 
 # PostgreSQL finds its files relative to its program. So a copy of bin beside links to the rest is an
 # installation of its own, into which the extension goes without touching the system's.
-# make_private_tree [ROOT [MAKE_ARGUMENT...]]: ROOT is $work unless given; the arguments say what is installed
+# make_private_tree ROOT [MAKE_ARGUMENT...]: the arguments say what is installed
 make_private_tree() {
-    local root=${1:-$work} library share
-    shift $(($# > 0))
+    local root=$1 library share
+    shift
     library=$("$PG_CONFIG" --pkglibdir)
     share=$("$PG_CONFIG" --sharedir)
     mkdir -p "$root$pg_home" "$root$(dirname "$library")" "$root$(dirname "$share")"

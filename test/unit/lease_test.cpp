@@ -22,7 +22,7 @@ RC_GTEST_PROP(lease, a_bound_one_is_odd_and_fits, (std::uint32_t session, std::u
     const auto lease = bound_lease(session, number);
     RC_ASSERT(lease > 0 && lease < limit);
     RC_ASSERT(is_bound(lease));
-    RC_ASSERT(lease >> lease_session_shift == session);
+    RC_ASSERT((lease >> lease_session_shift) == session);
 }
 
 TEST(lease, extremes) {
