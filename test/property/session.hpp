@@ -120,9 +120,10 @@ private:
     std::string message_;
 };
 
-// Microseconds of a timestamptz column, since 2000 as PostgreSQL counts them
+// Microseconds of a timestamptz column, since 2000 as PostgreSQL counts them and sends them;
+// extract(epoch) rounds the last valid time
 inline std::string micros_of(const std::string &time) {
-    return "((extract(epoch FROM " + time + ") - 946684800) * 1000000)::bigint";
+    return "('x' || encode(timestamptz_send(" + time + "), 'hex'))::bit(64)::bigint";
 }
 
 // The columns of a job as jobs_of() reads them; `updated_at` is a timestamptz of the same row
