@@ -55,7 +55,7 @@ int Loop::run() {
         watch(signals);
         poller_.wait();
     }
-    spdlog::warn("stopped at once: jobs left to their leases: {}", busy());
+    spdlog::warn("stopped at once: jobs left to come back: {}", busy());
     performer_->abandon();
     return exit_fatal;
 }

@@ -50,7 +50,8 @@ connection is opened again, after 1 to 30 s; a program that ended meanwhile is r
 that wait for their time (SCHEDULED, RETRY) and jobs of other consumers are not waited for.
 
 SIGTERM or SIGINT: no new jobs; those that were started are finished. A second one stops at once:
-programs get SIGTERM, and the jobs come back when their lease is over.
+programs get SIGTERM, and the jobs come back when the connection ends (without preload: when their
+lease is over).
 
 The connection is described as for psql: by these options, PG* variables, ~/.pgpass and service
 files. The consumer never asks for a password.

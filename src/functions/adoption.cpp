@@ -205,6 +205,7 @@ using namespace ecto_job;
 
 ECTO_JOB_FUNCTION(ecto_job_adopt_queue) {
     const Oid table = table_argument(fcinfo);
+    PreventCommandIfReadOnly("adopt_queue");
     SPI_connect();
     require_adoptable(table);
     const TimestampNames said = timestamps_opts_argument(fcinfo, 1, get_rel_name(table)).names;

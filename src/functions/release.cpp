@@ -27,12 +27,42 @@ void drop_trigger(const char *table, const char *trigger) {
         execute(psprintf("DROP TRIGGER %s ON %s", quote_identifier(trigger), table));
 }
 
+Oid owner_of_table(Oid table) {
+    Relation const relation = table_open(table, NoLock); // the caller has it locked
+    const Oid owner = relation->rd_rel->relowner;
+    table_close(relation, NoLock);
+    return owner;
+}
+
+// Whoever may create in the schema may have made a function of that name. It will run with the
+// rights of everybody who enqueues, so it must be of somebody whom they trust already.
+void require_trusted(Oid function, const char *name, Oid table) {
+    HeapTuple const row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+    if (!HeapTupleIsValid(row))
+        elog(ERROR, "cache lookup failed for function %u", function);
+    const Oid owner = reinterpret_cast<Form_pg_proc>(GETSTRUCT(row))->proowner;
+    ReleaseSysCache(row);
+    if (owner != owner_of_table(table) && !superuser_arg(owner))
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("function %s() belongs to neither the owner of \"%s\" nor a "
+                               "superuser",
+                               name, get_rel_name(table)),
+                        errdetail("As a trigger of the table it would run with the rights of "
+                                  "everybody who enqueues."),
+                        errhint("Drop it, or give it to the table's owner by ALTER FUNCTION ... "
+                                "OWNER TO, if it is EctoJob's.")));
+}
+
 // The function of EctoJob's migration, of which a schema has one for all its tables
-const char *notify_function(const char *schema) {
+const char *notify_function(const Queue *queue) {
+    const char *const schema = NameStr(queue->schema);
     const char *const function = quote_qualified_identifier(schema, ectojobs_function);
     List *const name =
         list_make2(makeString(pstrdup(schema)), makeString(pstrdup(ectojobs_function)));
-    if (LookupFuncName(name, 0, nullptr, true) == InvalidOid) {
+    const Oid present = LookupFuncName(name, 0, nullptr, true);
+    if (present != InvalidOid) {
+        require_trusted(present, function, queue->oid);
+    } else {
         execute(psprintf("CREATE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql AS $$\n"
                          "BEGIN\n"
                          "    PERFORM pg_catalog.pg_notify(TG_TABLE_NAME, '');\n"
@@ -62,12 +92,12 @@ void give_back_notification(const Queue *queue, const FoundTriggers &found) {
         drop_trigger(table, found.inserted);
     if (queue->kind == QueueKind::adopted && (is_ours || found.inserted == nullptr))
         return;
-    const char *const name = is_ours || found.inserted == nullptr
-                                 ? ectojobs_trigger(NameStr(queue->table))
-                                 : found.inserted;
-    execute(psprintf("CREATE OR REPLACE TRIGGER %s AFTER INSERT ON %s FOR EACH ROW"
-                     " EXECUTE FUNCTION %s()",
-                     quote_identifier(name), table, notify_function(NameStr(queue->schema))));
+    const bool takes_its_place = !is_ours && found.inserted != nullptr;
+    const char *const name =
+        takes_its_place ? found.inserted : ectojobs_trigger(NameStr(queue->table));
+    execute(psprintf("CREATE %sTRIGGER %s AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION %s()",
+                     takes_its_place ? "OR REPLACE " : "", quote_identifier(name), table,
+                     notify_function(queue)));
     execute(psprintf("COMMENT ON TRIGGER %s ON %s IS 'notifies consumers of a new job'",
                      quote_identifier(name), table));
 }
@@ -89,6 +119,7 @@ using namespace ecto_job;
 
 ECTO_JOB_FUNCTION(ecto_job_release_queue) {
     const Oid table = table_argument(fcinfo);
+    PreventCommandIfReadOnly("release_queue"); // before a lock that a standby refuses
     SPI_connect();
     find_queue(table); // or an error: nothing but queues is locked
     require_owner(table);

@@ -45,8 +45,13 @@ void set_enabled(bool enabled, const char *function) {
 
 // It waits until we have committed, and leaves if we have not, or if another is there and stays
 void start_process() {
+    // Each waits for us in a background worker, of which the whole cluster has a few
+    static TransactionId asked_in = InvalidTransactionId;
+    const TransactionId here = GetCurrentTransactionId();
+    if (TransactionIdEquals(asked_in, here))
+        return;
     BackgroundWorkerHandle *handle = nullptr;
-    if (!register_scheduler({MyDatabaseId, by_hand, 0, GetCurrentTransactionId()}, &handle)) {
+    if (!register_scheduler({MyDatabaseId, by_hand, 0, here}, &handle)) {
         if (next_scheduler_process() == nullptr)
             refuse_start("No background worker is free: raise max_worker_processes, now %d, and "
                          "restart the server.");
@@ -55,6 +60,7 @@ void start_process() {
     pid_t pid = 0;
     if (WaitForBackgroundWorkerStartup(handle, &pid) != BGWH_STARTED)
         refuse_start("The server's log may say more.");
+    asked_in = here;
 }
 
 // What it waits for is the end of the scheduler, although the scheduler cannot see yet that it is

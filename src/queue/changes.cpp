@@ -178,17 +178,20 @@ void tell_prepared(const char *gid) {
         ring_all();
     if (prepared.wakes)
         call_scheduler();
+    // What cannot fail comes first: the transaction is committed, whatever becomes of its notices
+    bool unanswered[max_prepared_changes];
     for (int i = 0; i < prepared.count; i++) {
-        Change &change = prepared.changes[i];
-        if (change.available && !is_answered(change.queue)) {
-            notify(change);
-            change.available = false;
-        }
+        Change change = prepared.changes[i];
+        unanswered[i] = change.available && !is_answered(change.queue);
+        change.available = change.available && !unanswered[i];
         ring(change);
         // Which session has started these is not known, nor whether it is still there
         if (change.expiry != DT_NOEND)
             look_for_orphans(change.queue, highest_key);
     }
+    for (int i = 0; i < prepared.count; i++)
+        if (unanswered[i])
+            notify(prepared.changes[i]);
 }
 
 } // namespace ecto_job

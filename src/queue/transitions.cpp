@@ -373,8 +373,8 @@ JobKey key_of_only_row() {
     return {DatumGetInt32(value(1)), DatumGetTimestampTz(value(2)), DatumGetInt64(value(3))};
 }
 
-// The last job of a claim. Unless the owner has given a column another type, which is told when the
-// rows are returned
+// The last job of a claim, in the queue's order, which the rows are not in yet. Unless the owner
+// has given a column another type, which is told when the rows are returned
 JobKey last_key() {
     const TupleDesc row = SPI_tuptable->tupdesc;
     const int priority = SPI_fnumber(row, "priority");
@@ -383,12 +383,16 @@ JobKey last_key() {
     if (SPI_gettypeid(row, priority) != INT4OID || SPI_gettypeid(row, schedule) != TIMESTAMPTZOID ||
         SPI_gettypeid(row, id) != INT8OID)
         return highest_key;
-    const auto value = [row](int column) {
+    const auto value = [row](uint64 at, int column) {
         bool is_null;
-        return SPI_getbinval(SPI_tuptable->vals[SPI_processed - 1], row, column, &is_null);
+        return SPI_getbinval(SPI_tuptable->vals[at], row, column, &is_null);
     };
-    return {DatumGetInt32(value(priority)), DatumGetTimestampTz(value(schedule)),
-            DatumGetInt64(value(id))};
+    JobKey last = lowest_key;
+    for (uint64 at = 0; at < SPI_processed; at++)
+        last = std::max(last, JobKey{DatumGetInt32(value(at, priority)),
+                                     DatumGetTimestampTz(value(at, schedule)),
+                                     DatumGetInt64(value(at, id))});
+    return last;
 }
 
 uint64 claim_from(Queue *queue, Statement statement, TimestampTz now, Datum timeout, int64 demand,

@@ -88,7 +88,7 @@ void watch(Oid queue) {
     watched->own = QueueRecord{};
     SpinLockInit(&watched->own.mutex);
     clear_record(&watched->own);
-    watched->record = nullptr;
+    watched->record = &watched->own; // until it has a place: the look may end with an error
     const char *const name = get_rel_name(queue);
     const char *const schema = get_namespace_name(get_rel_namespace(queue));
     strlcpy(watched->name,
@@ -112,16 +112,14 @@ void warn_of_max_queues() {
 void give_records() {
     bool all_taken = !is_segment_shared();
     for_each_watched([&](Watched *watched) {
-        if (watched->record != nullptr && watched->record != &watched->own)
+        if (watched->record != &watched->own)
             return;
         QueueRecord *const place = all_taken ? nullptr : claim_record(watched->queue);
         if (place == nullptr && is_segment_shared()) {
             all_taken = true;
             warn_of_max_queues();
         }
-        if (place == nullptr && watched->record == nullptr)
-            watched->record = &watched->own;
-        else if (place != nullptr)
+        if (place != nullptr)
             watched->record = place;
         if (watched->record->in_turn)
             note_death(watched);

@@ -72,6 +72,17 @@ my @keepers = (take($keeper, 'start', 1), take($keeper, 'reserve', 1));
 my $kept = 'SELECT string_agg(id || \' \' || lease, \' \' ORDER BY id) FROM jobs WHERE id IN (' . jobs(@kept) . ')';
 sub keeps { is(sql($kept), "@keepers", shift . ': a living session keeps its jobs') or die "taken\n"; return; }
 
+# In one claim, a job that is later in the queue's order than those with a higher id
+{
+	my ($later, $sooner) = (enqueue(1, 'priority => 5'), enqueue(1));
+	my $session = consumer();
+	my %taken = take($session, 'reserve', 2);
+	is(jobs(sort { $a <=> $b } keys %taken), jobs($later, $sooner), 'a claim of two');
+	quit($session);
+	becomes_now(states($later, $sooner), 'AVAILABLE AVAILABLE', 'both are given back, whatever the order of their ids');
+	sql('DELETE FROM jobs WHERE id IN (' . jobs($later, $sooner) . ')');
+}
+
 # The lease
 is($keepers[1] % 2, 1, 'a bound lease is odd');
 cmp_ok($keepers[1], '<', 2**53, 'and survives JSON');

@@ -228,6 +228,22 @@ $node->safe_psql('hers', 'CREATE EXTENSION ecto_job; CREATE TABLE victim (id big
 	"INSERT INTO ecto_job.queue_settings (queue) VALUES ('victim')", extra_params => [ '-U', 'mallory' ]);
 like($error, qr/ERROR:  .*must be owner/, "a database's owner registers her own tables only");
 
+# A function where release_queue looks for EctoJob's own would run with the rights of whoever enqueues
+sql(q{CREATE SCHEMA shared; GRANT CREATE, USAGE ON SCHEMA shared TO mallory; CREATE ROLE owner LOGIN;
+	GRANT CREATE, USAGE ON SCHEMA shared TO owner; SET ROLE owner; SELECT ecto_job.create_queue('released', 'shared')});
+as_mallory(q{CREATE FUNCTION shared.fn_notify_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN PERFORM public.attack('released'); RETURN NEW; END $$});
+for my $role (qw(owner postgres))
+{
+	my $user = $role eq 'postgres' ? [] : [ '-U', $role ];
+	(undef, undef, $error) = $node->psql('postgres', q{SELECT ecto_job.release_queue('shared.released')}, extra_params => $user);
+	like($error, qr/ERROR:  function shared\.fn_notify_inserted\(\) belongs to neither the owner of "released" nor a superuser.*HINT/s,
+		"release_queue by $role takes no stranger's function");
+}
+as_mallory('DROP FUNCTION shared.fn_notify_inserted()');
+is($node->safe_psql('postgres', q{SELECT ecto_job.release_queue('shared.released')}, extra_params => [ '-U', 'owner' ]),
+	'shared.released', 'and makes its own');
+
 # A trigger that swallows the time limit holds nothing: see 021_scheduler_errors.pl
 
 $node->stop;

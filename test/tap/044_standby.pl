@@ -55,10 +55,10 @@ for my $function (sort keys %calls)
 	like($error, qr/ERROR:  25006: cannot execute $function in a read-only transaction/, "$function()");
 }
 for my $call (q{create_queue('more')}, q{configure_queue('jobs', max_attempts => 2)}, q{drop_queue('jobs')},
-	'enable()', 'disable()')
+	q{adopt_queue('jobs')}, q{release_queue('jobs')}, 'enable()', 'disable()', 'start_scheduler()', 'stop_scheduler()')
 {
 	my (undef, undef, $error) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.$call");
-	like($error, qr/ERROR:  25006: cannot execute .* in a read-only transaction/, $call);
+	like($error, qr/ERROR:  25006: cannot execute .* (?:in a read-only transaction|during recovery)/, $call);
 }
 my (undef, undef, $error) = $standby->psql('postgres', 'LISTEN jobs');
 like($error, qr/cannot execute LISTEN during recovery/, 'LISTEN cannot be had');
