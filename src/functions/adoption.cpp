@@ -7,6 +7,7 @@
 #include "functions/arguments.hpp"
 #include "functions/timestamps.hpp"
 #include "pg/compat.hpp"
+#include "queue/changes.hpp"
 #include "queue/ddl.hpp"
 #include "queue/registry.hpp"
 #include "queue/survey.hpp"
@@ -115,7 +116,7 @@ bool is_same(const char *name, const NameData &known) {
 bool is_adopted(const Finding &found) {
     const FoundTriggers &triggers = found.triggers;
     if (!is_registered(found.oid) || found.survey.lacks[0] != '\0' ||
-        found.survey.has_state_statistics || triggers.ectojobs != nullptr ||
+        found.survey.state_statistics_vary || triggers.ectojobs != nullptr ||
         triggers.schedule == nullptr || triggers.inserted == nullptr ||
         triggers.changed == nullptr || triggers.lease == nullptr)
         return false;
@@ -150,7 +151,7 @@ void change_table(const Finding &found) {
     make_triggers(found.oid, found.qualified,
                   {inserted, survey.utc_schedule, false, true,
                    survey.inserted_at != nullptr ? survey.inserted_at : survey.updated_at});
-    if (survey.has_state_statistics)
+    if (survey.state_statistics_vary)
         fix_state_statistics(found.oid, found.qualified);
 }
 
@@ -195,6 +196,9 @@ void adopt(const Finding &found, const TimestampNames &said) {
     register_queue({found.oid, QueueKind::adopted, survey.binary, survey.inserted_at,
                     survey.updated_at, survey.max_attempts});
     tell_shortcomings(found, said);
+    // Of a queue that was released a moment ago, what the scheduler knows may be too late
+    note_due(found.oid, DT_NOBEGIN);
+    note_expiry(found.oid, DT_NOBEGIN);
     wake_scheduler_at_commit();
 }
 

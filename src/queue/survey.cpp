@@ -292,8 +292,12 @@ Survey survey_table(Relation table, const TimestampNames &given) {
                                  false, in_play != nullptr && in_play->attgenerated != '\0');
     survey.binary = find_column(table, "params")->atttypid == BYTEAOID;
     survey.utc_schedule = find_column(table, "schedule")->atttypid == TIMESTAMPOID;
-    survey.has_state_statistics =
-        statistics_target(RelationGetRelid(table), find_column(table, "state")->attnum) != 0;
+    const AttrNumber state = find_column(table, "state")->attnum;
+    // A dump takes the target along, but not the statistics
+    survey.state_statistics_vary =
+        statistics_target(RelationGetRelid(table), state) != 0 ||
+        !SearchSysCacheExists3(STATRELATTINH, ObjectIdGetDatum(RelationGetRelid(table)),
+                               Int16GetDatum(state), BoolGetDatum(false));
     survey.max_attempts = default_attempts(table, find_column(table, "max_attempts"));
     return survey;
 }

@@ -26,9 +26,9 @@ struct Survey {
     const char *updated_at;
     bool utc_schedule;
     bool has_priority;
-    bool has_index; // in the order of the queue
-    bool has_state_statistics;
-    int32 max_attempts; // by the column's default
+    bool has_index;             // in the order of the queue
+    bool state_statistics_vary; // they are not those that ddl.hpp fixes
+    int32 max_attempts;         // by the column's default
 };
 // The caller holds a lock on the table.
 Survey survey_table(Relation table, const TimestampNames &given);

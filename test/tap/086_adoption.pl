@@ -145,6 +145,8 @@ is($node->safe_psql('restored', $triggers), sql($triggers), 'and the triggers');
 is($node->safe_psql('restored', q{SET client_min_messages = warning; SELECT ecto_job.adopt_queue('terms');
 		SELECT ecto_job.enqueue('terms', params_binary => '\x83ff'); SELECT params_binary FROM ecto_job.start_available_jobs('terms')}) =~ s/^terms\n\d+\n//r,
 	'\x83ff', 'it is a queue, and adopted');
+is($node->safe_psql('restored', "SELECT n_distinct FROM pg_stats WHERE tablename = 'terms' AND attname = 'state'"), 20,
+	'adopted again, it has the statistics that a dump leaves behind');
 
 # The way out
 refused('DROP EXTENSION ecto_job', qr/cannot drop extension ecto_job because other objects depend on it/, 'no DROP EXTENSION while there are queues');
