@@ -55,11 +55,19 @@ for (1 .. 20)
 	$before = $now;
 }
 cmp_ok($least, '<', 1000, "a claim reads $least index entries, and not those of 20,000 finished jobs");
-# Longer than a mark is trusted: whoever gets a job does not wait for a look from the beginning
-$b->query_safe('SELECT pg_sleep(1.5)');
-claim($b, 10);
-$b->query_safe('SELECT pg_stat_force_next_flush()');
-my $read = sql($entries) - $before;
+# Longer than a mark is trusted: whoever gets a job does not wait for a look from the beginning; but if a claim
+# above has relied on a mark that was outdated already, it is this one's turn, and the next one's not
+my $read;
+for (1 .. 2)
+{
+	$b->query_safe('SELECT pg_sleep(1.5)');
+	claim($b, 10);
+	$b->query_safe('SELECT pg_stat_force_next_flush()');
+	my $now = sql($entries);
+	$read = $now - $before;
+	$before = $now;
+	last if $read < 1000;
+}
 cmp_ok($read, '<', 1000, "nor, after a pause, does one that finds jobs: $read");
 $old->query_safe('COMMIT');
 $old->quit;
