@@ -409,7 +409,8 @@ quit($before);
 my $session = consumer($plain);
 is((take($session, 'start', 1))[1] % 2, 0, 'without preload it is not');
 $session->query('SELECT ecto_job.start_scheduler()'); # which warns
-becomes($plain, 'SELECT string_agg(state, \' \' ORDER BY id) FROM jobs', 'AVAILABLE IN_PROGRESS',
+# Which of the two it started: the old scheduler may have given the first one back while it was stopped
+becomes($plain, 'SELECT string_agg(state, \' \' ORDER BY state) FROM jobs', 'AVAILABLE IN_PROGRESS',
 	'one that was has ended with the server');
 quit($session);
 $plain->stop;
