@@ -108,12 +108,13 @@ class Consumer:
 
 
 def batch_sides():
+    batches = ("-j", "2", "--batch", str(BATCH), "--per-transaction", str(BATCH))
     return [
         Loop("libpq, one commit a batch", sides.ours(), ours_batched, BATCH),
         Loop("libpq, start and complete", sides.ours(), ours_in_two_steps, BATCH),
         Loop("handwritten", sides.handwritten(), handwritten, BATCH),
-        Consumer("ecto_job_consumer --sql", "--sql", "SELECT 1", "--batch", str(BATCH),
-                 writes=("--sql", WRITE_BY_CONSUMER, "--batch", str(BATCH))),
+        Consumer("ecto_job_consumer --sql, a commit a batch", *batches, "--sql", "SELECT 1",
+                 writes=(*batches, "--sql", WRITE_BY_CONSUMER)),
     ]
 
 
