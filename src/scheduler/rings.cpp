@@ -14,6 +14,7 @@ Oid taken[64];
 int taken_count = 0;
 
 bool told_of_failure = false;
+bool sent = false; // since the last pause
 
 // As it is committed now. Not from the caches: who rang may have renamed the table, and sends its
 // invalidations after it has rung.
@@ -64,6 +65,7 @@ bool send_rings() {
         const ErrorData *const error =
             count > 0 ? attempt([] { notify(taken, taken_count); }) : nullptr;
         if (error == nullptr) {
+            sent = sent || count > 0;
             taken_count = 0;
             continue;
         }
@@ -78,6 +80,13 @@ bool send_rings() {
     }
     told_of_failure = false;
     return true;
+}
+
+void gather_rings() {
+    constexpr long pause_us = 1000;
+    if (sent)
+        pg_usleep(pause_us);
+    sent = false;
 }
 
 } // namespace ecto_job

@@ -14,4 +14,7 @@ void prepare_rings();
 // False if it failed, as when the notification queue is full.
 bool send_rings();
 
+// After rings were sent: a pause in which more may gather, while nobody has to wake this process.
+void gather_rings();
+
 } // namespace ecto_job

@@ -6,6 +6,7 @@
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "scheduler/only_one.hpp"
+#include "scheduler/rings.hpp"
 #include "scheduler/round.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
@@ -139,6 +140,9 @@ bool may_leave(int slot) {
             if (was_by_hand ? may_leave(slot) : try_to_leave(slot))
                 break;
         } else if (!is_dismissed(slot)) {
+            // A commit that wakes us pays for a signal. Consumers that have work look by
+            // themselves, so each queue is rung at most a thousand times a second
+            gather_rings();
             // Without shared memory the latch is all that others can set
             const bool woken = sleep_after(slot, end);
             if (woken && !is_segment_shared())
