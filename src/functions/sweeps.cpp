@@ -42,14 +42,12 @@ ECTO_JOB_FUNCTION(ecto_job_sweep) {
     SPI_connect();
     Queue *const queue = queue_argument(fcinfo);
     const TimestampTz now = now_argument(fcinfo, 1, queue);
-    const uint64 failed = fail_expired_jobs_at_max_attempts(queue, now, all);
+    const EndedLeases ended = end_expired_leases(queue, now, all);
     const uint64 activated = activate_scheduled_jobs(queue, now, all);
-    const uint64 expired = activate_expired_jobs(queue, now, all);
     SPI_finish();
 
-    Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),
-                      Int64GetDatum(static_cast<int64>(expired)),
-                      Int64GetDatum(static_cast<int64>(failed))};
+    Datum values[] = {Int64GetDatum(static_cast<int64>(activated)), Int64GetDatum(ended.available),
+                      Int64GetDatum(ended.failed)};
     bool nulls[] = {false, false, false};
     return HeapTupleGetDatum(heap_form_tuple(result, values, nulls));
 }

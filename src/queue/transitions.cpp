@@ -36,6 +36,10 @@
 #define NEXT_ATTEMPT "j.attempt OPERATOR(pg_catalog.+) 1"
 #define HELD(alias)                                                                                \
     alias ".state OPERATOR(pg_catalog.=) ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"
+// No attempt is left to one whose lease ends
+#define EXHAUSTED(alias)                                                                           \
+    alias ".state" EQ "'IN_PROGRESS' AND " alias ".attempt" GE "GREATEST(" alias ".max_attempts, " \
+          "1)"
 // Bound to a session; its number
 #define BOUND(alias) "(" alias ".lease OPERATOR(pg_catalog.&) 1)" EQ "1"
 #define SESSION(alias) "(" alias ".lease OPERATOR(pg_catalog.>>) 21)"
@@ -114,13 +118,14 @@ constexpr StatementSource sources[] = {
      {INT8OID, INT8OID},
      Scan::index},
     // complete_jobs: j.id = ANY is the index's condition, for a plan of a join may read the whole
-    // index if it was made while the table was small; IS TRUE keeps the pairs from becoming a join
-    {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "ANY ($1) AND ((j.id, j.lease)" EQ "ANY"
-     " (SELECT h.id, h.lease"
-     " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS h (id, lease))) IS TRUE"
+    // index if it was made while the table was small; IS TRUE keeps the pairs from becoming a join.
+    // $3 is the lease of all, of one claim, which is found without a table of the pairs
+    {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "ANY ($1) AND (j.lease" EQ
+     "$3 OR ($3 IS NULL AND ((j.id, j.lease)" EQ "ANY (SELECT h.id, h.lease"
+     " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS h (id, lease))) IS TRUE))"
      " AND " HELD("j") " RETURNING j.id, j.lease, j.notify",
-     2,
-     {INT8ARRAYOID, INT8ARRAYOID},
+     3,
+     {INT8ARRAYOID, INT8ARRAYOID, INT8OID},
      Scan::index},
     // holder_of_job
     {"SELECT j.attempt, j.state FROM ONLY {table} AS j WHERE j.id" EQ "$1",
@@ -138,24 +143,20 @@ constexpr StatementSource sources[] = {
      6,
      {TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID, INT4OID, INT8OID},
      Scan::index},
-    // activate_expired_jobs: no index leads to expires, so the statistics choose the scan
-    {"UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL, lease = NULL{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(
-         "w") " AND (w.expires IS NULL OR w.expires" LE "{as_expires:$1})"
-              " AND (w.state" EQ "'RESERVED' OR w.attempt" LT
-              "GREATEST(w.max_attempts, 1)) LIMIT $2"
-              " FOR UPDATE SKIP LOCKED))",
-     2,
-     {TIMESTAMPTZOID, INT8OID},
-     Scan::statistics},
-    // fail_expired_jobs_at_max_attempts
-    {"UPDATE ONLY {table} AS j SET state = 'FAILED', expires = NULL, lease = NULL{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}"
-     "w.state" EQ "'IN_PROGRESS' AND (w.expires IS NULL OR w.expires" LE "{as_expires:$1})"
-     " AND w.attempt" GE "GREATEST(w.max_attempts, 1) LIMIT $2 FOR UPDATE SKIP LOCKED))"
-     " RETURNING j.id, j.notify",
-     2,
-     {TIMESTAMPTZOID, INT8OID},
+    // end_expired_leases: activate_expired_jobs where $3 is false, and where it is true
+    // fail_expired_jobs_at_max_attempts; null is both, since each look reads all rows in play. No
+    // index leads to expires, so the statistics choose the scan.
+    {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"
+     " state = CASE WHEN " EXHAUSTED(
+         "j") " THEN 'FAILED' ELSE 'AVAILABLE' END{touch}"
+              " WHERE j.id" EQ
+              "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(
+                  "w") " AND (w.expires IS NULL OR w.expires" LE "{as_expires:$1})"
+                       " AND ($3 IS NULL OR (" EXHAUSTED(
+                           "w") ")" EQ "$3) LIMIT $2 FOR UPDATE SKIP LOCKED))"
+                                " RETURNING j.id, j.state, j.notify",
+     3,
+     {TIMESTAMPTZOID, INT8OID, BOOLOID},
      Scan::statistics},
     // bound_sessions
     {"SELECT DISTINCT " SESSION("h") " AS session FROM (SELECT j.lease FROM ONLY {table} AS j"
@@ -322,6 +323,14 @@ const int64 *elements_of(ArrayType *array) {
     return reinterpret_cast<const int64 *>(ARR_DATA_PTR(array));
 }
 
+// The one that all are; nothing if they differ, or are none
+std::optional<int64> only_lease(ArrayType *leases) {
+    const int64 *const first = elements_of(leases);
+    const int count = ArrayGetNItems(ARR_NDIM(leases), ARR_DIMS(leases));
+    return count > 0 && std::equal(first + 1, first + count, first) ? std::optional(*first)
+                                                                    : std::nullopt;
+}
+
 // ERROR with those jobs that the last statement did not return; a repeated pair is no fault
 void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases) {
     const auto done_count = static_cast<Size>(SPI_processed);
@@ -416,6 +425,33 @@ uint64 claim(Queue *queue, Statement statement, TimestampTz now, Datum timeout, 
     return again ? claim_from(queue, statement, now, timeout, demand, *again) : 0;
 }
 
+// What became of the last statement's jobs, by the rows as they are: a trigger may have had its say
+EndedLeases ended_leases(Queue *queue) {
+    EndedLeases ended{};
+    const uint64 rows = SPI_processed;
+    for (uint64 row = 0; row < rows; row++) {
+        const char *const text = text_of(row, "state");
+        const std::optional<State> state = text != nullptr ? state_from(text) : std::nullopt;
+        if (state == State::failed) {
+            ended.failed++;
+            send_notice(queue, Notice::failed, text_of(row, "notify"));
+        } else if (state == State::retry) {
+            ended.retried++;
+            send_notice(queue, Notice::retry, text_of(row, "notify"));
+        } else {
+            ended.available++;
+        }
+    }
+    return ended;
+}
+
+// `exhausted`: those alone that have an attempt left, or none
+EndedLeases end_leases(Queue *queue, TimestampTz now, int64 limit, Parameter exhausted) {
+    run(queue, Statement::end_expired_leases,
+        {TimestampTzGetDatum(now), limit_of(limit), exhausted});
+    return ended_leases(queue);
+}
+
 std::optional<TimestampTz> time_from(Queue *queue, Statement statement, TimestampTz from) {
     if (run(queue, statement, {TimestampTzGetDatum(from)}) == 0)
         return std::nullopt;
@@ -483,8 +519,8 @@ void complete_job(Queue *queue, int64 id, int64 lease) {
 
 uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
     const auto count = static_cast<uint64>(ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
-    const uint64 deleted =
-        run(queue, Statement::complete_jobs, {PointerGetDatum(ids), PointerGetDatum(leases)});
+    const uint64 deleted = run(queue, Statement::complete_jobs,
+                               {PointerGetDatum(ids), PointerGetDatum(leases), only_lease(leases)});
     if (deleted != count)
         raise_if_stale(queue, ids, leases);
     if (count > 0)
@@ -508,15 +544,15 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
 }
 
 uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit) {
-    return run(queue, Statement::activate_expired_jobs,
-               {TimestampTzGetDatum(now), limit_of(limit)});
+    return static_cast<uint64>(end_leases(queue, now, limit, BoolGetDatum(false)).count());
 }
 
 uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit) {
-    const uint64 failed = run(queue, Statement::fail_expired_jobs_at_max_attempts,
-                              {TimestampTzGetDatum(now), limit_of(limit)});
-    notice_each(queue, Notice::failed);
-    return failed;
+    return static_cast<uint64>(end_leases(queue, now, limit, BoolGetDatum(true)).count());
+}
+
+EndedLeases end_expired_leases(Queue *queue, TimestampTz now, int64 limit) {
+    return end_leases(queue, now, limit, std::nullopt);
 }
 
 ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
@@ -540,30 +576,15 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
                                               FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 }
 
-GivenBack give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
-                         int64 limit) {
+EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
+                           int64 limit) {
     expiry(queue, now, queue->retry_timeout_ms);
-    const uint64 rows =
-        run(queue, Statement::give_back_jobs,
-            {TimestampTzGetDatum(now), Int64GetDatum(queue->retry_timeout_ms),
-             CStringGetTextDatum("the consumer's connection ended"), PointerGetDatum(sessions),
-             Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule), Int64GetDatum(to.id),
-             Int64GetDatum(limit)});
-    GivenBack given{};
-    for (uint64 row = 0; row < rows; row++) {
-        const char *const text = text_of(row, "state"); // a trigger may have had its say
-        const std::optional<State> state = text != nullptr ? state_from(text) : std::nullopt;
-        if (state == State::failed) {
-            given.failed++;
-            send_notice(queue, Notice::failed, text_of(row, "notify"));
-        } else if (state == State::retry) {
-            given.retried++;
-            send_notice(queue, Notice::retry, text_of(row, "notify"));
-        } else {
-            given.available++;
-        }
-    }
-    return given;
+    run(queue, Statement::give_back_jobs,
+        {TimestampTzGetDatum(now), Int64GetDatum(queue->retry_timeout_ms),
+         CStringGetTextDatum("the consumer's connection ended"), PointerGetDatum(sessions),
+         Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule), Int64GetDatum(to.id),
+         Int64GetDatum(limit)});
+    return ended_leases(queue);
 }
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now) {

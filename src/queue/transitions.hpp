@@ -42,18 +42,24 @@ uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases);
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
                   TimestampTz now, int64 retry_timeout_ms, Datum error);
 
+// What became of jobs whose leases have ended
+struct EndedLeases {
+    int64 available, retried, failed;
+
+    int64 count() const { return available + retried + failed; }
+};
+
 uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit);
 uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit);
+// Both, in one look at the rows in play
+EndedLeases end_expired_leases(Queue *queue, TimestampTz now, int64 limit);
 
 // The jobs up to `to` that are held under leases of sessions that have ended: first whose (null: no
 // such), then RESERVED becomes AVAILABLE, and IN_PROGRESS goes the way of job_failed. Locked ones
 // are passed by. For the scheduler.
 ArrayType *ended_sessions(Queue *queue, const JobKey &to);
-struct GivenBack {
-    int64 available, retried, failed;
-};
-GivenBack give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
-                         int64 limit);
+EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
+                           int64 limit);
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 

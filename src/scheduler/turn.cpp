@@ -38,6 +38,12 @@ int64 sum_of(const Moved &moved) {
     return moved.activated + moved.expired + moved.retried + moved.failed;
 }
 
+void add(Moved *moved, const EndedLeases &ended) {
+    moved->expired += ended.available;
+    moved->retried += ended.retried;
+    moved->failed += ended.failed;
+}
+
 struct Batch {
     BatchEnd end;
     Moved moved;
@@ -90,11 +96,9 @@ int64 longer_pause(int64 pause_ms, int64 first_ms) {
 bool give_back(Watched *watched, Queue *queue, const JobKey &to, TimestampTz now, Batch *batch) {
     ArrayType *const ended = ended_sessions(queue, to);
     if (ended != nullptr) {
-        const GivenBack given = give_back_jobs(queue, ended, to, now, batch_size);
-        batch->moved.expired = given.available;
-        batch->moved.retried = given.retried;
-        batch->moved.failed = given.failed;
-        if (sum_of(batch->moved) >= batch_size)
+        const EndedLeases given = give_back_jobs(queue, ended, to, now, batch_size);
+        add(&batch->moved, given);
+        if (given.count() >= batch_size)
             return true;
     }
     const bool stuck = ended != nullptr && ended_sessions(queue, to) != nullptr;
@@ -109,18 +113,13 @@ bool give_back(Watched *watched, Queue *queue, const JobKey &to, TimestampTz now
 bool sweep(Queue *queue, Due due, TimestampTz now, Moved *moved) {
     int64 room = batch_size - sum_of(*moved);
     if (due.expire) {
-        const auto failed = static_cast<int64>(fail_expired_jobs_at_max_attempts(queue, now, room));
-        moved->failed += failed;
-        room -= failed;
+        const EndedLeases ended = end_expired_leases(queue, now, room);
+        add(moved, ended);
+        room -= ended.count();
     }
     if (due.activate && room > 0) {
         moved->activated = static_cast<int64>(activate_scheduled_jobs(queue, now, room));
         room -= moved->activated;
-    }
-    if (due.expire && room > 0) {
-        const auto expired = static_cast<int64>(activate_expired_jobs(queue, now, room));
-        moved->expired += expired;
-        room -= expired;
     }
     return room <= 0;
 }
