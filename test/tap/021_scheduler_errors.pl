@@ -14,8 +14,9 @@ sub sql { return $node->safe_psql('postgres', shift); }
 sub becomes
 {
 	my ($query, $expected, $name) = @_;
-	ok( poll_until(sub { sql($query) eq $expected }, $name), $name)
-	  or diag(sql($query));
+	my $is_so = ok(poll_until(sub { sql($query) eq $expected }, $name), $name);
+	diag(sql($query)) unless $is_so;
+	return $is_so;
 }
 
 # A job that is due at once, in each of the queues named; its id in `what`
@@ -93,7 +94,8 @@ my $pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job s
 sql(q{CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 	LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$});
 becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $pid",
-	1, 'one that catches the cancellation costs its process');
+	1, 'one that catches the cancellation costs its process')
+  or die "what follows waits for the other queue, in vain\n";
 becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
 	'failing: the scheduler ended during its sweep', 'the queue is blamed and waits');
 due('after the end', 'good');

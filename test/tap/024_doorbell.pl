@@ -220,8 +220,8 @@ my $waiting = IPC::Run::start(
 	[ 'psql', '-X', '-q', '-c', 'BEGIN; CREATE TABLE written (); NOTIFY held; COMMIT', '-h', $node->host, '-p', $node->port, 'postgres' ],
 	'>', '/dev/null', '2>', '/dev/null');
 becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", 1, "somebody has NOTIFY's lock");
-sql("SET synchronous_commit = local; $job");
-pass('enqueuing does not need it');
+is($node->psql('postgres', "SET lock_timeout = '10 s'; SET synchronous_commit = local; $job"),
+	0, 'enqueuing does not need it');
 becomes($node, "SELECT wait_event_type FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'Lock', 'the scheduler waits for it');
 sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 sql('ALTER SYSTEM RESET synchronous_standby_names');

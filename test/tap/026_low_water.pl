@@ -158,6 +158,22 @@ advance($b);
 sql("COMMIT PREPARED 'p'");
 is(claim($b), -13, 'prepared before a restart');
 
+# A crash takes the mark, and undoes the claim that it stands behind: what is claimed then is the lowest job,
+# although the first that is told of is another
+sql(job('undone', -15));
+$a->query_safe('BEGIN');
+is(claim($a), -15, 'claimed, and not committed');
+advance($b);
+my $offset = -s $node->logfile;
+kill 9, $a->query_safe('SELECT pg_backend_pid()');
+ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'a crash');
+eval { $_->{run}->kill_kill } for $a, $b;
+$node->poll_query_until('postgres', 'SELECT true');
+ok(at_rest($node), 'a scheduler again');
+($a, $b) = map { session($node) } 1 .. 2;
+sql(job('after', -14));
+is(claim($b), -15, 'a claim that a crash has undone');
+
 # With triggers off nothing lowers the mark: it is not trusted for long
 advance($b);
 sql('SET session_replication_role = replica; ' . job('silent', -14));

@@ -292,6 +292,34 @@ sub fence_of_locks
 	return;
 }
 
+# not_mistaken($name, $end): a session holds a job, and $end ends it while there is no scheduler. Those that come
+# then, one in the place of its process, hold jobs too; they have other numbers
+sub not_mistaken
+{
+	my ($name, $end) = @_;
+	my @ids = enqueue(4);
+	my $session = consumer();
+	take($session, 'reserve', 1);
+	sql('SELECT ecto_job.disable()');
+	poll_until(sub { scheduler_pid($node) eq '' }, 'its end');
+	$end->($session);
+	my @others = map { consumer() } 1 .. 3;
+	take($_, 'reserve', 1) for @others;
+	sql('SELECT ecto_job.enable()');
+	becomes_now(states(@ids), 'AVAILABLE RESERVED RESERVED RESERVED', "$name: its job alone is given back");
+	quit($_) for @others;
+	becomes_now(states(@ids), 'AVAILABLE AVAILABLE AVAILABLE AVAILABLE', 'and theirs when they end');
+	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
+	return;
+}
+not_mistaken('a session that others follow', sub {
+		my $session = shift;
+		my $pid = pid_of($session);
+		quit($session);
+		$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
+	});
+keeps('a session that others follow');
+
 # Many sessions that claim, die and complete, with full sweeps in between: nothing is taken from a living one,
 # whose completion would be stale, nothing is lost, nothing done twice
 sql($_) for "ALTER SYSTEM SET ecto_job.safety_interval = '1 s'", 'SELECT pg_reload_conf()';
@@ -377,16 +405,22 @@ sub end_of_all
 		"$name: bound leases are at an end, others are not") or diag($now->());
 	return;
 }
-end_of_all('a crash', sub {
-		my $offset = -s $node->logfile;
-		my $victim = consumer();
-		kill 9, pid_of($victim);
-		wait_for_log($node, qr/reinitializing.*ready to accept connections/s, $offset);
-		eval { $victim->{run}->kill_kill };
-	});
+sub crash
+{
+	my $offset = -s $node->logfile;
+	my $victim = consumer();
+	kill 9, pid_of($victim);
+	wait_for_log($node, qr/reinitializing.*ready to accept connections/s, $offset);
+	eval { $victim->{run}->kill_kill };
+	return;
+}
+end_of_all('a crash', \&crash);
 end_of_all('kill -9 of the postmaster', sub { kill9_and_wait($node); $node->start });
 end_of_all('an immediate shutdown', sub { $node->stop('immediate'); $node->start });
 end_of_all('a restart', sub { $node->restart });
+# The first of a server's sessions, and those that are the first after its crash
+sql('DELETE FROM jobs');
+not_mistaken('the first session before a crash', sub { crash(); eval { shift->{run}->kill_kill } });
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
