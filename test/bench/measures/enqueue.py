@@ -18,7 +18,7 @@ def cases(options):
     if options.full:
         return [(w, s, c) for w in options.waiting for s in options.params for c in options.clients]
     first = [(options.waiting[0], options.params[0], clients) for clients in options.clients]
-    others = [(waiting, options.params[0], options.clients[-1]) for waiting in options.waiting[-1:]]
+    others = [(waiting, options.params[0], options.clients[-1]) for waiting in options.waiting[1:]]
     others += [(options.waiting[0], size, options.clients[-1]) for size in options.params[1:]]
     return list(dict.fromkeys(first + others))
 

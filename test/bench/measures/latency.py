@@ -82,8 +82,7 @@ WAYS = [
 
 def run(postgres, report, options):
     sizes = options.params if options.full else options.params[:1]
-    waitings = options.waiting if options.full else list(dict.fromkeys([options.waiting[0], options.waiting[-1]]))
-    for waiting in waitings:
+    for waiting in options.waiting:
         for size in sizes:
             for turn in range(options.rounds):
                 for name, make, way in options.turn(WAYS, turn):
