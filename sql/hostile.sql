@@ -121,6 +121,7 @@ SELECT ecto_job.complete_job('public.evil_jobs', :id, :lease);
 SELECT id, lease FROM ecto_job.start_available_jobs('public.evil_jobs') \gset
 SELECT ecto_job.complete_jobs('public.evil_jobs', ARRAY[:id]::int8[], ARRAY[:lease]);
 SELECT id FROM ecto_job.start_available_jobs('public.evil_jobs') \gset
+UPDATE public.evil_jobs SET error = NULL;
 SELECT ecto_job.initial_multi('public.evil_jobs', :id, 1);
 SELECT ecto_job.delete_job_changeset('public.evil_jobs', 6, 0);
 SELECT activated, expired, failed FROM ecto_job.sweep('public.evil_jobs');
@@ -129,6 +130,9 @@ SELECT count(*) FROM ecto_job.requeue('public.evil_jobs', 1);
 SELECT bool_and(max_attempts IS NOT NULL) AS readable FROM ecto_job.queues;
 SELECT ecto_job.enable();
 SELECT ecto_job.disable();
+SELECT ecto_job.drop_queue('public.evil_jobs');
+SELECT ecto_job.create_queue('evil_jobs', 'public', ectojob => true);
+INSERT INTO public.evil_jobs (params, schedule) VALUES ('{}', '2999-01-01') RETURNING state;
 SELECT ecto_job.drop_queue('public.evil_jobs');
 SET search_path = public;
 SET client_min_messages = warning;

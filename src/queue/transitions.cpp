@@ -22,6 +22,7 @@
 #include "core/lease.hpp"
 #include "core/state.hpp"
 #include "core/times.hpp"
+#include "queue/changes.hpp"
 #include "queue/claims.hpp"
 #include "queue/leases.hpp"
 #include "queue/notices.hpp"
@@ -404,6 +405,22 @@ JobKey last_key() {
     return last;
 }
 
+// When the first lease of a claim ends; the owner's trigger may have had its say, or he may have
+// given the column another type
+TimestampTz first_expiry() {
+    const TupleDesc row = SPI_tuptable->tupdesc;
+    const int expires = SPI_fnumber(row, "expires");
+    if (SPI_gettypeid(row, expires) != TIMESTAMPTZOID)
+        return DT_NOBEGIN;
+    TimestampTz first = DT_NOEND;
+    for (uint64 at = 0; at < SPI_processed; at++) {
+        bool is_null;
+        const Datum value = SPI_getbinval(SPI_tuptable->vals[at], row, expires, &is_null);
+        first = std::min(first, is_null ? DT_NOBEGIN : DatumGetTimestampTz(value));
+    }
+    return first;
+}
+
 uint64 claim_from(Queue *queue, Statement statement, TimestampTz now, Datum timeout, int64 demand,
                   const JobKey &from) {
     const int64 lease = draw_lease();
@@ -411,6 +428,8 @@ uint64 claim_from(Queue *queue, Statement statement, TimestampTz now, Datum time
                                {TimestampTzGetDatum(now), timeout, Int64GetDatum(lease),
                                 Int64GetDatum(demand), Int32GetDatum(from.priority),
                                 TimestampTzGetDatum(from.schedule), Int64GetDatum(from.id)});
+    if (claimed > 0)
+        note_expiry(queue->oid, first_expiry()); // once, where the trigger would for each job
     if (claimed > 0 && is_bound(lease))
         remember_claim(queue->oid, last_key());
     return claimed;

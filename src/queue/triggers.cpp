@@ -34,8 +34,8 @@ const char *not_due_when_enqueued(Oid table, const QueueTriggers &triggers) {
     const char *time = psprintf("NEW.%s", quote_identifier(triggers.enqueued_at));
     if ((type == TIMESTAMPOID) != triggers.utc_schedule)
         time = psprintf("pg_catalog.timezone('UTC', %s)", time);
-    return psprintf(" AND (NEW.schedule OPERATOR(pg_catalog.<=) (CASE %s"
-                    " WHEN pg_catalog.date_trunc('second', %s)"
+    return psprintf(" AND (NEW.schedule OPERATOR(pg_catalog.<=) (CASE WHEN %s"
+                    " OPERATOR(pg_catalog.=) pg_catalog.date_trunc('second', %s)"
                     " THEN %s OPERATOR(pg_catalog.+) '1 s'::pg_catalog.interval ELSE %s END))"
                     " IS NOT TRUE",
                     time, time, time, time);
@@ -60,11 +60,15 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
                      quote_identifier(triggers.inserted), table));
     comment_trigger(table, triggers.inserted, "notifies consumers of an AVAILABLE job");
 
+    // A claim gives a new lease, and says by itself when that ends. IS DISTINCT FROM would take the
+    // search_path's operator
     execute(psprintf(
         "CREATE OR REPLACE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW"
-        " WHEN (OLD.state OPERATOR(pg_catalog.<>) NEW.state"
+        " WHEN ((NEW.lease IS NULL OR (NEW.lease OPERATOR(pg_catalog.=) OLD.lease) IS TRUE)"
+        " AND (OLD.state OPERATOR(pg_catalog.<>) NEW.state"
         " OR OLD.schedule OPERATOR(pg_catalog.<>) NEW.schedule"
-        " OR OLD.expires IS DISTINCT FROM NEW.expires%s)"
+        " OR COALESCE(OLD.expires, '-infinity') OPERATOR(pg_catalog.<>)"
+        " COALESCE(NEW.expires, '-infinity')%s))"
         " EXECUTE FUNCTION ecto_job.job_changed()",
         table,
         triggers.watches_priority ? " OR OLD.priority OPERATOR(pg_catalog.<>) NEW.priority" : ""));
