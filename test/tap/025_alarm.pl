@@ -81,18 +81,31 @@ becomes_soon('SELECT state, attempt FROM jobs', 'FAILED|3', 'the end of the last
 sql("SELECT ecto_job.requeue('jobs', id) FROM jobs");
 becomes_soon('SELECT state FROM jobs', 'AVAILABLE', 'a job that is requeued');
 
-# What is locked, and then not
-schedule('beside', '700 ms');
-schedule('locked', '300 ms');
+# What is locked, and then not. before_the_scheduler($what): it does not come between
+sub before_the_scheduler
+{
+	at_rest($node);
+	my $scheduler = scheduler_pid($node);
+	kill 'STOP', $scheduler;
+	shift->();
+	kill 'CONT', $scheduler;
+	return;
+}
 my $locker = session($node);
-$locker->query_safe("BEGIN; SELECT FROM jobs WHERE params ->> 'what' = 'locked' FOR UPDATE");
+before_the_scheduler(sub {
+		schedule('beside', '700 ms');
+		schedule('locked', '300 ms');
+		$locker->query_safe("BEGIN; SELECT FROM jobs WHERE params ->> 'what' = 'locked' FOR UPDATE");
+	});
 moves('beside', 'beside a job that is locked');
 is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'locked'"), 'SCHEDULED', 'which stays');
 $locker->query_safe('COMMIT');
 moves('locked', 'the job that was locked');
 sql('DELETE FROM jobs; ' . "INSERT INTO jobs (params) VALUES ('{}')");
-$locker->query_safe(sprintf($start, '100 ms'));
-$locker->query_safe('BEGIN; SELECT FROM jobs FOR UPDATE');
+before_the_scheduler(sub {
+		$locker->query_safe(sprintf($start, '100 ms'));
+		$locker->query_safe('BEGIN; SELECT FROM jobs FOR UPDATE');
+	});
 becomes_soon('SELECT expires < clock_timestamp() FROM jobs', 't', 'a lease has ended, its holder completes');
 $locker->query_safe('ROLLBACK');
 becomes_soon('SELECT state FROM jobs', 'AVAILABLE', 'and gave up');

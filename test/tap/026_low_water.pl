@@ -98,10 +98,11 @@ is(claim($b), 0, 'others pass them by');
 $a->query_safe('ROLLBACK');
 is(claim($b, 4), '-5,-5,-5,0', 'and find them when that is rolled back');
 # The advance is the claim's own, and is rolled back. It begins after the claim, which may have begun one itself
-for my $end ('ROLLBACK', 'ROLLBACK TO a; COMMIT')
+for my $ends ([ 'BEGIN', 'ROLLBACK' ], [ 'BEGIN; SAVEPOINT a', 'ROLLBACK TO a; COMMIT' ])
 {
+	my ($begin, $end) = @$ends;
 	sql(job('own', -6));
-	$a->query_safe('BEGIN; SAVEPOINT a');
+	$a->query_safe($begin);
 	is(claim($a), -6, 'claimed');
 	$a->query_safe('SELECT pg_sleep(1.1)');
 	advance($a);
