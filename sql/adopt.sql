@@ -54,6 +54,15 @@ INSERT INTO ad_3 (params, state, max_attempts) SELECT '{}', 'AVAILABLE', n FROM 
 SELECT count(*) FROM ecto_job.start_available_jobs('ad_3', 9, now => '2031-01-01');
 SELECT * FROM ecto_job.sweep('ad_3', '2041-01-01');
 SELECT state, attempt, max_attempts FROM ad_3 ORDER BY max_attempts;
+-- whatever ends the attempt: 0 of 1 has another, 1 of 1 has not
+INSERT INTO ad_3 (id, params, state, attempt, max_attempts, schedule, expires)
+SELECT 100 + row_number() OVER (), '{}', 'IN_PROGRESS', a, m, '2001-01-01', '2041-01-01' FROM generate_series(0, 1) AS a, generate_series(-1, 1) AS m;
+BEGIN;
+SELECT f.attempt, f.max_attempts, f.state, f.schedule FROM ad_3 AS j, ecto_job.job_failed('ad_3', j.id, j.attempt, '2031-01-01', 1000) AS f
+WHERE j.id > 100 ORDER BY j.id;
+ROLLBACK;
+SELECT * FROM ecto_job.sweep('ad_3', '2041-01-01');
+SELECT attempt, max_attempts, state FROM ad_3 WHERE id > 100 ORDER BY id;
 SELECT queue, status <> '' AS has_status FROM ecto_job.queues WHERE queue = 'ad_3'::regclass;
 -- A plain INSERT schedules
 INSERT INTO ad_3 (params, schedule) VALUES ('{}', '2999-01-01'), ('{}', '2001-01-01') RETURNING state, schedule;

@@ -41,6 +41,8 @@
 #define EXHAUSTED(alias)                                                                           \
     alias ".state" EQ "'IN_PROGRESS' AND " alias ".attempt" GE "GREATEST(" alias ".max_attempts, " \
           "1)"
+// Another attempt is left to one that has failed
+#define ATTEMPT_LEFT "j.attempt" LT "GREATEST(j.max_attempts, 1)"
 // Bound to a session; its number
 #define BOUND(alias) "(" alias ".lease OPERATOR(pg_catalog.&) 1)" EQ "1"
 #define SESSION(alias) "(" alias ".lease OPERATOR(pg_catalog.>>) 21)"
@@ -135,8 +137,8 @@ constexpr StatementSource sources[] = {
      Scan::index},
     // job_failed
     {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL, error = $3,"
-     " state = CASE WHEN j.attempt" LT "j.max_attempts THEN 'RETRY' ELSE 'FAILED' END,"
-     " schedule = CASE WHEN j.attempt" LT "j.max_attempts"
+     " state = CASE WHEN " ATTEMPT_LEFT " THEN 'RETRY' ELSE 'FAILED' END,"
+     " schedule = CASE WHEN " ATTEMPT_LEFT
      " THEN {as_schedule:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)}"
      " ELSE j.schedule END{touch}"
      " WHERE j.id" EQ "$4 AND j.state" EQ "'IN_PROGRESS' AND ($5 IS NULL OR j.attempt" EQ "$5)"
@@ -169,8 +171,8 @@ constexpr StatementSource sources[] = {
     // give_back_jobs: RESERVED as an expired one, IN_PROGRESS as one that failed
     {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"
      " state = CASE WHEN j.state" EQ "'RESERVED' THEN 'AVAILABLE'"
-     " WHEN j.attempt" LT "j.max_attempts THEN 'RETRY' ELSE 'FAILED' END,"
-     " schedule = CASE WHEN j.state" EQ "'IN_PROGRESS' AND j.attempt" LT "j.max_attempts"
+     " WHEN " ATTEMPT_LEFT " THEN 'RETRY' ELSE 'FAILED' END,"
+     " schedule = CASE WHEN j.state" EQ "'IN_PROGRESS' AND " ATTEMPT_LEFT
      " THEN {as_schedule:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)} ELSE j.schedule END,"
      " error = CASE WHEN j.state" EQ "'RESERVED' THEN j.error ELSE $3 END{touch}"
      " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(

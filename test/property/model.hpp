@@ -204,7 +204,7 @@ public:
         if (job == nullptr || job->state != "IN_PROGRESS" || (attempt && job->attempt != attempt) ||
             (lease && job->lease != lease))
             return {};
-        const bool again = job->attempt < job->max_attempts;
+        const bool again = job->attempts_left();
         const auto when = later(now, job->attempt + 1, timeout_ms);
         if (again && !when)
             return error(out_of_range);
