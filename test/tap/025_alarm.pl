@@ -11,9 +11,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-# Far below the 60 s of a poll
+# Far below the 60 s of a poll, and of a sweep's timer: PostgreSQL does not stop it with the sweep, and it would
+# wake the scheduler for whatever is due then
 my $soon = 10;
-my $node = new_node(conf => "max_prepared_transactions = 2\n");
+my $node = new_node(conf => "max_prepared_transactions = 2\necto_job.sweep_timeout = '1 min'\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 sub becomes_soon { becomes($node, @_[ 0 .. 2 ], $soon); }
