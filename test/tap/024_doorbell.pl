@@ -227,7 +227,10 @@ sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend
 sql('ALTER SYSTEM RESET synchronous_standby_names');
 $node->reload;
 $waiting->finish;
+$start = time;
 is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'ended while it announces, the next one does');
+$took = time - $start;
+cmp_ok($took, '<', 4, "at once, too ($took s)");
 at_rest($node);
 heard($listener);
 
