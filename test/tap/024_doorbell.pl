@@ -121,7 +121,7 @@ for my $n (1 .. 100)
 	$finisher->query_safe("COMMIT PREPARED 'p$n'");
 	my $text = '';
 	poll_until(sub { for (1 .. 20) { return 1 if ($text .= $claimer->query('SELECT 1')) =~ /"jobs"/ } return 0 },
-		'the notification of a prepared job');
+		'the notification of a prepared job') or die "not told of job $n\n";
 	$missed++ if $claimer->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('jobs')") ne 1;
 }
 is($missed, 0, 'whoever is notified of a prepared job finds it');
