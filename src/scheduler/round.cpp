@@ -22,7 +22,6 @@ namespace {
 constexpr int64 retry_ms = 1000;  // while the extension is being dropped
 constexpr int64 idle_ms = 60'000; // while there is nothing to sweep
 constexpr int64 longest_look_pause_ms = 60'000;
-constexpr int64 longest_rest_ms = 600'000;
 
 enum class Finding {
     queues,        // there is work here
@@ -46,10 +45,11 @@ Oid known_extension = InvalidOid;
 bool warned_of_max_queues = false;
 int look_failures = 0;
 bool told_of_version = false;
-Finding finding = Finding::nothing; // at the last look
-TimestampTz next_look = 0;          // without a reason
-bool was_enabled = false;           // the setting, in the last round
-bool all_due = true;                // at the start, whatever the records say
+Finding finding = Finding::nothing;  // at the last look
+TimestampTz next_look = 0;           // without a reason
+bool was_enabled = false;            // the setting, in the last round
+bool all_due = true;                 // at the start, and when the clock was set back
+TimestampTz clock_seen = DT_NOBEGIN; // the latest time of this round
 
 template <typename F> void for_each_watched(F visit) {
     HASH_SEQ_STATUS scan;
@@ -267,7 +267,7 @@ void make_polled_due() {
     });
 }
 
-// After a step back of the clock, or a change of settings, times lie further away than any pause
+// After a step back of the clock, or a change of settings, a pause may be longer than any should be
 void mind_the_clock(TimestampTz now) {
     lock_segment(LW_EXCLUSIVE);
     for_each_watched([now](Watched *watched) {
@@ -277,14 +277,16 @@ void mind_the_clock(TimestampTz now) {
                                      : std::min(record->pause_ms, full_interval_ms(watched));
         if (record->next_sweep > TimestampTzPlusMilliseconds(now, longest_ms))
             record->next_sweep = now;
-        for (TimestampTz *const rest : {&record->rests_until, &record->orphans_rest_until})
-            if (*rest > TimestampTzPlusMilliseconds(now, longest_rest_ms))
-                *rest = now;
-        if (record->next_orphans > TimestampTzPlusMilliseconds(now, longest_rest_ms) &&
-            record->next_orphans != DT_NOEND)
-            record->next_orphans = now;
     });
     unlock_segment();
+}
+
+// Since the round began, or the last turn ended
+bool is_set_back() {
+    const TimestampTz now = GetCurrentTimestamp();
+    const bool set_back = now < clock_seen;
+    clock_seen = std::max(clock_seen, now);
+    return set_back;
 }
 
 RoundEnd deaf() {
@@ -319,6 +321,9 @@ RoundEnd take_turns(int slot) {
         if (!send_rings())
             return still_answering(slot);
         MemoryContextReset(round_context);
+        // By `now` all would be due again and again, until the clock has come there
+        if (is_set_back())
+            return {false, Hears::all, DT_NOBEGIN};
     }
     answer(slot, true);
     TimestampTz next = next_look;
@@ -395,7 +400,11 @@ RoundEnd last_round(int slot) {
 RoundEnd run_round(int slot, bool look) {
     clear_round_context();
     const bool rings_sent = send_rings();
-    if (look || next_look <= GetCurrentTimestamp()) {
+    const bool set_back = is_set_back();
+    clock_seen = GetCurrentTimestamp();
+    // Times of before a step back mean nothing
+    all_due = all_due || set_back;
+    if (look || set_back || next_look <= clock_seen) {
         // Somebody may have locked the registry
         answer(slot, false);
         const std::optional<RoundEnd> obstacle = look_at_registry(slot);

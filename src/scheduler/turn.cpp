@@ -203,8 +203,15 @@ BatchEnd run_batch(Watched *watched, const Assignment &assignment, Batch *batch)
     return end;
 }
 
-void log_turn(const Watched *watched, const Moved &moved, TimestampTz start, TimestampTz end) {
-    const int64 ms = (end - start) / 1000;
+// Not by the clock, which may be set meanwhile
+int64 us_since(instr_time start) {
+    instr_time now;
+    INSTR_TIME_SET_CURRENT(now);
+    INSTR_TIME_SUBTRACT(now, start);
+    return static_cast<int64>(INSTR_TIME_GET_MICROSEC(now));
+}
+
+void log_turn(const Watched *watched, const Moved &moved, int64 ms) {
     const bool wanted = settings::log_min_duration_ms > 0
                             ? ms >= settings::log_min_duration_ms
                             : settings::log_min_duration_ms == 0 && sum_of(moved) > 0;
@@ -283,13 +290,13 @@ void set_next_orphans(QueueRecord *record, Due due, TimestampTz next) {
         record->orphans_in_head = false;
 }
 
-void note_success(Watched *watched, TimestampTz start, Due due, const Batch &last) {
+void note_success(Watched *watched, int64 turn_us, Due due, const Batch &last) {
     QueueRecord *const record = watched->record;
     const TimestampTz now = GetCurrentTimestamp();
     const bool locked = last.end == BatchEnd::locked;
     const bool recovered = record->failures > 0 && !locked;
     // A queue rests for as long as its turn took: it never has more than half of the time
-    int64 rest_us = now - start;
+    int64 rest_us = turn_us;
     if (locked)
         rest_us = pause_for_lock(watched) * 1000;
     else if (last.end == BatchEnd::gone) // the registry will say so
@@ -373,22 +380,22 @@ int64 full_interval_ms(const Watched *watched) {
 }
 
 TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
-    const TimestampTz start = GetCurrentTimestamp();
+    instr_time start;
+    INSTR_TIME_SET_CURRENT(start);
     Moved total{};
     Batch last{BatchEnd::full, {}, 0, 0, 0};
-    TimestampTz swept = start;
+    TimestampTz swept = 0;
     ErrorData *error = nullptr;
     mark_turn(watched->record, true);
     // A batch begins in the first half of the time only: so that it has the other half, and a
     // queue with much to do is not cancelled for it
     while ((last.end == BatchEnd::full || last.end == BatchEnd::moved) && error == nullptr) {
         CHECK_FOR_INTERRUPTS();
-        const TimestampTz now = GetCurrentTimestamp();
-        const int64 used_ms = (now - start) / 1000;
+        const int64 used_ms = us_since(start) / 1000;
         if (used_ms > settings::sweep_timeout_ms / 2 || is_dismissed(slot))
             break;
         const bool look_ahead_only = last.end == BatchEnd::moved;
-        swept = look_ahead_only ? swept : now;
+        swept = look_ahead_only ? swept : GetCurrentTimestamp();
         Due left = due;
         left.orphans = due.orphans && last.next_orphans == 0;
         const Assignment assignment{left, extension,
@@ -411,8 +418,8 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     else if (last.end == BatchEnd::interrupted)
         mark_turn(watched->record, false);
     else
-        note_success(watched, start, due, last);
-    log_turn(watched, total, start, GetCurrentTimestamp());
+        note_success(watched, us_since(start), due, last);
+    log_turn(watched, total, us_since(start) / 1000);
     return last.end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
                                                                    : TurnEnd::done;
 }
