@@ -48,6 +48,9 @@ SELECT state, attempt, lease FROM ecto_job.job_failed('ad_3', 2, 2, '2031-01-01'
 SELECT state, attempt FROM ecto_job.requeue('ad_3', 2, '2031-01-01');
 SELECT id FROM ecto_job.update_job_in_progress('ad_3', 1, 0);
 SELECT ecto_job.initial_multi('ad_3', 1, 2);
+-- create_queue leaves it as it is, or says what it is
+SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''ad_3'', timestamps_opts => ''{"type": "naive_datetime"}'', ectojob => true)');
+SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''ad_3'')');
 -- max_attempts below 1 acts as 1
 TRUNCATE ad_3;
 INSERT INTO ad_3 (params, state, max_attempts) SELECT '{}', 'AVAILABLE', n FROM generate_series(-1, 1) AS n;

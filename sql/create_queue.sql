@@ -81,9 +81,7 @@ UPDATE cq_ectojob SET state = 'RETRY', schedule = '2040-01-01' RETURNING state, 
 UPDATE cq_ectojob SET state = 'FAILED', lease = 8 RETURNING state, lease;
 UPDATE cq_ectojob SET state = 'SCHEDULED', attempt = 0 RETURNING state, lease;
 SELECT ecto_job.drop_queue('cq_ectojob');
-SELECT ecto_job.create_queue('cq_null', ectojob => NULL);
-SELECT kind FROM ecto_job.queue_settings WHERE queue = 'cq_null'::regclass;
-SELECT ecto_job.drop_queue('cq_null');
+SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''cq_null'', ectojob => NULL)');
 
 -- timestamps_opts
 SELECT ecto_job.create_queue('cq_named', timestamps_opts =>
@@ -124,6 +122,24 @@ SELECT ecto_job.enqueue('cq_jobs', '{}'), ecto_job.enqueue('public.cq_jobs', '{}
 SET search_path = public;
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''cq_jobs'', ''nowhere'')');
 SELECT pg_temp.outcome('SET LOCAL search_path = ''''; SELECT ecto_job.create_queue(''cq_jobs'')');
+-- Without a right on the schema: an error of ours, which says what to do, and no statement of ours
+CREATE ROLE cq_stranger;
+CREATE SCHEMA "Cq closed";
+SET ROLE cq_stranger;
+SELECT ecto_job.create_queue('cq_jobs', 'Cq closed');
+RESET ROLE;
+-- either alone is not enough
+GRANT CREATE ON SCHEMA "Cq closed" TO cq_stranger;
+SET ROLE cq_stranger;
+SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''cq_jobs'', ''Cq closed'')');
+RESET ROLE;
+GRANT USAGE ON SCHEMA "Cq closed" TO cq_stranger;
+SET ROLE cq_stranger;
+SELECT ecto_job.create_queue('cq_jobs', 'Cq closed');
+SELECT ecto_job.drop_queue('"Cq closed".cq_jobs');
+RESET ROLE;
+DROP SCHEMA "Cq closed";
+DROP ROLE cq_stranger;
 
 -- Names
 SELECT ecto_job.create_queue('Odd "name"; DROP');

@@ -6,6 +6,7 @@
 #include "core/channel.hpp"
 #include "functions/arguments.hpp"
 #include "functions/timestamps.hpp"
+#include "pg/compat.hpp"
 #include "queue/ddl.hpp"
 #include "queue/registry.hpp"
 #include "queue/triggers.hpp"
@@ -66,9 +67,6 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
                 (errcode(ERRCODE_INVALID_NAME), errmsg("name of queue has a control character"),
                  errhint("Use letters, digits and underscores.")));
     }
-    queue.ectojob = !PG_ARGISNULL(ectojob) && PG_GETARG_BOOL(ectojob);
-    if (queue.ectojob)
-        require_kinds();
 
     const char *const type = text_argument(fcinfo, params_type);
     queue.binary = type != nullptr && strcmp(type, "binary") == 0;
@@ -77,6 +75,15 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
                         errmsg("params_type of queue \"%s\" is unknown: \"%s\"", queue.table,
                                type != nullptr ? type : "null"),
                         errhint("It is 'map' (jsonb) or 'binary' (bytea).")));
+
+    if (PG_ARGISNULL(ectojob))
+        ereport(ERROR,
+                (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                 errmsg("ectojob must not be null for queue \"%s\"", queue.table),
+                 errhint("It is true for EctoJob's library, false (or left out) without it.")));
+    queue.ectojob = PG_GETARG_BOOL(ectojob);
+    if (queue.ectojob)
+        require_kinds();
 
     const TimestampsOpts opts = timestamps_opts_argument(fcinfo, timestamps_opts, queue.table);
     queue.inserted_at = opts.names.inserted_at.value_or("inserted_at");
@@ -109,6 +116,34 @@ bool same_column(const NewQueue &queue, Oid table, const char *wanted, const Nam
     return typmod == queue.timestamp_typmod;
 }
 
+// Before CREATE TABLE, whose own error shows our statement and says nothing of what to do
+void require_creation_right(const NewQueue &queue, Oid schema) {
+    if (may_create_in(schema))
+        return;
+    ereport(ERROR,
+            (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+             errmsg("permission denied to create queue \"%s\" in schema \"%s\"", queue.table,
+                    queue.schema),
+             errhint("Its owner may GRANT USAGE, CREATE ON SCHEMA %s TO %s; or choose another "
+                     "schema by schema_prefix.",
+                     quote_identifier(queue.schema),
+                     quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+}
+
+// What differs, as far as one call can tell, and what the caller may do about it
+const char *hint_at_other_options(const Queue *present, const NewQueue &queue) {
+    if (present->kind == QueueKind::adopted)
+        return "Its table is EctoJob's and was adopted; it is a queue as it is. Choose another "
+               "name, or another schema by schema_prefix.";
+    if ((present->kind == QueueKind::native) == queue.ectojob)
+        return queue.ectojob ? "It was made without ectojob => true, which cannot be added. Call "
+                               "it as it was made, or choose another name."
+                             : "It was made with ectojob => true, which cannot be taken away. "
+                               "Call it as it was made, or choose another name.";
+    return "The columns of a queue cannot be changed. Call it as it was made, or choose another "
+           "name; ecto_job.configure_queue() changes settings.";
+}
+
 // The queue of that name if it is there with the same options; InvalidOid if the name is free
 Oid existing_queue(const NewQueue &queue) {
     Oid const schema = get_namespace_oid(queue.schema, false);
@@ -118,8 +153,10 @@ Oid existing_queue(const NewQueue &queue) {
                  errmsg("queue \"%s\" must not be a temporary table", queue.table),
                  errhint("Consumers and the scheduler could not see it; give schema_prefix.")));
     Oid const table = get_relname_relid(queue.table, schema);
-    if (table == InvalidOid)
+    if (table == InvalidOid) {
+        require_creation_right(queue, schema);
         return InvalidOid;
+    }
     if (!is_registered(table))
         ereport(ERROR, (errcode(ERRCODE_DUPLICATE_TABLE),
                         errmsg("relation \"%s\" already exists and is not a queue", queue.table),
@@ -129,11 +166,9 @@ Oid existing_queue(const NewQueue &queue) {
     if (present->binary != queue.binary || (present->kind == QueueKind::native) == queue.ectojob ||
         !same_column(queue, table, queue.inserted_at, present->inserted_at) ||
         !same_column(queue, table, queue.updated_at, present->updated_at))
-        ereport(ERROR,
-                (errcode(ERRCODE_DUPLICATE_OBJECT),
-                 errmsg("queue \"%s\" already exists with other options", queue.table),
-                 errhint("ecto_job.configure_queue() changes settings; the columns of a queue "
-                         "cannot be changed.")));
+        ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+                        errmsg("queue \"%s\" already exists with other options", queue.table),
+                        errhint("%s", hint_at_other_options(present, queue))));
     ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_OBJECT),
                      errmsg("queue \"%s\" already exists, skipping", queue.table)));
     return table;

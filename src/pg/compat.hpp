@@ -27,6 +27,18 @@ inline bool owns_database(Oid database, Oid role) {
 #endif
 }
 
+// What a CREATE TABLE of a qualified name and what follows it need
+inline bool may_create_in(Oid schema) {
+    const auto has = [schema](AclMode right) {
+#if PG_VERSION_NUM >= 160000
+        return object_aclcheck(NamespaceRelationId, schema, GetUserId(), right) == ACLCHECK_OK;
+#else
+        return pg_namespace_aclcheck(schema, GetUserId(), right) == ACLCHECK_OK;
+#endif
+    };
+    return has(ACL_USAGE) && has(ACL_CREATE);
+}
+
 // What pg_stat_activity shows while one of ours sleeps
 inline uint32 wait_event() {
 #if PG_VERSION_NUM >= 170000

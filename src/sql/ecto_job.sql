@@ -142,7 +142,7 @@ COMMENT ON FUNCTION ecto_job.clear_lease() IS 'trigger: a change of state by Ect
 -- the index that its reserve needs, and a trigger that ends leases which the library does not know of.
 -- Returns the table. A queue that is there with the same options: a NOTICE, and its table.
 -- Errors: 42622 name too long, 42602 bad name, 22023 bad option, 42P07 no queue of that name but another
--- relation, 42710 a queue with other options, 42501 no right to create.
+-- relation, 42710 a queue with other options, 22004 NULL ectojob, 42501 no USAGE and CREATE on the schema.
 CREATE FUNCTION ecto_job.create_queue(
     table_name pg_catalog.text, schema_prefix pg_catalog.text DEFAULT NULL, timestamps_opts
     pg_catalog.jsonb DEFAULT NULL, params_type pg_catalog.text DEFAULT 'map', ectojob

@@ -2,8 +2,12 @@
 #include "consumer/options.hpp"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <initializer_list>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,6 +51,15 @@ TEST(options, several_jobs_in_a_transaction) {
         parse({"--queue", "jobs", "--sql", "SELECT 1", "--per-transaction", "100"});
     ASSERT_FALSE(parsed.status) << parsed.complaint;
     EXPECT_EQ(parsed.options.per_transaction, 100);
+}
+
+TEST(options, numbers_go_up_to_their_limits) {
+    const Parsed parsed = parse({"--queue", "jobs", "--sql", "SELECT 1", "-j", "400", "--batch",
+                                 "10000", "--per-transaction", "10000"});
+    ASSERT_FALSE(parsed.status) << parsed.complaint;
+    EXPECT_EQ(parsed.options.jobs, 400);
+    EXPECT_EQ(parsed.options.batch, 10'000);
+    EXPECT_EQ(parsed.options.per_transaction, 10'000);
 }
 
 TEST(options, psql_s_letters_mean_what_they_mean_in_psql) {
@@ -109,15 +122,102 @@ INSTANTIATE_TEST_SUITE_P(
         std::vector<const char *>{"--queue", "jobs", "--sql", " \n"},
         std::vector<const char *>{"--queue", "", "--exec", "true"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "0"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "401"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "many"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "-j", "-1"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--batch", "0"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--batch", "10001"},
         std::vector<const char *>{"--queue", "jobs", "--sql", "SELECT 1", "--per-transaction", "0"},
+        std::vector<const char *>{"--queue", "jobs", "--sql", "a", "--per-transaction", "10001"},
         // a program has no transaction
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--per-transaction", "2"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--timeout", ""},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--log-level", "loud"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "surplus"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--unknown"}));
+
+// About the limits, and in what forms somebody might write them
+const std::vector<std::string> numbers{
+    "0",   "1",  "400",  "401",        "10000",      "10001",
+    "-1",  "+5", "0x10", "1e3",        "007",        "99999999999999999999",
+    "1.5", "4 ", " 400", "2147483647", "-2147483648"};
+
+// Any words. Those of the options and such numbers come often, in the forms that
+// CLI11 takes apart; the rest is any bytes but NUL.
+std::string any_word() {
+    static const std::vector<std::string> words{
+        "--queue", "--exec", "--sql",     "-j",    "--jobs",  "--batch",     "--per-transaction",
+        "-d",      "-h",     "-p",        "-U",    "-w",      "--log-level", "--timeout",
+        "--drain", "--",     "-",         "",      " \n",     "jobs",        "true",
+        "info",    "30 s",   "--queue=a", "-j=4",  "-j4",     "--batch=1",   "-wj2",
+        "{}",      "[1,2]",  "a,b",       "@file", "%%DEF%%", "\"quoted",    "-1.5"};
+    switch (*rc::gen::inRange(0, 8)) {
+    case 0:
+    case 1:
+        return *rc::gen::elementOf(numbers);
+    case 2: {
+        std::string bytes = *rc::gen::arbitrary<std::string>();
+        bytes.erase(std::remove(bytes.begin(), bytes.end(), '\0'), bytes.end());
+        return bytes;
+    }
+    default:
+        return *rc::gen::elementOf(words);
+    }
+}
+
+bool is_blank(const std::string &text) {
+    return text.find_first_not_of(" \t\r\n") == std::string::npos;
+}
+
+// Whatever the command line is: it ends with a status and words, or the options make sense
+void any_command_line() {
+    std::vector<std::string> words{"ecto_job_consumer"};
+    // Half of them begin well, so that many are taken
+    if (*rc::gen::arbitrary<bool>()) {
+        const std::string work = *rc::gen::elementOf(std::vector<std::string>{"--exec", "--sql"});
+        words.insert(words.end(), {"--queue", "jobs", work, "true"});
+        for (int i = *rc::gen::inRange(0, 4); i > 0; i--) {
+            const std::vector<std::string> with_number{"-j", "--batch", "--per-transaction"};
+            words.push_back(*rc::gen::elementOf(with_number));
+            words.push_back(*rc::gen::elementOf(numbers));
+        }
+    }
+    for (int i = *rc::gen::inRange(0, 3); i > 0; i--)
+        words.push_back(any_word());
+    std::vector<const char *> argv;
+    for (const std::string &word : words)
+        argv.push_back(word.c_str());
+
+    Options options;
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    const auto status = parse_options(static_cast<int>(argv.size()), argv.data(), options);
+    const std::string output = testing::internal::GetCapturedStdout();
+    const std::string complaint = testing::internal::GetCapturedStderr();
+    RC_TAG(status ? "status " + std::to_string(*status) : "taken");
+    if (status) {
+        RC_ASSERT((*status == 0 || *status == 2));
+        RC_ASSERT((*status == 2) == !complaint.empty());
+        RC_ASSERT((*status == 0) == !output.empty());
+        return;
+    }
+    RC_ASSERT((output.empty() && complaint.empty()));
+    RC_ASSERT(!options.queues.empty());
+    RC_ASSERT(std::none_of(options.queues.begin(), options.queues.end(), is_blank));
+    RC_ASSERT(options.exec.has_value() != options.sql.has_value());
+    RC_ASSERT(!is_blank(options.exec.value_or(options.sql.value_or(""))));
+    RC_ASSERT((options.jobs >= 1 && options.jobs <= 400));
+    const int batch = options.batch.value_or(1);
+    RC_ASSERT((batch >= 1 && batch <= 10'000));
+    RC_ASSERT((options.per_transaction >= 1 && options.per_transaction <= 10'000));
+    RC_ASSERT((options.per_transaction == 1 || options.sql));
+    RC_ASSERT(!is_blank(options.timeout.value_or("as the queue says")));
+    static const std::set<std::string> levels{"debug", "info", "warning", "error", "off"};
+    RC_ASSERT(levels.count(options.log_level) == 1);
+}
+
+RC_GTEST_PROP(options_of_any_words, make_sense_or_are_refused, ()) {
+    any_command_line();
+}
 
 } // namespace
