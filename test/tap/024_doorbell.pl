@@ -313,6 +313,8 @@ is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'it is announced when that w
 $holder->query_safe('COMMIT');
 $holder->quit;
 heard($listener);
+# It would outlive its limit while it is not asked
+$listener->{session}->quit;
 
 # 100,000 rings
 my $memory = q{SELECT pg_log_backend_memory_contexts(pid) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'};
@@ -378,7 +380,6 @@ ok( consume($consumer, 30, sub { sql("SELECT count(*) FROM jobs WHERE state = 'A
 	'no announcement is lost');
 note(sprintf 'after %.1f s', time - $waited);
 $consumer->quit;
-$listener->{session}->quit;
 
 # And killed, which ends every session: a consumer that comes back looks, as it must, and then listens
 for my $crash (1, 2)
