@@ -3,14 +3,16 @@
  *
  * A job is enough: no transition looks at two. A transition is one statement on a locked row, so it is
  * atomic here; a completion is a transaction and holds the lock between its steps. A consumer may stop
- * between any two of its steps for as long as it likes (a zombie), die, and come back.
+ * between any two of its steps for as long as it likes (a zombie), die, and come back; its session may end and
+ * leave it alive, with what it remembers.
  *
  * A lease is random, which here means: a number that nobody remembers, the smallest of these. So there are
  * few, and requeue can go on for ever. Times are what the guards ask of them: `expires` lies in the future,
  * in the past, or is NULL; `due` says whether the schedule has come.
  *
- * Defined by the runner: BY_HAND (somebody lowers max_attempts and clears `expires`), ASYNC (a crash loses
- * commits), NO_LEASES (EctoJob's functions called as EctoJob does, guarded by the attempt: who wins is open,
+ * Defined by the runner: BY_HAND (somebody lowers max_attempts and clears `expires`), CRASH (the server crashes: all
+ * sessions end, no commit is lost), ASYNC (a crash loses commits), ALL_BOUND and NONE_BOUND (with session leases alone,
+ * and without), NO_LEASES (EctoJob's functions called as EctoJob does, guarded by the attempt: who wins is open,
  * the rest holds), or names that begin with WITHOUT_: such a guard is missing, and an assertion has to fail. */
 
 #ifndef CONSUMERS
@@ -29,6 +31,9 @@ typedef Row {
     byte attempt;
     byte max_attempts;
     byte lease; /* 0: NULL */
+    bool bound; /* the lease's lowest bit: it ends with its session */
+    bool orphaned; /* that session has ended, and its number is nobody's again; of a lease that is not bound there is
+                      no session, so its bits are of none that lives */
     byte holder; /* who drew the lease; no column, only the assertions know it */
     byte effects;
 }
@@ -41,6 +46,9 @@ Row flushed;
 #endif
 #ifdef WITHOUT_RANDOM_LEASES
 byte sequence, flushed_sequence;
+#endif
+#ifdef WITHOUT_NEW_SESSION_NUMBERS
+bool connected[CONSUMERS + 1];
 #endif
 
 /* What a consumer remembers of its job, also when the job is no longer its own; 0: nothing */
@@ -103,10 +111,20 @@ bool ran_out[CONSUMERS + 1];
 #else
 #define REPORTS_FAILURE(me) (job.state == IN_PROGRESS && job.lease == lease[me])
 #endif
-#ifdef WITHOUT_LEASE_AT_SESSION_END
-#define GIVES_BACK(me) HELD
+#ifdef WITHOUT_LIVING_SESSIONS
+#define ENDED true
 #else
-#define GIVES_BACK(me) (HELD && job.lease == lease[me])
+#ifdef WITHOUT_NEW_SESSION_NUMBERS
+/* A session of the same number lives */
+#define ENDED (job.orphaned && !connected[job.holder])
+#else
+#define ENDED job.orphaned
+#endif
+#endif
+#ifdef WITHOUT_BOUND_BIT
+#define GIVEN_BACK (HELD && ENDED)
+#else
+#define GIVEN_BACK (HELD && job.bound && ENDED)
 #endif
 
 /* What must hold ---------------------------------------------------------------------------------------- */
@@ -117,6 +135,8 @@ bool ran_out[CONSUMERS + 1];
                        ACTIVATES(LATER(job.expires)) || FAILS(LATER(job.expires)))
 #define EFFECT_ONCE (job.effects == (job.state == GONE -> 1 : 0))
 #define ATTEMPTS_BOUNDED (job.attempt <= MAX_ATTEMPTS)
+/* What a session that has ended held comes back before its lease ends */
+#define ORPHANS_COME_BACK (!(HELD && job.bound && job.orphaned) || GIVEN_BACK)
 
 proctype watch()
 {
@@ -125,6 +145,7 @@ end:
     :: atomic { !EFFECT_ONCE -> assert(EFFECT_ONCE) }
     :: atomic { !ATTEMPTS_BOUNDED -> assert(ATTEMPTS_BOUNDED) }
     :: atomic { !MOVES_AT_LAST -> assert(MOVES_AT_LAST) }
+    :: atomic { !ORPHANS_COME_BACK -> assert(ORPHANS_COME_BACK) }
     fi
 }
 
@@ -147,7 +168,7 @@ end:
 #endif
 
 /* Within a d_step */
-inline draw_lease(me)
+inline draw_lease(me, is_bound)
 {
 #ifdef WITHOUT_RANDOM_LEASES
     sequence++;
@@ -173,6 +194,8 @@ inline draw_lease(me)
     who = 0;
 #endif
     job.lease = lease[me];
+    job.bound = is_bound;
+    job.orphaned = !is_bound;
     job.holder = me;
     job.expires = FUTURE;
     ran_out[me] = false
@@ -182,7 +205,28 @@ inline end_lease()
 {
     job.expires = NULL;
     job.lease = 0;
+    job.bound = false;
+    job.orphaned = false;
     job.holder = 0
+}
+
+/* What it held under a lease that is bound may be taken from it from now on */
+inline end_session(me)
+{
+    if
+    :: job.holder == me && job.bound -> job.orphaned = true; ran_out[me] = ran_out[me] || lease[me] == job.lease
+    :: else
+    fi;
+#ifdef ASYNC
+    if
+    :: flushed.holder == me && flushed.bound -> flushed.orphaned = true
+    :: else
+    fi;
+#endif
+#ifdef WITHOUT_NEW_SESSION_NUMBERS
+    connected[me] = false;
+#endif
+    skip
 }
 
 inline forget(me)
@@ -192,9 +236,9 @@ inline forget(me)
     ran_out[me] = false
 }
 
-/* Of RESERVED by a session's end too: it has not begun, so it only returns */
 inline end_attempt()
 {
+    assert(job.state == IN_PROGRESS); /* what has not begun cannot fail */
     if
 #ifndef WITHOUT_ATTEMPT_BOUND_AT_FAILURE
     :: !(job.attempt < job.max_attempts) -> job.state = FAILED
@@ -217,20 +261,37 @@ inline make_available()
 #endif
 #define CLAIMS (job.state == AVAILABLE && locker == 0 && A_LEASE_IS_LEFT)
 
+/* Its own end tells only if it holds a lease that is bound */
+#define MAY_LOSE_SESSION(me) (job.holder == me && job.bound && !job.orphaned && locker != me)
+
 proctype consumer(byte me)
 {
 end_idle:
     do
+#ifdef WITHOUT_NEW_SESSION_NUMBERS
+    :: !connected[me] -> connected[me] = true
+#endif
+#ifndef ALL_BOUND
     :: d_step {
            /* reserve_available_jobs */
-           CLAIMS -> draw_lease(me); job.state = RESERVED; attempt[me] = job.attempt
+           CLAIMS -> draw_lease(me, false); job.state = RESERVED; attempt[me] = job.attempt
        };
        goto reserved
     :: d_step {
            /* start_available_jobs */
-           CLAIMS -> draw_lease(me); job.state = IN_PROGRESS; job.attempt++; attempt[me] = job.attempt
+           CLAIMS -> draw_lease(me, false); job.state = IN_PROGRESS; job.attempt++; attempt[me] = job.attempt
        };
        goto performing
+#endif
+#if !defined(NO_LEASES) && !defined(NONE_BOUND)
+    /* The same, with session leases */
+    :: d_step { CLAIMS -> draw_lease(me, true); job.state = RESERVED; attempt[me] = job.attempt };
+       goto reserved
+    :: d_step {
+           CLAIMS -> draw_lease(me, true); job.state = IN_PROGRESS; job.attempt++; attempt[me] = job.attempt
+       };
+       goto performing
+#endif
     od;
 
 reserved:
@@ -242,6 +303,9 @@ reserved:
        };
        goto performing
     :: d_step { locker == 0 && !STARTS(me) -> assert(REFUSED_RIGHTLY(me)); forget(me) }; goto end_idle
+    /* It completes what it has only reserved */
+    :: atomic { locker == 0 && COMPLETES(me) -> assert(HOLDS(me)); locker = me }; goto completing
+    :: d_step { MAY_LOSE_SESSION(me) -> end_session(me) }; goto reserved
     :: goto dying
     fi;
 
@@ -256,6 +320,7 @@ performing:
 #endif
     :: d_step { locker == 0 && REPORTS_FAILURE(me) -> assert(HOLDS(me)); end_attempt(); forget(me) }; goto end_idle
     :: d_step { locker == 0 && !REPORTS_FAILURE(me) -> assert(REFUSED_RIGHTLY(me)); forget(me) }; goto end_idle
+    :: d_step { MAY_LOSE_SESSION(me) -> end_session(me) }; goto performing
     :: goto dying
     fi;
 
@@ -266,22 +331,14 @@ completing: /* the row is deleted in a transaction that is open */
            locker == me -> job.state = GONE; end_lease(); job.effects++; locker = 0; forget(me)
        };
        goto end_idle
-    :: d_step { locker == me -> locker = 0 }; goto performing
+    :: d_step { locker == me && job.state == RESERVED -> locker = 0 }; goto reserved
+    :: d_step { locker == me && job.state != RESERVED -> locker = 0 }; goto performing
     :: d_step { locker == me -> locker = 0 }; goto dying
     fi;
 
-dying: /* the server may notice late, and for a lease that is not bound to the session it does not matter */
+dying:
     if
-    :: d_step { forget(me) }
-    :: d_step {
-           /* the session's end */
-           locker == 0 && GIVES_BACK(me) -> assert(HOLDS(me));
-           if
-           :: job.state == RESERVED -> make_available()
-           :: else -> end_attempt()
-           fi;
-           forget(me)
-       }
+    :: d_step { end_session(me); forget(me) }
     fi;
     goto end_idle
 }
@@ -294,6 +351,18 @@ end:
     :: d_step { locker == 0 && WAITS && due -> make_available() }
     :: d_step { locker == 0 && ACTIVATES(job.expires) -> make_available() }
     :: d_step { locker == 0 && FAILS(job.expires) -> job.state = FAILED; end_lease() }
+#ifndef NO_LEASES
+    :: d_step {
+           /* give_back_jobs */
+           locker == 0 && GIVEN_BACK ->
+           if
+#ifndef WITHOUT_RETURN_OF_RESERVED
+           :: job.state == RESERVED -> make_available()
+#endif
+           :: else -> end_attempt()
+           fi
+       }
+#endif
     :: d_step {
            /* requeue, by a person */
            locker == 0 && job.state == FAILED ->
@@ -334,25 +403,34 @@ end:
     :: d_step {
            flushed.state = job.state; flushed.expires = job.expires; flushed.attempt = job.attempt;
            flushed.max_attempts = job.max_attempts; flushed.lease = job.lease; flushed.holder = job.holder;
-            flushed.effects = job.effects;
+           flushed.effects = job.effects; flushed.bound = job.bound; flushed.orphaned = job.orphaned;
 #ifdef WITHOUT_RANDOM_LEASES
            flushed_sequence = sequence
 #endif
        }
+#endif
+#if defined(ASYNC) || defined(CRASH)
     :: d_step {
-           /* Sessions end, consumers need not: they come again with what they remember */
+           /* Sessions end, consumers need not: they come again with what they remember. Nobody lives */
            locker = 0;
            byte who = 1;
            do
-           :: who <= CONSUMERS -> ran_out[who] = (lease[who] != 0); who++
+           :: who <= CONSUMERS ->
+#ifdef ASYNC
+               ran_out[who] = (lease[who] != 0);
+#endif
+               end_session(who);
+               who++
            :: else -> break
            od;
            who = 0;
+#ifdef ASYNC
            job.state = flushed.state; job.expires = flushed.expires; job.attempt = flushed.attempt;
            job.max_attempts = flushed.max_attempts; job.lease = flushed.lease; job.holder = flushed.holder;
-            job.effects = flushed.effects;
+           job.effects = flushed.effects; job.bound = flushed.bound; job.orphaned = flushed.orphaned;
 #ifdef WITHOUT_RANDOM_LEASES
            sequence = flushed_sequence
+#endif
 #endif
        }
 #endif
