@@ -25,6 +25,14 @@ sub step
 }
 
 sub sql { return $node->safe_psql('postgres', shift); }
+# Not for as long as at_rest() waits: without what is tested here it never sleeps
+sub rests
+{
+	return poll_until(
+		sub { sql("SELECT state FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'") eq 'idle' },
+		'a scheduler that sleeps', $soon);
+}
+
 sub becomes_soon { becomes($node, @_[ 0 .. 2 ], $soon); }
 
 sub schedule
@@ -49,14 +57,14 @@ step(0);
 sql('CREATE EXTENSION ecto_job');
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{jobs,beside}'::text[]) AS name");
 becomes_soon("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'two queues');
-at_rest($node);
+rests();
 
 # The scheduler sees the steps, or the test would prove nothing
 step(-86400);
 schedule('proof', '10 ms');
 becomes_soon("SELECT updated_at AT TIME ZONE 'UTC' < clock_timestamp() FROM jobs WHERE state = 'AVAILABLE'", 't',
 	"the scheduler's clock is the sessions'");
-at_rest($node);
+rests();
 
 # Asleep. A step of less than ten minutes looks like a rest; a queue rests until after its turn
 for my $back (5, 300, 3600)
@@ -64,16 +72,16 @@ for my $back (5, 300, 3600)
 	step(-$back);
 	schedule("back $back", '300 ms');
 	moves("back $back", "$back s back: a job scheduled in the new time");
-	at_rest($node);
+	rests();
 }
 schedule('waits', '30 minutes');
 schedule('wakes', '1 hour');
-at_rest($node);
+rests();
 step(1801);
 sql("INSERT INTO beside (params) VALUES ('{}')");
 moves('waits', 'forward: what is due now, when anything wakes the scheduler');
 is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'wakes'"), 'SCHEDULED', 'and no more');
-at_rest($node);
+rests();
 step(1801);
 moves('wakes', 'or within the minute that it sleeps at most', 70);
 
@@ -103,7 +111,7 @@ for my $seconds (-3600, 500, -86400 * 365 * 20, 86400 * 365 * 20)
 	my $later = "INSERT INTO beside (params, schedule, state) VALUES ('{}', clock_timestamp() - interval '1 s', 'SCHEDULED')";
 	sql("DELETE FROM beside; $later");
 	becomes_soon('SELECT state FROM beside', 'AVAILABLE', "$name: another queue's turn");
-	at_rest($node);
+	rests();
 	sql("WITH other AS ($later) INSERT INTO jobs (params, schedule, state)
 	     VALUES ('{\"what\": \"in $seconds\"}', clock_timestamp() - interval '2 s', 'SCHEDULED')");
 	becomes_soon("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND wait_event = 'advisory'",
