@@ -99,7 +99,7 @@ is(sql($standby, "SELECT string_agg(who, ' ' ORDER BY who) FROM done"), 'again o
 $standby->stop;
 
 # A synchronous standby that is not there: commits wait, sweeps do not
-$primary = new_node(name => 'alone');
+$primary = new_node(name => 'alone', allows_streaming => 1); # without WAL senders nobody waits
 sql($primary, q{SELECT ecto_job.create_queue('jobs');
 	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '2 s');
 	INSERT INTO jobs (params, state, attempt, expires, lease) VALUES ('{}', 'IN_PROGRESS', 1, clock_timestamp() + interval '2 s', 42)});
@@ -107,5 +107,15 @@ sql($primary, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
 $primary->reload;
 $primary->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = 'nobody'");
 becomes($primary, "SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 2, 'without its standby the scheduler goes on');
+my $producer = $primary->background_psql('postgres', on_error_stop => 0);
+my $pid = $producer->query_safe('SELECT pg_backend_pid()');
+$producer->{stdin} .= "INSERT INTO jobs (params) VALUES ('{\"n\": 9}');\n";
+$producer->{run}->pump_nb;
+becomes($primary, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", 'SyncRep', 'a commit waits for it');
+is(sql($primary, q{SELECT count(*) FROM jobs WHERE params = '{"n": 9}'}), 0, 'and nobody sees its job meanwhile');
+sql($primary, "SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names");
+$primary->reload;
+becomes($primary, q{SELECT count(*) FROM jobs WHERE params = '{"n": 9}'}, 1, 'until it need not');
+$producer->quit;
 $primary->stop;
 done_testing();
