@@ -46,8 +46,8 @@ ECTO_JOB_FUNCTION(ecto_job_sweep) {
     const uint64 activated = activate_scheduled_jobs(queue, now, all);
     SPI_finish();
 
-    Datum values[] = {Int64GetDatum(static_cast<int64>(activated)), Int64GetDatum(ended.available),
-                      Int64GetDatum(ended.failed)};
+    Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),
+                      Int64GetDatum(ended.available + ended.retried), Int64GetDatum(ended.failed)};
     bool nulls[] = {false, false, false};
     return HeapTupleGetDatum(heap_form_tuple(result, values, nulls));
 }

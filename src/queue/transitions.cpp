@@ -407,8 +407,8 @@ JobKey last_key() {
     return last;
 }
 
-// When the first lease of a claim ends; the owner's trigger may have had its say, or he may have
-// given the column another type
+// When the first lease of a claim ends. A trigger of the owner's may have sent a job elsewhere, of
+// which ours tells; or he has given the column another type.
 TimestampTz first_expiry() {
     const TupleDesc row = SPI_tuptable->tupdesc;
     const int expires = SPI_fnumber(row, "expires");
@@ -416,6 +416,10 @@ TimestampTz first_expiry() {
         return DT_NOBEGIN;
     TimestampTz first = DT_NOEND;
     for (uint64 at = 0; at < SPI_processed; at++) {
+        const char *const text = text_of(at, "state");
+        const std::optional<State> state = text != nullptr ? state_from(text) : std::nullopt;
+        if (state != State::reserved && state != State::in_progress)
+            continue;
         bool is_null;
         const Datum value = SPI_getbinval(SPI_tuptable->vals[at], row, expires, &is_null);
         first = std::min(first, is_null ? DT_NOBEGIN : DatumGetTimestampTz(value));
@@ -466,7 +470,7 @@ EndedLeases ended_leases(Queue *queue) {
     return ended;
 }
 
-// `exhausted`: those alone that have an attempt left, or none
+// `exhausted`: true for those alone that have no attempt left, false for those that have
 EndedLeases end_leases(Queue *queue, TimestampTz now, int64 limit, Parameter exhausted) {
     run(queue, Statement::end_expired_leases,
         {TimestampTzGetDatum(now), limit_of(limit), exhausted});

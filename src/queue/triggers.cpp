@@ -64,7 +64,8 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
     // search_path's operator
     execute(psprintf(
         "CREATE OR REPLACE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW"
-        " WHEN ((NEW.lease IS NULL OR (NEW.lease OPERATOR(pg_catalog.=) OLD.lease) IS TRUE)"
+        " WHEN ((NEW.lease IS NULL OR (NEW.lease OPERATOR(pg_catalog.=) OLD.lease) IS TRUE"
+        " OR NEW.state OPERATOR(pg_catalog.<>) ALL ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[]))"
         " AND (OLD.state OPERATOR(pg_catalog.<>) NEW.state"
         " OR OLD.schedule OPERATOR(pg_catalog.<>) NEW.schedule"
         " OR COALESCE(OLD.expires, '-infinity') OPERATOR(pg_catalog.<>)"

@@ -109,19 +109,23 @@ bool give_back(Watched *watched, Queue *queue, const JobKey &to, TimestampTz now
     return false;
 }
 
-// True if there may be more
+// True if there may be more. Half of the room is for each, so that neither waits until nothing is
+// left of the other.
 bool sweep(Queue *queue, Due due, TimestampTz now, Moved *moved) {
     int64 room = batch_size - sum_of(*moved);
+    bool full = false;
     if (due.expire) {
-        const EndedLeases ended = end_expired_leases(queue, now, room);
+        const int64 limit = due.activate ? (room + 1) / 2 : room;
+        const EndedLeases ended = end_expired_leases(queue, now, limit);
         add(moved, ended);
         room -= ended.count();
+        full = ended.count() >= limit;
     }
     if (due.activate && room > 0) {
         moved->activated = static_cast<int64>(activate_scheduled_jobs(queue, now, room));
-        room -= moved->activated;
+        full = full || moved->activated >= room;
     }
-    return room <= 0;
+    return full;
 }
 
 // When there is something to do after this sweep. What was due already is locked by somebody, or

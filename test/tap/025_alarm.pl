@@ -82,6 +82,21 @@ becomes_soon('SELECT state, attempt FROM jobs', 'FAILED|3', 'the end of the last
 sql("SELECT ecto_job.requeue('jobs', id) FROM jobs");
 becomes_soon('SELECT state FROM jobs', 'AVAILABLE', 'a job that is requeued');
 
+# Claimed, and put off by a trigger of the table's: the claim tells of leases only
+sql(q{
+	CREATE FUNCTION put_off() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		NEW.state := 'SCHEDULED'; NEW.schedule := clock_timestamp() + interval '300 ms'; NEW.expires := NULL;
+		RETURN NEW;
+	END $$;
+	CREATE TRIGGER put_off BEFORE UPDATE ON beside FOR EACH ROW WHEN (NEW.state = 'IN_PROGRESS')
+		EXECUTE FUNCTION put_off();
+	INSERT INTO beside (params) VALUES ('{"what": "put off"}')});
+at_rest($node);
+is(sql("SELECT state FROM ecto_job.start_available_jobs('beside')"), 'SCHEDULED', 'a claim that a trigger puts off');
+moves('put off', 'is due when that says', 'beside');
+sql('DROP TRIGGER put_off ON beside; DELETE FROM beside');
+
 # What is locked, and then not. before_the_scheduler($what): it does not come between
 sub before_the_scheduler
 {
