@@ -1,0 +1,203 @@
+/* Who notices that a session has ended, and gives its jobs back: sessions with numbers, the note in shared memory,
+ * and a scheduler that reads the table first and then who lives; of a job that job.pml follows through its other
+ * states. test/model/run has Spin look at every reachable state.
+ *
+ * Two sessions take a job, complete it, also slowly, or end, when they like, and another takes their place. Numbers
+ * are, as job.pml's leases, the smallest that nobody remembers. A name that begins with WITHOUT_ is a missing guard:
+ * an assertion has to fail. */
+
+#define NUMBERS 4 /* two that live, one in the table, one that was read */
+
+/* Shared memory: the numbers of who lives, 0 for none, and is there something to give back? */
+byte living[3];
+bool noted;
+
+/* What a session knows of its own number, also before it has entered it */
+byte number[3];
+#ifdef WITHOUT_ONE_STEP_AT_END
+bool leaving[3];
+#endif
+
+/* The table: is the job held, under the number of which session (0: not bound, so these bits are of none that lives),
+ * and which transaction has it locked? */
+bool held;
+byte bound_to;
+byte locker;
+
+/* Only the assertions know it: which session took the job, 0 when that has ended */
+byte holder;
+#define ORPHANED (held && bound_to != 0 && holder == 0)
+
+/* The scheduler: how far is it, and which number has it read? */
+mtype:look = { RESTING, READING, GIVING };
+mtype:look look;
+byte seen;
+#ifdef WITHOUT_LIVING_READ_LAST
+byte lived[3];
+#define OF_SEEN_SESSION(who) (lived[who] == seen)
+#else
+#define OF_SEEN_SESSION(who) (living[who] == seen)
+#endif
+#define SEEN_LIVES (seen != 0 && (OF_SEEN_SESSION(1) || OF_SEEN_SESSION(2)))
+
+#ifdef WITHOUT_LOWEST_BIT
+#define BOUND held
+#else
+#define BOUND (held && bound_to != 0)
+#endif
+#ifdef WITHOUT_NUMBER_AT_GIVING_BACK
+#define OF_SEEN BOUND
+#else
+#define OF_SEEN (BOUND && bound_to == seen)
+#endif
+
+#ifdef WITHOUT_NEW_NUMBERS
+#define REMEMBERED(n) (number[1] == n || number[2] == n)
+#else
+#define REMEMBERED(n) (number[1] == n || number[2] == n || bound_to == n || seen == n)
+#endif
+
+/* What a session held is on its way back */
+#define NOTICED (!ORPHANED || noted || look != RESTING)
+
+proctype watch()
+{
+end:
+    atomic { !NOTICED -> assert(NOTICED) }
+}
+
+/* Within a d_step */
+inline get_number(me)
+{
+    byte n = 1;
+    do
+    :: n <= NUMBERS && REMEMBERED(n) -> n++
+    :: else -> break
+    od;
+    assert(n <= NUMBERS);
+    number[me] = n;
+#ifndef WITHOUT_NUMBER_BEFORE_LEASE
+    living[me] = n;
+#endif
+    n = 0
+}
+
+/* Within a d_step. Its transaction was aborted before. */
+inline end_session(me)
+{
+    if
+    :: locker == me -> locker = 0
+    :: else
+    fi;
+    if
+    :: holder == me -> holder = 0
+    :: else
+    fi;
+    number[me] = 0;
+    living[me] = 0
+}
+
+inline let_go()
+{
+    held = false;
+    bound_to = 0;
+    holder = 0;
+    locker = 0
+}
+
+proctype session(byte me)
+{
+end:
+    do
+    /* It may need its number for another job, too */
+    :: d_step { number[me] == 0 -> get_number(me) }
+#ifdef WITHOUT_NUMBER_BEFORE_LEASE
+    :: d_step { number[me] != 0 && living[me] == 0 -> living[me] = number[me] }
+#endif
+    :: d_step { !held && number[me] != 0 -> held = true; bound_to = number[me]; holder = me }
+    :: d_step { !held -> held = true; holder = me }
+    /* Whoever knows the lease may complete the job; locked meanwhile, for as long as he likes */
+    :: d_step { held && locker == 0 -> locker = me }
+    :: d_step { locker == me -> let_go() }
+    :: d_step { locker == me -> locker = 0 }
+#ifdef WITHOUT_ONE_STEP_AT_END
+    :: d_step { living[me] != 0 && !leaving[me] -> noted = true; leaving[me] = true }
+    :: d_step { leaving[me] -> leaving[me] = false; end_session(me) }
+#else
+    :: d_step { living[me] != 0 -> end_session(me); noted = true }
+#endif
+    od
+}
+
+inline rest()
+{
+    look = RESTING;
+    seen = 0
+}
+
+/* What is locked is passed by, and looked for again */
+proctype scheduler()
+{
+end:
+    do
+    :: d_step {
+           look == RESTING && noted ->
+           noted = false;
+#ifdef WITHOUT_LIVING_READ_LAST
+           lived[1] = living[1]; lived[2] = living[2];
+#endif
+           look = READING
+       }
+    :: d_step { look == READING && BOUND -> seen = bound_to; look = GIVING }
+    :: d_step { look == READING && !BOUND -> rest() }
+    /* Who has ended does not come again, so it may be asked in the step that gives back */
+    :: d_step {
+           look == GIVING && !SEEN_LIVES && OF_SEEN && locker == 0 ->
+           assert(holder == 0); /* nothing is taken from the living */
+           let_go(); rest()
+       }
+    :: d_step {
+           look == GIVING && !SEEN_LIVES && OF_SEEN && locker != 0 ->
+#ifndef WITHOUT_RETRY_OF_LOCKED
+           noted = true;
+#endif
+           rest()
+       }
+    :: d_step { look == GIVING && (SEEN_LIVES || !OF_SEEN) -> rest() }
+    od
+}
+
+/* A crash empties shared memory, and the new scheduler begins with a look; a lease ends by its time */
+proctype world()
+{
+end:
+    do
+    :: d_step { held && locker == 0 -> let_go() }
+    :: d_step {
+           locker = 0;
+           end_session(1);
+           end_session(2);
+#ifdef WITHOUT_ONE_STEP_AT_END
+           leaving[1] = false; leaving[2] = false;
+#endif
+           rest();
+#ifdef WITHOUT_LOOK_AT_START
+           noted = false
+#else
+           noted = true
+#endif
+       }
+    od
+}
+
+init
+{
+    atomic {
+        look = RESTING;
+        run watch();
+        run scheduler();
+        run world();
+        run session(1);
+        run session(2)
+    }
+}
