@@ -19,9 +19,10 @@ INSERT INTO host_calls (call) VALUES
     ('ecto_job.requeue(%L, 1)'), ('ecto_job.sweep(%L)'), ('ecto_job.activate_scheduled_jobs(%L)'),
     ('ecto_job.activate_expired_jobs(%L)'), ('ecto_job.fail_expired_jobs_at_max_attempts(%L)'),
     ('ecto_job.configure_queue(%L)'), ('ecto_job.drop_queue(%L)');
-SELECT wrong, split_part(pg_temp.outcome(format('SELECT ' || call, wrong)), E'\n', 1) AS outcome, count(*)
-FROM host_calls, unnest('{host_table,host_view,host_temp,host_child,host_jobs_pkey,host_jobs_id_seq,pg_class,no_such_table,0,4000000000,"",NULL}'::text[]) AS wrong
-GROUP BY wrong, outcome ORDER BY wrong COLLATE "C", outcome COLLATE "C";
+SELECT wrong, split_part(outcome, E'\n', 1) AS outcome, count(*)
+FROM unnest('{host_table,host_view,host_temp,host_child,host_jobs_pkey,host_jobs_id_seq,pg_class,no_such_table,0,4000000000,"",NULL}'::text[]) AS wrong,
+     host_calls, pg_temp.outcome(format('SELECT ' || call, wrong)) AS outcome
+GROUP BY 1, 2 ORDER BY wrong COLLATE "C", split_part(outcome, E'\n', 1) COLLATE "C";
 DROP TABLE host_table, host_temp, host_child;
 DROP VIEW host_view;
 -- A queue that is a temporary table would be nobody else's
