@@ -4,6 +4,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use EctoJobTest;
+use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -47,6 +48,19 @@ sub sweeps
 	becomes("SELECT state FROM jobs WHERE params = '{\"n\": $count}'", 'AVAILABLE', $name, $server);
 }
 
+# What a session is told that did nothing wrong: the SQLSTATE and the words of the server's last message to it
+sub told
+{
+	my ($harm) = @_;
+	my ($output, $error) = ('', '');
+	my $witness = IPC::Run::start([ 'psql', '-X', '-q', '-c', '\\set VERBOSITY verbose', '-c', 'SELECT pg_sleep(3600)',
+		'-h', $node->host, '-p', $node->port, 'postgres' ], '>', \$output, '2>', \$error);
+	becomes("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 1, 'a witness waits');
+	$harm->();
+	$witness->finish;
+	return $error;
+}
+
 sub crashed
 {
 	my ($offset) = @_;
@@ -59,8 +73,15 @@ sweeps('it sweeps');
 
 # kill -9
 my $offset = -s $node->logfile;
-kill 9, pid();
+my $killed = pid();
+like(told(sub { kill 9, $killed }),
+	qr/^WARNING:  57P02: terminating connection because of crash of another server process
+DETAIL:  The postmaster has commanded this server process to roll back the current transaction and exit, because another server process exited abnormally and possibly corrupted shared memory\.
+HINT:  In a moment you should be able to reconnect to the database and repeat your command\.$/m,
+	'kill -9 of the scheduler: every session is told why it ends, 57P02');
 crashed($offset);
+like(slurp_file($node->logfile, $offset), qr/LOG:  background worker "ecto_job scheduler" \(PID $killed\) was terminated by signal 9: Killed\n.*LOG:  terminating any other active server processes/s,
+	'and the log says who died');
 sweeps('kill -9 of the scheduler');
 
 $offset = -s $node->logfile;
@@ -86,7 +107,8 @@ ok(kill9_and_wait($node), 'kill -9 of the postmaster');
 $node->start;
 sweeps('and all is back');
 
-$node->stop('immediate');
+like(told(sub { $node->stop('immediate') }), qr/^WARNING:  57P01: terminating connection due to immediate shutdown command$/m,
+	'an immediate shutdown: sessions are told, 57P01');
 $node->start;
 sweeps('an immediate shutdown');
 

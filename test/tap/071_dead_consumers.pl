@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use POSIX ();
 
-my $node = new_node(conf => "max_connections = 12\nsuperuser_reserved_connections = 3\n");
+my $node = new_node(conf => "max_connections = 12\nsuperuser_reserved_connections = 3\nlog_line_prefix = '%e '\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
@@ -121,8 +121,10 @@ like($error, qr/connection|server closed/, 'the client does not know whether its
 ok(!$status, 'it sees an error');
 is(sql("SELECT count(*) FROM jobs WHERE id = $id AND lease = $lease"), 0, 'it looks for its job: gone is done');
 is(sql('SELECT count(*) FROM done'), 1, 'its writes are there, once');
-my (undef, undef, $stale) = $node->psql('postgres', "BEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease); INSERT INTO done VALUES ($id); COMMIT");
-like($stale, qr/is no longer yours/, 'and not a second time');
+my (undef, undef, $stale) = $node->psql('postgres', "\\set VERBOSITY verbose\nBEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease); INSERT INTO done VALUES ($id); COMMIT");
+like($stale, qr/ERROR:  JQ001: job $id of queue "jobs" is no longer yours$/m, 'and not a second time: JQ001');
+like($stale, qr/^DETAIL:  It is gone\.\nHINT:  Roll back; do not retry: another consumer has it or has done it\.$/m, 'with what to do');
+is(sql('SELECT count(*) FROM done'), 1, 'its writes are not made again');
 
 # No connection is left for consumers: the scheduler has its own
 my (@sessions, $refused);
@@ -133,7 +135,8 @@ while (@sessions < 20)
 	last if $status != 0 && ($refused = $error);
 	push @sessions, $node->background_psql('postgres', extra_params => [ '-U', 'consumer' ]);
 }
-like($refused, qr/FATAL:  (?:remaining connection slots are reserved|sorry, too many clients)/, 'no connection is left');
+like($refused, qr/FATAL:  remaining connection slots are reserved for non-replication superuser connections$/m, 'no connection is left');
+like(slurp_file($node->logfile), qr/^53300 FATAL:  remaining connection slots/m, 'which is 53300');
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
 becomes("SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 1, 'the scheduler goes on');
 $_->quit for @sessions;

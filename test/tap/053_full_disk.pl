@@ -1,0 +1,108 @@
+# A disk that is full, under the data and under the WAL: what is seen, what goes on, and that nothing that was
+# acknowledged is lost.
+#
+# The disks are small tmpfs. To mount them the test runs in a mount namespace of its own, which needs no root; where
+# the kernel forbids that it is skipped, and says so. Seen to fail where the disks are large.
+#
+# server log may hold: PANIC:  could not write to file "pg_wal/xlogtemp
+# server log may hold: server process .* was terminated by signal 6: Aborted
+use strict;
+use warnings;
+
+# Before the library takes standard output for itself
+BEGIN
+{
+	my @namespace = qw(unshare --user --mount --map-current-user --keep-caps);
+	if (!defined $ENV{ECTO_JOB_MOUNTS})
+	{
+		$ENV{ECTO_JOB_MOUNTS} = system(@namespace, 'sh', '-c', 'mount -t tmpfs none /mnt') == 0 ? 1 : 0;
+		exec(@namespace, $^X, (map { "-I$_" } @INC), $0) or die "exec: $!" if $ENV{ECTO_JOB_MOUNTS};
+	}
+}
+
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+plan skip_all => 'NOT TESTED: a full disk. No file system can be mounted here (unshare --user --mount)' unless $ENV{ECTO_JOB_MOUNTS};
+
+my @mounted;
+
+# Before the directories are removed, which the library does at its end
+END { local $?; system('umount', '-l', $_) for @mounted; }
+
+# A file system of this size, mounted at a new directory
+sub small_disk
+{
+	my ($name, $size) = @_;
+	my $directory = PostgreSQL::Test::Utils::tempdir() . "/$name";
+	mkdir $directory or die $!;
+	system_or_bail('mount', '-t', 'tmpfs', '-o', "size=$size,mode=0700", 'none', $directory);
+	push @mounted, $directory;
+	return $directory;
+}
+
+# Enqueues until the server refuses; how many jobs it has acknowledged, and what it said
+sub fill
+{
+	my ($node) = @_;
+	my $acknowledged = 0;
+	my $text = "SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 50) AS n"; # cannot be compressed
+	for (1 .. 200)
+	{
+		my ($status, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose
+			INSERT INTO jobs (params) SELECT jsonb_build_object('text', ($text)) FROM generate_series(1, 500)", on_error_stop => 1);
+		return ($acknowledged, $error) if $status != 0;
+		$acknowledged += 500;
+	}
+	return ($acknowledged, 'never full');
+}
+
+# The data
+my $node = new_node();
+sub sql { return $node->safe_psql('postgres', shift); }
+my $place = small_disk('data', '6m');
+sql("CREATE TABLESPACE small LOCATION '$place'");
+sql(q{SELECT ecto_job.create_queue('other'); SET default_tablespace = small; SELECT ecto_job.create_queue('jobs')});
+my ($acknowledged, $error) = fill($node);
+like($error, qr/ERROR:  53100: could not extend file "pg_tblspc\/[^"]+": (?:No space left on device|wrote only \d+ of 8192 bytes at block \d+)
+HINT:  Check free disk space\.$/m, 'the disk is full: 53100, with its HINT');
+cmp_ok($acknowledged, '>', 0, 'some jobs are enqueued');
+is(sql('SELECT count(*) FROM jobs'), $acknowledged, 'what was acknowledged is there, and nothing of what was refused');
+sql("INSERT INTO other (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+ok(poll_until(sub { sql('SELECT state FROM other') eq 'AVAILABLE' }, 'a sweep'), 'a queue on another disk is swept');
+my ($id, $lease) = split /\|/, sql(q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs')});
+is(sql("SELECT ecto_job.complete_job('jobs', $id, $lease)"), '', 'a job can be started, and completed');
+is(sql('SELECT count(*) FROM jobs'), $acknowledged - 1, 'and is gone');
+system_or_bail('mount', '-o', 'remount,size=12m', $place);
+is(sql(q{SELECT count(ecto_job.enqueue('jobs', '{}')) FROM generate_series(1, 100)}), 100, 'with room there are new jobs');
+$node->stop;
+
+# The WAL: it is kept, for a standby that does not come
+my $wal = small_disk('wal', '48m');
+$node = PostgreSQL::Test::Cluster->new('wal');
+$node->init(extra => ["--waldir=$wal"]);
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecto_job'\nwal_level = replica\nmax_wal_senders = 1
+restart_after_crash = on\nwal_keep_size = 1GB\nmin_wal_size = 32MB\nmax_wal_size = 32MB\nlog_statement = none\n");
+$node->start;
+sql(q{CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs')});
+($acknowledged, $error) = fill($node);
+# Whoever needs the next file first meets it: the session, or another process, whose crash ends it
+like($error, qr/PANIC:  53100: could not write to file "pg_wal\/xlogtemp\.\d+": No space left on device$|WARNING:  57P02: /m,
+	'the disk of the WAL is full: PANIC, 53100');
+like(slurp_file($node->logfile), qr/PANIC:  could not write to file "pg_wal\/xlogtemp\.\d+": No space left on device$/m, 'in the log, too');
+ok(poll_until(sub { !-e $node->data_dir . '/postmaster.pid' }, 'its end'), 'the server stops');
+like(slurp_file($node->logfile), qr/FATAL:  could not write to file "pg_wal\/xlogtemp\.\d+": No space left on device\n.*LOG:  shutting down due to startup process failure$/ms,
+	'and says that it cannot start either');
+$node->stop('immediate', fail_ok => 1); # forgets its process id
+system_or_bail('mount', '-o', 'remount,size=512m', $wal);
+$node->start;
+is(sql('SELECT count(*) FROM jobs'), $acknowledged, 'with room it starts: what was acknowledged is there, and no more');
+sql("INSERT INTO jobs (params, schedule) VALUES ('{\"later\": 1}', clock_timestamp() + interval '1 ms')");
+ok(poll_until(sub { sql("SELECT state FROM jobs WHERE params ? 'later'") eq 'AVAILABLE' }, 'a sweep'), 'and the scheduler is back');
+$node->stop;
+
+done_testing();
