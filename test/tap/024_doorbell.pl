@@ -448,8 +448,9 @@ $bare->safe_psql('postgres', "SELECT ecto_job.create_queue(name) FROM unnest('{f
 $other = listen_to($bare, 'jobs');
 $bare->safe_psql('postgres', $job);
 is(heard($other), 'jobs:session', 'without preload the session notifies');
-my (undef, undef, $error) = $bare->psql('postgres', "BEGIN; $job; PREPARE TRANSACTION 'p'");
-like($error, qr/cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY/, 'and cannot be prepared');
+my (undef, undef, $error) = $bare->psql('postgres', "\\set VERBOSITY verbose\nBEGIN; $job; PREPARE TRANSACTION 'p'");
+like($error, qr/ERROR:  0A000: cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY$/m, 'and cannot be prepared');
+is($bare->safe_psql('postgres', 'SELECT count(*) FROM jobs'), 1, 'so its job never was');
 is(heard($other), '', 'nor is anything sent');
 $other->{session}->quit;
 $bare->stop;
