@@ -4,7 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes_in);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -16,13 +16,6 @@ sub in_database
 {
 	my ($database, $query, $user) = @_;
 	return $node->safe_psql($database, $query, extra_params => [ '-U', $user // 'landlord' ]);
-}
-
-sub becomes
-{
-	my ($database, $query, $expected, $name) = @_;
-	ok(poll_until(sub { $node->safe_psql($database, $query) eq $expected }, $name), $name)
-	  or diag($node->safe_psql($database, $query));
 }
 
 my $schedulers =
@@ -39,7 +32,7 @@ sub with_queue
 	$node->safe_psql($database, 'CREATE EXTENSION ecto_job; GRANT CREATE ON SCHEMA public TO landlord');
 	in_database($database, "SELECT ecto_job.create_queue('jobs');
 		SELECT ecto_job.configure_queue('jobs', poll_interval => '50 ms')");
-	becomes('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'
+	becomes_in($node, 'postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'
 		AND datname = '$database'", 1, "a scheduler in $database");
 }
 
@@ -50,7 +43,7 @@ sub sweeps
 	my $id = in_database($database, "INSERT INTO jobs (params, schedule)
 		VALUES ('{}', clock_timestamp() + interval '1 ms') RETURNING id");
 	$id =~ s/\D.*//s;
-	becomes($database, "SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', $name);
+	becomes_in($node, $database, "SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', $name);
 }
 
 sub fails
@@ -97,7 +90,7 @@ fails('DROP DATABASE copy', 'stranger', qr/must be owner/, 'not for strangers ei
 is($node->safe_psql('copy', "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'"), 1, 'nothing moves');
 in_database('copy', 'SELECT ecto_job.enable()');
 sweeps('copy', 'enable() lets it run');
-becomes('postgres', $schedulers, 'app2 copy', 'two databases, two schedulers');
+becomes_in($node, 'postgres', $schedulers, 'app2 copy', 'two databases, two schedulers');
 
 # A dump
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $node->basedir . '/dump', $node->connstr('app2') ], 'pg_dump');
@@ -127,7 +120,7 @@ $pid = pid_in('restored');
 sql("SELECT pg_terminate_backend($pid)");
 my $id = in_database('restored', "SET default_transaction_read_only = off; SET search_path = public;
 	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms') RETURNING id");
-becomes('restored', "SELECT count(*) FROM public.jobs WHERE state = 'SCHEDULED'", 0,
+becomes_in($node, 'restored', "SELECT count(*) FROM public.jobs WHERE state = 'SCHEDULED'", 0,
 	'ALTER DATABASE SET does not disturb it');
 
 # In the middle of a sweep that takes long
@@ -137,7 +130,7 @@ in_database('slow', q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 	$$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
 	CREATE TRIGGER a_slow BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION slow();
 	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')});
-becomes('postgres', "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'
+becomes_in($node, 'postgres', "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'
 	AND datname = 'slow'", 'PgSleep', 'a sweep hangs');
 in_database('postgres', 'DROP DATABASE slow');
 is(sql("SELECT count(*) FROM pg_database WHERE datname = 'slow'"), 0, 'DROP DATABASE does not wait for it');
@@ -164,18 +157,18 @@ $node->stop;
 $node->append_conf('postgresql.conf', "max_worker_processes = 3\n");
 $offset = -s $node->logfile;
 $node->start;
-becomes('postgres', $schedulers, 'app', 'one slot is left, for one scheduler');
+becomes_in($node, 'postgres', $schedulers, 'app', 'one slot is left, for one scheduler');
 sql('CREATE DATABASE second OWNER landlord');
 $node->safe_psql('second', 'CREATE EXTENSION ecto_job; GRANT CREATE ON SCHEMA public TO landlord');
 in_database('second', "SELECT ecto_job.create_queue('jobs')");
 $offset = wait_for_log($node, qr/no background worker is free.*\n.*HINT:.*max_worker_processes/, $offset);
 ok($offset, 'there is none for another database, and the log says so');
-becomes('second', 'SELECT status FROM ecto_job.queues',
+becomes_in($node, 'second', 'SELECT status FROM ecto_job.queues',
 	'no scheduler: no background worker is free; raise max_worker_processes', 'so does the view');
 is(sql($schedulers), 'app', 'the first goes on');
 unlike(slurp_file($node->logfile, $offset), qr/no background worker is free/, 'nothing was logged twice');
 in_database('postgres', 'DROP DATABASE app');
-becomes('postgres', $schedulers, 'second', 'when a slot is free it is used');
+becomes_in($node, 'postgres', $schedulers, 'second', 'when a slot is free it is used');
 
 $node->stop;
 done_testing();

@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes_in);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -19,13 +19,6 @@ sub in_database
 {
 	my ($database, $query, $user) = @_;
 	return $node->safe_psql($database, $query, extra_params => [ '-U', $user // 'landlord' ]);
-}
-
-sub becomes
-{
-	my ($database, $query, $expected, $name) = @_;
-	ok(poll_until(sub { $node->safe_psql($database, $query) eq $expected }, $name), $name)
-	  or diag($node->safe_psql($database, $query));
 }
 
 # A database whose extension a superuser has made, and everything else its owner
@@ -84,7 +77,7 @@ is(in_database('restored', "SELECT state FROM blobs WHERE params = '\\x01'"), 'S
 is( in_database('restored', 'SELECT DISTINCT status FROM ecto_job.queues'),
 	'no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it', 'the view says so');
 in_database('restored', 'SELECT ecto_job.enable()');
-becomes('restored', "SELECT state FROM blobs WHERE params = '\\x01'", 'AVAILABLE', 'until its owner enables it');
+becomes_in($node, 'restored', "SELECT state FROM blobs WHERE params = '\\x01'", 'AVAILABLE', 'until its owner enables it');
 
 # The triggers ring there
 my $listener = $node->background_psql('restored');
@@ -104,7 +97,7 @@ $text = text_of('app');
 my ($settings) = $text =~ /COPY ecto_job\.queue_settings [^\n]*\n(.*?)\\\.\n/s;
 is($settings, '', 'is not dumped, and cannot be mistaken for another table');
 in_database('app', q{SELECT ecto_job.create_queue('other')});
-becomes('app', 'SELECT queue FROM ecto_job.queue_settings', 'other', 'and the scheduler removes it');
+becomes_in($node, 'app', 'SELECT queue FROM ecto_job.queue_settings', 'other', 'and the scheduler removes it');
 
 $node->stop;
 done_testing();

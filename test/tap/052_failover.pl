@@ -8,18 +8,12 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 sub sql { my ($node, $query) = @_; return $node->safe_psql('postgres', $query); }
-
-sub becomes
-{
-	my ($node, $query, $expected, $name) = @_;
-	ok(poll_until(sub { sql($node, $query) eq $expected }, $name), $name) or diag(sql($node, $query));
-}
 
 sub new_pair
 {

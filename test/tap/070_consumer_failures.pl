@@ -4,7 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use ConsumerTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -12,12 +12,6 @@ use Test::More;
 my $node = new_node();
 my $directory = PostgreSQL::Test::Utils::tempdir();
 sub sql { return $node->safe_psql('postgres', shift); }
-sub sql_becomes
-{
-	my ($query, $expected, $name) = @_;
-	return ok(poll_until(sub { sql($query) eq $expected }, $query), $name);
-}
-
 sql(q{
 	CREATE TABLE effects (id bigint, attempt integer);
 	CREATE FUNCTION perform(job ecto_job.job) RETURNS void LANGUAGE sql AS $$
@@ -72,7 +66,7 @@ for my $bound (1, 0)
 	is($killed->end, 'signal 9', 'killed');
 	is(sql('SELECT state, attempt FROM jobs'), 'IN_PROGRESS|1', 'nobody knows yet') unless $bound;
 	my $other = ConsumerTest->start($node, @by_program);
-	sql_becomes('SELECT count(*) FROM jobs', '0', 'another consumer does the job');
+	becomes($node, 'SELECT count(*) FROM jobs', '0', 'another consumer does the job');
 	is(done_by_program(), "$id 2\n", 'as its second attempt');
 	go();
 	ok(poll_until(sub { done_by_program() eq "$id 2\n$id 1\n" }, 'the orphan'),
@@ -87,14 +81,14 @@ for my $bound (1, 0)
 	my $lock = $node->background_psql('postgres');
 	$lock->query_safe('SELECT pg_advisory_lock(1)');
 	my $killed = ConsumerTest->start($node, @by_sql, '--timeout', '500 ms');
-	sql_becomes(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1',
+	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1',
 		'the statement runs');
 	$killed->signal('KILL');
 	is($killed->end, 'signal 9', 'killed');
 	my $other = ConsumerTest->start($node, @by_sql);
 	ok($other->wait_for_log(qr/connection 1: connected/), 'another consumer looks for jobs');
 	$lock->quit;
-	sql_becomes('SELECT count(*) FROM jobs', '0', 'the job is done');
+	becomes($node, 'SELECT count(*) FROM jobs', '0', 'the job is done');
 	is(sql('SELECT id, attempt FROM effects'), "$id|1", 'once');
 	$other->signal('TERM');
 	is($other->end, 0, 'stopped');
@@ -106,7 +100,7 @@ for my $bound (1, 0)
 	my $lock = $node->background_psql('postgres');
 	$lock->query_safe('SELECT pg_advisory_lock(1)');
 	my $consumer = ConsumerTest->start($node, @by_sql);
-	sql_becomes(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1',
+	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1',
 		'the statement runs');
 	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory'});
 	$lock->quit;
@@ -124,7 +118,7 @@ for my $bound (1, 0)
 	$zombie->signal('STOP');
 	go(); # its program ends, and it does not notice
 	ok(poll_until(sub { done_by_program() eq "$id 1\n" }, 'the end'), 'its program ends well');
-	sql_becomes('SELECT state FROM jobs', 'AVAILABLE', 'its lease ends');
+	becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'its lease ends');
 	unlink "$program.go";
 	sql(q{UPDATE jobs SET max_attempts = 9});
 	my $other = ConsumerTest->start($node, '--queue', 'jobs', '--exec', "until [ -e $program.go ]; do sleep 0.05; done");
@@ -170,7 +164,7 @@ for my $bound (1, 0)
 	my $consumer = ConsumerTest->start($node, @by_sql, '--batch', 2, '--timeout', '500 ms');
 	ok($consumer->wait_for_log(qr/job $second: lost: "its lease was over before its turn came"/),
 		'a job that waited too long is not begun');
-	sql_becomes("SELECT state FROM jobs WHERE id = $second", 'AVAILABLE', 'and comes back');
+	becomes($node, "SELECT state FROM jobs WHERE id = $second", 'AVAILABLE', 'and comes back');
 	$lock->quit;
 	ok($consumer->wait_for_log(qr/job $second: completed/), 'to be done');
 	is(sql('SELECT id, attempt FROM effects ORDER BY id'), "$id|1\n$second|2", 'each once');
@@ -222,7 +216,7 @@ for my $kind (\@by_program, \@by_sql)
 	$consumer->signal('INT');
 	is($consumer->end, 1, 'at once');
 	ok(poll_until(sub { done_by_program() eq "told\n" }, 'the program'), 'its program is told to end');
-	sql_becomes(q{SELECT attempt FROM jobs WHERE state IN ('RETRY', 'AVAILABLE')}, '1', 'the job is given back');
+	becomes($node, q{SELECT attempt FROM jobs WHERE state IN ('RETRY', 'AVAILABLE')}, '1', 'the job is given back');
 }
 
 # The server restarts while jobs run. A program's job is completed over the new connection if its lease has
@@ -253,7 +247,7 @@ for my $bound (0, 1)
 	my $lock = $node->background_psql('postgres');
 	$lock->query_safe('SELECT pg_advisory_lock(1)');
 	my $consumer = ConsumerTest->start($node, @by_sql);
-	sql_becomes(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1',
+	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1',
 		'the statement runs');
 	$node->stop('immediate');
 	$node->start;
@@ -278,7 +272,7 @@ for my $bound (0, 1)
 	is($consumer->end, 0, 'a stop does not wait for ever');
 	like($consumer->log, qr/job $id: lost: .*left to its lease/, 'and says what it leaves');
 	$node->start;
-	sql_becomes('SELECT state, attempt FROM jobs', 'AVAILABLE|1', 'the job comes back');
+	becomes($node, 'SELECT state, attempt FROM jobs', 'AVAILABLE|1', 'the job comes back');
 }
 
 # A completion that the server refuses for a reason of its own
@@ -311,7 +305,7 @@ for my $bound (0, 1)
 	start_over();
 	sql('DELETE FROM jobs');
 	my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec', 'true');
-	sql_becomes(q{SELECT count(*) FROM pg_stat_activity
+	becomes($node, q{SELECT count(*) FROM pg_stat_activity
 		WHERE application_name = 'ecto_job_consumer' AND query LIKE '%start_available_jobs%' AND state = 'idle'},
 		'1', 'the consumer is idle');
 	my $id = sql(q{SET session_replication_role = replica; INSERT INTO jobs (params) VALUES ('{}') RETURNING id});

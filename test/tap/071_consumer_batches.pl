@@ -4,7 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use ConsumerTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -12,12 +12,6 @@ use Test::More;
 my $node = new_node();
 my $directory = PostgreSQL::Test::Utils::tempdir();
 sub sql { return $node->safe_psql('postgres', shift); }
-sub sql_becomes
-{
-	my ($query, $expected, $name) = @_;
-	return ok(poll_until(sub { sql($query) eq $expected }, $query), $name);
-}
-
 # A retry waits for an hour, so that a failed job is seen as it is. Each end notes its transaction.
 sql(q{
 	CREATE TABLE effects (id bigint, xid xid8 DEFAULT pg_current_xact_id());
@@ -136,7 +130,7 @@ sub finish
 	$node->start;
 	$consumer->signal('CONT');
 	ok($consumer->wait_for_log(qr/job $second: failed, RETRY/), 'told after a crash');
-	sql_becomes('SELECT id, state FROM jobs', "$second|RETRY", 'all of them');
+	becomes($node, 'SELECT id, state FROM jobs', "$second|RETRY", 'all of them');
 	finish($consumer);
 }
 
@@ -150,7 +144,7 @@ sub finish
 	my $consumer = three_ended();
 	$consumer->signal('CONT');
 	ok($consumer->wait_for_log(qr/job $second: failed, RETRY .*kept for the audit/), 'a completion is refused at COMMIT');
-	sql_becomes('SELECT id, state FROM jobs', "$second|RETRY", 'and fails; the others are completed');
+	becomes($node, 'SELECT id, state FROM jobs', "$second|RETRY", 'and fails; the others are completed');
 	finish($consumer);
 	sql('DROP TRIGGER refuse ON jobs');
 }
@@ -187,7 +181,7 @@ my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 	my $lock = $node->background_psql('postgres');
 	$lock->query_safe('SELECT pg_advisory_lock(1)');
 	my $consumer = ConsumerTest->start($node, @by_sql, '--per-transaction', 3, '--batch', 6);
-	sql_becomes(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1', 'three run, three wait');
+	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1', 'three run, three wait');
 	sql("UPDATE jobs SET lease = lease + 2 WHERE id = $ids[4]");
 	$lock->quit;
 	ok($consumer->wait_for_log(qr/error: jobs job $ids[4]: lost: ".*no longer yours/), 'one was taken');
@@ -204,7 +198,7 @@ my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 	my $lock = $node->background_psql('postgres');
 	$lock->query_safe('SELECT pg_advisory_lock(1)');
 	my $consumer = ConsumerTest->start($node, @by_sql, '--per-transaction', 3);
-	sql_becomes(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1', 'they run');
+	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1', 'they run');
 	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory'});
 	$lock->quit;
 	ok($consumer->wait_for_log(qr/job $ids[2]: completed/), 'they are done');

@@ -6,7 +6,7 @@ package BellTest;
 
 use strict;
 use warnings;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use Test::More;
 use Time::HiRes qw(time usleep);
 use Exporter 'import';
@@ -32,14 +32,6 @@ sub at_rest
 				 WHERE backend_type = 'ecto_job scheduler' AND datname = '$database'") eq 't';
 		},
 		'a scheduler that sleeps');
-}
-
-sub becomes
-{
-	my ($node, $query, $expected, $name, $seconds) = @_;
-	my $database = 'postgres';
-	ok(poll_until(sub { $node->safe_psql($database, $query) eq $expected }, $name, $seconds), $name)
-	  or diag($node->safe_psql($database, $query));
 }
 
 # session($node): one that may last longer than a test's limit

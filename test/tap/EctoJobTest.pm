@@ -15,6 +15,8 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 use Exporter 'import';
 
+# A test that has a becomes() of its own does not ask for this one
+our @EXPORT_OK = qw(becomes becomes_in);
 our @EXPORT = qw(new_node wait_for_log poll_until kill9_and_wait source_dir slurp_source);
 
 # new_node(name => 'main', preload => 1, extension => 1, allows_streaming => 0, start => 1, conf => "a = 1\n")
@@ -58,6 +60,25 @@ sub poll_until
 	}
 	diag("gave up waiting for " . ($what // 'a condition'));
 	return 0;
+}
+
+# becomes_in($node, 'database', 'SELECT ...', 'its result', 'the name of the test', $seconds): passes when the query
+# has this result, and fails at the limit. becomes() asks in database postgres.
+sub becomes_in
+{
+	my ($node, $database, $query, $expected, $name, $seconds) = @_;
+	my $result = '';
+	local $Test::Builder::Level = $Test::Builder::Level + 1; # a failure is the caller's
+	my $passed = ok(poll_until(sub { ($result = $node->safe_psql($database, $query)) eq $expected }, $name, $seconds), $name);
+	diag($result) unless $passed;
+	return $passed;
+}
+
+sub becomes
+{
+	my ($node, @rest) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return becomes_in($node, 'postgres', @rest);
 }
 
 # wait_for_log($node, qr/text/, $offset): waits until the server's log holds the text behind the offset.
