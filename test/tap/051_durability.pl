@@ -43,6 +43,26 @@ is(sql('SELECT (SELECT count(*) FROM blobs) || (SELECT count(*) FROM done)::text
 my ($status) = $node->psql('postgres', "SELECT ecto_job.complete_job('blobs', $job, $lease)");
 isnt($status, 0, 'nobody completes it again');
 
+# With synchronous_commit = off the last commits may be lost, each with all that it wrote. Nothing else may flush them
+sql('SELECT ecto_job.disable(); TRUNCATE done');
+$id = sql("SELECT ecto_job.enqueue('blobs', params_binary => '')");
+my $start = "SELECT id || ' ' || lease || ' ' || attempt FROM ecto_job.start_available_jobs('blobs')";
+($job, $lease) = split / /, sql("SET synchronous_commit = off; $start");
+crash('a crash right after a start that waits for no disk');
+is(sql('SELECT state, attempt FROM blobs'), 'AVAILABLE|0', 'it never was');
+my $again = sql($start);
+like($again, qr/^$id \d+ 1$/, 'the attempt has the same number again');
+my (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.complete_job('blobs', $job, $lease)");
+like($error, qr/ERROR:  JQ001: job $id of queue "blobs" is no longer yours$/m, 'but not the same lease: who lost it is told, JQ001');
+($job, $lease) = split / /, $again;
+my $complete = "BEGIN; SELECT ecto_job.complete_job('blobs', $job, $lease); INSERT INTO done VALUES ($job); COMMIT";
+sql("SET synchronous_commit = off; $complete");
+crash('a crash right after such a completion');
+is(sql('SELECT (SELECT count(*) FROM blobs) || (SELECT count(*) FROM done)::text'), '10', 'the completion and its writes are lost together');
+sql($complete);
+is(sql('SELECT (SELECT count(*) FROM blobs) || (SELECT count(*) FROM done)::text'), '01', 'its holder completes it again');
+sql('SELECT ecto_job.enable()');
+
 # Ids: of jobs that are gone, and of those that were rolled back or lost
 my $last = sql("SELECT ecto_job.enqueue('jobs', '{}')");
 sql('DELETE FROM jobs');
