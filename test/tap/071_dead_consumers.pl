@@ -110,7 +110,9 @@ sub relay
 	}
 	POSIX::_exit(0);
 }
-sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
+my $listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN "jobs.completed"');
+sql(q{SELECT ecto_job.enqueue('jobs', '{}', notify => 'told')});
 my ($id, $lease) = split /\|/, sql(q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs')});
 my ($port, $relay) = relay();
 my ($output, $error) = ('', '');
@@ -121,6 +123,10 @@ like($error, qr/connection|server closed/, 'the client does not know whether its
 ok(!$status, 'it sees an error');
 is(sql("SELECT count(*) FROM jobs WHERE id = $id AND lease = $lease"), 0, 'it looks for its job: gone is done');
 is(sql('SELECT count(*) FROM done'), 1, 'its writes are there, once');
+my $heard = '';
+ok(poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"jobs\.completed" with payload "told"/ }, 'a notification'),
+	'whoever waits for it is told, by the same commit');
+$listener->quit;
 my (undef, undef, $stale) = $node->psql('postgres', "\\set VERBOSITY verbose\nBEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease); INSERT INTO done VALUES ($id); COMMIT");
 like($stale, qr/ERROR:  JQ001: job $id of queue "jobs" is no longer yours$/m, 'and not a second time: JQ001');
 like($stale, qr/^DETAIL:  It is gone\.\nHINT:  Roll back; do not retry: another consumer has it or has done it\.$/m, 'with what to do');
