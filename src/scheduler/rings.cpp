@@ -1,6 +1,8 @@
 // From flags to notifications. See rings.hpp.
 #include "scheduler/rings.hpp"
 
+#include <algorithm>
+
 #include "queue/notices.hpp"
 #include "scheduler/attempt.hpp"
 #include "shared/doorbell.hpp"
@@ -83,10 +85,14 @@ bool send_rings() {
 }
 
 void gather_rings() {
-    constexpr long pause_us = 1000;
-    if (sent)
-        pg_usleep(pause_us);
+    constexpr long shortest_us = 1000;
+    constexpr long longest_us = 4000;
+    static long pause_us = shortest_us;
+    if (!sent)
+        return;
     sent = false;
+    pg_usleep(pause_us);
+    pause_us = MyLatch->is_set ? std::min(2 * pause_us, longest_us) : shortest_us;
 }
 
 } // namespace ecto_job

@@ -141,7 +141,7 @@ bool may_leave(int slot) {
                 break;
         } else if (!is_dismissed(slot)) {
             // A commit that wakes us pays for a signal. Consumers that have work look by
-            // themselves, so each queue is rung at most a thousand times a second
+            // themselves, so no queue need be rung more often than a thousand times a second
             gather_rings();
             // Without shared memory the latch is all that others can set
             const bool woken = sleep_after(slot, end);
