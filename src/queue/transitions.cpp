@@ -5,7 +5,8 @@
 // {as_schedule:time} and {as_expires:time} turn a timestamptz into the column's type, {schedule}
 // and {expires} the column into a timestamptz. {priority} is 0 where there is none,
 // {with_priority:text} then nothing. {in_play:w} narrows to our index of AVAILABLE, RESERVED and
-// IN_PROGRESS where there is one, and {waits:w} means SCHEDULED or RETRY.
+// IN_PROGRESS where there is one, {along_in_play:w} reads along it, and {waits:w} means SCHEDULED
+// or RETRY.
 //
 // Operators are qualified, since a caller's search_path may hold others. `now`, expiry and lease
 // are parameters and not volatile functions, so that a distributed engine may delegate a statement.
@@ -147,20 +148,20 @@ constexpr StatementSource sources[] = {
      {TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID, INT4OID, INT8OID},
      Scan::index},
     // end_expired_leases: activate_expired_jobs where $3 is false, and where it is true
-    // fail_expired_jobs_at_max_attempts; null is both, since each look reads all rows in play. No
-    // index leads to expires, so the statistics choose the scan.
+    // fail_expired_jobs_at_max_attempts; null is both, since each look reads all rows in play, for
+    // no index leads to expires
     {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"
      " state = CASE WHEN " EXHAUSTED(
          "j") " THEN 'FAILED' ELSE 'AVAILABLE' END{touch}"
               " WHERE j.id" EQ
               "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(
                   "w") " AND (w.expires IS NULL OR w.expires" LE "{as_expires:$1})"
-                       " AND ($3 IS NULL OR (" EXHAUSTED(
-                           "w") ")" EQ "$3) LIMIT $2 FOR UPDATE SKIP LOCKED))"
-                                " RETURNING j.id, j.state, j.notify",
+                       " AND ($3 IS NULL OR (" EXHAUSTED("w") ")" EQ "$3){along_in_play:w} LIMIT $2"
+                                                              " FOR UPDATE SKIP LOCKED))"
+                                                              " RETURNING j.id, j.state, j.notify",
      3,
      {TIMESTAMPTZOID, INT8OID, BOOLOID},
-     Scan::statistics},
+     Scan::own_index},
     // bound_sessions
     {"SELECT DISTINCT " SESSION("h") " AS session FROM (SELECT j.lease FROM ONLY {table} AS j"
                                      " WHERE {in_play:j}" HELD("j") " AND " BOUND("j")
@@ -195,13 +196,14 @@ constexpr StatementSource sources[] = {
      1,
      {TIMESTAMPTZOID},
      Scan::own_index},
-    // next_expiry: a lease without an end counts as ended
-    {"SELECT pg_catalog.min(COALESCE({expires}, '-infinity'))::pg_catalog.timestamptz"
-     " FROM ONLY {table} AS j WHERE {in_play:j}" HELD(
-         "j") " AND COALESCE({expires}, '-infinity')" GE "$1",
+    // next_expiry: a lease without an end counts as ended; OFFSET 0 keeps the order
+    {"SELECT pg_catalog.min(h.expires)::pg_catalog.timestamptz FROM"
+     " (SELECT COALESCE({expires}, '-infinity') AS expires FROM ONLY {table} AS j"
+     " WHERE {in_play:j}" HELD("j") " AND COALESCE({expires}, '-infinity')" GE "$1"
+                                    "{along_in_play:j} OFFSET 0) AS h",
      1,
      {TIMESTAMPTZOID},
-     Scan::statistics},
+     Scan::own_index},
     // first_available; the casts as above
     {WAITING("{priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
              " j.id::pg_catalog.int8",
