@@ -280,6 +280,12 @@ const char *text_of(uint64 row, const char *column) {
                         SPI_fnumber(SPI_tuptable->tupdesc, column));
 }
 
+// As it is after the statement: a trigger of the owner's may have had its say
+std::optional<State> state_of(uint64 row) {
+    const char *const text = text_of(row, "state");
+    return text != nullptr ? state_from(text) : std::nullopt;
+}
+
 void notice_each(Queue *queue, Notice notice) {
     const uint64 rows = SPI_processed;
     for (uint64 row = 0; row < rows; row++)
@@ -418,8 +424,7 @@ TimestampTz first_expiry() {
         return DT_NOBEGIN;
     TimestampTz first = DT_NOEND;
     for (uint64 at = 0; at < SPI_processed; at++) {
-        const char *const text = text_of(at, "state");
-        const std::optional<State> state = text != nullptr ? state_from(text) : std::nullopt;
+        const std::optional<State> state = state_of(at);
         if (state != State::reserved && state != State::in_progress)
             continue;
         bool is_null;
@@ -452,13 +457,12 @@ uint64 claim(Queue *queue, Statement statement, TimestampTz now, Datum timeout, 
     return again ? claim_from(queue, statement, now, timeout, demand, *again) : 0;
 }
 
-// What became of the last statement's jobs, by the rows as they are: a trigger may have had its say
+// What became of the last statement's jobs
 EndedLeases ended_leases(Queue *queue) {
     EndedLeases ended{};
     const uint64 rows = SPI_processed;
     for (uint64 row = 0; row < rows; row++) {
-        const char *const text = text_of(row, "state");
-        const std::optional<State> state = text != nullptr ? state_from(text) : std::nullopt;
+        const std::optional<State> state = state_of(row);
         if (state == State::failed) {
             ended.failed++;
             send_notice(queue, Notice::failed, text_of(row, "notify"));
@@ -562,11 +566,8 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
     const uint64 changed = run(queue, Statement::job_failed,
                                {TimestampTzGetDatum(now), Int64GetDatum(retry_timeout_ms),
                                 reference_or_null(error), Int64GetDatum(id), attempt, lease});
-    if (changed > 0) {
-        const char *const state = text_of(0, "state"); // a trigger may have had its say
-        notice_each(queue, state != nullptr && state_from(state) == State::failed ? Notice::failed
-                                                                                  : Notice::retry);
-    }
+    if (changed > 0)
+        notice_each(queue, state_of(0) == State::failed ? Notice::failed : Notice::retry);
     return changed;
 }
 

@@ -49,7 +49,7 @@ Finding finding = Finding::nothing;  // at the last look
 TimestampTz next_look = 0;           // without a reason
 bool was_enabled = false;            // the setting, in the last round
 bool all_due = true;                 // at the start, and when the clock was set back
-TimestampTz clock_seen = DT_NOBEGIN; // the latest time of this round
+TimestampTz clock_seen = DT_NOBEGIN; // when it was last asked whether it was set back
 
 template <typename F> void for_each_watched(F visit) {
     HASH_SEQ_STATUS scan;
@@ -281,12 +281,15 @@ void mind_the_clock(TimestampTz now) {
     unlock_segment();
 }
 
-// Since the round began, or the last turn ended
-bool is_set_back() {
-    const TimestampTz now = GetCurrentTimestamp();
-    const bool set_back = now < clock_seen;
-    clock_seen = std::max(clock_seen, now);
-    return set_back;
+// True if the clock was set back since the last call: times of before mean nothing then
+bool notice_step_back() {
+    const TimestampTz before = clock_seen;
+    clock_seen = GetCurrentTimestamp();
+    if (clock_seen >= before)
+        return false;
+    all_due = true;
+    next_look = DT_NOBEGIN;
+    return true;
 }
 
 RoundEnd deaf() {
@@ -322,7 +325,7 @@ RoundEnd take_turns(int slot) {
             return still_answering(slot);
         MemoryContextReset(round_context);
         // By `now` all would be due again and again, until the clock has come there
-        if (is_set_back())
+        if (notice_step_back())
             return {false, Hears::all, DT_NOBEGIN};
     }
     answer(slot, true);
@@ -400,11 +403,8 @@ RoundEnd last_round(int slot) {
 RoundEnd run_round(int slot, bool look) {
     clear_round_context();
     const bool rings_sent = send_rings();
-    const bool set_back = is_set_back();
-    clock_seen = GetCurrentTimestamp();
-    // Times of before a step back mean nothing
-    all_due = all_due || set_back;
-    if (look || set_back || next_look <= clock_seen) {
+    notice_step_back();
+    if (look || next_look <= clock_seen) {
         // Somebody may have locked the registry
         answer(slot, false);
         const std::optional<RoundEnd> obstacle = look_at_registry(slot);

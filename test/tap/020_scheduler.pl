@@ -3,7 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -16,23 +16,16 @@ sub schedulers
 	return sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 }
 
-sub becomes
-{
-	my ($query, $expected, $name) = @_;
-	ok( poll_until(sub { sql($query) eq $expected }, $name), $name)
-	  or diag(sql($query));
-}
-
-becomes(
+becomes($node,
 	"SELECT application_name FROM pg_stat_activity WHERE backend_type = 'ecto_job launcher'",
 	'ecto_job launcher', 'the launcher runs');
 is(schedulers(), 0, 'no scheduler without a queue');
 
 sql("SELECT ecto_job.create_queue('jobs')");
-becomes(
+becomes($node,
 	"SELECT datname, application_name FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
 	'postgres|ecto_job scheduler', 'the first queue brings a scheduler');
-becomes("SELECT status FROM ecto_job.queues WHERE queue = 'jobs'::regclass", 'ok', 'and the view says so');
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'jobs'::regclass", 'ok', 'and the view says so');
 my $pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 
 # Due jobs
@@ -41,7 +34,7 @@ $listener->query_safe('LISTEN jobs');
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
 sql("SELECT ecto_job.enqueue('jobs', '{\"n\": 1}', schedule => clock_timestamp() + interval '300 ms')");
 is(sql('SELECT state FROM jobs'), 'SCHEDULED', 'a job for later is SCHEDULED');
-becomes('SELECT state FROM jobs', 'AVAILABLE', 'and becomes AVAILABLE when it is due');
+becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'and becomes AVAILABLE when it is due');
 my $heard = '';
 ok( poll_until(
 		sub { ($heard .= $listener->query('SELECT 1')) =~ /notification "jobs".*PID $pid/ },
@@ -51,13 +44,13 @@ $listener->quit;
 
 # Expired ones
 sql("SELECT ecto_job.reserve_available_jobs('jobs', 1, timeout_ms => 1)");
-becomes('SELECT state, attempt FROM jobs', 'AVAILABLE|0', 'an expired reservation comes back');
+becomes($node, 'SELECT state, attempt FROM jobs', 'AVAILABLE|0', 'an expired reservation comes back');
 sql("SELECT ecto_job.start_available_jobs('jobs', 1, '1 ms')");
-becomes('SELECT state, attempt FROM jobs', 'AVAILABLE|1', 'an expired attempt comes back');
+becomes($node, 'SELECT state, attempt FROM jobs', 'AVAILABLE|1', 'an expired attempt comes back');
 sql('UPDATE jobs SET max_attempts = 2');
 sql("SELECT ecto_job.start_available_jobs('jobs', 1, '1 ms')");
-becomes('SELECT state, attempt FROM jobs', 'FAILED|2', 'in the last attempt it is FAILED');
-becomes("SELECT activated, expired, failed, status FROM ecto_job.queues WHERE queue = 'jobs'::regclass",
+becomes($node, 'SELECT state, attempt FROM jobs', 'FAILED|2', 'in the last attempt it is FAILED');
+becomes($node, "SELECT activated, expired, failed, status FROM ecto_job.queues WHERE queue = 'jobs'::regclass",
 	'1|2|1|ok', 'the view has counted');
 is(sql("SELECT last_sweep > clock_timestamp() - interval '1 minute' FROM ecto_job.queues"),
 	't', 'and knows the last sweep');
@@ -71,7 +64,7 @@ my $held = $consumer->query_safe(
 	 SELECT id FROM jobs WHERE id = :min FOR UPDATE");
 $held =~ s/\s//g;
 sql("UPDATE jobs SET expires = clock_timestamp() WHERE state = 'IN_PROGRESS' AND id <> $held");
-becomes("SELECT state FROM jobs WHERE id = (SELECT max(id) FROM jobs)",
+becomes($node, "SELECT state FROM jobs WHERE id = (SELECT max(id) FROM jobs)",
 	'AVAILABLE', 'a locked job keeps no other waiting');
 $consumer->query_safe('COMMIT');
 $consumer->quit;
@@ -80,30 +73,30 @@ $consumer->quit;
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day')");
 sql('TRUNCATE jobs');
 sql("SELECT ecto_job.create_queue('slow')");
-becomes("SELECT last_sweep IS NOT NULL FROM ecto_job.queues WHERE queue = 'slow'::regclass",
+becomes($node, "SELECT last_sweep IS NOT NULL FROM ecto_job.queues WHERE queue = 'slow'::regclass",
 	't', 'a new queue is swept at once');
 sql("SELECT ecto_job.configure_queue('slow', poll_interval => '1 day')");
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', '2999-01-02'), ('{}', '2999-01-01')");
 my $next_due = "SELECT next_due FROM ecto_job.queues WHERE queue = 'jobs'::regclass";
 is(sql($next_due), '2999-01-01 00:00:00+00', 'the view knows what is due next');
 sql('SELECT ecto_job.disable()');
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
 	0, 'disable() stops it');
 is(sql("SELECT DISTINCT status FROM ecto_job.queues"), 'disabled', 'and the view says so');
 sql('TRUNCATE jobs');
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
-becomes('SELECT schedule < clock_timestamp() FROM jobs', 't', 'a job is due');
+becomes($node, 'SELECT schedule < clock_timestamp() FROM jobs', 't', 'a job is due');
 is(sql($next_due), sql('SELECT schedule FROM jobs'), 'and shown as such');
 is(sql('SELECT state FROM jobs'), 'SCHEDULED', 'nothing moves while it is disabled');
 sql('SELECT ecto_job.enable()');
-becomes('SELECT state FROM jobs', 'AVAILABLE', 'enable() starts it, and it sweeps at once');
-becomes($next_due, '', 'and nothing waits for its time any more');
+becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'enable() starts it, and it sweeps at once');
+becomes($node, $next_due, '', 'and nothing waits for its time any more');
 
 # More than a batch
 sql("INSERT INTO jobs (params, schedule) SELECT '{}', clock_timestamp() + interval '50 ms'
      FROM generate_series(1, 3500)");
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
-becomes("SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'several batches in one turn');
+becomes($node, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'several batches in one turn');
 
 # Rights
 sql('CREATE ROLE stranger LOGIN; CREATE ROLE monitor LOGIN IN ROLE pg_monitor');
@@ -114,7 +107,7 @@ is( $node->safe_psql('postgres',
 		extra_params => [ '-U', 'stranger' ]),
 	't|t', 'nor through the function');
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', '2999-01-01')");
-becomes($next_due, '2999-01-01 00:00:00+00', 'a job waits');
+becomes($node, $next_due, '2999-01-01 00:00:00+00', 'a job waits');
 is( $node->safe_psql('postgres',
 		"SELECT count(*), count(status), count(next_due) FROM ecto_job.queues",
 		extra_params => [ '-U', 'monitor' ]),
@@ -125,16 +118,16 @@ is(schedulers(), 1, 'one scheduler');
 $pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 is(sql("SELECT pg_cancel_backend($pid)"), 't', 'SIGINT is sent');
 sql("INSERT INTO jobs (params, schedule) VALUES ('{\"after\": 1}', clock_timestamp() + interval '1 ms')");
-becomes("SELECT state FROM jobs WHERE params = '{\"after\": 1}'", 'AVAILABLE', 'and ignored');
+becomes($node, "SELECT state FROM jobs WHERE params = '{\"after\": 1}'", 'AVAILABLE', 'and ignored');
 is(sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'"),
 	$pid, 'by the same process');
 sql("SELECT pg_terminate_backend($pid)");
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $pid",
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $pid",
 	1, 'after SIGTERM it comes back');
 
 sql("ALTER SYSTEM SET ecto_job.enabled = off");
 $node->reload;
-becomes("SELECT DISTINCT status FROM ecto_job.queues", 'no scheduler: ecto_job.enabled is off',
+becomes($node, "SELECT DISTINCT status FROM ecto_job.queues", 'no scheduler: ecto_job.enabled is off',
 	'ecto_job.enabled = off is seen');
 # The scheduler reads it a moment later than we: it has when ten looks find the same last sweep
 my ($same, $last) = (0, '');
@@ -152,17 +145,17 @@ is(schedulers(), 1, 'the scheduler stays');
 is(sql('SELECT max(last_sweep) FROM ecto_job.queues'), $last, 'and sweeps nothing');
 sql("ALTER SYSTEM RESET ecto_job.enabled");
 $node->reload;
-becomes("SELECT state FROM jobs WHERE params = '{\"off\": 1}'", 'AVAILABLE', 'and sweeps when it is on again');
+becomes($node, "SELECT state FROM jobs WHERE params = '{\"off\": 1}'", 'AVAILABLE', 'and sweeps when it is on again');
 
 sql("ALTER SYSTEM SET ecto_job.databases = 'template1, other'");
 $node->reload;
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
 	0, 'a database that is not listed loses its scheduler');
-becomes("SELECT DISTINCT status FROM ecto_job.queues",
+becomes($node, "SELECT DISTINCT status FROM ecto_job.queues",
 	'no scheduler: ecto_job.databases does not name this database', 'and the view says why');
 sql("ALTER SYSTEM SET ecto_job.databases = 'postgres'");
 $node->reload;
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
 	1, 'listed again, it is back');
 my ($status, undef, $error) = $node->psql('postgres', "ALTER SYSTEM SET ecto_job.databases = '\"x'");
 like($error, qr/invalid value for parameter "ecto_job.databases"/, 'a broken list is refused');
@@ -170,10 +163,10 @@ like($error, qr/invalid value for parameter "ecto_job.databases"/, 'a broken lis
 # The extension goes and comes
 $node->psql('postgres', 'BEGIN; DROP EXTENSION ecto_job CASCADE; ROLLBACK');
 sql("INSERT INTO jobs (params, schedule) VALUES ('{\"rolled back\": 1}', clock_timestamp() + interval '1 ms')");
-becomes("SELECT state FROM jobs WHERE params = '{\"rolled back\": 1}'", 'AVAILABLE',
+becomes($node, "SELECT state FROM jobs WHERE params = '{\"rolled back\": 1}'", 'AVAILABLE',
 	'DROP EXTENSION rolled back: it goes on');
 sql('DROP EXTENSION ecto_job CASCADE');
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
 	0, 'DROP EXTENSION ends it');
 sql('DROP TABLE jobs, slow');
 $node->psql('postgres', "BEGIN; CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs'); ROLLBACK");
@@ -181,46 +174,46 @@ is(schedulers(), 0, 'CREATE EXTENSION rolled back brings none');
 sql("BEGIN; CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs');
      SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms'); COMMIT");
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
-becomes('SELECT state FROM jobs', 'AVAILABLE', 'created again, it runs');
+becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'created again, it runs');
 
 # In one transaction: the scheduler sees another extension, and queues with the same names
 sql("BEGIN; DROP EXTENSION ecto_job CASCADE; DROP TABLE jobs; CREATE EXTENSION ecto_job;
      SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms'); COMMIT");
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
-becomes('SELECT state FROM jobs', 'AVAILABLE', 'made anew in one transaction, it runs');
+becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'made anew in one transaction, it runs');
 
 # A queue that goes
 sql("SELECT ecto_job.create_queue('brief')");
-becomes("SELECT count(*) FROM ecto_job.queues WHERE last_sweep IS NOT NULL", 2, 'two queues');
+becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE last_sweep IS NOT NULL", 2, 'two queues');
 sql('DROP TABLE brief');
 sql("SET session_replication_role = replica; SET client_min_messages = error;
      INSERT INTO ecto_job.queue_settings (queue) VALUES (4000000000::oid::regclass)");
 sql("SELECT ecto_job.configure_queue('jobs')"); # the scheduler looks
-becomes('SELECT count(*) FROM ecto_job.queue_settings', 1, 'a row without a table is cleaned up');
+becomes($node, 'SELECT count(*) FROM ecto_job.queue_settings', 1, 'a row without a table is cleaned up');
 sql("SELECT ecto_job.drop_queue('jobs')");
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
 	0, 'without a queue it leaves');
 
 # A newer version of the SQL than the library
 sql("SELECT ecto_job.create_queue('jobs')");
 my $log = -s $node->logfile;
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
-becomes("SELECT status FROM ecto_job.queues", 'ok', 'it runs');
+becomes($node, "SELECT status FROM ecto_job.queues", 'ok', 'it runs');
 sql("UPDATE pg_extension SET extversion = '999.1' WHERE extname = 'ecto_job'");
 sql("SELECT ecto_job.configure_queue('jobs')"); # the scheduler looks
 ok(wait_for_log($node, qr/version 999\.1 there, the library is/, $log), 'newer SQL than library is logged');
-becomes("SELECT status FROM ecto_job.queues",
+becomes($node, "SELECT status FROM ecto_job.queues",
 	'no scheduler: the extension is newer than the library; restart the server', 'and shown');
 sql("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'ecto_job';
      SELECT ecto_job.configure_queue('jobs', retry_timeout => '1 s')");
-becomes("SELECT status FROM ecto_job.queues", 'ok', 'older SQL is served');
+becomes($node, "SELECT status FROM ecto_job.queues", 'ok', 'older SQL is served');
 
 
 # Restart
 sql("SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 s')");
 $node->restart;
-becomes('SELECT state FROM jobs', 'AVAILABLE', 'after a restart it is back without help');
+becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'after a restart it is back without help');
 
 # The SIGTERM above may have met a sweep, which is then reported
 unlike(slurp_file($node->logfile),

@@ -3,21 +3,13 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = new_node(conf => "ecto_job.sweep_timeout = '500 ms'\necto_job.log_min_duration = 0\necto_job.max_queues = 2\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
-
-sub becomes
-{
-	my ($query, $expected, $name) = @_;
-	my $is_so = ok(poll_until(sub { sql($query) eq $expected }, $name), $name);
-	diag(sql($query)) unless $is_so;
-	return $is_so;
-}
 
 # A job that is due at once, in each of the queues named; its id in `what`
 sub due
@@ -30,7 +22,7 @@ sub due
 sub moved
 {
 	my ($what, $queue) = @_;
-	becomes("SELECT state FROM $queue WHERE params ->> 'what' = '$what'", 'AVAILABLE', "$what: $queue is swept");
+	becomes($node, "SELECT state FROM $queue WHERE params ->> 'what' = '$what'", 'AVAILABLE', "$what: $queue is swept");
 }
 
 sub status_of { return sql("SELECT status FROM ecto_job.queues WHERE queue = '$_[0]'::regclass"); }
@@ -54,7 +46,7 @@ moved('raised', 'good');
 $offset =
   wait_for_log($node, qr/WARNING:  sweep of queue "public.bad" failed: no change today\n.*DETAIL:  a detail/, $offset);
 ok($offset, 'the failure is logged');
-becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
 	'failing: no change today', 'and shown');
 is(status_of('good'), 'ok', 'the other queue is well');
 # Pauses of 1 s and 2 s: two more tries
@@ -75,28 +67,28 @@ is(status_of('bad'), 'ok', 'and shown');
 # A broken table
 sql("INSERT INTO bad (params, schedule) VALUES ('{}', clock_timestamp() + interval '2 s')");
 sql('ALTER TABLE bad RENAME COLUMN expires TO gone');
-becomes("SELECT status ~ '^failing: column .*expires' FROM ecto_job.queues WHERE queue = 'bad'::regclass",
+becomes($node, "SELECT status ~ '^failing: column .*expires' FROM ecto_job.queues WHERE queue = 'bad'::regclass",
 	't', 'a missing column is named');
 due('column', 'good');
 moved('column', 'good');
 sql('ALTER TABLE bad RENAME COLUMN gone TO expires');
-becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass", 'ok', 'and back, it works');
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass", 'ok', 'and back, it works');
 
 # A trigger that is slow, and one that nothing stops but the end of the process
 sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
 	CREATE TRIGGER a_slow BEFORE UPDATE ON bad FOR EACH ROW EXECUTE FUNCTION slow()});
 due('slow', 'bad');
-becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
 	'failing: it took longer than ecto_job.sweep_timeout, 500 ms', 'a slow sweep is cancelled');
 due('beside the slow', 'good');
 moved('beside the slow', 'good');
 my $pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 sql(q{CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 	LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$});
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $pid",
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $pid",
 	1, 'one that catches the cancellation costs its process')
   or die "what follows waits for the other queue, in vain\n";
-becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
 	'failing: the scheduler ended during its sweep', 'the queue is blamed and waits');
 due('after the end', 'good');
 moved('after the end', 'good');
@@ -109,9 +101,9 @@ my $locker = $node->background_psql('postgres');
 $locker->query_safe('BEGIN; LOCK TABLE bad IN SHARE MODE');
 due('locked', 'good');
 moved('locked', 'good');
-becomes("SELECT status ~ '^locked' FROM ecto_job.queues WHERE queue = 'bad'::regclass", 't', 'a lock is shown');
+becomes($node, "SELECT status ~ '^locked' FROM ecto_job.queues WHERE queue = 'bad'::regclass", 't', 'a lock is shown');
 $locker->query_safe('COMMIT');
-becomes("SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass", 'ok', 'and gone, it works');
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass", 'ok', 'and gone, it works');
 
 # DDL that is waiting behind the sweeps is not starved
 sql('ALTER TABLE bad ADD COLUMN note text; ALTER TABLE bad DROP COLUMN note');
@@ -127,10 +119,10 @@ moved('past the limit', $_) for qw(third good);
 ok(wait_for_log($node, qr/WARNING:  more queues than ecto_job.max_queues/, $offset), 'the log says so');
 like(status_of('third'), qr/^not recorded: /, 'and the view');
 sql("SELECT ecto_job.disable()");
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0, 'it has left');
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0, 'it has left');
 sql("SELECT ecto_job.drop_queue('good')");
 sql("SELECT ecto_job.enable()");
-becomes("SELECT status FROM ecto_job.queues WHERE queue = 'third'::regclass", 'ok', 'a free place is used');
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'third'::regclass", 'ok', 'a free place is used');
 
 $node->stop;
 done_testing();

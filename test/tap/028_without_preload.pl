@@ -56,6 +56,8 @@ sub moves
 my $warning = try('CREATE EXTENSION ecto_job');
 like($warning, qr/WARNING: .*HINT: .*shared_preload_libraries = 'ecto_job'.*SELECT ecto_job\.start_scheduler\(\)/s,
 	'CREATE EXTENSION names the line to add, and what helps until then');
+my $again = try('SELECT ecto_job.warn_unless_preloaded()');
+is($again =~ s/^LOCATION: .*\n//mr, $warning =~ s/^LOCATION: .*\n//mr, 'by warn_unless_preloaded()');
 sql("SELECT ecto_job.create_queue('fence'); SELECT ecto_job.create_queue('jobs');
      SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
 is(sql($status), $none, 'the view says what is missing');

@@ -4,7 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -12,13 +12,6 @@ my $node = new_node(conf => "ecto_job.sweep_timeout = '500 ms'\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 sub as_mallory { return $node->safe_psql('postgres', shift, extra_params => [ '-U', 'mallory' ]); }
-
-sub becomes
-{
-	my ($query, $expected, $name) = @_;
-	ok( poll_until(sub { sql($query) eq $expected }, $name), $name)
-	  or diag(sql($query));
-}
 
 sql(q{CREATE ROLE mallory LOGIN; GRANT CREATE ON SCHEMA public TO mallory;
 	CREATE TABLE evidence (what text, who text, session_who text);
@@ -65,11 +58,11 @@ sub sweep_attacked
 		my $offset = -s $node->logfile;
 		sql('SELECT ecto_job.enable()');
 		my $table = $expected{table} // $queue;
-		becomes("SELECT state FROM $table", 'AVAILABLE', 'the job was swept') if $expected{swept} // 1;
-		becomes("SELECT status ~ '$expected{status}' FROM ecto_job.queues WHERE queue = '$table'::regclass",
+		becomes($node, "SELECT state FROM $table", 'AVAILABLE', 'the job was swept') if $expected{swept} // 1;
+		becomes($node, "SELECT status ~ '$expected{status}' FROM ecto_job.queues WHERE queue = '$table'::regclass",
 			't', 'the sweep was refused')
 		  if $expected{status};
-		becomes("SELECT DISTINCT who FROM evidence WHERE what = '$name'", 'mallory', 'the attack ran, as mallory')
+		becomes($node, "SELECT DISTINCT who FROM evidence WHERE what = '$name'", 'mallory', 'the attack ran, as mallory')
 		  if $expected{runs} // 1;
 		is(sql("SELECT count(*) FROM evidence WHERE who NOT IN ('mallory', 'left')"), 0, 'and as nobody else');
 		is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', 'mallory is no superuser');
@@ -174,11 +167,11 @@ sweep_attacked('leftovers', q{
 	CREATE TRIGGER a BEFORE UPDATE ON QUEUE FOR EACH ROW EXECUTE FUNCTION leave()},
 	left => 1,
 	also => sub {
-		becomes("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4242",
+		becomes($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4242",
 			0, 'no session lock is left');
 		is(sql('SELECT pg_try_advisory_lock(4242)'), 't', 'and another session can take it');
 		my $scheduler = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
-		becomes("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 3 AND pid = ($scheduler)",
+		becomes($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 3 AND pid = ($scheduler)",
 			1, 'the scheduler still is the only one of its database');
 	});
 
@@ -199,7 +192,7 @@ subtest 'looking at the view' => sub {
 		CREATE OR REPLACE FUNCTION constant(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
 		BEGIN PERFORM public.usurp(); RETURN 1; END $$});
 	sql('TRUNCATE evidence; SELECT ecto_job.enable()');
-	becomes("SELECT next_due FROM ecto_job.queues WHERE queue = 'looked_at'::regclass",
+	becomes($node, "SELECT next_due FROM ecto_job.queues WHERE queue = 'looked_at'::regclass",
 		'2999-01-01 00:00:00+00', 'a superuser sees when a job is due');
 	is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', 'mallory is no superuser');
 	is(sql('SELECT DISTINCT who FROM evidence'), 'mallory', 'her function ran in the sweep only, as mallory');

@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes_in);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -18,13 +18,6 @@ ok(scalar(@older), "older versions: @older");
 my $node = new_node(extension => 0);
 
 sub in_database { my ($database, $query) = @_; return $node->safe_psql($database, $query); }
-
-sub becomes
-{
-	my ($database, $query, $expected, $name) = @_;
-	ok(poll_until(sub { in_database($database, $query) eq $expected }, $name), $name)
-	  or diag(in_database($database, $query));
-}
 
 # Everything that an extension has, without oids: definitions, rights and comments
 my $catalog = q{
@@ -95,16 +88,16 @@ for my $old (@older)
 		  . '| \x01 2001-01-01 00:00:02+00|2001-01-01 00:00:00.001+00 brief t 0',
 		"$old: every function works with the newer library");
 
-	becomes($database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$old: so does the scheduler");
+	becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$old: so does the scheduler");
 	in_database($database, q{INSERT INTO jobs (params, schedule) VALUES ('{"due": true}', clock_timestamp() + interval '1 ms')});
-	becomes($database, q{SELECT state FROM jobs WHERE params ? 'due'}, 'AVAILABLE', "$old: it sweeps");
+	becomes_in($node, $database, q{SELECT state FROM jobs WHERE params ? 'due'}, 'AVAILABLE', "$old: it sweeps");
 	my $listener = $node->background_psql($database);
 	$listener->query_safe('LISTEN jobs');
 	in_database($database, q{SELECT ecto_job.enqueue('jobs', '{}')});
 	ok(poll_until(sub { $listener->query('SELECT 1') =~ /notification "jobs"/ }, 'a notification'), "$old: it announces");
 	$listener->quit;
 	in_database($database, 'SELECT ecto_job.disable()');
-	becomes($database, 'SELECT DISTINCT status FROM ecto_job.queues', 'disabled', "$old: disable()");
+	becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'disabled', "$old: disable()");
 	in_database($database, 'SELECT ecto_job.enable()');
 	command_ok([ 'ecto_job_consumer', '-d', $node->connstr($database), '--queue', 'jobs', '--exec', 'true', '--drain' ],
 		"$old: the consumer drains");

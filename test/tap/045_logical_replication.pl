@@ -4,7 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -15,18 +15,12 @@ my $subscriber = new_node(name => 'subscriber', allows_streaming => 'logical', c
 
 sub there { return $subscriber->safe_psql('postgres', shift); }
 
-sub becomes_there
-{
-	my ($query, $expected, $name) = @_;
-	ok(poll_until(sub { there($query) eq $expected }, $name), $name) or diag(there($query));
-}
-
 for my $node ($publisher, $subscriber)
 {
 	$node->safe_psql('postgres', "SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.create_queue('fence')");
 }
 there('SELECT ecto_job.disable()');
-becomes_there("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
+becomes($subscriber, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
 	'the subscriber is disabled');
 $publisher->safe_psql('postgres', 'CREATE PUBLICATION p FOR TABLE jobs');
 there("CREATE SUBSCRIPTION s CONNECTION '" . $publisher->connstr . " dbname=postgres' PUBLICATION p");
@@ -63,7 +57,7 @@ is(there("SELECT count(*) FROM ecto_job.queues WHERE status = 'disabled'"), 2, '
 $publisher->stop;
 there('ALTER SUBSCRIPTION s DISABLE; ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s');
 there("SELECT setval(pg_get_serial_sequence('jobs', 'id'), (SELECT max(id) FROM jobs)); SELECT ecto_job.enable()");
-becomes_there("SELECT count(*) FROM jobs WHERE state = 'SCHEDULED' AND schedule <= now()", 0, 'what was due is activated');
+becomes($subscriber, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED' AND schedule <= now()", 0, 'what was due is activated');
 is(there("SELECT ecto_job.enqueue('jobs', '{}') > 3"), 't', 'new ids follow the old ones');
 
 $subscriber->stop;

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use IO::Select;
@@ -18,12 +18,6 @@ use POSIX ();
 my $node = new_node(conf => "max_connections = 12\nsuperuser_reserved_connections = 3\nlog_line_prefix = '%e '\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
-
-sub becomes
-{
-	my ($query, $expected, $name) = @_;
-	ok(poll_until(sub { sql($query) eq $expected }, $name), $name) or diag(sql($query));
-}
 
 sub kill_client
 {
@@ -42,7 +36,7 @@ sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
 my $client = $node->background_psql('postgres');
 my ($job) = $client->query_safe(q{SELECT id FROM ecto_job.reserve_available_jobs('jobs', 1)});
 kill_client($client);
-becomes("SELECT state || attempt FROM jobs", 'AVAILABLE0', 'RESERVED: available again, no attempt is counted');
+becomes($node, "SELECT state || attempt FROM jobs", 'AVAILABLE0', 'RESERVED: available again, no attempt is counted');
 
 # IN_PROGRESS, twice
 for my $attempt (1, 2)
@@ -52,7 +46,7 @@ for my $attempt (1, 2)
 	is(sql('SELECT round(extract(epoch FROM expires - updated_at::timestamp AT TIME ZONE $$UTC$$) * 10) FROM jobs'), $attempt,
 		"IN_PROGRESS: its lease is $attempt times the execution_timeout");
 	kill_client($client);
-	becomes('SELECT state || attempt FROM jobs', $attempt == 1 ? 'AVAILABLE1' : 'FAILED2',
+	becomes($node, 'SELECT state || attempt FROM jobs', $attempt == 1 ? 'AVAILABLE1' : 'FAILED2',
 		$attempt == 1 ? 'then it is available again' : 'at max_attempts it is FAILED');
 }
 sql("TRUNCATE jobs");
@@ -73,17 +67,17 @@ for my $interval ('100 ms', '0')
 	kill_client($client);
 	if ($interval ne '0')
 	{
-		becomes("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", 0,
+		becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", 0,
 			"client_connection_check_interval = $interval: the server ends the session");
 	}
 	else
 	{
-		becomes("SELECT count(*) FROM jobs WHERE id = $id AND expires < clock_timestamp()", 1, 'its lease is over');
+		becomes($node, "SELECT count(*) FROM jobs WHERE id = $id AND expires < clock_timestamp()", 1, 'its lease is over');
 		is(sql("SELECT ecto_job.sweep('jobs')"), '(0,0,0)', 'without it the job stays locked, and nobody waits for it');
 		is(sql("SELECT state FROM jobs WHERE id = $id"), 'IN_PROGRESS', 'in progress');
 		sql("SELECT pg_terminate_backend($pid)");
 	}
-	becomes("SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', 'its transaction is rolled back, the job is available');
+	becomes($node, "SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', 'its transaction is rolled back, the job is available');
 	is(sql("SELECT count(*) FROM done"), 0, 'and its writes never were');
 	sql('TRUNCATE jobs');
 }
@@ -144,7 +138,7 @@ while (@sessions < 20)
 like($refused, qr/FATAL:  remaining connection slots are reserved for non-replication superuser connections$/m, 'no connection is left');
 like(slurp_file($node->logfile), qr/^53300 FATAL:  remaining connection slots/m, 'which is 53300');
 sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
-becomes("SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 1, 'the scheduler goes on');
+becomes($node, "SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 1, 'the scheduler goes on');
 $_->quit for @sessions;
 
 $node->stop;

@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 use Exporter 'import';
 
-# A test that has a becomes() of its own does not ask for this one
+# A test that has a becomes() of its own, which asks otherwise, does not ask for this one
 our @EXPORT_OK = qw(becomes becomes_in);
 our @EXPORT = qw(new_node wait_for_log poll_until kill9_and_wait source_dir slurp_source);
 
