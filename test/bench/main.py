@@ -13,7 +13,7 @@ import time
 import report
 import server
 
-MEASURES = ["enqueue", "drain", "latency", "lateness", "snapshot", "storage", "idle", "death", "long"]
+MEASURES = ["enqueue", "drain", "steps", "latency", "lateness", "snapshot", "storage", "idle", "death", "long"]
 USUAL = [name for name in MEASURES if name != "long"]
 
 

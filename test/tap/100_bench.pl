@@ -22,11 +22,11 @@ ok($ran, 'it ends well') or diag("$out\n$err");
 my $found = decode_json(slurp_file($results));
 my %sides;
 $sides{ $_->{measure} }{ $_->{side} } = 1 for @{ $found->{records} };
-foreach my $measure ('enqueue', 'drain, batches of 100', 'drain, a commit a job', 'latency', 'lateness',
+foreach my $measure ('enqueue', 'drain, batches of 100', 'drain, a commit a job', 'steps of a batch', 'latency', 'lateness',
 	'claim under an old snapshot', 'storage', 'ten minutes')
 {
 	my @names = sort keys %{ $sides{$measure} };
-	ok((grep { /ecto_job|libpq/ } @names) && (grep { /handwritten/ } @names), "$measure: ours and another")
+	ok((grep { /ecto_job|libpq|functions/ } @names) && (grep { /handwritten/ } @names), "$measure: ours and another")
 	  or diag("@names");
 }
 ok($sides{idle}, 'idle');
