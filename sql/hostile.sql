@@ -47,10 +47,14 @@ SELECT call, pg_temp.outcome('SELECT * FROM ' || call) FROM unnest(ARRAY[
     'ecto_job.create_queue(NULL, NULL, NULL, NULL, NULL)', 'ecto_job.create_queue(''host_x'', NULL, NULL, NULL, NULL)',
     'ecto_job.queue_status(NULL, NULL)', 'ecto_job.queue_status(''pg_class'', NULL)']) AS call;
 
--- What PostgreSQL refuses before we see it: no such text, no such byte, no id left
+-- What PostgreSQL refuses before we see it: no such text, no such byte, more than jsonb holds, no id left
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', '{"a": "\u0000"}')$$);
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', convert_from('\x7b2261223a2200227d', 'UTF8')::jsonb)$$);
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', '{}', notify => convert_from('\xff', 'UTF8'))$$);
+SELECT pg_temp.outcome($$INSERT INTO host_jobs (params) VALUES (jsonb_build_object('a', repeat(repeat('x', 65536), 4096)))$$);
+SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', jsonb_build_object('a', repeat(repeat('x', 65536), 4096)))$$);
+SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', jsonb_build_array(half, half)) FROM repeat(repeat('x', 65536), 2048) AS half$$);
+SELECT count(*) FROM host_jobs;
 BEGIN;
 SELECT setval(pg_get_serial_sequence('host_jobs', 'id'), 9223372036854775807);
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', '{}')$$);
