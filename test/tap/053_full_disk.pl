@@ -9,25 +9,15 @@
 use strict;
 use warnings;
 
-# Before the library takes standard output for itself
-BEGIN
-{
-	my @namespace = qw(unshare --user --mount --map-current-user --keep-caps);
-	if (!defined $ENV{ECTO_JOB_MOUNTS})
-	{
-		$ENV{ECTO_JOB_MOUNTS} = system(@namespace, 'sh', '-c', 'mount -t tmpfs none /mnt') == 0 ? 1 : 0;
-		exec(@namespace, $^X, (map { "-I$_" } @INC), $0) or die "exec: $!" if $ENV{ECTO_JOB_MOUNTS};
-	}
-}
-
 use FindBin;
 use lib $FindBin::RealBin;
+use NamespaceTest '--mount', 'mount -t tmpfs none /mnt';
 use EctoJobTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-plan skip_all => 'NOT TESTED: a full disk. No file system can be mounted here (unshare --user --mount)' unless $ENV{ECTO_JOB_MOUNTS};
+plan skip_all => 'NOT TESTED: a full disk. No file system can be mounted here (unshare --user --mount)' unless NamespaceTest::here();
 
 my @mounted;
 my $jobs_at_once = 500;
