@@ -198,7 +198,7 @@ void adopt(const Finding &found, const TimestampNames &said) {
     tell_shortcomings(found, said);
     // Of a queue that was released a moment ago, what the scheduler knows may be too late
     note_due(found.oid, DT_NOBEGIN);
-    note_expiry(found.oid, DT_NOBEGIN);
+    note_lease(found.oid, highest_key, DT_NOBEGIN);
     wake_scheduler_at_commit();
 }
 

@@ -42,7 +42,7 @@ ECTO_JOB_FUNCTION(ecto_job_sweep) {
     SPI_connect();
     Queue *const queue = queue_argument(fcinfo);
     const TimestampTz now = now_argument(fcinfo, 1, queue);
-    const EndedLeases ended = end_expired_leases(queue, now, all);
+    const EndedLeases ended = end_expired_leases(queue, highest_key, now, all);
     const uint64 activated = activate_scheduled_jobs(queue, now, all);
     SPI_finish();
 

@@ -86,6 +86,12 @@ int64 number_of(Relation relation, HeapTuple row, const char *name) {
     }
 }
 
+JobKey key_of(Relation relation, HeapTuple row) {
+    return {static_cast<int32>(number_of(relation, row, "priority")),
+            time_of(relation, row, "schedule").value_or(minus_infinity),
+            number_of(relation, row, "id")};
+}
+
 // What the row, as it is now, means for consumers and the scheduler
 void note_job(Relation relation, HeapTuple row, bool was_available) {
     const Oid queue = RelationGetRelid(relation);
@@ -94,11 +100,7 @@ void note_job(Relation relation, HeapTuple row, bool was_available) {
         return;
     switch (*state) {
     case State::available:
-        note_available(queue,
-                       {static_cast<int32>(number_of(relation, row, "priority")),
-                        time_of(relation, row, "schedule").value_or(minus_infinity),
-                        number_of(relation, row, "id")},
-                       !was_available);
+        note_available(queue, key_of(relation, row), !was_available);
         break;
     case State::scheduled:
     case State::retry:
@@ -106,7 +108,8 @@ void note_job(Relation relation, HeapTuple row, bool was_available) {
         break;
     case State::reserved:
     case State::in_progress:
-        note_expiry(queue, time_of(relation, row, "expires").value_or(minus_infinity));
+        note_lease(queue, key_of(relation, row),
+                   time_of(relation, row, "expires").value_or(minus_infinity));
         break;
     case State::failed:
         break;

@@ -34,6 +34,7 @@ void merge(Change *into, const Change &change) {
     into->lowers = into->lowers || change.lowers;
     into->due = std::min(into->due, change.due);
     into->expiry = std::min(into->expiry, change.expiry);
+    into->leased_to = std::max(into->leased_to, change.leased_to);
 }
 
 Note *find_note(Oid queue, SubTransactionId made_in) {
@@ -150,8 +151,7 @@ void note(const Change &change) {
     if (found == nullptr) {
         watch_transactions();
         found = static_cast<Note *>(MemoryContextAlloc(TopTransactionContext, sizeof(Note)));
-        *found =
-            Note{Change{change.queue, false, false, {}, DT_NOEND, DT_NOEND}, here, false, notes};
+        *found = Note{Change{.queue = change.queue}, here, false, notes};
         notes = found;
     }
     merge(&found->change, change);
@@ -160,15 +160,15 @@ void note(const Change &change) {
 } // namespace
 
 void note_available(Oid queue, const JobKey &key, bool rings) {
-    note({queue, rings, true, key, DT_NOEND, DT_NOEND});
+    note({.queue = queue, .available = rings, .lowers = true, .lowest = key});
 }
 
 void note_due(Oid queue, TimestampTz schedule) {
-    note({queue, false, false, {}, schedule, DT_NOEND});
+    note({.queue = queue, .due = schedule});
 }
 
-void note_expiry(Oid queue, TimestampTz expires) {
-    note({queue, false, false, {}, DT_NOEND, expires});
+void note_lease(Oid queue, const JobKey &key, TimestampTz expires) {
+    note({.queue = queue, .expiry = expires, .leased_to = key});
 }
 
 void tell_prepared(const char *gid) {

@@ -14,8 +14,8 @@ namespace ecto_job {
 void note_available(Oid queue, const JobKey &key, bool rings);
 // A SCHEDULED or RETRY job is due then.
 void note_due(Oid queue, TimestampTz schedule);
-// The lease of a RESERVED or IN_PROGRESS job ends then.
-void note_expiry(Oid queue, TimestampTz expires);
+// RESERVED or IN_PROGRESS jobs stand up to this key, and the first of their leases ends then.
+void note_lease(Oid queue, const JobKey &key, TimestampTz expires);
 
 // After COMMIT PREPARED has ended, in its session's transaction.
 void tell_prepared(const char *gid);

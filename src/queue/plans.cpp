@@ -94,14 +94,6 @@ void append_in_play(StringInfo text, const Queue *queue, const char *alias) {
         appendStringInfo(text, "%s.in_play AND ", alias);
 }
 
-// The order of our index of the rows in play, which makes it the plan
-void append_along_in_play(StringInfo text, const Queue *queue, const char *alias) {
-    if (queue->shape.in_play)
-        appendStringInfo(text, " ORDER BY %s%s.schedule, %s.id",
-                         queue->shape.priority ? psprintf("%s.priority, ", alias) : "", alias,
-                         alias);
-}
-
 void append_waits(StringInfo text, const Queue *queue, const char *alias) {
     if (queue->shape.in_play)
         appendStringInfo(text, "NOT %s.in_play", alias);
@@ -128,7 +120,6 @@ constexpr Placeholder placeholders[] = {
     {"as_schedule", append_as_schedule},
     {"as_expires", append_as_expires},
     {"in_play", append_in_play},
-    {"along_in_play", append_along_in_play},
     {"waits", append_waits},
 };
 

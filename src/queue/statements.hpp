@@ -25,6 +25,7 @@ enum class Statement {
     next_due,
     next_expiry,
     first_available,
+    last_held,
     end_of_head,
 };
 inline constexpr std::size_t statement_count = static_cast<std::size_t>(Statement::end_of_head) + 1;

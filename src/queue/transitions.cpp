@@ -5,8 +5,7 @@
 // {as_schedule:time} and {as_expires:time} turn a timestamptz into the column's type, {schedule}
 // and {expires} the column into a timestamptz. {priority} is 0 where there is none,
 // {with_priority:text} then nothing. {in_play:w} narrows to our index of AVAILABLE, RESERVED and
-// IN_PROGRESS where there is one, {along_in_play:w} reads along it, and {waits:w} means SCHEDULED
-// or RETRY.
+// IN_PROGRESS where there is one, and {waits:w} means SCHEDULED or RETRY.
 //
 // Operators are qualified, since a caller's search_path may hold others. `now`, expiry and lease
 // are parameters and not volatile functions, so that a distributed engine may delegate a statement.
@@ -54,12 +53,13 @@
 #define FROM_KEY(priority, schedule, id)                                                           \
     " AND ({with_priority:j.priority, }j.schedule, j.id)" GE "({with_priority:" priority           \
     ", }{as_schedule:" schedule "}, " id ")"
+#define BACKWARDS(alias)                                                                           \
+    " ORDER BY {with_priority:" alias ".priority DESC, }" alias ".schedule DESC"                   \
+    ", " alias ".id DESC"
 // Backwards, since a scan begins at a row comparison, but goes on behind one to the index's end
 #define UP_TO_KEY(alias, priority, schedule, id)                                                   \
     " AND ({with_priority:" alias ".priority, }" alias ".schedule, " alias ".id)" LE               \
-    "({with_priority:" priority ", }{as_schedule:" schedule "}, " id ")"                           \
-    " ORDER BY {with_priority:" alias ".priority DESC, }" alias ".schedule DESC, " alias           \
-    ".id DESC"
+    "({with_priority:" priority ", }{as_schedule:" schedule "}, " id ")" BACKWARDS(alias)
 #define CLAIM(set)                                                                                 \
     "UPDATE ONLY {table} AS j SET " set "{touch} WHERE j.id" EQ                                    \
     "ANY (ARRAY(" WAITING("j.id", FROM_KEY("$5", "$6", "$7")) " LIMIT $4 FOR UPDATE SKIP LOCKED))" \
@@ -148,19 +148,20 @@ constexpr StatementSource sources[] = {
      {TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID, INT4OID, INT8OID},
      Scan::index},
     // end_expired_leases: activate_expired_jobs where $3 is false, and where it is true
-    // fail_expired_jobs_at_max_attempts; null is both, since each look reads all rows in play, for
-    // no index leads to expires
+    // fail_expired_jobs_at_max_attempts; null is both, since each look reads all rows in play up to
+    // the key, for no index leads to expires
     {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"
      " state = CASE WHEN " EXHAUSTED(
          "j") " THEN 'FAILED' ELSE 'AVAILABLE' END{touch}"
               " WHERE j.id" EQ
               "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(
                   "w") " AND (w.expires IS NULL OR w.expires" LE "{as_expires:$1})"
-                       " AND ($3 IS NULL OR (" EXHAUSTED("w") ")" EQ "$3){along_in_play:w} LIMIT $2"
-                                                              " FOR UPDATE SKIP LOCKED))"
-                                                              " RETURNING j.id, j.state, j.notify",
-     3,
-     {TIMESTAMPTZOID, INT8OID, BOOLOID},
+                       " AND ($3 IS NULL OR (" EXHAUSTED("w") ")" EQ "$3)" UP_TO_KEY(
+                           "w", "$4", "$5", "$6") " LIMIT $2"
+                                                  " FOR UPDATE SKIP LOCKED))"
+                                                  " RETURNING j.id, j.state, j.notify",
+     6,
+     {TIMESTAMPTZOID, INT8OID, BOOLOID, INT4OID, TIMESTAMPTZOID, INT8OID},
      Scan::own_index},
     // bound_sessions
     {"SELECT DISTINCT " SESSION("h") " AS session FROM (SELECT j.lease FROM ONLY {table} AS j"
@@ -199,10 +200,10 @@ constexpr StatementSource sources[] = {
     // next_expiry: a lease without an end counts as ended; OFFSET 0 keeps the order
     {"SELECT pg_catalog.min(h.expires)::pg_catalog.timestamptz FROM"
      " (SELECT COALESCE({expires}, '-infinity') AS expires FROM ONLY {table} AS j"
-     " WHERE {in_play:j}" HELD("j") " AND COALESCE({expires}, '-infinity')" GE "$1"
-                                    "{along_in_play:j} OFFSET 0) AS h",
-     1,
-     {TIMESTAMPTZOID},
+     " WHERE {in_play:j}" HELD("j") " AND COALESCE({expires}, '-infinity')" GE
+                                    "$1" UP_TO_KEY("j", "$2", "$3", "$4") " OFFSET 0) AS h",
+     4,
+     {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT8OID},
      Scan::own_index},
     // first_available; the casts as above
     {WAITING("{priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
@@ -211,6 +212,13 @@ constexpr StatementSource sources[] = {
      3,
      {INT4OID, TIMESTAMPTZOID, INT8OID},
      Scan::index},
+    // last_held
+    {"SELECT {priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
+     " j.id::pg_catalog.int8 FROM ONLY {table} AS j WHERE {in_play:j}" HELD("j")
+         BACKWARDS("j") " LIMIT 1",
+     0,
+     {},
+     Scan::own_index},
     // end_of_head
     {"SELECT {priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
      " j.id::pg_catalog.int8 FROM ONLY {table} AS j WHERE {in_play:j}true"
@@ -441,10 +449,12 @@ uint64 claim_from(Queue *queue, Statement statement, TimestampTz now, Datum time
                                {TimestampTzGetDatum(now), timeout, Int64GetDatum(lease),
                                 Int64GetDatum(demand), Int32GetDatum(from.priority),
                                 TimestampTzGetDatum(from.schedule), Int64GetDatum(from.id)});
-    if (claimed > 0)
-        note_expiry(queue->oid, first_expiry()); // once, where the trigger would for each job
-    if (claimed > 0 && is_bound(lease))
-        remember_claim(queue->oid, last_key());
+    if (claimed == 0)
+        return 0;
+    const JobKey last = last_key();
+    note_lease(queue->oid, last, first_expiry()); // once, where the trigger would for each job
+    if (is_bound(lease))
+        remember_claim(queue->oid, last);
     return claimed;
 }
 
@@ -477,14 +487,17 @@ EndedLeases ended_leases(Queue *queue) {
 }
 
 // `exhausted`: true for those alone that have no attempt left, false for those that have
-EndedLeases end_leases(Queue *queue, TimestampTz now, int64 limit, Parameter exhausted) {
+EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit,
+                       Parameter exhausted) {
     run(queue, Statement::end_expired_leases,
-        {TimestampTzGetDatum(now), limit_of(limit), exhausted});
+        {TimestampTzGetDatum(now), limit_of(limit), exhausted, Int32GetDatum(to.priority),
+         TimestampTzGetDatum(to.schedule), Int64GetDatum(to.id)});
     return ended_leases(queue);
 }
 
-std::optional<TimestampTz> time_from(Queue *queue, Statement statement, TimestampTz from) {
-    if (run(queue, statement, {TimestampTzGetDatum(from)}) == 0)
+// The only column of the only row, if there is one
+std::optional<TimestampTz> only_time() {
+    if (SPI_processed == 0)
         return std::nullopt;
     bool is_null;
     const Datum time = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
@@ -572,15 +585,17 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
 }
 
 uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit) {
-    return static_cast<uint64>(end_leases(queue, now, limit, BoolGetDatum(false)).count());
+    return static_cast<uint64>(
+        end_leases(queue, highest_key, now, limit, BoolGetDatum(false)).count());
 }
 
 uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit) {
-    return static_cast<uint64>(end_leases(queue, now, limit, BoolGetDatum(true)).count());
+    return static_cast<uint64>(
+        end_leases(queue, highest_key, now, limit, BoolGetDatum(true)).count());
 }
 
-EndedLeases end_expired_leases(Queue *queue, TimestampTz now, int64 limit) {
-    return end_leases(queue, now, limit, std::nullopt);
+EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit) {
+    return end_leases(queue, to, now, limit, std::nullopt);
 }
 
 ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
@@ -620,11 +635,21 @@ uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
 }
 
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from) {
-    return time_from(queue, Statement::next_due, from);
+    run(queue, Statement::next_due, {TimestampTzGetDatum(from)});
+    return only_time();
 }
 
-std::optional<TimestampTz> next_expiry(Queue *queue, TimestampTz from) {
-    return time_from(queue, Statement::next_expiry, from);
+std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, TimestampTz from) {
+    run(queue, Statement::next_expiry,
+        {TimestampTzGetDatum(from), Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule),
+         Int64GetDatum(to.id)});
+    return only_time();
+}
+
+std::optional<JobKey> last_held(Queue *queue) {
+    if (run(queue, Statement::last_held, {}) == 0)
+        return std::nullopt;
+    return key_of_only_row();
 }
 
 std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {

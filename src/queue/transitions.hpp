@@ -51,8 +51,8 @@ struct EndedLeases {
 
 uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit);
 uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit);
-// Both, in one look at the rows in play
-EndedLeases end_expired_leases(Queue *queue, TimestampTz now, int64 limit);
+// Both, in one look at the rows in play up to `to`
+EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit);
 
 // The jobs up to `to` that are held under leases of sessions that have ended: first whose (null: no
 // such), then RESERVED becomes AVAILABLE, and IN_PROGRESS goes the way of job_failed. Locked ones
@@ -64,11 +64,14 @@ EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 
 // The earliest schedule of a SCHEDULED or RETRY job, and the earliest expires of a RESERVED or
-// IN_PROGRESS one, which looks at all rows in play; at `from` or later. They change nothing. The
-// planner evaluates immutable functions of the table's indexes: only for those who may run the code
-// of the table's owner.
+// IN_PROGRESS one, which looks at all rows in play up to `to`; at `from` or later. They change
+// nothing. The planner evaluates immutable functions of the table's indexes: only for those who may
+// run the code of the table's owner.
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from);
-std::optional<TimestampTz> next_expiry(Queue *queue, TimestampTz from);
+std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, TimestampTz from);
+
+// Where the last RESERVED or IN_PROGRESS job stands: a look at all rows in play behind it.
+std::optional<JobKey> last_held(Queue *queue);
 
 // Where the first 10,000 jobs in play end, highest_key if there are fewer. Jobs are started in the
 // queue's order, so most of those that are held are among them.

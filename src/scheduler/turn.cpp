@@ -48,6 +48,7 @@ struct Batch {
     BatchEnd end;
     Moved moved;
     TimestampTz next_due, next_expiry; // looked_ahead, as far as it was asked for
+    JobKey leases_to;                  // the same; all that next_expiry is of stand up to here
     TimestampTz next_orphans;          // 0: there are more, or it was not asked for
 };
 
@@ -111,12 +112,12 @@ bool give_back(Watched *watched, Queue *queue, const JobKey &to, TimestampTz now
 
 // True if there may be more. Half of the room is for each, so that neither waits until nothing is
 // left of the other.
-bool sweep(Queue *queue, Due due, TimestampTz now, Moved *moved) {
+bool sweep(Queue *queue, Due due, const JobKey &leases_to, TimestampTz now, Moved *moved) {
     int64 room = batch_size - sum_of(*moved);
     bool full = false;
     if (due.expire) {
         const int64 limit = due.activate ? (room + 1) / 2 : room;
-        const EndedLeases ended = end_expired_leases(queue, now, limit);
+        const EndedLeases ended = end_expired_leases(queue, leases_to, now, limit);
         add(moved, ended);
         room -= ended.count();
         full = ended.count() >= limit;
@@ -130,22 +131,34 @@ bool sweep(Queue *queue, Due due, TimestampTz now, Moved *moved) {
 
 // When there is something to do after this sweep. What was due already is locked by somebody, or
 // kept by a trigger or policy: it waits, longer each time, and keeps nothing else waiting.
-TimestampTz next_time(std::optional<TimestampTz> (*next)(Queue *, TimestampTz), Queue *queue,
-                      TimestampTz swept, int64 *pause_ms) {
-    const TimestampTz first = next(queue, DT_NOBEGIN).value_or(DT_NOEND);
+template <typename F> TimestampTz next_time(F next, TimestampTz swept, int64 *pause_ms) {
+    const TimestampTz first = next(DT_NOBEGIN).value_or(DT_NOEND);
     const bool stuck = first <= swept;
     *pause_ms = stuck ? longer_pause(*pause_ms, first_stuck_pause_ms) : 0;
     return stuck ? std::min(TimestampTzPlusMilliseconds(swept, *pause_ms),
-                            next(queue, swept + 1).value_or(DT_NOEND))
+                            next(swept + 1).value_or(DT_NOEND))
                  : first;
+}
+
+// Up to where leases are looked for: a look at everything finds those, too, that nobody told of
+JobKey end_of_leases(const Watched *watched, Due due) {
+    return due.everything ? highest_key : watched->record->leases_to;
 }
 
 // True if there are jobs that nobody may have been told of
 bool look_ahead(Watched *watched, Queue *queue, Due due, TimestampTz swept, Batch *batch) {
     if (due.activate)
-        batch->next_due = next_time(next_due, queue, swept, &watched->stuck_due_ms);
-    if (due.expire)
-        batch->next_expiry = next_time(next_expiry, queue, swept, &watched->stuck_expiry_ms);
+        batch->next_due = next_time([&](TimestampTz from) { return next_due(queue, from); }, swept,
+                                    &watched->stuck_due_ms);
+    if (due.expire) {
+        const JobKey to = end_of_leases(watched, due);
+        batch->next_expiry =
+            next_time([&](TimestampTz from) { return next_expiry(queue, to, from); }, swept,
+                      &watched->stuck_expiry_ms);
+        batch->leases_to = batch->next_expiry == DT_NOEND ? lowest_key
+                           : due.everything               ? last_held(queue).value_or(lowest_key)
+                                                          : to;
+    }
     return due.everything && first_available(queue, lowest_key);
 }
 
@@ -172,7 +185,7 @@ BatchEnd move(Watched *watched, Queue *queue, const Assignment &assignment, Batc
         return BatchEnd::full;
     if (!due.activate && !due.expire)
         return BatchEnd::looked_ahead;
-    if (sweep(queue, due, now, &batch->moved))
+    if (sweep(queue, due, end_of_leases(watched, due), now, &batch->moved))
         return BatchEnd::full;
     return sum_of(batch->moved) == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
 }
@@ -317,6 +330,7 @@ void note_success(Watched *watched, int64 turn_us, Due due, const Batch &last) {
     if (last.end == BatchEnd::looked_ahead) {
         record->next_due = due.activate ? last.next_due : record->next_due;
         record->next_expiry = due.expire ? last.next_expiry : record->next_expiry;
+        record->leases_to = due.expire ? last.leases_to : record->leases_to;
         if (due.everything)
             set_next_sweep(record, now, full_interval_ms(watched));
     }
@@ -387,7 +401,8 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     instr_time start;
     INSTR_TIME_SET_CURRENT(start);
     Moved total{};
-    Batch last{BatchEnd::full, {}, 0, 0, 0};
+    Batch last{};
+    last.end = BatchEnd::full;
     TimestampTz swept = 0;
     ErrorData *error = nullptr;
     mark_turn(watched->record, true);

@@ -19,6 +19,7 @@ bool note(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
     record->rung = record->rung || change.available;
     record->due = std::min(record->due, change.due);
     record->expiry = std::min(record->expiry, change.expiry);
+    record->leased_to = std::max(record->leased_to, change.leased_to);
     if (change.lowers)
         lower(&record->low_water, change.lowest);
     SpinLockRelease(&record->mutex);
@@ -67,7 +68,7 @@ void ring_all() {
     for_each_record([](QueueRecord *record) {
         record->rung = true;
         record->due = record->expiry = DT_NOBEGIN;
-        record->orphaned_to = highest_key;
+        record->leased_to = record->orphaned_to = highest_key;
         forget(&record->low_water);
     });
     unlock_segment();
@@ -111,7 +112,9 @@ void take_times(QueueRecord *record) {
     SpinLockAcquire(&record->mutex);
     record->next_due = std::min(record->next_due, record->due);
     record->next_expiry = std::min(record->next_expiry, record->expiry);
+    record->leases_to = std::max(record->leases_to, record->leased_to);
     record->due = record->expiry = DT_NOEND;
+    record->leased_to = lowest_key;
     SpinLockRelease(&record->mutex);
 }
 

@@ -40,7 +40,7 @@ QueueRecord *find_record(Oid queue) {
 void clear_record(QueueRecord *record) {
     QueueRecord empty{};
     empty.due = empty.expiry = empty.next_due = empty.next_expiry = empty.next_orphans = DT_NOEND;
-    empty.orphaned_to = empty.orphans_to = lowest_key;
+    empty.leased_to = empty.leases_to = empty.orphaned_to = empty.orphans_to = lowest_key;
     // An advance of the mark that is under way is not taken for a later one
     empty.low_water.advance = record->low_water.advance + 1;
     // Its lock stays what it is: nobody holds it without the segment's

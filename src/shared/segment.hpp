@@ -57,6 +57,7 @@ struct QueueRecord {
     bool rung;          // jobs became AVAILABLE: notify
     TimestampTz due;    // earliest schedule that a commit brought; DT_NOEND: none
     TimestampTz expiry; // the same of expires
+    JobKey leased_to;   // commits brought leases of jobs up to here; lowest_key: none
     JobKey orphaned_to; // sessions have ended that had claimed up to here; lowest_key: none
     LowWater low_water;
 
@@ -65,6 +66,7 @@ struct QueueRecord {
     int64 pause_ms;           // how long before next_sweep it was set
     TimestampTz next_due;     // earliest schedule that is waiting; DT_NOEND: none
     TimestampTz next_expiry;  // earliest end of a lease; DT_NOEND: none
+    JobKey leases_to;         // no lease is above; lowest_key: none
     TimestampTz rests_until;  // no sweep before
     TimestampTz next_orphans; // when to give back the jobs of sessions that have ended
     JobKey orphans_to;        // up to here
@@ -80,12 +82,13 @@ struct QueueRecord {
 
 // What a transaction did to a queue.
 struct Change {
-    Oid queue;
-    bool available;     // a job became AVAILABLE: ring
-    bool lowers;        // `lowest` is one
-    JobKey lowest;      // of the jobs that are AVAILABLE and were not, or stood elsewhere
-    TimestampTz due;    // earliest schedule of a SCHEDULED or RETRY job; DT_NOEND: none
-    TimestampTz expiry; // earliest expires of a RESERVED or IN_PROGRESS one
+    Oid queue = InvalidOid;
+    bool available = false;     // a job became AVAILABLE: ring
+    bool lowers = false;        // `lowest` is one
+    JobKey lowest = {};         // of the jobs that are AVAILABLE and were not, or stood elsewhere
+    TimestampTz due = DT_NOEND; // earliest schedule of a SCHEDULED or RETRY job
+    TimestampTz expiry = DT_NOEND; // earliest expires of a RESERVED or IN_PROGRESS one
+    JobKey leased_to = lowest_key; // the highest of those
 };
 
 // What a prepared transaction did, until it is finished. See prepared.hpp.

@@ -198,6 +198,42 @@ sql('ALTER SYSTEM RESET ecto_job.databases');
 $node->reload;
 at_rest($node);
 
+# Leases are looked for up to the last job that was started, whatever waits behind it. Counted are the entries of
+# the queue's indexes that were read
+my $waiting = 5_000;
+sql(qq{SELECT ecto_job.create_queue('deep'); INSERT INTO deep (params) SELECT '{}' FROM generate_series(1, $waiting)});
+sub entries_read { return sql("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'deep'"); }
+sub start_deep { return (split /\|/, sql("SELECT id, lease FROM ecto_job.start_available_jobs('deep', $_[1], '$_[0]')"))[ 0, 1 ]; }
+sub deep_is { becomes_soon("SELECT state, attempt FROM deep WHERE id = $_[0]", @_[ 1, 2 ]); }
+at_rest($node);
+my $read = entries_read();
+my ($first) = start_deep('100 ms', 1);
+deep_is($first, 'AVAILABLE|1', 'a lease that ends in a deep queue');
+at_rest($node);
+$read = entries_read() - $read;
+note("$read entries of indexes");
+cmp_ok($read, '<', $waiting / 5, 'is found without reading the queue');
+
+# What was started before the look, after it, and elsewhere than where it stands now
+my ($long) = start_deep('1 hour', 1);
+my ($short) = start_deep('200 ms', 1);
+deep_is($short, 'AVAILABLE|1', 'behind a lease that is long');
+($short) = start_deep('300 ms', 1);
+sql("UPDATE deep SET schedule = schedule + interval '1 minute' WHERE id = $short");
+deep_is($short, 'AVAILABLE|2', 'of a job that was given another place');
+my $end = sql("SELECT id FROM deep ORDER BY schedule DESC, id DESC LIMIT 1");
+sql("UPDATE deep SET state = 'IN_PROGRESS', expires = clock_timestamp() + interval '300 ms' WHERE id = $end");
+deep_is($end, 'AVAILABLE|2', 'started by plain SQL at the end of the queue');
+sql("UPDATE deep SET state = 'IN_PROGRESS', expires = clock_timestamp() + interval '1 hour' WHERE id = $end");
+sql(qq{BEGIN; SELECT ecto_job.start_available_jobs('deep', 10, '200 ms'); PREPARE TRANSACTION 'deep'});
+sql("COMMIT PREPARED 'deep'");
+becomes_soon("SELECT count(*) FROM deep WHERE state = 'IN_PROGRESS'", 2, 'started by a prepared transaction');
+($short) = start_deep('2 s', 1);
+$node->restart;
+deep_is($short, 'AVAILABLE|' . sql("SELECT attempt FROM deep WHERE id = $short"), 'started before the server was restarted');
+sql("UPDATE deep SET expires = clock_timestamp() + interval '100 ms' WHERE id IN ($long, $end)");
+deep_is($_, 'AVAILABLE|' . sql("SELECT attempt FROM deep WHERE id = $_"), 'and those that were long') for $long, $end;
+
 # Tables that go and come
 sql('TRUNCATE jobs');
 schedule('gone', '300 ms');
