@@ -84,7 +84,7 @@ becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto
 	0, 'disable() stops it');
 is(sql("SELECT DISTINCT status FROM ecto_job.queues"), 'disabled', 'and the view says so');
 sql('TRUNCATE jobs');
-sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, 'SELECT schedule < clock_timestamp() FROM jobs', 't', 'a job is due');
 is(sql($next_due), sql('SELECT schedule FROM jobs'), 'and shown as such');
 is(sql('SELECT state FROM jobs'), 'SCHEDULED', 'nothing moves while it is disabled');
@@ -117,7 +117,7 @@ is( $node->safe_psql('postgres',
 is(schedulers(), 1, 'one scheduler');
 $pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 is(sql("SELECT pg_cancel_backend($pid)"), 't', 'SIGINT is sent');
-sql("INSERT INTO jobs (params, schedule) VALUES ('{\"after\": 1}', clock_timestamp() + interval '1 ms')");
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"after\": 1}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, "SELECT state FROM jobs WHERE params = '{\"after\": 1}'", 'AVAILABLE', 'and ignored');
 is(sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'"),
 	$pid, 'by the same process');
@@ -139,7 +139,7 @@ poll_until(
 		return $same == 10;
 	},
 	'the end of the sweeps');
-sql("INSERT INTO jobs (params, schedule) VALUES ('{\"off\": 1}', clock_timestamp() + interval '1 ms')");
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"off\": 1}', clock_timestamp(), 'SCHEDULED')");
 sql("SELECT ecto_job.configure_queue('jobs', retry_timeout => '3 s')");
 is(schedulers(), 1, 'the scheduler stays');
 is(sql('SELECT max(last_sweep) FROM ecto_job.queues'), $last, 'and sweeps nothing');
@@ -162,7 +162,7 @@ like($error, qr/invalid value for parameter "ecto_job.databases"/, 'a broken lis
 
 # The extension goes and comes
 $node->psql('postgres', 'BEGIN; DROP EXTENSION ecto_job CASCADE; ROLLBACK');
-sql("INSERT INTO jobs (params, schedule) VALUES ('{\"rolled back\": 1}', clock_timestamp() + interval '1 ms')");
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"rolled back\": 1}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, "SELECT state FROM jobs WHERE params = '{\"rolled back\": 1}'", 'AVAILABLE',
 	'DROP EXTENSION rolled back: it goes on');
 sql('DROP EXTENSION ecto_job CASCADE');
@@ -173,13 +173,13 @@ $node->psql('postgres', "BEGIN; CREATE EXTENSION ecto_job; SELECT ecto_job.creat
 is(schedulers(), 0, 'CREATE EXTENSION rolled back brings none');
 sql("BEGIN; CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs');
      SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms'); COMMIT");
-sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'created again, it runs');
 
 # In one transaction: the scheduler sees another extension, and queues with the same names
 sql("BEGIN; DROP EXTENSION ecto_job CASCADE; DROP TABLE jobs; CREATE EXTENSION ecto_job;
      SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms'); COMMIT");
-sql("INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'made anew in one transaction, it runs');
 
 # A queue that goes

@@ -15,7 +15,7 @@ sub sql { return $node->safe_psql('postgres', shift); }
 sub due
 {
 	my ($what, @queues) = @_;
-	sql("INSERT INTO $_ (params, schedule) VALUES ('{\"what\": \"$what\"}', clock_timestamp() + interval '1 ms')")
+	sql("INSERT INTO $_ (params, schedule, state) VALUES ('{\"what\": \"$what\"}', clock_timestamp(), 'SCHEDULED')")
 	  for @queues;
 }
 

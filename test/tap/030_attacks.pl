@@ -51,7 +51,7 @@ sub sweep_attacked
 		as_mallory("SELECT ecto_job.create_queue('$queue');
 			SELECT ecto_job.configure_queue('$queue', poll_interval => '50 ms')");
 		stop_scheduler();
-		as_mallory("INSERT INTO $queue (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+		as_mallory("INSERT INTO $queue (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 		$attack =~ s/\bQUEUE\b/$queue/g;
 		as_mallory($attack);
 		sql('TRUNCATE evidence');

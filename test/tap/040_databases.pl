@@ -40,8 +40,8 @@ sub with_queue
 sub sweeps
 {
 	my ($database, $name) = @_;
-	my $id = in_database($database, "INSERT INTO jobs (params, schedule)
-		VALUES ('{}', clock_timestamp() + interval '1 ms') RETURNING id");
+	my $id = in_database($database, "INSERT INTO jobs (params, schedule, state)
+		VALUES ('{}', clock_timestamp(), 'SCHEDULED') RETURNING id");
 	$id =~ s/\D.*//s;
 	becomes_in($node, $database, "SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', $name);
 }
@@ -84,7 +84,7 @@ ok(wait_for_log($node, qr/queues of database "copy" are not swept: it is a copy/
 is(sql($schedulers), 'app2', 'it has no scheduler');
 is( $node->safe_psql('copy', 'SELECT status FROM ecto_job.queues'),
 	'no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it', 'the view says so');
-in_database('copy', "INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms');
+in_database('copy', "INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED');
 	SELECT ecto_job.configure_queue('jobs', retry_timeout => '1 s')");
 fails('DROP DATABASE copy', 'stranger', qr/must be owner/, 'not for strangers either');
 is($node->safe_psql('copy', "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'"), 1, 'nothing moves');
@@ -119,7 +119,7 @@ sql(q{ALTER DATABASE restored SET default_transaction_read_only = on;
 $pid = pid_in('restored');
 sql("SELECT pg_terminate_backend($pid)");
 my $id = in_database('restored', "SET default_transaction_read_only = off; SET search_path = public;
-	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms') RETURNING id");
+	INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED') RETURNING id");
 becomes_in($node, 'restored', "SELECT count(*) FROM public.jobs WHERE state = 'SCHEDULED'", 0,
 	'ALTER DATABASE SET does not disturb it');
 
@@ -129,7 +129,7 @@ with_queue('slow');
 in_database('slow', q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 	$$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
 	CREATE TRIGGER a_slow BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION slow();
-	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')});
+	INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')});
 becomes_in($node, 'postgres', "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'
 	AND datname = 'slow'", 'PgSleep', 'a sweep hangs');
 in_database('postgres', 'DROP DATABASE slow');

@@ -70,7 +70,7 @@ is(text_of('restored'), $text, 'what was restored is the same');
 # It is idle
 my $offset = -s $node->logfile;
 in_database('restored', q{
-	INSERT INTO blobs (params, schedule) VALUES ('\x01', clock_timestamp() + interval '1 ms');
+	INSERT INTO blobs (params, schedule, state) VALUES ('\x01', clock_timestamp(), 'SCHEDULED');
 	SELECT ecto_job.configure_queue('blobs', poll_interval => '1 s')});
 ok(wait_for_log($node, qr/queues of database "restored" are not swept: it is a copy/, $offset), 'it is idle');
 is(in_database('restored', "SELECT state FROM blobs WHERE params = '\\x01'"), 'SCHEDULED', 'nothing moves');

@@ -89,7 +89,7 @@ for my $old (@older)
 		"$old: every function works with the newer library");
 
 	becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$old: so does the scheduler");
-	in_database($database, q{INSERT INTO jobs (params, schedule) VALUES ('{"due": true}', clock_timestamp() + interval '1 ms')});
+	in_database($database, q{INSERT INTO jobs (params, schedule, state) VALUES ('{"due": true}', clock_timestamp(), 'SCHEDULED')});
 	becomes_in($node, $database, q{SELECT state FROM jobs WHERE params ? 'due'}, 'AVAILABLE', "$old: it sweeps");
 	my $listener = $node->background_psql($database);
 	$listener->query_safe('LISTEN jobs');

@@ -20,7 +20,7 @@ sub sweeps
 {
 	my ($queue, $name) = @_;
 	$number++;
-	sql("INSERT INTO $queue (params, schedule) VALUES ('{\"n\": $number}', clock_timestamp() + interval '1 ms')");
+	sql("INSERT INTO $queue (params, schedule, state) VALUES ('{\"n\": $number}', clock_timestamp(), 'SCHEDULED')");
 	becomes($node, "SELECT state FROM $queue WHERE params = '{\"n\": $number}'", 'AVAILABLE', $name);
 }
 
@@ -63,7 +63,7 @@ is(sql("SELECT count(*) > 3 FROM ecto_job.start_available_jobs('another.work', 1
 
 # An owner who has lost the way to his table
 sql('REVOKE USAGE ON SCHEMA another FROM two');
-sql("INSERT INTO another.work (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+sql("INSERT INTO another.work (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'another.work'::regclass",
 	'failing: permission denied for schema another', 'an owner without USAGE on the schema: the view says so');
 sql('GRANT USAGE ON SCHEMA another TO two');

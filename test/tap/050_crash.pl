@@ -43,8 +43,8 @@ sub sweeps
 	my ($name, $server) = @_;
 	$count++;
 	($server // $node)->poll_query_until('postgres', 'SELECT true');
-	($server // $node)->safe_psql('postgres', "INSERT INTO jobs (params, schedule)
-		VALUES ('{\"n\": $count}', clock_timestamp() + interval '1 ms')");
+	($server // $node)->safe_psql('postgres', "INSERT INTO jobs (params, schedule, state)
+		VALUES ('{\"n\": $count}', clock_timestamp(), 'SCHEDULED')");
 	becomes("SELECT state FROM jobs WHERE params = '{\"n\": $count}'", 'AVAILABLE', $name, $server);
 }
 

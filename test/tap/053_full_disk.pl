@@ -63,7 +63,7 @@ like($error, qr/ERROR:  53100: could not extend file "pg_tblspc\/[^"]+": (?:No s
 HINT:  Check free disk space\.$/m, 'the disk is full: 53100, with its HINT');
 cmp_ok($acknowledged, '>', 0, 'some jobs are enqueued');
 is(sql('SELECT count(*) FROM jobs'), $acknowledged, 'what was acknowledged is there, and nothing of what was refused');
-sql("INSERT INTO other (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 ms')");
+sql("INSERT INTO other (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 ok(poll_until(sub { sql('SELECT state FROM other') eq 'AVAILABLE' }, 'a sweep'), 'a queue on another disk is swept');
 my ($id, $lease) = split /\|/, sql(q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs')});
 is(sql("SELECT ecto_job.complete_job('jobs', $id, $lease)"), '', 'a job can be started, and completed');
@@ -104,7 +104,7 @@ $node->start;
 # A crash may have come between a commit and its acknowledgement
 my $surplus = (sql('SELECT count(*) FROM jobs') - $acknowledged) / $jobs_at_once;
 ok((grep { $surplus == $_ } 0 .. @errors), 'with room it starts: what was acknowledged is there, and no part of what was not');
-sql("INSERT INTO jobs (params, schedule) VALUES ('{\"later\": 1}', clock_timestamp() + interval '1 ms')");
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"later\": 1}', clock_timestamp(), 'SCHEDULED')");
 ok(poll_until(sub { sql("SELECT state FROM jobs WHERE params ? 'later'") eq 'AVAILABLE' }, 'a sweep'), 'and the scheduler is back');
 $node->stop;
 
