@@ -57,7 +57,6 @@ my $working = consumer('in a statement', "$keepalives; SET client_connection_che
 my $unchecked = consumer('in a statement, without client_connection_check_interval', $keepalives);
 my $told = consumer('told something', "$keepalives; SET tcp_user_timeout = '2 s'; LISTEN told");
 my $untimed = consumer('told something, without tcp_user_timeout', "$keepalives; LISTEN told");
-my $forgotten = consumer('by default', '', '1 s');
 
 for my $held ($working, $unchecked)
 {
@@ -73,6 +72,7 @@ my $program = ConsumerTest->start($node, '-d', "$tcp keepalives_idle=1 keepalive
 	options='-c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2 -c tcp_user_timeout=2000'",
 	'--queue', 'jobs', '--exec', "until [ -e $file ]; do sleep 0.1; done");
 becomes($node, "SELECT state FROM jobs WHERE id = $program_job", 'IN_PROGRESS', 'the program works');
+my $forgotten = consumer('by default', '', '1 s'); # now that the program has its hands full
 
 my $teller = $node->background_psql('postgres'); # at once: while the last keepalive's answer is fresh
 network('down');
