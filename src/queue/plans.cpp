@@ -94,6 +94,19 @@ void append_in_play(StringInfo text, const Queue *queue, const char *alias) {
         appendStringInfo(text, "%s.in_play AND ", alias);
 }
 
+// Where there is our index of the rows in play: those up to the key of $2, $3, $4, backwards, since
+// a scan begins at a row comparison, but goes on behind one to the index's end
+void append_down_from_key(StringInfo text, const Queue *queue, const char *alias) {
+    if (!queue->shape.in_play)
+        return;
+    const auto priority = [&](const char *of) { return queue->shape.priority ? of : ""; };
+    appendStringInfo(text, " AND (%s%s.schedule, %s.id) OPERATOR(pg_catalog.<=) (%s",
+                     priority(psprintf("%s.priority, ", alias)), alias, alias, priority("$2, "));
+    append_as(text, "$3", queue->shape.utc_schedule);
+    appendStringInfo(text, ", $4) ORDER BY %s%s.schedule DESC, %s.id DESC",
+                     priority(psprintf("%s.priority DESC, ", alias)), alias, alias);
+}
+
 void append_waits(StringInfo text, const Queue *queue, const char *alias) {
     if (queue->shape.in_play)
         appendStringInfo(text, "NOT %s.in_play", alias);
@@ -120,6 +133,7 @@ constexpr Placeholder placeholders[] = {
     {"as_schedule", append_as_schedule},
     {"as_expires", append_as_expires},
     {"in_play", append_in_play},
+    {"down_from_key", append_down_from_key},
     {"waits", append_waits},
 };
 

@@ -5,7 +5,8 @@
 // {as_schedule:time} and {as_expires:time} turn a timestamptz into the column's type, {schedule}
 // and {expires} the column into a timestamptz. {priority} is 0 where there is none,
 // {with_priority:text} then nothing. {in_play:w} narrows to our index of AVAILABLE, RESERVED and
-// IN_PROGRESS where there is one, and {waits:w} means SCHEDULED or RETRY.
+// IN_PROGRESS where there is one, {down_from_key:w} further to those up to the key of $2, $3, $4,
+// read along it, and {waits:w} means SCHEDULED or RETRY.
 //
 // Operators are qualified, since a caller's search_path may hold others. `now`, expiry and lease
 // are parameters and not volatile functions, so that a distributed engine may delegate a statement.
@@ -147,7 +148,7 @@ constexpr StatementSource sources[] = {
      6,
      {TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID, INT4OID, INT8OID},
      Scan::index},
-    // end_expired_leases: activate_expired_jobs where $3 is false, and where it is true
+    // end_expired_leases: activate_expired_jobs where $6 is false, and where it is true
     // fail_expired_jobs_at_max_attempts; null is both, since each look reads all rows in play up to
     // the key, for no index leads to expires
     {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"
@@ -156,12 +157,11 @@ constexpr StatementSource sources[] = {
               " WHERE j.id" EQ
               "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(
                   "w") " AND (w.expires IS NULL OR w.expires" LE "{as_expires:$1})"
-                       " AND ($3 IS NULL OR (" EXHAUSTED("w") ")" EQ "$3)" UP_TO_KEY(
-                           "w", "$4", "$5", "$6") " LIMIT $2"
-                                                  " FOR UPDATE SKIP LOCKED))"
-                                                  " RETURNING j.id, j.state, j.notify",
+                       " AND ($6 IS NULL OR (" EXHAUSTED("w") ")" EQ "$6){down_from_key:w} LIMIT $5"
+                                                              " FOR UPDATE SKIP LOCKED))"
+                                                              " RETURNING j.id, j.state, j.notify",
      6,
-     {TIMESTAMPTZOID, INT8OID, BOOLOID, INT4OID, TIMESTAMPTZOID, INT8OID},
+     {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT8OID, BOOLOID},
      Scan::own_index},
     // bound_sessions
     {"SELECT DISTINCT " SESSION("h") " AS session FROM (SELECT j.lease FROM ONLY {table} AS j"
@@ -200,8 +200,8 @@ constexpr StatementSource sources[] = {
     // next_expiry: a lease without an end counts as ended; OFFSET 0 keeps the order
     {"SELECT pg_catalog.min(h.expires)::pg_catalog.timestamptz FROM"
      " (SELECT COALESCE({expires}, '-infinity') AS expires FROM ONLY {table} AS j"
-     " WHERE {in_play:j}" HELD("j") " AND COALESCE({expires}, '-infinity')" GE
-                                    "$1" UP_TO_KEY("j", "$2", "$3", "$4") " OFFSET 0) AS h",
+     " WHERE {in_play:j}" HELD("j") " AND COALESCE({expires}, '-infinity')" GE "$1"
+                                    "{down_from_key:j} OFFSET 0) AS h",
      4,
      {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT8OID},
      Scan::own_index},
@@ -490,8 +490,8 @@ EndedLeases ended_leases(Queue *queue) {
 EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit,
                        Parameter exhausted) {
     run(queue, Statement::end_expired_leases,
-        {TimestampTzGetDatum(now), limit_of(limit), exhausted, Int32GetDatum(to.priority),
-         TimestampTzGetDatum(to.schedule), Int64GetDatum(to.id)});
+        {TimestampTzGetDatum(now), Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule),
+         Int64GetDatum(to.id), limit_of(limit), exhausted});
     return ended_leases(queue);
 }
 
@@ -646,10 +646,10 @@ std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, Timestamp
     return only_time();
 }
 
-std::optional<JobKey> last_held(Queue *queue) {
-    if (run(queue, Statement::last_held, {}) == 0)
-        return std::nullopt;
-    return key_of_only_row();
+JobKey last_held(Queue *queue) {
+    if (!queue->shape.in_play)
+        return highest_key;
+    return run(queue, Statement::last_held, {}) == 0 ? lowest_key : key_of_only_row();
 }
 
 std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {

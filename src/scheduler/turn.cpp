@@ -156,7 +156,7 @@ bool look_ahead(Watched *watched, Queue *queue, Due due, TimestampTz swept, Batc
             next_time([&](TimestampTz from) { return next_expiry(queue, to, from); }, swept,
                       &watched->stuck_expiry_ms);
         batch->leases_to = batch->next_expiry == DT_NOEND ? lowest_key
-                           : due.everything               ? last_held(queue).value_or(lowest_key)
+                           : to == highest_key            ? last_held(queue)
                                                           : to;
     }
     return due.everything && first_available(queue, lowest_key);

@@ -203,36 +203,54 @@ at_rest($node);
 my $waiting = 5_000;
 sql(qq{SELECT ecto_job.create_queue('deep'); INSERT INTO deep (params) SELECT '{}' FROM generate_series(1, $waiting)});
 sub entries_read { return sql("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'deep'"); }
-sub start_deep { return (split /\|/, sql("SELECT id, lease FROM ecto_job.start_available_jobs('deep', $_[1], '$_[0]')"))[ 0, 1 ]; }
-sub deep_is { becomes_soon("SELECT state, attempt FROM deep WHERE id = $_[0]", @_[ 1, 2 ]); }
+sub start_deep { return (split /\|/, sql("SELECT id, lease FROM ecto_job.start_available_jobs('deep', $_[1], '$_[0]')"))[0]; }
+sub comes_back { becomes_soon("SELECT state FROM deep WHERE id = $_[0]", 'AVAILABLE', $_[1]); }
+becomes_soon("SELECT last_sweep IS NOT NULL FROM ecto_job.queues WHERE queue = 'deep'::regclass", 't', 'a deep queue');
 at_rest($node);
 my $read = entries_read();
-my ($first) = start_deep('100 ms', 1);
-deep_is($first, 'AVAILABLE|1', 'a lease that ends in a deep queue');
+comes_back(start_deep('100 ms', 1), 'a lease that ends in it');
 at_rest($node);
 $read = entries_read() - $read;
 note("$read entries of indexes");
 cmp_ok($read, '<', $waiting / 5, 'is found without reading the queue');
 
-# What was started before the look, after it, and elsewhere than where it stands now
-my ($long) = start_deep('1 hour', 1);
-my ($short) = start_deep('200 ms', 1);
-deep_is($short, 'AVAILABLE|1', 'behind a lease that is long');
-($short) = start_deep('300 ms', 1);
-sql("UPDATE deep SET schedule = schedule + interval '1 minute' WHERE id = $short");
-deep_is($short, 'AVAILABLE|2', 'of a job that was given another place');
-my $end = sql("SELECT id FROM deep ORDER BY schedule DESC, id DESC LIMIT 1");
-sql("UPDATE deep SET state = 'IN_PROGRESS', expires = clock_timestamp() + interval '300 ms' WHERE id = $end");
-deep_is($end, 'AVAILABLE|2', 'started by plain SQL at the end of the queue');
-sql("UPDATE deep SET state = 'IN_PROGRESS', expires = clock_timestamp() + interval '1 hour' WHERE id = $end");
-sql(qq{BEGIN; SELECT ecto_job.start_available_jobs('deep', 10, '200 ms'); PREPARE TRANSACTION 'deep'});
+# Behind the others, and where no look has come yet: started by plain SQL, by a transaction that was prepared, of
+# which something is known, and nothing; given another place; started before the server was restarted
+my $long = start_deep('1 hour', 1);
+my ($end, $before_it, $before_that) = split /\n/, sql("SELECT id FROM deep ORDER BY schedule DESC, id DESC LIMIT 3");
+comes_back(start_deep('200 ms', 1), 'behind a lease that is long');
+my $plainly = "UPDATE deep SET state = 'IN_PROGRESS', expires = clock_timestamp() + interval '%s' WHERE id = %s";
+sql(sprintf("BEGIN; $plainly; PREPARE TRANSACTION 'deep'", '500 ms', $before_that));
 sql("COMMIT PREPARED 'deep'");
-becomes_soon("SELECT count(*) FROM deep WHERE state = 'IN_PROGRESS'", 2, 'started by a prepared transaction');
-($short) = start_deep('2 s', 1);
+comes_back($before_that, 'started by a prepared transaction');
+sql(sprintf("BEGIN; $plainly; PREPARE TRANSACTION 'deep'", '10 s', $before_it));
 $node->restart;
-deep_is($short, 'AVAILABLE|' . sql("SELECT attempt FROM deep WHERE id = $short"), 'started before the server was restarted');
-sql("UPDATE deep SET expires = clock_timestamp() + interval '100 ms' WHERE id IN ($long, $end)");
-deep_is($_, 'AVAILABLE|' . sql("SELECT attempt FROM deep WHERE id = $_"), 'and those that were long') for $long, $end;
+becomes_soon("SELECT last_sweep IS NOT NULL FROM ecto_job.queues WHERE queue = 'deep'::regclass", 't', 'restarted');
+sql("COMMIT PREPARED 'deep'");
+becomes($node, "SELECT state FROM deep WHERE id = $before_it", 'AVAILABLE', 'prepared before the restart', 2 * $soon);
+my $moved = start_deep('5 s', 1);
+sql("UPDATE deep SET schedule = (SELECT schedule FROM deep WHERE id = $end) WHERE id = $moved");
+comes_back($moved, 'of a job that was given another place');
+sql(sprintf($plainly, '500 ms', $end));
+comes_back($end, 'started by plain SQL at the end of the queue');
+sql(sprintf($plainly, '5 s', $end));
+$node->restart;
+comes_back($end, 'started before the server was restarted');
+sql("UPDATE deep SET expires = clock_timestamp() + interval '100 ms' WHERE id = $long");
+comes_back($long, 'and the one that was long');
+
+# Nothing tells of another priority in a table that was EctoJob's
+sql(q{
+	CREATE TABLE theirs (id bigserial PRIMARY KEY, state varchar(255) DEFAULT 'AVAILABLE' NOT NULL, expires timestamp,
+		schedule timestamp DEFAULT timezone('UTC', now()) NOT NULL, attempt integer DEFAULT 0 NOT NULL,
+		max_attempts integer DEFAULT 5 NOT NULL, params jsonb NOT NULL, notify varchar(255),
+		priority integer DEFAULT 0 NOT NULL, inserted_at timestamp(0) NOT NULL, updated_at timestamp(0) NOT NULL);
+	CREATE INDEX ON theirs (priority, schedule, id);
+	SELECT ecto_job.adopt_queue('theirs');
+	INSERT INTO theirs (params, inserted_at, updated_at) VALUES ('{}', now(), now()), ('{}', now(), now())});
+at_rest($node);
+sql("SELECT ecto_job.start_available_jobs('theirs', 1, '3 s'); UPDATE theirs SET priority = 5");
+becomes_soon("SELECT count(*) FROM theirs WHERE state = 'AVAILABLE'", 2, 'a lease that ends in an adopted table');
 
 # Tables that go and come
 sql('TRUNCATE jobs');
