@@ -37,6 +37,8 @@ moved('first', $_) for qw(good bad);
 ok(wait_for_log($node, qr/swept queue "public.good" in \d+ ms: 1 jobs activated/), 'sweeps are logged if wanted');
 
 # A trigger that raises
+my $scheduler = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
+my $pid = sql($scheduler);
 my $offset = -s $node->logfile;
 sql(q{CREATE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS
 	$$ BEGIN RAISE EXCEPTION 'no change today' USING DETAIL = 'a detail'; END $$;
@@ -73,6 +75,7 @@ due('column', 'good');
 moved('column', 'good');
 sql('ALTER TABLE bad RENAME COLUMN gone TO expires');
 becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass", 'ok', 'and back, it works');
+is(sql($scheduler), $pid, 'all by the same scheduler');
 
 # A trigger that is slow, and one that nothing stops but the end of the process
 sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;

@@ -57,14 +57,14 @@ step(0);
 sql('CREATE EXTENSION ecto_job');
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{jobs,beside}'::text[]) AS name");
 becomes_soon("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'two queues');
-rests();
+ok(rests(), q{it rests});
 
 # The scheduler sees the steps, or the test would prove nothing
 step(-86400);
 schedule('proof', '10 ms');
 becomes_soon("SELECT updated_at AT TIME ZONE 'UTC' < clock_timestamp() FROM jobs WHERE state = 'AVAILABLE'", 't',
 	"the scheduler's clock is the sessions'");
-rests();
+ok(rests(), q{it rests});
 
 # Asleep. A step of less than ten minutes looks like a rest; a queue rests until after its turn
 for my $back (5, 300, 3600)
@@ -72,29 +72,31 @@ for my $back (5, 300, 3600)
 	step(-$back);
 	schedule("back $back", '300 ms');
 	moves("back $back", "$back s back: a job scheduled in the new time");
-	rests();
+	ok(rests(), q{it rests});
 }
 schedule('waits', '30 minutes');
 schedule('wakes', '1 hour');
-rests();
+ok(rests(), q{it rests});
 step(1801);
 sql("INSERT INTO beside (params) VALUES ('{}')");
 moves('waits', 'forward: what is due now, when anything wakes the scheduler');
 is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'wakes'"), 'SCHEDULED', 'and no more');
-rests();
+ok(rests(), q{it rests});
 step(1801);
 moves('wakes', 'or within the minute that it sleeps at most', 70);
 
 # Leases end by the clock that shows now
 sql("DELETE FROM jobs; INSERT INTO jobs (params) VALUES ('{}')");
-sql("SELECT ecto_job.start_available_jobs('jobs', 1, '5 min')");
+my ($job, $lease) = split /\|/, sql("SELECT id, lease FROM ecto_job.start_available_jobs('jobs', 1, '3 s')");
 step(-3600);
-schedule('beside a lease', '100 ms');
+schedule('beside a lease', '4 s');
 moves('beside a lease', 'a lease of an hour later keeps nothing waiting');
 is(sql("SELECT state FROM jobs WHERE params = '{}'"), 'IN_PROGRESS', 'and lasts longer');
-step(3600 + 301);
+step(3600);
 sql("INSERT INTO beside (params) VALUES ('{}')");
 becomes_soon("SELECT state FROM jobs WHERE params = '{}'", 'AVAILABLE', 'until the clock has passed it');
+my (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.complete_job('jobs', $job, $lease)");
+like($error, qr/ERROR:  JQ001: /, 'then its holder is told, JQ001');
 
 # In the middle of a turn, which a trigger makes long. A step forward may end it as too long, and the queue is tried
 # again after a second.
@@ -111,7 +113,7 @@ for my $seconds (-3600, 500, -86400 * 365 * 20, 86400 * 365 * 20)
 	my $later = "INSERT INTO beside (params, schedule, state) VALUES ('{}', clock_timestamp() - interval '1 s', 'SCHEDULED')";
 	sql("DELETE FROM beside; $later");
 	becomes_soon('SELECT state FROM beside', 'AVAILABLE', "$name: another queue's turn");
-	rests();
+	ok(rests(), q{it rests});
 	my $scheduler = scheduler_pid($node);
 	kill 'STOP', $scheduler;
 	sql("$later; INSERT INTO jobs (params, schedule, state)

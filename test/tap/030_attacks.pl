@@ -14,7 +14,7 @@ sub sql { return $node->safe_psql('postgres', shift); }
 sub as_mallory { return $node->safe_psql('postgres', shift, extra_params => [ '-U', 'mallory' ]); }
 
 sql(q{CREATE ROLE mallory LOGIN; GRANT CREATE ON SCHEMA public TO mallory;
-	CREATE TABLE evidence (what text, who text, session_who text);
+	CREATE TABLE evidence (what text, who text, path text);
 	GRANT INSERT, SELECT ON evidence TO mallory;
 	CREATE TABLE secret (word text)});
 
@@ -22,7 +22,7 @@ sql(q{CREATE ROLE mallory LOGIN; GRANT CREATE ON SCHEMA public TO mallory;
 as_mallory(q{
 	CREATE FUNCTION attack(what text) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
-		INSERT INTO public.evidence VALUES (what, current_user, session_user);
+		INSERT INTO public.evidence VALUES (what, current_user, current_setting('search_path'));
 		BEGIN EXECUTE 'RESET ROLE'; EXCEPTION WHEN OTHERS THEN NULL; END;
 		BEGIN EXECUTE 'SET SESSION AUTHORIZATION DEFAULT'; EXCEPTION WHEN OTHERS THEN NULL; END;
 		BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
@@ -63,6 +63,8 @@ sub sweep_attacked
 			't', 'the sweep was refused')
 		  if $expected{status};
 		becomes($node, "SELECT DISTINCT who FROM evidence WHERE what = '$name'", 'mallory', 'the attack ran, as mallory')
+		  if $expected{runs} // 1;
+		is(sql("SELECT DISTINCT path FROM evidence WHERE what = '$name'"), 'pg_catalog, pg_temp', 'by a search_path of ours')
 		  if $expected{runs} // 1;
 		is(sql("SELECT count(*) FROM evidence WHERE who NOT IN ('mallory', 'left')"), 0, 'and as nobody else');
 		is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', 'mallory is no superuser');
@@ -127,14 +129,22 @@ sweep_attacked('inheritance child', q{
 	CREATE TRIGGER a BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION attack_trigger('inheritance child')},
 	swept => 0, runs => 0, status => 'takes part in inheritance');
 
-sweep_attacked('operators in public', q{
-	CREATE FUNCTION equal(text, text) RETURNS boolean LANGUAGE plpgsql AS $$
+# EctoJob's state is varchar(255), whose operators pg_catalog does not have
+(my $ectojob = slurp_source('test/regress/ectojob.sql')) =~ s/^--.*\n//mg;
+sweep_attacked('operators in public', $ectojob . q{
+	SELECT pg_temp.ectojob_table('adopted', 3);
+	SELECT ecto_job.adopt_queue('adopted');
+	INSERT INTO adopted (params, schedule, state, inserted_at, updated_at) VALUES ('{}', '2001-01-01', 'SCHEDULED', now(), now());
+	CREATE FUNCTION equal(varchar, varchar) RETURNS boolean LANGUAGE plpgsql AS $$
 	BEGIN PERFORM public.attack('operators in public'); RETURN true; END $$;
-	CREATE FUNCTION earlier(timestamptz, timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
-	BEGIN PERFORM public.attack('operators in public'); RETURN true; END $$;
-	CREATE OPERATOR public.= (leftarg = text, rightarg = text, function = equal);
-	CREATE OPERATOR public.<= (leftarg = timestamptz, rightarg = timestamptz, function = earlier)},
-	runs => 0);
+	CREATE OPERATOR public.= (leftarg = varchar, rightarg = varchar, function = equal)},
+	table => 'adopted', runs => 0,
+	also => sub {
+		is(sql('SELECT count(*) FROM evidence'), 0, 'they were not called');
+		as_mallory("SELECT 'a'::varchar = 'b'::varchar");
+		is(sql('SELECT who FROM evidence'), 'mallory', 'by others they are');
+		as_mallory("DROP OPERATOR public.= (varchar, varchar); DROP TABLE $_[0]");
+	});
 
 sweep_attacked('view in place of the table', q{
 	ALTER TABLE QUEUE RENAME TO hidden;
@@ -146,11 +156,20 @@ sweep_attacked('view in place of the table', q{
 sweep_attacked('unlogged table', q{ALTER TABLE QUEUE SET UNLOGGED},
 	swept => 0, runs => 0, status => 'not a permanent table');
 
+sweep_attacked('partition', q{
+	CREATE TABLE parent (LIKE QUEUE INCLUDING GENERATED) PARTITION BY LIST (state);
+	ALTER TABLE parent ATTACH PARTITION QUEUE DEFAULT},
+	swept => 0, runs => 0, status => 'not an ordinary table',
+	also => sub { as_mallory("ALTER TABLE parent DETACH PARTITION $_[0]; DROP TABLE parent") });
+
 # What an attack might leave in the scheduler's session
 sweep_attacked('leftovers', q{
 	CREATE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
 		PERFORM public.attack('leftovers');
+		IF pg_catalog.current_setting('work_mem') = '64kB' THEN
+			INSERT INTO public.evidence VALUES ('setting', 'left');
+		END IF;
 		BEGIN EXECUTE 'CREATE TEMP TABLE left_behind ()';
 			INSERT INTO public.evidence VALUES ('temp', 'left'); EXCEPTION WHEN OTHERS THEN NULL; END;
 		BEGIN EXECUTE 'PREPARE left_behind AS SELECT 1';
@@ -173,6 +192,10 @@ sweep_attacked('leftovers', q{
 		my $scheduler = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
 		becomes($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 3 AND pid = ($scheduler)",
 			1, 'the scheduler still is the only one of its database');
+		sql("INSERT INTO $_[0] (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
+		becomes($node, "SELECT count(*) FROM $_[0] WHERE state = 'AVAILABLE'", 2, 'swept again');
+		is(sql("SELECT string_agg(what, ' ') FROM evidence WHERE who = 'left'"), '', 'no setting is left');
+		is(sql('SELECT DISTINCT path FROM evidence'), 'pg_catalog, pg_temp', 'nor a search_path');
 	});
 
 # Who looks at the view runs nothing of the table's owner: the planner evaluates immutable functions
@@ -208,7 +231,7 @@ my (undef, undef, $error) = $node->psql('postgres',
 like($error, qr/permission denied/, 'nobody writes the registry');
 (undef, undef, $error) = $node->psql('postgres', "SELECT ecto_job.create_queue('victim')",
 	extra_params => [ '-U', 'mallory' ]);
-like($error, qr/ERROR/, "create_queue takes nobody else's table");
+like($error, qr/ERROR:  relation "victim" already exists and is not a queue/, "create_queue takes nobody else's table");
 for my $call (qw(enable disable))
 {
 	(undef, undef, $error) =

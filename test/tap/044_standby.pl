@@ -60,8 +60,12 @@ for my $call (q{create_queue('more')}, q{configure_queue('jobs', max_attempts =>
 	my (undef, undef, $error) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.$call");
 	like($error, qr/ERROR:  25006: cannot execute .* (?:in a read-only transaction|during recovery)/, $call);
 }
-my (undef, undef, $error) = $standby->psql('postgres', 'LISTEN jobs');
-like($error, qr/cannot execute LISTEN during recovery/, 'LISTEN cannot be had');
+for my $statement ('LISTEN jobs', 'NOTIFY jobs', "INSERT INTO jobs (params) VALUES ('{}')", 'SELECT FROM jobs FOR UPDATE',
+	"SELECT nextval('jobs_id_seq')")
+{
+	my (undef, undef, $error) = $standby->psql('postgres', "\\set VERBOSITY verbose\n$statement");
+	like($error, qr/ERROR:  25006: cannot execute .* (?:in a read-only transaction|during recovery)/, $statement);
+}
 my $consumer = ConsumerTest->start($standby, '--queue', 'jobs', '--exec', 'true');
 ok($consumer->wait_for_log(qr/cannot execute \w+ (?:in a read-only transaction|during recovery)/),
 	'a consumer says so, and waits');

@@ -48,9 +48,14 @@ unlike($heard, qr/"jobs"/, 'nobody is notified there: triggers do not fire');
 $listener->quit;
 
 # A lease ends, a schedule comes: nothing moves on the subscriber, where it would break the replication
+$publisher->safe_psql('postgres', 'SELECT ecto_job.disable()');
+becomes($publisher, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
+	'nor does anything on the publisher, which is disabled now');
 $publisher->safe_psql('postgres', q{UPDATE jobs SET schedule = clock_timestamp() WHERE state = 'SCHEDULED';
-	SELECT ecto_job.disable()});
+	UPDATE jobs SET expires = clock_timestamp() WHERE state = 'IN_PROGRESS'});
 $publisher->wait_for_catchup('s');
+is(there("SELECT string_agg(state, ' ' ORDER BY id) FROM jobs WHERE least(schedule, expires) <= clock_timestamp()"),
+	'IN_PROGRESS SCHEDULED', 'both are over there, and have not moved');
 is(there("SELECT count(*) FROM ecto_job.queues WHERE status = 'disabled'"), 2, 'it is disabled, and the view says so');
 
 # It takes over: ids first, since sequences are not replicated

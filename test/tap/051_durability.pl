@@ -40,8 +40,8 @@ my ($job, $lease) = split / /, $held;
 sql("BEGIN; SELECT ecto_job.complete_job('blobs', $job, $lease); INSERT INTO done VALUES ($job); COMMIT");
 crash('a crash right after a completion');
 is(sql('SELECT (SELECT count(*) FROM blobs) || (SELECT count(*) FROM done)::text'), '01', 'the job is gone, and its writes are there');
-my ($status) = $node->psql('postgres', "SELECT ecto_job.complete_job('blobs', $job, $lease)");
-isnt($status, 0, 'nobody completes it again');
+my (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.complete_job('blobs', $job, $lease)");
+like($error, qr/ERROR:  JQ001: /, 'nobody completes it again, JQ001');
 
 # With synchronous_commit = off the last commits may be lost, each with all that it wrote. Nothing else may flush them
 sql('SELECT ecto_job.disable(); TRUNCATE done');
@@ -52,7 +52,7 @@ crash('a crash right after a start that waits for no disk');
 is(sql('SELECT state, attempt FROM blobs'), 'AVAILABLE|0', 'it never was');
 my $again = sql($start);
 like($again, qr/^$id \d+ 1$/, 'the attempt has the same number again');
-my (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.complete_job('blobs', $job, $lease)");
+(undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.complete_job('blobs', $job, $lease)");
 like($error, qr/ERROR:  JQ001: job $id of queue "blobs" is no longer yours$/m, 'but not the same lease: who lost it is told, JQ001');
 ($job, $lease) = split / /, $again;
 my $complete = "BEGIN; SELECT ecto_job.complete_job('blobs', $job, $lease); INSERT INTO done VALUES ($job); COMMIT";

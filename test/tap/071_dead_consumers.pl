@@ -35,6 +35,7 @@ sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
 # RESERVED
 my $client = $node->background_psql('postgres');
 my ($job) = $client->query_safe(q{SELECT id FROM ecto_job.reserve_available_jobs('jobs', 1)});
+like($job, qr/^\d+$/, 'a job is reserved');
 kill_client($client);
 becomes($node, "SELECT state || attempt FROM jobs", 'AVAILABLE0', 'RESERVED: available again, no attempt is counted');
 
@@ -137,8 +138,12 @@ while (@sessions < 20)
 }
 like($refused, qr/FATAL:  remaining connection slots are reserved for non-replication superuser connections$/m, 'no connection is left');
 like(slurp_file($node->logfile), qr/^53300 FATAL:  remaining connection slots/m, 'which is 53300');
+my $scheduler = "FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
+my $pid = sql("SELECT pid $scheduler");
+sql("SELECT pg_terminate_backend($pid, 10000)");
+becomes($node, "SELECT count(*) $scheduler AND pid <> $pid", 1, 'a scheduler can be started');
 sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
-becomes($node, "SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 1, 'the scheduler goes on');
+becomes($node, "SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 1, 'and works');
 $_->quit for @sessions;
 
 $node->stop;
