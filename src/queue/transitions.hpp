@@ -70,9 +70,9 @@ uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from);
 std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, TimestampTz from);
 
-// Where the last RESERVED or IN_PROGRESS job stands, lowest_key if there is none: a look at all rows
-// in play behind it. In a table without our index of these, as EctoJob made it, the looks of above
-// go to the end anyway, since jobs may be given another place unseen: highest_key.
+// Where the last RESERVED or IN_PROGRESS job stands, lowest_key if there is none: a look at all
+// rows in play behind it. In a table without our index of these, as EctoJob made it, the looks of
+// above go to the end anyway, since jobs may be given another place unseen: highest_key.
 JobKey last_held(Queue *queue);
 
 // Where the first 10,000 jobs in play end, highest_key if there are fewer. Jobs are started in the
