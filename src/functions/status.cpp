@@ -129,7 +129,7 @@ ECTO_JOB_FUNCTION(ecto_job_warn_unless_preloaded) {
             WARNING,
             (errmsg("ecto_job is not in shared_preload_libraries: no scheduler will run"),
              errdetail("Jobs can be enqueued and performed; scheduled jobs, retries and expired "
-                       "ones wait until ecto_job.sweep() is called."),
+                       "ones wait until ecto_job.sweep(queue) is called."),
              errhint("Add to postgresql.conf: shared_preload_libraries = 'ecto_job'   and "
                      "restart the server. Until then SELECT ecto_job.start_scheduler() starts "
                      "one.")));
