@@ -33,6 +33,14 @@ sub advance
 	claim($session) for 1 .. 20;
 }
 
+# The same in the session's transaction, at once: half a second later a claim looks from the beginning
+sub advance_at_once
+{
+	my ($session) = @_;
+	$session->query_safe(q{DO $$ BEGIN
+		FOR claim IN 1 .. 20 LOOP PERFORM ecto_job.start_available_jobs('jobs', 1); END LOOP; END $$});
+}
+
 sql("SELECT ecto_job.create_queue('jobs')");
 becomes($node, 'SELECT status FROM ecto_job.queues', 'ok', 'a queue with a place in shared memory');
 my ($a, $b) = map { session($node) } 1 .. 2;
@@ -116,7 +124,7 @@ is(claim($b), -7, 'inserted by the transaction that advances');
 
 # Committed by another while the claim's advance is under way
 $a->query_safe('BEGIN');
-advance($a);
+advance_at_once($a);
 sql(job('meanwhile', -7));
 $a->query_safe('COMMIT');
 is(claim($b), -7, 'one that was committed between the look and the advance');
@@ -124,7 +132,7 @@ is(claim($b), -7, 'one that was committed between the look and the advance');
 # Committed before the advance began, but after the snapshot of its transaction
 $a->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 sql(job('unseen', -7));
-advance($a);
+advance_at_once($a);
 $a->query_safe('COMMIT');
 is(claim($b), -7, 'one that the snapshot of the advance did not show');
 
