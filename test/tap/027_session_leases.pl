@@ -345,6 +345,29 @@ sql(q{
 			END LOOP;
 		END LOOP;
 	END $$;});
+# Sessions that come while the jobs of others are given back, one after the other
+enqueue(40, 'max_attempts => 1000000');
+my $ending = fork() // die "fork: $!";
+if ($ending == 0)
+{
+	my @psql = ('psql', '-X', '-q', '-o', '/dev/null', '-d', $node->connstr('postgres'));
+	system(@psql, '-c', 'SET ecto_job.session_leases = on', '-c', q{SELECT FROM ecto_job.start_available_jobs('jobs', 1)}) while 1;
+	_exit(0);
+}
+my $taken = '';
+for (1 .. 20)
+{
+	my (undef, undef, $error) = $node->psql('postgres', q{SET ecto_job.session_leases = on;
+		SELECT id AS job, lease FROM ecto_job.start_available_jobs('jobs', 1) \gset
+		SELECT pg_sleep(0.2);
+		SELECT ecto_job.complete_job('jobs', :job, :lease)});
+	$taken .= $error;
+}
+kill 'KILL', $ending;
+waitpid $ending, 0;
+is($taken, '', 'a session that comes while others end keeps its job');
+sql('DELETE FROM jobs WHERE id NOT IN (' . join(', ', @keepers[ 0, 2 ]) . ')');
+
 my $rows = 300;
 my @raced = enqueue($rows, 'max_attempts => 1000000');
 my $log = -s $node->logfile;
