@@ -86,7 +86,7 @@ $$;
 CREATE SCHEMA "Odd ""schema""; --";
 SET client_min_messages = error;
 SELECT pg_temp.life(name, prefix) FROM unnest(ARRAY['Odd "name"', ' ', 'select', 'a.b', '%s', $$'; DROP TABLE host_jobs; --$$,
-    repeat('x', 53), repeat('ä', 26), '\', 'UPPER', '1', '😀', '$1', '{table}', '{job}', '{touch}', 'j', 'w', 'claimed', 'h']) AS name,
+    repeat('x', 53), repeat('ä', 26), '\', 'UPPER', '1', '😀', E'\u202Esboj', '$1', '{table}', '{job}', '{touch}', 'j', 'w', 'claimed', 'h']) AS name,
     unnest(ARRAY['public', 'Odd "schema"; --']) AS prefix;
 RESET client_min_messages;
 DROP SCHEMA "Odd ""schema""; --";

@@ -43,6 +43,8 @@ INSERT INTO pg_temp.calls SELECT row_number() OVER (), call FROM unnest(ARRAY[
 GRANT SELECT ON pg_temp.calls TO PUBLIC;
 SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls WHERE no > 1 ORDER BY no;
 SELECT pg_temp.outcome('INSERT INTO jobs (params, state) VALUES (''{}'', ''FAILED'')');
+SELECT col, pg_temp.outcome(format('INSERT INTO jobs (params, %I) OVERRIDING SYSTEM VALUE VALUES (''{}'', NULL)', col))
+FROM unnest('{id,attempt,lease,expires,error,inserted_at,updated_at}'::text[]) AS col;
 SELECT pg_temp.outcome('SELECT params FROM jobs');
 
 -- Who may only consume
@@ -71,6 +73,8 @@ SELECT ecto_job.delete_job_changeset('jobs', :one, 0);
 SELECT ecto_job.initial_multi('jobs', :two, 0);
 SELECT queue, owner FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
 SELECT pg_temp.outcome('UPDATE jobs SET params = ''{"forged": 1}''');
+SELECT col, pg_temp.outcome(format('UPDATE jobs SET %1$I = %1$I', col))
+FROM unnest('{id,key,priority,max_attempts,notify,meta,inserted_at}'::text[]) AS col;
 
 -- A stranger
 SET ROLE regress_ecto_stranger;
@@ -82,6 +86,7 @@ SELECT count(*) AS in_the_view FROM ecto_job.queues WHERE queue = 'jobs'::regcla
 -- The registry is written by functions alone
 SELECT count(*) FROM ecto_job.queue_settings WHERE queue = 'jobs'::regclass;
 SET ROLE regress_ecto_owner;
+SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls WHERE call ~ 'able\(|scheduler\(' ORDER BY no;
 CREATE TABLE own (id bigint);
 SELECT pg_temp.outcome(statement) FROM unnest(ARRAY[
     'INSERT INTO ecto_job.queue_settings (queue) VALUES (''own'')',
@@ -130,12 +135,36 @@ SELECT max_attempts FROM ecto_job.configure_queue('jobs', max_attempts => 3);
 RESET ROLE;
 REVOKE regress_ecto_owner FROM regress_ecto_stranger;
 
--- Row security holds in every function
+-- Row security holds in every function: a start needs SELECT and UPDATE, a completion DELETE and SELECT
 SET ROLE regress_ecto_owner;
+TRUNCATE jobs RESTART IDENTITY;
+INSERT INTO jobs (params) VALUES ('{}');
+ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY see ON jobs FOR SELECT TO regress_ecto_consumer USING (true);
+SET ROLE regress_ecto_consumer;
+SELECT id FROM ecto_job.available_jobs('jobs', 1);
+SELECT count(*) FROM ecto_job.start_available_jobs('jobs');
+SET ROLE regress_ecto_owner;
+CREATE POLICY change ON jobs FOR UPDATE TO regress_ecto_consumer USING (true);
+SET ROLE regress_ecto_consumer;
+SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
+SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(''jobs'', %s, %s)', :id, :lease));
+SET ROLE regress_ecto_owner;
+CREATE POLICY remove ON jobs FOR DELETE TO regress_ecto_consumer USING (true);
+DROP POLICY see ON jobs;
+SET ROLE regress_ecto_consumer;
+SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(''jobs'', %s, %s)', :id, :lease));
+SET ROLE regress_ecto_owner;
+CREATE POLICY see ON jobs FOR SELECT TO regress_ecto_consumer USING (true);
+SET ROLE regress_ecto_consumer;
+SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(''jobs'', %s, %s)', :id, :lease));
+SET ROLE regress_ecto_owner;
+DROP POLICY see ON jobs;
+DROP POLICY change ON jobs;
+DROP POLICY remove ON jobs;
 TRUNCATE jobs RESTART IDENTITY;
 INSERT INTO jobs (params, state, schedule) VALUES ('{"for": "consumer"}', 'AVAILABLE', '2001-01-01'), ('{"for": "owner"}', 'AVAILABLE', '2001-01-01'),
     ('{"for": "owner"}', 'SCHEDULED', '2001-01-01'), ('{"for": "owner"}', 'IN_PROGRESS', '2001-01-01');
-ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY consume ON jobs TO regress_ecto_consumer USING (params ->> 'for' = 'consumer');
 SET ROLE regress_ecto_consumer;
 SELECT id FROM ecto_job.available_jobs('jobs', 10);

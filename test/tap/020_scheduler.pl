@@ -161,7 +161,7 @@ my ($status, undef, $error) = $node->psql('postgres', "ALTER SYSTEM SET ecto_job
 like($error, qr/invalid value for parameter "ecto_job.databases"/, 'a broken list is refused');
 
 # The extension goes and comes
-$node->psql('postgres', 'BEGIN; DROP EXTENSION ecto_job CASCADE; ROLLBACK');
+is(scalar $node->psql('postgres', 'BEGIN; DROP EXTENSION ecto_job CASCADE; ROLLBACK'), 0, 'DROP EXTENSION works');
 sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"rolled back\": 1}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, "SELECT state FROM jobs WHERE params = '{\"rolled back\": 1}'", 'AVAILABLE',
 	'DROP EXTENSION rolled back: it goes on');
@@ -169,7 +169,7 @@ sql('DROP EXTENSION ecto_job CASCADE');
 becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
 	0, 'DROP EXTENSION ends it');
 sql('DROP TABLE jobs, slow');
-$node->psql('postgres', "BEGIN; CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs'); ROLLBACK");
+sql("BEGIN; CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs'); ROLLBACK");
 is(schedulers(), 0, 'CREATE EXTENSION rolled back brings none');
 sql("BEGIN; CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs');
      SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms'); COMMIT");

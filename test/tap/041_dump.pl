@@ -59,6 +59,8 @@ my $dump = $node->basedir . '/dump';
 $node->command_ok([ 'pg_dump', '-U', 'landlord', '-Fc', '-f', $dump, $node->connstr('app') ],
 	"the database's owner dumps it");
 new_database('restored');
+my $listener = $node->background_psql('restored');
+$listener->query_safe("LISTEN $_") for '"Jobs ""1"""', 'blobs', 'fence';
 # The extension is there already and is the superuser's; its comment is all that the owner may not restore
 $node->command_checks_all([ 'pg_restore', '-U', 'landlord', '-d', $node->connstr('restored'), $dump ],
 	1, [qr/^$/], [qr/must be owner of extension ecto_job.*errors ignored on restore: 1\n$/s],
@@ -66,6 +68,12 @@ $node->command_checks_all([ 'pg_restore', '-U', 'landlord', '-d', $node->connstr
 my $text = text_of('app');
 like($text, qr/COPY ecto_job\.queue_settings .*äöü/s, 'the dump has the settings and the jobs');
 is(text_of('restored'), $text, 'what was restored is the same');
+
+# By the fence all has come that was sent before
+in_database('restored', 'NOTIFY fence');
+my $heard = '';
+ok(poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence'), 'who listened meanwhile');
+is(join(' ', $heard =~ /notification (".*?") received/g), '"fence"', 'has heard nothing of the restored jobs');
 
 # It is idle
 my $offset = -s $node->logfile;
@@ -80,8 +88,6 @@ in_database('restored', 'SELECT ecto_job.enable()');
 becomes_in($node, 'restored', "SELECT state FROM blobs WHERE params = '\\x01'", 'AVAILABLE', 'until its owner enables it');
 
 # The triggers ring there
-my $listener = $node->background_psql('restored');
-$listener->query_safe('LISTEN "Jobs ""1"""');
 in_database('restored', q{INSERT INTO shop."Jobs ""1""" (params) VALUES ('{}')});
 ok(poll_until(sub { $listener->query('SELECT 1') =~ /notification "Jobs "1""/ }, 'a notification'),
 	'a restored queue is announced');

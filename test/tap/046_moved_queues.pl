@@ -1,5 +1,6 @@
 # ALTER OWNER, RENAME and SET SCHEMA of a queue while the scheduler runs: the sweeps act as the new owner, consumers
-# listen to the new name, settings and jobs stay. TRUNCATE and DROP in the middle harm nothing.
+# listen to the new name, settings and jobs stay. TRUNCATE and DROP harm nothing; what comes in the middle of a sweep
+# waits for its end, and the scheduler goes on.
 use strict;
 use warnings;
 use FindBin;
@@ -34,6 +35,7 @@ sql(q{CREATE ROLE one LOGIN; CREATE ROLE two LOGIN; GRANT CREATE ON SCHEMA publi
 	SELECT ecto_job.configure_queue('jobs', retry_timeout => '7 s');
 	CREATE TRIGGER note BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note()});
 sweeps('jobs', 'it sweeps');
+my $pid = scheduler_pid($node);
 is(sql('SELECT DISTINCT who FROM seen'), 'one', 'as the owner');
 
 sql('TRUNCATE seen; ALTER TABLE jobs OWNER TO two');
@@ -86,5 +88,37 @@ sql("SELECT ecto_job.create_queue('work')");
 sweeps('work', 'dropped and made anew: it sweeps');
 is(sql("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'"), 2, 'and all is well');
 
+# In the middle of a sweep, which a trigger makes long
+my $offset = -s $node->logfile;
+sql(q{SELECT ecto_job.create_queue('mid');
+	CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
+	CREATE TRIGGER a_wait BEFORE UPDATE ON mid FOR EACH ROW EXECUTE FUNCTION wait()});
+sweeps('mid', 'a queue with a trigger that can be made to wait');
+my ($holder, $changer) = (session($node), session($node));
+$changer->query_safe('SET client_min_messages = warning');
+for my $ddl (
+	'TRUNCATE mid',
+	'ALTER TABLE mid RENAME TO mid2; ALTER TABLE mid2 RENAME TO mid',
+	'BEGIN; DROP EXTENSION ecto_job CASCADE; ROLLBACK',
+	'DROP TABLE mid')
+{
+	$holder->query_safe('SELECT pg_advisory_lock(1)');
+	sql("INSERT INTO mid (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
+	becomes($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", 'advisory', "$ddl: a sweep hangs");
+	$changer->{stdin} .= "$ddl;\n";
+	$changer->{run}->pump_nb;
+	becomes($node, "SELECT count(*) FROM pg_locks WHERE locktype <> 'advisory' AND pg_blocking_pids(pid) = '{$pid}'
+		AND NOT granted", 1, 'it waits for the sweep');
+	$holder->query_safe('SELECT pg_advisory_unlock(1)');
+	$changer->query_safe('SELECT 1');
+	my $gone = $ddl =~ /DROP TABLE/;
+	is(sql("SELECT to_regclass('mid') IS NULL"), $gone ? 't' : 'f', 'it has been done');
+	sweeps($gone ? 'work' : 'mid', 'and it sweeps');
+}
+is(scheduler_pid($node), $pid, 'by the same scheduler all the time');
+
+$_->quit for $listener->{session}, $holder, $changer;
 $node->stop;
+unlike(slurp_file($node->logfile, $offset), qr/WARNING:/, 'which has nothing to complain of');
 done_testing();

@@ -86,15 +86,18 @@ sweeps('kill -9 of the scheduler');
 
 $offset = -s $node->logfile;
 my $session = $node->background_psql('postgres');
-my $held = $session->query_safe("SELECT id FROM ecto_job.start_available_jobs('jobs', 1, '1 hour')");
+sql('CREATE TABLE effects (id bigint)');
+my ($held, $lease) = split /\|/, $session->query_safe("SELECT id, lease FROM ecto_job.start_available_jobs('jobs', 1, '1 hour')");
 my $backend = $session->query_safe('SELECT pg_backend_pid()');
-$session->query_safe("BEGIN; SELECT ecto_job.enqueue('jobs', '{\"lost\": true}')");
+$session->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $held, $lease); INSERT INTO effects VALUES ($held);
+	SELECT ecto_job.enqueue('jobs', '{\"lost\": true}')");
 kill 9, $backend;
 crashed($offset);
 eval { $session->quit };
 sweeps('kill -9 of a backend');
 is(sql("SELECT state FROM jobs WHERE id = $held"), 'IN_PROGRESS', 'a lease survives the crash');
 is(sql("SELECT count(*) FROM jobs WHERE params ? 'lost'"), 0, 'what was not committed does not');
+is(sql('SELECT count(*) FROM effects'), 0, 'the effect no more than the completion');
 sql("UPDATE jobs SET expires = clock_timestamp() WHERE id = $held");
 becomes("SELECT state FROM jobs WHERE id = $held", 'AVAILABLE', 'and it ends');
 

@@ -18,7 +18,7 @@ sub sql { my ($node, $query) = @_; return $node->safe_psql('postgres', $query); 
 sub new_pair
 {
 	my ($name) = @_;
-	my $primary = new_node(name => "${name}_primary", allows_streaming => 1);
+	my $primary = new_node(name => "${name}_primary", allows_streaming => 1, conf => "max_prepared_transactions = 2\n");
 	sql($primary, q{SELECT ecto_job.create_queue('jobs'); CREATE TABLE done (id bigint, who text)});
 	$primary->backup('base');
 	my $standby = PostgreSQL::Test::Cluster->new("${name}_standby");
@@ -53,6 +53,7 @@ sql($primary, "SELECT ecto_job.enqueue('jobs', '{\"n\": $_}')") for 1 .. 3;
 my ($id, $lease) = start($primary);
 my @second = start($primary);
 is(complete($primary, $id, $lease, 'before'), 'done', 'a job is completed before it');
+sql($primary, "BEGIN; SELECT ecto_job.start_available_jobs('jobs'); PREPARE TRANSACTION 'p'");
 $primary->stop('immediate');
 $standby->promote;
 is(sql($standby, "SELECT string_agg(state, ' ' ORDER BY id) FROM jobs"), 'IN_PROGRESS AVAILABLE',
@@ -60,6 +61,10 @@ is(sql($standby, "SELECT string_agg(state, ' ' ORDER BY id) FROM jobs"), 'IN_PRO
 is(sql($standby, 'SELECT * FROM done'), "$id|before", 'with its writes');
 is(complete($standby, @second, 'after'), 'done', 'a lease from before goes on: its holder completes there');
 is(complete($standby, $id, $lease, 'again'), 'JQ001', 'and the completed one is done once');
+is(join('', start($standby)), '', 'a start that was prepared before it hides its job');
+is(sql($standby, 'SELECT gid FROM pg_prepared_xacts'), 'p', 'and can be seen');
+sql($standby, "ROLLBACK PREPARED 'p'");
+is((start($standby))[0], $second[0] + 1, 'until it is rolled back');
 sql($standby, "INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 becomes($standby, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'the scheduler runs there');
 $standby->stop;
