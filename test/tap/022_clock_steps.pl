@@ -114,11 +114,10 @@ for my $seconds (-3600, 500, -86400 * 365 * 20, 86400 * 365 * 20)
 	sql("DELETE FROM beside; $later");
 	becomes_soon('SELECT state FROM beside', 'AVAILABLE', "$name: another queue's turn");
 	ok(rests(), q{it rests});
-	my $scheduler = scheduler_pid($node);
-	kill 'STOP', $scheduler;
-	sql("$later; INSERT INTO jobs (params, schedule, state)
-	     VALUES ('{\"what\": \"in $seconds\"}', clock_timestamp() - interval '2 s', 'SCHEDULED')");
-	kill 'CONT', $scheduler;
+	before_the_scheduler($node, sub {
+		sql("$later; INSERT INTO jobs (params, schedule, state)
+		     VALUES ('{\"what\": \"in $seconds\"}', clock_timestamp() - interval '2 s', 'SCHEDULED')");
+	});
 	becomes_soon("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND wait_event = 'advisory'",
 		1, "$name: it begins");
 	step($seconds);

@@ -97,18 +97,9 @@ is(sql("SELECT state FROM ecto_job.start_available_jobs('beside')"), 'SCHEDULED'
 moves('put off', 'is due when that says', 'beside');
 sql('DROP TRIGGER put_off ON beside; DELETE FROM beside');
 
-# What is locked, and then not. before_the_scheduler($what): it does not come between
-sub before_the_scheduler
-{
-	at_rest($node);
-	my $scheduler = scheduler_pid($node);
-	kill 'STOP', $scheduler;
-	shift->();
-	kill 'CONT', $scheduler;
-	return;
-}
+# What is locked, and then not
 my $locker = session($node);
-before_the_scheduler(sub {
+before_the_scheduler($node, sub {
 		schedule('beside', '700 ms');
 		schedule('locked', '300 ms');
 		$locker->query_safe("BEGIN; SELECT FROM jobs WHERE params ->> 'what' = 'locked' FOR UPDATE");
@@ -118,7 +109,7 @@ is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'locked'"), 'SCHEDULED'
 $locker->query_safe('COMMIT');
 moves('locked', 'the job that was locked');
 sql('DELETE FROM jobs; ' . "INSERT INTO jobs (params) VALUES ('{}')");
-before_the_scheduler(sub {
+before_the_scheduler($node, sub {
 		$locker->query_safe(sprintf($start, '100 ms'));
 		$locker->query_safe('BEGIN; SELECT FROM jobs FOR UPDATE');
 	});

@@ -11,7 +11,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 use Exporter 'import';
 
-our @EXPORT = qw(session scheduler_pid at_rest listen_to heard heard_next becomes cpu_of switches_of);
+our @EXPORT = qw(session scheduler_pid at_rest before_the_scheduler listen_to heard heard_next becomes cpu_of switches_of);
 
 # scheduler_pid($node, $database): of its running scheduler; empty if there is none
 sub scheduler_pid
@@ -32,6 +32,18 @@ sub at_rest
 				 WHERE backend_type = 'ecto_job scheduler' AND datname = '$database'") eq 't';
 		},
 		'a scheduler that sleeps');
+}
+
+# before_the_scheduler($node, sub { what }): done while it rests, and before it sees any of it
+sub before_the_scheduler
+{
+	my ($node, $what) = @_;
+	at_rest($node);
+	my $scheduler = scheduler_pid($node);
+	kill 'STOP', $scheduler;
+	$what->();
+	kill 'CONT', $scheduler;
+	return;
 }
 
 # session($node): one that may last longer than a test's limit
