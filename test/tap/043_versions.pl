@@ -101,9 +101,13 @@ for my $old (@older)
 	in_database($database, 'SELECT ecto_job.enable()');
 	command_ok([ 'ecto_job_consumer', '-d', $node->connstr($database), '--queue', 'jobs', '--exec', 'true', '--drain' ],
 		"$old: the consumer drains");
-	(undef, undef, $error) = $node->psql($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)");
-	like($error, qr/ERROR:  extension ecto_job is older than its library.*\nHINT:  Run ALTER EXTENSION ecto_job UPDATE/,
-		"$old: what is newer says what to do");
+	# The first version knows no queues of EctoJob's library
+	if ($old eq '0.1.0')
+	{
+		(undef, undef, $error) = $node->psql($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)");
+		like($error, qr/ERROR:  extension ecto_job is older than its library.*\nHINT:  Run ALTER EXTENSION ecto_job UPDATE/,
+			"$old: what is newer says what to do");
+	}
 
 	# The update
 	in_database($database, q{SELECT ecto_job.enqueue('jobs', '{"n": 5}')});
