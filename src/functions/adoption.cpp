@@ -7,6 +7,7 @@
 #include "functions/arguments.hpp"
 #include "functions/timestamps.hpp"
 #include "pg/compat.hpp"
+#include "pg/names.hpp"
 #include "queue/changes.hpp"
 #include "queue/ddl.hpp"
 #include "queue/registry.hpp"
@@ -32,7 +33,7 @@ namespace {
 
 // Asked before anything is locked, and again under the lock
 void require_adoptable(Oid table) {
-    const char *const name = get_rel_name(table);
+    const char *const name = table_name_or_null(table);
     if (name == nullptr)
         refuse_missing(table);
     require_owner(table);
@@ -92,7 +93,7 @@ Finding look_at(Oid oid, const TimestampNames &said, LOCKMODE lock) {
         refuse_missing(oid);
     Finding found{};
     found.oid = oid;
-    found.schema = get_namespace_name(RelationGetNamespace(table));
+    found.schema = schema_name(RelationGetNamespace(table));
     found.name = pstrdup(RelationGetRelationName(table));
     found.qualified = quote_qualified_identifier(found.schema, found.name);
     if (const char *const fault = fault_of_table(table))
@@ -212,7 +213,7 @@ ECTO_JOB_FUNCTION(ecto_job_adopt_queue) {
     PreventCommandIfReadOnly("adopt_queue");
     SPI_connect();
     require_adoptable(table);
-    const TimestampNames said = timestamps_opts_argument(fcinfo, 1, get_rel_name(table)).names;
+    const TimestampNames said = timestamps_opts_argument(fcinfo, 1, shown_table_name(table)).names;
     bool is_new = !is_adopted(look_at(table, said, AccessShareLock));
     if (is_new) {
         lock_briefly(table);
@@ -223,8 +224,9 @@ ECTO_JOB_FUNCTION(ecto_job_adopt_queue) {
             adopt(found, said);
     }
     if (!is_new)
-        ereport(NOTICE, (errcode(ERRCODE_DUPLICATE_OBJECT),
-                         errmsg("queue \"%s\" is adopted already, skipping", get_rel_name(table))));
+        ereport(NOTICE,
+                (errcode(ERRCODE_DUPLICATE_OBJECT),
+                 errmsg("queue \"%s\" is adopted already, skipping", shown_table_name(table))));
     SPI_finish();
     return ObjectIdGetDatum(table);
 }

@@ -3,6 +3,8 @@
 
 #include "core/times.hpp"
 #include "pg/compat.hpp"
+#include "pg/names.hpp"
+#include "pg/text.hpp"
 #include "queue/registry.hpp"
 
 namespace ecto_job {
@@ -37,7 +39,7 @@ void require_some_right(Oid table) {
     constexpr AclMode any = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE;
     if (pg_class_aclmask(table, GetUserId(), any, ACLMASK_ANY) == 0 &&
         pg_attribute_aclcheck_all(table, GetUserId(), any, ACLMASK_ANY) != ACLCHECK_OK)
-        aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(table));
+        aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, shown_table_name(table));
 }
 
 } // namespace
@@ -54,7 +56,8 @@ Queue *queue_argument(FunctionCallInfo fcinfo) {
     // Nothing is locked that is not a queue, or by somebody who has no business with it
     find_queue(table);
     require_some_right(table);
-    PreventCommandIfReadOnly(get_func_name(fcinfo->flinfo->fn_oid));
+    const char *const function = function_name_or_null(fcinfo->flinfo->fn_oid);
+    PreventCommandIfReadOnly(function != nullptr ? function : "a function of ecto_job");
     LockRelationOid(table, RowExclusiveLock);
     return find_queue(table);
 }
@@ -128,7 +131,7 @@ Datum error_argument(FunctionCallInfo fcinfo, int at) {
     if (length <= error_bytes)
         return PointerGetDatum(error);
     return PointerGetDatum(
-        cstring_to_text_with_len(bytes, pg_mbcliplen(bytes, length, error_bytes)));
+        cstring_to_text_with_len(bytes, clipped_length(bytes, length, error_bytes)));
 }
 
 } // namespace ecto_job

@@ -5,8 +5,10 @@
 // each other under a lock on its name, so that the second finds it and does not fail.
 #include "core/channel.hpp"
 #include "functions/arguments.hpp"
+#include "functions/composite.hpp"
 #include "functions/timestamps.hpp"
 #include "pg/compat.hpp"
+#include "pg/names.hpp"
 #include "queue/ddl.hpp"
 #include "queue/registry.hpp"
 #include "queue/triggers.hpp"
@@ -39,7 +41,7 @@ const char *creation_schema() {
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA),
                         errmsg("no schema has been selected to create the queue in"),
                         errhint("Set search_path, or give schema_prefix => '...'.")));
-    return get_namespace_name(linitial_oid(path));
+    return schema_name(linitial_oid(path));
 }
 
 NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
@@ -312,13 +314,13 @@ ECTO_JOB_FUNCTION(ecto_job_drop_queue) {
     const Oid table = table_argument(fcinfo);
     PreventCommandIfReadOnly("drop_queue"); // before a lock that a standby refuses
     SPI_connect();
-    bool exists = get_rel_name(table) != nullptr;
+    bool exists = table_name_or_null(table) != nullptr;
     if (exists) {
         find_queue(table); // or an error: nothing but queues is locked
         require_owner(table);
         // Its name is read under the lock, and whether it is still there
         LockRelationOid(table, AccessExclusiveLock);
-        exists = get_rel_name(table) != nullptr;
+        exists = table_name_or_null(table) != nullptr;
     }
     if (exists)
         execute(psprintf("DROP TABLE %s", qualified_name(find_queue(table))));
@@ -329,6 +331,7 @@ ECTO_JOB_FUNCTION(ecto_job_drop_queue) {
 ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     enum { first_interval = 1, max_attempts = 5, options };
     PreventCommandIfReadOnly("configure_queue");
+    const DeclaredRow settings = declared_row(fcinfo);
     SPI_connect();
     // Not locked yet: with a weaker lock two of these would wait for each other
     Queue *const queue = find_queue(table_argument(fcinfo));
@@ -375,9 +378,8 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
                         errmsg("queue \"%s\" was dropped just now", NameStr(queue->table)),
                         errhint("The view ecto_job.queues lists the queues.")));
-    const Datum settings =
-        PointerGetDatum(SPI_returntuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc));
+    const Datum result = to_row(settings, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
     SPI_finish();
     wake_scheduler_at_commit();
-    return settings;
+    return result;
 }

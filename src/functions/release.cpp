@@ -5,6 +5,7 @@
 // disturb nobody, and error and meta are the application's data. Catalogs only, under a lock that
 // is held for milliseconds or not had at all. Its order: the table, then the registry.
 #include "functions/arguments.hpp"
+#include "pg/names.hpp"
 #include "queue/ddl.hpp"
 #include "queue/registry.hpp"
 #include "queue/triggers.hpp"
@@ -46,7 +47,7 @@ void require_trusted(Oid function, const char *name, Oid table) {
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                         errmsg("function %s() belongs to neither the owner of \"%s\" nor a "
                                "superuser",
-                               name, get_rel_name(table)),
+                               name, shown_table_name(table)),
                         errdetail("As a trigger of the table it would run with the rights of "
                                   "everybody who enqueues."),
                         errhint("Drop it, or give it to the table's owner by ALTER FUNCTION ... "

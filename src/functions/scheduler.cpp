@@ -5,6 +5,7 @@
 // see queue/registry.
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
+#include "pg/names.hpp"
 #include "queue/registry.hpp"
 #include "shared/scheduler_process.hpp"
 #include "shared/wakeup.hpp"
@@ -15,7 +16,7 @@ namespace {
 void require_database_owner() {
     if (!owns_database(MyDatabaseId, GetUserId()))
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                        errmsg("must be owner of database \"%s\"", get_database_name(MyDatabaseId)),
+                        errmsg("must be owner of database \"%s\"", database_name()),
                         errhint("Ask its owner or a superuser.")));
 }
 
@@ -37,10 +38,10 @@ void set_enabled(bool enabled, const char *function) {
 }
 
 [[noreturn]] void refuse_start(const char *hint) {
-    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-                    errmsg("the scheduler of database \"%s\" could not be started",
-                           get_database_name(MyDatabaseId)),
-                    errhint(hint, max_worker_processes)));
+    ereport(ERROR,
+            (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+             errmsg("the scheduler of database \"%s\" could not be started", database_name()),
+             errhint(hint, max_worker_processes)));
 }
 
 // It waits until we have committed, and leaves if we have not, or if another is there and stays
@@ -98,7 +99,7 @@ ECTO_JOB_FUNCTION(ecto_job_start_scheduler) {
     start_process();
     ereport(WARNING,
             (errmsg("the scheduler of database \"%s\" runs until the server's next restart",
-                    get_database_name(MyDatabaseId)),
+                    database_name()),
              errdetail("Nothing starts it again after a restart or a crash."),
              errhint("Add to postgresql.conf: shared_preload_libraries = 'ecto_job'   and restart "
                      "the server.")));

@@ -5,8 +5,10 @@
 //
 // Everybody may call these functions, so each checks that the caller may read the queue.
 #include "core/version.hpp"
+#include "functions/composite.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
+#include "pg/names.hpp"
 #include "settings.hpp"
 #include "shared/records.hpp"
 #include "shared/roster.hpp"
@@ -31,7 +33,7 @@ const char *why_no_scheduler() {
                    ? nullptr
                    : "no scheduler: add ecto_job to shared_preload_libraries and restart the "
                      "server; until then SELECT ecto_job.start_scheduler()";
-    if (!settings::lists_database(get_database_name(MyDatabaseId)))
+    if (!settings::lists_database(database_name()))
         return "no scheduler: ecto_job.databases does not name this database";
     lock_segment(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
@@ -78,9 +80,7 @@ Datum or_null(TimestampTz time, bool *is_null) {
 // row
 ECTO_JOB_FUNCTION(ecto_job_queue_status) {
     using namespace ecto_job;
-    TupleDesc description = nullptr;
-    if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE)
-        elog(ERROR, "queue_status returns a row");
+    const DeclaredRow result = declared_row(fcinfo);
     Datum values[6] = {};
     bool nulls[6] = {true, true, true, true, true, true};
     const bool allowed = !PG_ARGISNULL(0) && (may_read(PG_GETARG_OID(0)) ||
@@ -107,7 +107,7 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
         if (may_see_jobs(PG_GETARG_OID(0)))
             values[5] = or_null(record.next_due, &nulls[5]);
     }
-    return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
+    return to_row(result, values, nulls);
 }
 
 // For the install and upgrade scripts, which may be newer than the library that a server has loaded

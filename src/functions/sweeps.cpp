@@ -1,5 +1,6 @@
 // The sweeps as SQL functions: every row that is due and not locked, in one statement each.
 #include "functions/arguments.hpp"
+#include "functions/composite.hpp"
 #include "queue/transitions.hpp"
 
 namespace ecto_job {
@@ -34,11 +35,7 @@ ECTO_JOB_FUNCTION(ecto_job_fail_expired_jobs_at_max_attempts) {
 
 // The three in the scheduler's order, all with the same `now`
 ECTO_JOB_FUNCTION(ecto_job_sweep) {
-    TupleDesc result;
-    if (get_call_result_type(fcinfo, nullptr, &result) != TYPEFUNC_COMPOSITE)
-        elog(ERROR, "ecto_job.sweep must return a row");
-    result = BlessTupleDesc(result);
-
+    const DeclaredRow result = declared_row(fcinfo);
     SPI_connect();
     Queue *const queue = queue_argument(fcinfo);
     const TimestampTz now = now_argument(fcinfo, 1, queue);
@@ -49,5 +46,5 @@ ECTO_JOB_FUNCTION(ecto_job_sweep) {
     Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),
                       Int64GetDatum(ended.available + ended.retried), Int64GetDatum(ended.failed)};
     bool nulls[] = {false, false, false};
-    return HeapTupleGetDatum(heap_form_tuple(result, values, nulls));
+    return to_row(result, values, nulls);
 }

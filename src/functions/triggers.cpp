@@ -8,6 +8,7 @@
 #include "core/state.hpp"
 #include "core/times.hpp"
 #include "pg/boundary.hpp"
+#include "pg/names.hpp"
 #include "queue/changes.hpp"
 #include "queue/registry.hpp"
 #include "shared/wakeup.hpp"
@@ -223,7 +224,7 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
         // Our own functions write as the owner of the registry, after a check of their own
         if (GetUserId() != trigger->tg_relation->rd_rel->relowner)
             require_owner(queue);
-        require_intervals(trigger->tg_relation, row, get_rel_name(queue));
+        require_intervals(trigger->tg_relation, row, shown_table_name(queue));
     }
     if (exists)
         CacheInvalidateRelcacheByRelid(queue);

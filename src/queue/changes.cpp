@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "pg/boundary.hpp"
+#include "pg/names.hpp"
 #include "queue/notices.hpp"
 #include "shared/doorbell.hpp"
 #include "shared/prepared.hpp"
@@ -45,7 +46,7 @@ Note *find_note(Oid queue, SubTransactionId made_in) {
 }
 
 void notify(const Change &change) {
-    const char *const table = get_rel_name(change.queue);
+    const char *const table = table_name_or_null(change.queue);
     if (table != nullptr)
         send_notice(change.queue, table, Notice::available, "");
 }

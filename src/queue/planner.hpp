@@ -10,7 +10,9 @@
 namespace ecto_job {
 
 // In each session that has loaded the library: with preload in all of them, else from the first row
-// of a queue that the session writes.
+// of a queue that the session writes. Where the extension is not, the hook looks at a flag of this
+// process and leaves; where it is, it compares the function of each trigger with one OID. Which
+// one, is looked up once and again when a schema, or this function, has changed.
 void install_planner_hook();
 
 } // namespace ecto_job

@@ -3,6 +3,7 @@
 
 #include "core/times.hpp"
 #include "pg/compat.hpp"
+#include "pg/names.hpp"
 
 namespace ecto_job {
 
@@ -93,8 +94,8 @@ bool has_kinds() {
 void read_registry(Oid oid, Queue *queue) {
     const bool registered = select_settings(oid);
     // After reading, which may have noticed that the table has gone
-    const char *const table = get_rel_name(oid);
-    const char *const schema = get_namespace_name(get_rel_namespace(oid));
+    const char *const table = table_name_or_null(oid);
+    const char *const schema = schema_name_or_null(get_rel_namespace(oid));
     if (table == nullptr || schema == nullptr)
         ereport(ERROR,
                 (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("queue with OID %u does not exist", oid),
@@ -134,7 +135,7 @@ void require_kinds() {
 
 void require_owner(Oid table) {
     if (!owns_table(table, GetUserId()))
-        aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(table));
+        aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, shown_table_name(table));
 }
 
 int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls) {

@@ -49,8 +49,7 @@ void append_line(StringInfo lines, const char *line) {
 }
 
 // Null pointer: there is none
-Form_pg_attribute find_column(Relation table, const char *name) {
-    const TupleDesc columns = RelationGetDescr(table);
+Form_pg_attribute find_column(TupleDesc columns, const char *name) {
     for (int i = 0; i < columns->natts; i++) {
         Form_pg_attribute const column = TupleDescAttr(columns, i);
         if (!column->attisdropped && strcmp(NameStr(column->attname), name) == 0)
@@ -121,15 +120,15 @@ bool may_be_timestamp(Form_pg_attribute column) {
            rule_for(NameStr(column->attname)) == nullptr;
 }
 
-const char *default_name(Relation table, const char *name) {
-    return find_column(table, name) != nullptr ? name : nullptr;
+const char *default_name(TupleDesc columns, const char *name) {
+    return find_column(columns, name) != nullptr ? name : nullptr;
 }
 
 // By what was said, by the usual name, or else the columns that nothing but `timestamps` makes
-void find_timestamps(Relation table, const TimestampNames &given, Survey *survey,
+void find_timestamps(TupleDesc columns, const TimestampNames &given, Survey *survey,
                      StringInfo misfits) {
-    survey->inserted_at = given.inserted_at.value_or(default_name(table, "inserted_at"));
-    survey->updated_at = given.updated_at.value_or(default_name(table, "updated_at"));
+    survey->inserted_at = given.inserted_at.value_or(default_name(columns, "inserted_at"));
+    survey->updated_at = given.updated_at.value_or(default_name(columns, "updated_at"));
     const bool wants_inserted = !given.inserted_at && survey->inserted_at == nullptr;
     const bool wants_updated = !given.updated_at && survey->updated_at == nullptr;
     const auto is_taken = [&](const char *name) {
@@ -138,7 +137,6 @@ void find_timestamps(Relation table, const TimestampNames &given, Survey *survey
     };
     const char *candidates[2] = {};
     int count = 0;
-    const TupleDesc columns = RelationGetDescr(table);
     for (int i = 0; i < columns->natts; i++) {
         Form_pg_attribute const column = TupleDescAttr(columns, i);
         if (!may_be_timestamp(column) || is_taken(NameStr(column->attname)))
@@ -162,10 +160,10 @@ void find_timestamps(Relation table, const TimestampNames &given, Survey *survey
         survey->updated_at = wants_inserted ? candidates[1] : candidates[0];
 }
 
-void check_timestamp(Relation table, const char *name, StringInfo misfits, StringInfo lacks) {
+void check_timestamp(TupleDesc columns, const char *name, StringInfo misfits, StringInfo lacks) {
     if (name == nullptr)
         return;
-    Form_pg_attribute const column = find_column(table, name);
+    Form_pg_attribute const column = find_column(columns, name);
     if (column == nullptr) {
         append_line(misfits, psprintf("Column \"%s\" is missing.", name));
     } else if (!is_time(column) || column->attgenerated != '\0' || rule_for(name) != nullptr) {
@@ -180,8 +178,7 @@ void check_timestamp(Relation table, const char *name, StringInfo misfits, Strin
 }
 
 // enqueue names params and what it is given; the rest needs a value of its own
-void check_defaults(Relation table, const Survey &survey, StringInfo misfits) {
-    const TupleDesc columns = RelationGetDescr(table);
+void check_defaults(TupleDesc columns, const Survey &survey, StringInfo misfits) {
     for (int i = 0; i < columns->natts; i++) {
         Form_pg_attribute const column = TupleDescAttr(columns, i);
         const char *const name = NameStr(column->attname);
@@ -249,35 +246,37 @@ const char *fault_of_table(Relation table) {
 
 Survey survey_table(Relation table, const TimestampNames &given) {
     Survey survey{};
+    // A copy: names of types are looked up on the way, and ALTER TABLE need not wait for our lock
+    const TupleDesc columns = CreateTupleDescCopyConstr(RelationGetDescr(table));
     StringInfoData misfits;
     StringInfoData lacks;
     initStringInfo(&misfits);
     initStringInfo(&lacks);
     for (const ColumnRule &rule : rules) {
-        Form_pg_attribute const column = find_column(table, rule.name);
+        Form_pg_attribute const column = find_column(columns, rule.name);
         if (column == nullptr)
             append_line(&misfits, psprintf("Column \"%s\" is missing.", rule.name));
         else
             check_column(column, rule, &misfits);
     }
-    Form_pg_attribute const priority = find_column(table, priority_rule.name);
+    Form_pg_attribute const priority = find_column(columns, priority_rule.name);
     if (priority != nullptr)
         check_column(priority, priority_rule, &misfits);
     for (const ColumnRule &rule : own_rules) {
-        Form_pg_attribute const column = find_column(table, rule.name);
+        Form_pg_attribute const column = find_column(columns, rule.name);
         if (column != nullptr)
             check_column(column, rule, &misfits);
         else
             appendStringInfo(&lacks, "%s ADD COLUMN %s %s", lacks.len > 0 ? "," : "",
                              quote_identifier(rule.name), format_type_be_qualified(rule.types[0]));
     }
-    find_timestamps(table, given, &survey, &misfits);
-    check_timestamp(table, survey.inserted_at, &misfits, &lacks);
-    check_timestamp(table, survey.updated_at, &misfits, &lacks);
-    check_defaults(table, survey, &misfits);
+    find_timestamps(columns, given, &survey, &misfits);
+    check_timestamp(columns, survey.inserted_at, &misfits, &lacks);
+    check_timestamp(columns, survey.updated_at, &misfits, &lacks);
+    check_defaults(columns, survey, &misfits);
 
     constexpr const char *key[] = {"id"};
-    if (find_column(table, "id") != nullptr && !has_index(table, key, 1, true, false))
+    if (find_column(columns, "id") != nullptr && !has_index(table, key, 1, true, false))
         append_line(&misfits, "Column \"id\" is not the primary key.");
     survey.misfits = misfits.data;
     survey.lacks = lacks.data;
@@ -287,18 +286,18 @@ Survey survey_table(Relation table, const TimestampNames &given) {
     survey.has_priority = priority != nullptr;
     constexpr const char *order[] = {"priority", "schedule", "id"};
     const int first = survey.has_priority ? 0 : 1;
-    const Form_pg_attribute in_play = find_column(table, "in_play");
+    const Form_pg_attribute in_play = find_column(columns, "in_play");
     survey.has_index = has_index(table, order + first, static_cast<int>(std::size(order)) - first,
                                  false, in_play != nullptr && in_play->attgenerated != '\0');
-    survey.binary = find_column(table, "params")->atttypid == BYTEAOID;
-    survey.utc_schedule = find_column(table, "schedule")->atttypid == TIMESTAMPOID;
-    const AttrNumber state = find_column(table, "state")->attnum;
+    survey.binary = find_column(columns, "params")->atttypid == BYTEAOID;
+    survey.utc_schedule = find_column(columns, "schedule")->atttypid == TIMESTAMPOID;
+    const AttrNumber state = find_column(columns, "state")->attnum;
     // A dump takes the target along, but not the statistics
     survey.state_statistics_vary =
         statistics_target(RelationGetRelid(table), state) != 0 ||
         !SearchSysCacheExists3(STATRELATTINH, ObjectIdGetDatum(RelationGetRelid(table)),
                                Int16GetDatum(state), BoolGetDatum(false));
-    survey.max_attempts = default_attempts(table, find_column(table, "max_attempts"));
+    survey.max_attempts = default_attempts(table, find_column(columns, "max_attempts"));
     return survey;
 }
 

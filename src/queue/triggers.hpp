@@ -34,7 +34,4 @@ struct FoundTriggers {
 // The caller holds a lock on the table.
 FoundTriggers find_triggers(Relation table);
 
-// Does EctoJob's library work on the table?
-bool clears_leases(Relation table);
-
 } // namespace ecto_job

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/version.hpp"
+#include "pg/names.hpp"
 #include "queue/queue.hpp"
 #include "scheduler/attempt.hpp"
 #include "scheduler/only_one.hpp"
@@ -89,8 +90,8 @@ void watch(Oid queue) {
     SpinLockInit(&watched->own.mutex);
     clear_record(&watched->own);
     watched->record = &watched->own; // until it has a place: the look may end with an error
-    const char *const name = get_rel_name(queue);
-    const char *const schema = get_namespace_name(get_rel_namespace(queue));
+    const char *const name = table_name_or_null(queue);
+    const char *const schema = schema_name_or_null(get_rel_namespace(queue));
     strlcpy(watched->name,
             name != nullptr && schema != nullptr ? quote_qualified_identifier(schema, name)
                                                  : "gone",
@@ -186,7 +187,7 @@ void look(Look *look) {
            OIDOID, ObjectIdGetDatum(look->extension));
     char *const version = TextDatumGetCString(column(0, 1, &is_null));
     look->version = MemoryContextStrdup(round_context, version);
-    look->database = MemoryContextStrdup(round_context, get_database_name(MyDatabaseId));
+    look->database = MemoryContextStrdup(round_context, database_name());
     look->finding = Finding::newer;
     if (compare_versions(version, ECTO_JOB_VERSION) > 0)
         return;

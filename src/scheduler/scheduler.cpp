@@ -5,6 +5,7 @@
 
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
+#include "pg/names.hpp"
 #include "scheduler/only_one.hpp"
 #include "scheduler/rings.hpp"
 #include "scheduler/round.hpp"
@@ -52,8 +53,7 @@ void force_settings() {
 
 bool is_listed() {
     StartTransactionCommand();
-    const char *const name = get_database_name(MyDatabaseId);
-    const bool listed = name != nullptr && settings::lists_database(name);
+    const bool listed = settings::lists_database(database_name());
     CommitTransactionCommand();
     return listed;
 }

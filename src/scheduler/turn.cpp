@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "pg/text.hpp"
 #include "queue/notices.hpp"
 #include "queue/owner.hpp"
 #include "queue/queue.hpp"
@@ -260,12 +261,28 @@ bool count_failure(Watched *watched, int sqlstate, const char *message) {
     record->in_turn = false;
     record->last_sweep = now;
     set_next_sweep(record, now, pause_after(record->failures));
-    strlcpy(record->error, message, sizeof record->error);
-    // Never half a character
-    record->error[pg_mbcliplen(record->error, static_cast<int>(strlen(record->error)),
-                               sizeof record->error - 1)] = '\0';
+    copy_shown_text(record->error, message, sizeof record->error);
     unlock_segment();
     return news;
+}
+
+// What to do about it. PostgreSQL's own hint stands first, if there is one.
+const char *hint_for(const ErrorData *error) {
+    switch (error->sqlerrcode) {
+    case ERRCODE_UNDEFINED_TABLE:
+    case ERRCODE_UNDEFINED_FUNCTION:
+    case ERRCODE_UNDEFINED_OBJECT:
+        return psprintf("%s%sA sweep runs with search_path = pg_catalog, pg_temp. The table's "
+                        "triggers and other code must name the schema of what they use, or be "
+                        "functions with a SET search_path of their own.",
+                        error->hint != nullptr ? error->hint : "",
+                        error->hint != nullptr ? " " : "");
+    default:
+        return error->hint != nullptr
+                   ? error->hint
+                   : "The other queues are swept as before; this one is tried again, and a line "
+                     "will say when it works.";
+    }
 }
 
 void note_failure(Watched *watched, const ErrorData *error) {
@@ -276,14 +293,11 @@ void note_failure(Watched *watched, const ErrorData *error) {
                                     : error->message;
     if (!count_failure(watched, error->sqlerrcode, message))
         return;
-    ereport(WARNING,
-            (errcode(error->sqlerrcode),
-             errmsg("sweep of queue \"%s\" failed: %s", watched->name, message),
-             error->detail != nullptr ? errdetail_internal("%s", error->detail) : 0,
-             error->hint != nullptr ? errhint("%s", error->hint)
-                                    : errhint("The other queues are swept as before; this one is "
-                                              "tried again, and a line will say when it works."),
-             error->context != nullptr ? errcontext("%s", error->context) : 0));
+    ereport(WARNING, (errcode(error->sqlerrcode),
+                      errmsg("sweep of queue \"%s\" failed: %s", watched->name, message),
+                      error->detail != nullptr ? errdetail_internal("%s", error->detail) : 0,
+                      errhint("%s", hint_for(error)),
+                      error->context != nullptr ? errcontext("%s", error->context) : 0));
 }
 
 // A lock may be that of the transaction that woke us, which is about to end, or a long one.

@@ -1,0 +1,30 @@
+// Cutting and copying by characters. See text.hpp.
+#include "pg/text.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+int shown_encoding() {
+    const int encoding = GetDatabaseEncoding();
+    return encoding == PG_SQL_ASCII ? PG_UTF8 : encoding;
+}
+
+} // namespace
+
+int clipped_length(const char *text, int length, int limit) {
+    return pg_encoding_mbcliplen(shown_encoding(), text, length, limit);
+}
+
+void copy_shown_text(char *to, const char *from, int size) {
+    const int length = clipped_length(from, static_cast<int>(strlen(from)), size - 1);
+    memcpy(to, from, static_cast<Size>(length));
+    to[length] = '\0';
+    for (int at = 0; at < length;) {
+        at += pg_encoding_verifymbstr(shown_encoding(), to + at, length - at);
+        if (at < length)
+            to[at++] = '?';
+    }
+}
+
+} // namespace ecto_job

@@ -1,0 +1,19 @@
+// Texts that are cut, or shown to everybody, in a database of any encoding.
+//
+// A database in SQL_ASCII knows no characters, but most of its clients take its bytes for UTF-8,
+// and PostgreSQL refuses to send them a row with anything else. So UTF-8 is what it is taken for
+// here.
+#pragma once
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+// Returns how many of the text's `length` bytes are kept if `limit` at most may be: whole
+// characters.
+int clipped_length(const char *text, int length, int limit);
+
+// Copies into `size` bytes what fits of it, as whole characters. What is none becomes '?'.
+void copy_shown_text(char *to, const char *from, int size);
+
+} // namespace ecto_job

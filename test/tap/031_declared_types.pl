@@ -1,0 +1,93 @@
+# What a function returns is of the type that it declares. A row says in its header which type it has; one that
+# says RECORD and a number is read, when it was stored and another session looks, by whatever row type has that
+# number there: an interval's bytes as a pointer into the server's memory.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node(conf => "ecto_job.enabled = off\n");
+
+sub sql { return $node->safe_psql('postgres', shift); }
+
+# A call of each function that returns rows of a type which a table can store; each makes at least one
+my %stored = (
+	configure_queue => q{SELECT ecto_job.configure_queue('jobs') AS kept},
+	available_jobs => q{SELECT ecto_job.available_jobs('jobs', 1) AS kept},
+	reserve_available_jobs => q{SELECT ecto_job.reserve_available_jobs('jobs', 1) AS kept},
+	start_available_jobs => q{SELECT ecto_job.start_available_jobs('jobs', 1) AS kept},
+	update_job_in_progress => q{SELECT ecto_job.update_job_in_progress('jobs', id, attempt) AS kept
+		FROM ecto_job.reserve_available_jobs('jobs', 1)},
+	fail_job => q{SELECT ecto_job.fail_job('jobs', id, lease) AS kept FROM ecto_job.start_available_jobs('jobs', 1)},
+	job_failed => q{SELECT ecto_job.job_failed('jobs', id, attempt) AS kept FROM ecto_job.start_available_jobs('jobs', 1)},
+	requeue => q{SELECT ecto_job.requeue('jobs', 1) AS kept},);
+# And of those that declare OUT parameters, of which no table can have a column
+my %unnamed = (
+	sweep => q{ecto_job.sweep('jobs')},
+	queue_status => q{ecto_job.queue_status('jobs', true)},);
+
+my $returns_rows = q{SELECT p.proname FROM pg_proc p JOIN pg_type t ON t.oid = p.prorettype
+	WHERE p.pronamespace = 'ecto_job'::regnamespace};
+is(sql("$returns_rows AND (t.typtype = 'c' OR t.typelem IN (SELECT oid FROM pg_type WHERE typtype = 'c')) ORDER BY 1"),
+	join("\n", sort keys %stored), 'each function that returns a row of a named type has its call here');
+is(sql("$returns_rows AND t.oid IN ('record'::regtype, 'record[]'::regtype) ORDER BY 1"),
+	join("\n", sort keys %unnamed), 'so has each that returns a row without a name');
+is(sql("$returns_rows AND t.typtype NOT IN ('b', 'c') AND t.typname NOT IN ('record', 'void', 'trigger', 'event_trigger') ORDER BY 1"),
+	'', 'the others return scalars or nothing');
+
+sql(q{CREATE EXTENSION pageinspect;
+	SELECT ecto_job.create_queue('jobs');
+	INSERT INTO jobs (params, state) VALUES ('{"n": 0}', 'FAILED');
+	SELECT ecto_job.enqueue('jobs', '{"n": 1}', notify => 'a notice', meta => '{"of": "it"}') FROM generate_series(1, 20)});
+sql("CREATE TABLE kept_$_ AS $stored{$_}") for sort keys %stored;
+
+# The only column of a table's first row: behind the length, of one byte or four, the typmod and the type
+my $header = q{
+	WITH kept AS (SELECT t_data AS bytes, CASE WHEN get_byte(t_data, 0) & 1 = 1 THEN 1 ELSE 4 END AS at
+		FROM heap_page_items(get_raw_page('TABLE', 0)) WHERE lp = 1)
+	SELECT
+		(get_byte(bytes, at + 4) + (get_byte(bytes, at + 5) << 8) + (get_byte(bytes, at + 6) << 16)
+			+ (get_byte(bytes, at + 7)::bigint << 24))::oid::regtype,
+		encode(substr(bytes, at + 1, 4), 'hex')
+	FROM kept};
+for my $function (sort keys %stored)
+{
+	my $declared = sql("SELECT prorettype::regtype FROM pg_proc
+		WHERE proname = '$function' AND pronamespace = 'ecto_job'::regnamespace");
+	is(sql($header =~ s/TABLE/kept_$function/r), "$declared|ffffffff", "$function: a row of it is a $declared by its header");
+}
+
+# Another session, where the first row type without a name has other columns
+for my $function (sort keys %stored)
+{
+	my $columns = sql("SELECT count(*) FROM pg_attribute a JOIN pg_proc p ON p.prorettype = (SELECT reltype FROM pg_class WHERE oid = attrelid)
+		WHERE proname = '$function' AND pronamespace = 'ecto_job'::regnamespace AND attnum > 0");
+	my ($status, $output, $error) = $node->psql('postgres', qq{
+		SELECT ROW(1::int4, 'a'::text) \\g /dev/null
+		SELECT count(v) FROM kept_$function k, jsonb_each((to_jsonb(k)->'kept')) AS e (n, v)});
+	is("$status $output $error", "0 $columns ", "$function: another session reads what was stored");
+}
+
+my ($status, undef, $error);
+for my $function (sort keys %unnamed)
+{
+	(undef, undef, $error) = $node->psql('postgres', "CREATE TABLE kept_$function AS SELECT $unnamed{$function} AS kept");
+	like($error, qr/ERROR:  column "kept" has pseudo-type record/, "$function: no table stores a row of it");
+	is(sql("SELECT string_agg(pg_typeof(v)::text, ' ') FROM (SELECT * FROM $unnamed{$function}) AS r, jsonb_each(to_jsonb(r)) AS e (n, v)") ne '', 1,
+		"$function: a row of it is read");
+	is(sql("SELECT (SELECT array_agg(format_type(t, NULL) ORDER BY o) FROM unnest(p.proallargtypes, p.proargmodes) WITH ORDINALITY AS a (t, m, o) WHERE m = 'o')
+			= (SELECT array_agg(format_type(atttypid, NULL) ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'of_$function'::regclass AND attnum > 0)
+		FROM pg_proc p WHERE proname = '$function' AND pronamespace = 'ecto_job'::regnamespace"), 't', "$function: its columns are those that it declares")
+	  if sql("CREATE TABLE of_$function AS SELECT * FROM $unnamed{$function}") eq '';
+}
+
+# Values that are no rows
+is(sql(q{SELECT ecto_job.create_queue('more')::oid = 'more'::regclass::oid}), 't', 'create_queue returns the table');
+is(sql(q{SELECT ecto_job.release_queue('more')::oid = 'more'::regclass::oid}), 't', 'so does release_queue');
+is(sql(q{SELECT ecto_job.enqueue('jobs', '{}') = max(id) FROM jobs}), 't', 'enqueue returns the id');
+
+$node->stop;
+done_testing();
