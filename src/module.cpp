@@ -1,6 +1,7 @@
 // What happens when the server loads the library: settings and the planner's hook always; shared
 // memory, the launcher and the hook on commands only where it is in shared_preload_libraries.
 #include "pg/boundary.hpp"
+#include "pg/compat.hpp"
 #include "queue/planner.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
@@ -17,6 +18,7 @@ PGDLLEXPORT void _PG_init();
 
 void _PG_init() {
     ecto_job::at_boundary([] {
+        ecto_job::check_server_version();
         const bool preloading = process_shared_preload_libraries_in_progress;
         ecto_job::settings::define(preloading);
         ecto_job::install_planner_hook();

@@ -78,14 +78,17 @@ copy_sources() {
 
 # PostgreSQL finds its files relative to its program. So a copy of bin beside links to the rest is an
 # installation of its own, into which the extension goes without touching the system's.
-# make_private_tree ROOT [MAKE_ARGUMENT...]: the arguments say what is installed
+# make_private_tree ROOT [MAKE_ARGUMENT...]: of the PostgreSQL that PG_CONFIG names; the arguments say what is installed
 make_private_tree() {
-    local root=$1 library share
+    local root=$1 programs library share headers
     shift
+    programs=$("$PG_CONFIG" --bindir)
     library=$("$PG_CONFIG" --pkglibdir)
     share=$("$PG_CONFIG" --sharedir)
-    mkdir -p "$root$pg_home" "$root$(dirname "$library")" "$root$(dirname "$share")"
-    cp -r "$pg_home/bin" "$root$pg_home/"
+    headers=$("$PG_CONFIG" --includedir-server)
+    mkdir -p "$root$(dirname "$programs")" "$root$(dirname "$library")" "$root$(dirname "$share")" "$root$(dirname "$headers")"
+    ln -s "$headers" "$root$headers"
+    cp -r "$programs" "$root$(dirname "$programs")/"
     cp -rs "$library" "$root$(dirname "$library")/"
     cp -rs "$share" "$root$(dirname "$share")/"
     find "$root" -name 'ecto_job*' -delete

@@ -1,7 +1,17 @@
 // Every difference between PostgreSQL 15, 16, 17 and 18 that concerns us, under one name each.
+//
+// Minor releases differ, too: a function that is new in one of them is not called, since the
+// library would not load in an older one. `make check KINDS=assert` looks.
 #pragma once
 
 #include "pg/pg.hpp"
+
+// The least good server. Before 15.9 a plan that was made for one role could be used for another
+// one under row-level security (CVE-2024-10976), and the plans of claims are kept.
+#define ECTO_JOB_LEAST_SERVER 150009
+#if PG_VERSION_NUM < ECTO_JOB_LEAST_SERVER
+#error "ecto_job needs PostgreSQL 15.9 or later: install the newest minor, with server headers"
+#endif
 
 #if PG_VERSION_NUM >= 160000
 extern "C" {
@@ -10,6 +20,17 @@ extern "C" {
 #endif
 
 namespace ecto_job {
+
+// Raises an ERROR in a server that is too old, whatever headers we were compiled with. PostgreSQL
+// itself compares the majors only.
+inline void check_server_version() {
+    if (atoi(GetConfigOption("server_version_num", false, false)) < ECTO_JOB_LEAST_SERVER)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("ecto_job needs PostgreSQL 15.9 or later, and this server is %s",
+                               GetConfigOption("server_version", false, false)),
+                        errhint("Update the server to the newest minor release. To start it as it "
+                                "is, take ecto_job out of \"shared_preload_libraries\".")));
+}
 
 inline bool owns_table(Oid table, Oid role) {
 #if PG_VERSION_NUM >= 160000
@@ -25,6 +46,19 @@ inline bool owns_database(Oid database, Oid role) {
 #else
     return pg_database_ownercheck(database, role);
 #endif
+}
+
+// Returns whether the role has the right that CREATE DATABASE and RENAME ask for. PostgreSQL's own
+// function for it, have_createdb_privilege, cannot be called in 15.18 and before.
+inline bool may_create_databases(Oid role) {
+    if (superuser_arg(role))
+        return true;
+    HeapTuple const row = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+    if (!HeapTupleIsValid(row))
+        return false;
+    const bool result = reinterpret_cast<Form_pg_authid>(GETSTRUCT(row))->rolcreatedb;
+    ReleaseSysCache(row);
+    return result;
 }
 
 // What a CREATE TABLE of a qualified name and what follows it need

@@ -56,8 +56,8 @@ Oid database_needed(const Node *command) {
     if (!OidIsValid(database) || database == MyDatabaseId)
         return InvalidOid;
     const bool owner = owns_database(database, GetUserId());
-    const bool may = copies    ? have_createdb_privilege() && (owner || is_template(database))
-                     : renames ? owner && have_createdb_privilege()
+    const bool may = copies ? may_create_databases(GetUserId()) && (owner || is_template(database))
+                     : renames ? owner && may_create_databases(GetUserId())
                                : owner;
     return may ? database : InvalidOid;
 }

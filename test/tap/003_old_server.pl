@@ -1,0 +1,74 @@
+# A server that is too old is refused: by the compiler with its headers, and by the library in a server that says so.
+#
+# Seen to fail with test/teeth/old_server_runs.patch and test/teeth/old_headers_compile.patch.
+use strict;
+use warnings;
+use FindBin;
+use IPC::Run;
+use lib $FindBin::RealBin;
+use EctoJobTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+sub ask { my ($option) = @_; chomp(my $answer = `pg_config $option`); return $answer; }
+
+# What a command says on both of its outputs
+sub output
+{
+	my ($command, $input) = @_;
+	IPC::Run::run($command, '<', \($input // ''), '>&', \my $output);
+	return $output;
+}
+
+# The installed headers, with another number
+my $headers = PostgreSQL::Test::Utils::tempdir;
+system_or_bail('cp', '-rs', ask('--includedir-server') . '/.', $headers);
+my $config = slurp_file("$headers/pg_config.h");
+
+sub compile
+{
+	my ($number) = @_;
+	unlink "$headers/pg_config.h";
+	append_to_file("$headers/pg_config.h", $config =~ s/(?<=#define PG_VERSION_NUM )\d+/$number/r);
+	return output([ 'g++', '-std=c++20', '-fsyntax-only', '-w', "-I$headers", '-I' . source_dir() . '/src',
+		'-DECTO_JOB_VERSION=""', '-DPGDLLEXPORT=', source_dir() . '/src/module.cpp' ]);
+}
+my $sentence = qr/ecto_job needs PostgreSQL 15\.9 or later/;
+is(compile(150009), '', 'headers of 15.9 compile');
+like(compile(150008), qr/error: .*$sentence.*: install the newest minor/, 'headers of 15.8 do not, and the message says what to do');
+
+# A server that says another number: a copy of its program, beside it, with the setting's three numbers changed (boot
+# value, least and greatest value)
+my $node = new_node(extension => 0, preload => 0);
+my $present = $node->safe_psql('postgres', 'SHOW server_version_num');
+$node->stop;
+my $bin = ask('--bindir');
+
+sub load_in
+{
+	my ($number, @options) = @_;
+	my $program = slurp_file("$bin/postgres");
+	my ($from, $to) = map { pack('l3', ($_) x 3) } $present, $number;
+	my $count = $program =~ s/\Q$from\E/$to/g;
+	die "the number is $count times in $bin/postgres" unless $count == 1;
+	append_to_file("$bin/postgres_$number", $program);
+	chmod 0755, "$bin/postgres_$number";
+	my $output = output([ "$bin/postgres_$number", '--single', '-D', $node->data_dir, @options, 'postgres' ],
+		"SHOW server_version_num;\nLOAD 'ecto_job';\nSHOW ecto_job.enabled;\n");
+	unlink "$bin/postgres_$number";
+	return $output;
+}
+
+SKIP:
+{
+	skip 'the directory of programs is not ours', 4 unless -w $bin;
+	like(load_in(150009), qr/server_version_num = "150009".*ecto_job\.enabled = "on"/s, 'a server of 15.9 loads the library');
+	my $loaded = load_in(150008);
+	like($loaded, qr/ERROR:  $sentence, and this server is .*HINT:  Update the server/s, 'a server of 15.8 refuses LOAD with what to do');
+	unlike($loaded, qr/ecto_job\.enabled = /, 'and has nothing of it');
+	like(load_in(150008, '-c', 'shared_preload_libraries=ecto_job'),
+		qr/FATAL:  $sentence.*HINT:  .*To start it as it is, take ecto_job out of "shared_preload_libraries"/s,
+		'preloaded it keeps the server from starting, with what to do');
+}
+
+done_testing();
