@@ -8,6 +8,7 @@ namespace {
 char preparing[GIDSIZE]; // the transaction that this session is preparing; empty: none
 
 PreparedNote *find_note(Oid database, const char *gid) {
+    assert_locked_exclusively();
     for (int i = 0; i < segment()->prepared_count; i++) {
         PreparedNote &note = segment()->prepared[i];
         if (note.database == database && (!OidIsValid(database) || strcmp(note.gid, gid) == 0))

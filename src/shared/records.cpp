@@ -12,6 +12,7 @@ constexpr Oid remembered_count = 32;
 QueueRecord *remembered[remembered_count];
 
 QueueRecord *search(Oid database, Oid queue) {
+    assert_locked();
     for (int i = 0; i < segment()->records_used; i++) {
         QueueRecord &record = segment()->records[i];
         if (record.database == database && record.queue == queue)
@@ -22,6 +23,7 @@ QueueRecord *search(Oid database, Oid queue) {
 
 // One that was given back, or the next; null: all are taken
 QueueRecord *free_record() {
+    assert_locked_exclusively();
     QueueRecord *const record = search(InvalidOid, InvalidOid);
     if (record != nullptr || segment()->records_used == segment()->record_count)
         return record;
@@ -31,6 +33,7 @@ QueueRecord *free_record() {
 } // namespace
 
 QueueRecord *find_record(Oid queue) {
+    assert_locked();
     QueueRecord *&last = remembered[queue % remembered_count];
     if (last == nullptr || last->database != MyDatabaseId || last->queue != queue)
         last = search(MyDatabaseId, queue);

@@ -137,6 +137,7 @@ void leave(int slot) {
 }
 
 SchedulerSlot *scheduler_of(Oid database) {
+    assert_locked();
     Segment &shared = *segment();
     for (int i = 0; i < shared.scheduler_count; i++) {
         SchedulerSlot &slot = shared.schedulers[i];
@@ -148,11 +149,13 @@ SchedulerSlot *scheduler_of(Oid database) {
 }
 
 void wake_launcher() {
+    assert_locked_exclusively();
     if (segment()->launcher != nullptr)
         SetLatch(segment()->launcher);
 }
 
 bool must_step_aside(Oid database) {
+    assert_locked();
     for (const AsideEntry &entry : segment()->asides)
         if (entry.database == database)
             return true;

@@ -142,5 +142,11 @@ inline void lock_segment(LWLockMode mode) {
 inline void unlock_segment() {
     LWLockRelease(segment()->lock);
 }
+inline void assert_locked() {
+    Assert(LWLockHeldByMe(segment()->lock));
+}
+inline void assert_locked_exclusively() {
+    Assert(LWLockHeldByMeInMode(segment()->lock, LW_EXCLUSIVE));
+}
 
 } // namespace ecto_job

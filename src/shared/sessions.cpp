@@ -34,6 +34,7 @@ bool is_living(uint32 number) {
 
 // With the lock held
 void note_orphans(Oid queue, const JobKey &key) {
+    assert_locked();
     QueueRecord *const record = find_record(queue);
     if (record == nullptr)
         return;
@@ -63,6 +64,7 @@ uint32 random_number() {
 
 // With the lock held. After four billion sessions the first may still be there
 uint32 next_number(uint32 beginning) {
+    assert_locked_exclusively();
     uint32 &last = segment()->last_session;
     if (last == 0)
         last = beginning;

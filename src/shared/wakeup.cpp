@@ -19,6 +19,7 @@ bool keeping_away = false;
 bool dismissing = false;
 
 void tell_launcher(Oid database) {
+    assert_locked_exclusively();
     Segment &shared = *segment();
     bool known = shared.told_all;
     for (int i = 0; i < shared.told_count && !known; i++)
