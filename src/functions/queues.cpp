@@ -35,13 +35,15 @@ char *text_argument(FunctionCallInfo fcinfo, int at) {
     return PG_ARGISNULL(at) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(at));
 }
 
+// The path is as it was when the statement began; its first schema may have been dropped since
 const char *creation_schema() {
     List *const path = fetch_search_path(false);
-    if (path == NIL)
+    const char *const schema = path == NIL ? nullptr : schema_name_or_null(linitial_oid(path));
+    if (schema == nullptr)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA),
                         errmsg("no schema has been selected to create the queue in"),
                         errhint("Set search_path, or give schema_prefix => '...'.")));
-    return schema_name(linitial_oid(path));
+    return schema;
 }
 
 NewQueue new_queue_argument(FunctionCallInfo fcinfo) {

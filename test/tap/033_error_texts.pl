@@ -1,0 +1,67 @@
+# What a sweep or a consumer says of a failure can be read by everybody who looks, and says what to do.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest qw(:DEFAULT becomes_in);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node();
+
+# A database that knows no characters: bytes that are none of UTF-8, and a text whose end would be cut within one
+$node->safe_psql('postgres', q{CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'});
+$ENV{PGCLIENTENCODING} = 'UTF8';
+my $long = '€' x 400;
+my %message = (
+	cut => "'x$long'",
+	between => "'$long'",
+	strange => q{'caf' || chr(233) || ' and ' || chr(226) || chr(130)});
+$node->safe_psql('bytes', 'CREATE EXTENSION ecto_job');
+for my $queue (sort keys %message)
+{
+	$node->safe_psql('bytes', qq{
+		SELECT ecto_job.create_queue('$queue');
+		CREATE FUNCTION raise_$queue() RETURNS trigger LANGUAGE plpgsql AS \$\$
+			BEGIN RAISE EXCEPTION '%', $message{$queue}; END \$\$;
+		CREATE TRIGGER a BEFORE UPDATE ON $queue FOR EACH ROW EXECUTE FUNCTION raise_$queue();
+		INSERT INTO $queue (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')});
+}
+becomes_in($node, 'bytes', q{SELECT count(*) FROM ecto_job.queues WHERE status ~ '^failing: '}, 3, 'each of the sweeps fails');
+for my $queue (sort keys %message)
+{
+	my ($status, $output, $error) = $node->psql('bytes', "SELECT status FROM ecto_job.queues WHERE queue = '$queue'::regclass");
+	is("$status $error", '0 ', "a client of UTF-8 reads the status of queue $queue");
+	like($output, $queue eq 'strange' ? qr/^failing: caf\? and \?\?$/ : qr/^failing: x?(?:€)+$/,
+		"which holds whole characters of it");
+}
+
+# The same of a consumer's error, which is cut at 8 kB
+for my $text ('x' . '€' x 4000, 'xx' . '€' x 4000)
+{
+	my ($status, $output, $error) = $node->psql('bytes', qq{
+		SELECT ecto_job.create_queue('jobs') \\g /dev/null
+		SELECT ecto_job.enqueue('jobs', '{}') \\g /dev/null
+		SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \\gset
+		SELECT ecto_job.fail_job('jobs', :id, :lease, '$text') \\g /dev/null
+		SELECT error FROM jobs;
+		SELECT ecto_job.drop_queue('jobs') \\g /dev/null});
+	like($output, qr/^x+(?:€)+$/, "an error of " . length($text) . " bytes is cut behind a character");
+	is("$status $error", '0 ', 'and can be read');
+	cmp_ok(length($output), '>', 8188, 'nearly all that there is room for');
+	cmp_ok(length($output), '<=', 8192, 'and no more');
+}
+
+# A trigger that finds its table by the search_path
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION IF NOT EXISTS ecto_job; SELECT ecto_job.create_queue('jobs'); CREATE TABLE log (id bigint);
+	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log VALUES (NEW.id); RETURN NEW; END $$;
+	CREATE TRIGGER a BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note();
+	INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')});
+ok(wait_for_log($node, qr/WARNING:  sweep of queue "public.jobs" failed: relation "log" does not exist.*\n.*HINT:  A sweep runs with search_path = pg_catalog, pg_temp\./),
+	'a sweep that misses a table says by which search_path it looked');
+$node->safe_psql('postgres', q{ALTER FUNCTION note() SET search_path = public});
+becomes_in($node, 'postgres', 'SELECT count(*) FROM log', 1, 'and with the search_path that it asks for the trigger works');
+
+$node->stop;
+done_testing();
