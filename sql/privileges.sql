@@ -185,6 +185,29 @@ SET ROLE regress_ecto_stranger;
 SELECT pg_temp.outcome('SELECT ecto_job.start_available_jobs(''jobs'', 1)');
 RESET ROLE;
 
+-- Who may have code run with the owner's rights is shown to whoever may read the queue
+SELECT warning FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
+SET ROLE regress_ecto_owner;
+GRANT ALL ON jobs TO regress_ecto_consumer;
+GRANT TRIGGER ON jobs TO PUBLIC;
+GRANT USAGE ON SCHEMA priv TO regress_ecto_stranger;
+SET ROLE regress_ecto_stranger;
+CREATE FUNCTION pg_temp.strange() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER strange BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION pg_temp.strange();
+SET ROLE regress_ecto_consumer;
+SELECT warning FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
+SET ROLE regress_ecto_owner;
+REVOKE TRIGGER ON jobs FROM PUBLIC, regress_ecto_consumer;
+SELECT warning FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
+DROP TRIGGER strange ON jobs;
+RESET ROLE;
+DROP FUNCTION pg_temp.strange();
+GRANT regress_ecto_owner TO regress_ecto_stranger;
+GRANT TRIGGER ON jobs TO regress_ecto_stranger;
+SELECT warning FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
+REVOKE TRIGGER ON jobs FROM regress_ecto_stranger;
+REVOKE regress_ecto_owner FROM regress_ecto_stranger;
+
 DROP TABLE pg_temp.calls;
 SELECT ecto_job.drop_queue('jobs'), ecto_job.drop_queue('blobs');
 DROP SCHEMA priv;

@@ -1,6 +1,8 @@
 // Cutting and copying by characters. See text.hpp.
 #include "pg/text.hpp"
 
+#include <algorithm>
+
 namespace ecto_job {
 
 namespace {
@@ -13,7 +15,8 @@ int shown_encoding() {
 } // namespace
 
 int clipped_length(const char *text, int length, int limit) {
-    return pg_encoding_mbcliplen(shown_encoding(), text, length, limit);
+    // A character that lacks its end counts as whole
+    return std::min(length, pg_encoding_mbcliplen(shown_encoding(), text, length, limit));
 }
 
 void copy_shown_text(char *to, const char *from, int size) {

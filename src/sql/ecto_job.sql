@@ -440,7 +440,8 @@ CREATE FUNCTION ecto_job.queue_status(
 COMMENT ON FUNCTION ecto_job.queue_status(pg_catalog.regclass, pg_catalog.bool) IS
     'for the view ecto_job.queues: how the sweeps of a queue go';
 
--- A queue per row: its settings, whether it is swept and if not why, when its next job is due
+-- A queue per row: its settings, whether it is swept and if not why, when its next job is due, and whose code its
+-- sweeps run with the rights of its owner beside his own. What a superuser or a member of the owner may do is no news.
 CREATE VIEW ecto_job.queues AS
     SELECT s.queue,
            pg_catalog.pg_get_userbyid(c.relowner) AS owner,
@@ -455,7 +456,30 @@ CREATE VIEW ecto_job.queues AS
            t.activated,
            t.expired,
            t.failed,
-           t.next_due
+           t.next_due,
+           (SELECT pg_catalog.string_agg(w.warning, E'\n' ORDER BY w.warning)
+            FROM (SELECT pg_catalog.format(
+                             '%1$s may create triggers here, which run with the rights of %2$I: REVOKE TRIGGER ON %3$s FROM %1$s;',
+                             g.grantees, pg_catalog.pg_get_userbyid(c.relowner), s.queue)
+                  FROM (SELECT pg_catalog.string_agg(DISTINCT
+                                   CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+                                        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, ', ')
+                        FROM pg_catalog.aclexplode(c.relacl) AS a
+                        WHERE a.privilege_type OPERATOR(pg_catalog.=) 'TRIGGER'
+                          AND (a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+                               OR NOT pg_catalog.pg_has_role(a.grantee, c.relowner, 'MEMBER'))) AS g (grantees)
+                  WHERE g.grantees IS NOT NULL
+                  UNION ALL
+                  SELECT pg_catalog.format(
+                             'trigger %1$I calls a function of %2$I, with the rights of %3$I: DROP TRIGGER %1$I ON %4$s;',
+                             d.tgname, pg_catalog.pg_get_userbyid(p.proowner),
+                             pg_catalog.pg_get_userbyid(c.relowner), s.queue)
+                  FROM pg_catalog.pg_trigger AS d
+                       JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) d.tgfoid
+                  WHERE d.tgrelid OPERATOR(pg_catalog.=) c.oid
+                    AND NOT d.tgisinternal
+                    AND NOT pg_catalog.pg_has_role(p.proowner, c.relowner, 'MEMBER')) AS w (warning)
+           ) AS warning
     FROM ecto_job.queue_settings AS s
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue
          LEFT JOIN ecto_job.scheduler_state AS r
@@ -476,6 +500,8 @@ COMMENT ON COLUMN ecto_job.queues.expired IS 'jobs that expired, or whose consum
 COMMENT ON COLUMN ecto_job.queues.failed IS 'the same of those in their last attempt';
 COMMENT ON COLUMN ecto_job.queues.next_due IS
     'earliest schedule of a SCHEDULED or RETRY job, as the last sweep saw it; null: none, no sweep yet, or no right to read the jobs';
+COMMENT ON COLUMN ecto_job.queues.warning IS
+    'who, besides the owner, may have code run with his rights: by the privilege TRIGGER, or by a trigger''s function; null: nobody';
 GRANT SELECT ON ecto_job.queues TO PUBLIC;
 
 CREATE FUNCTION ecto_job.warn_unless_preloaded() RETURNS pg_catalog.void
