@@ -140,6 +140,7 @@ COMMENT ON FUNCTION ecto_job.clear_lease() IS 'trigger: a change of state by Ect
 -- "utc_datetime_usec" (default), "naive_datetime_usec", "utc_datetime", "naive_datetime"} or false.
 -- params_type: 'map' (jsonb) or 'binary' (bytea). ectojob: EctoJob's library works on the queue, too: it has
 -- the index that its reserve needs, and a trigger that ends leases which the library does not know of.
+-- Grant what a role needs and not ALL, which includes TRIGGER: a trigger runs with the owner's rights in the sweeps.
 -- Returns the table. A queue that is there with the same options: a NOTICE, and its table.
 -- Errors: 42622 name too long, 42602 bad name, 22023 bad option, 42P07 no queue of that name but another
 -- relation, 42710 a queue with other options, 22004 NULL ectojob, 42501 no USAGE and CREATE on the schema.
