@@ -6,6 +6,7 @@ namespace ecto_job::settings {
 bool enabled = true;
 char *databases = nullptr;
 int max_queues = 1024;
+int further_queues = 100'000;
 int sweep_timeout_ms = 10'000;
 int safety_interval_ms = 600'000;
 int log_min_duration_ms = -1;
@@ -38,7 +39,7 @@ void define(bool preloading) {
     DefineCustomIntVariable(
         "ecto_job.sweep_timeout", "Longest time that the sweep of one queue may take.",
         "A sweep that does not stop at it is ended, with its scheduler, at twice the time.",
-        &sweep_timeout_ms, 10'000, 1, 3'600'000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
+        &sweep_timeout_ms, 10'000, 100, 3'600'000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
         nullptr);
     DefineCustomIntVariable(
         "ecto_job.safety_interval", "Longest time between two full sweeps of a queue.",
@@ -58,10 +59,16 @@ void define(bool preloading) {
     if (!preloading)
         return;
     DefineCustomIntVariable(
-        "ecto_job.max_queues", "Number of queues, in all databases, with a place in shared memory.",
-        "Queues past it work too: sessions notify by themselves, and what is due is found by "
-        "poll_interval.",
+        "ecto_job.max_queues",
+        "Number of queues, in all databases, whose places in shared memory are reserved.",
+        "Up to 100,000 more take theirs when they come. Queues past those work too: sessions "
+        "notify by themselves, and what is due is found by poll_interval.",
         &max_queues, 1024, 1, 1'000'000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("ecto_job.further_queues",
+                            "Number of queues past max_queues with a place in shared memory.",
+                            "For tests of that limit.", &further_queues, 100'000, 0, 1'000'000,
+                            PGC_POSTMASTER, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, nullptr, nullptr,
+                            nullptr);
     MarkGUCPrefixReserved("ecto_job");
 }
 

@@ -12,6 +12,7 @@ namespace ecto_job::settings {
 extern bool enabled;
 extern char *databases;
 extern int max_queues;
+extern int further_queues; // past max_queues; hidden, for tests of the limit
 extern int sweep_timeout_ms;
 extern int safety_interval_ms;
 extern int log_min_duration_ms;

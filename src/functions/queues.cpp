@@ -346,6 +346,8 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
         const int at = first_interval + i;
         if (PG_ARGISNULL(at))
             continue;
+        require_within_limits(PG_GETARG_INTERVAL_P(at), NameStr(queue->table),
+                              interval_settings[i]);
         values[at] = PG_GETARG_DATUM(at);
         nulls[at] = ' ';
     }

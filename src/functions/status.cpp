@@ -54,7 +54,8 @@ const char *status_of(const QueueRecord *record) {
     if (segment() == nullptr) // only the scheduler itself knows how its sweeps go
         return "ok";
     if (record == nullptr)
-        return "not recorded: it is new, or there are more queues than ecto_job.max_queues";
+        return "not recorded: it is new, or all places for queues are taken; raise "
+               "ecto_job.max_queues";
     if (record->failures > 0)
         return psprintf("failing: %s", record->error);
     if (record->locked)

@@ -3,6 +3,7 @@
 // An invalidation may come while a statement of this very queue is running (a trigger of the user
 // that renames something, a first plan that takes a lock), so an outdated queue is only marked; the
 // next look-up makes a new one, and the old one with its plans is freed when the transaction ends.
+// So is the queue that was used longest ago when there are many: a queue's plans take some 100 kB.
 #include "queue/queue.hpp"
 
 #include "core/times.hpp"
@@ -15,18 +16,30 @@ namespace {
 struct Entry {
     Oid oid; // the hash table's key
     bool valid;
-    Queue *queue; // in a memory context of its own
+    uint64 last_use;
+    Queue *queue;
 };
+
+constexpr long most_kept = 100;
 
 HTAB *entries = nullptr;
 List *retired = NIL; // queues replaced in this transaction
 MemoryContext cache_context = nullptr;
+uint64 uses = 0;
+uint64 freed = 0;
+Oid being_read = InvalidOid;
+bool changed_meanwhile = false;
 
 void invalidate_all() {
+    changed_meanwhile = true;
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, entries);
     while (auto *entry = static_cast<Entry *>(hash_seq_search(&scan)))
         entry->valid = false;
+}
+
+Entry *find_entry(Oid oid) {
+    return static_cast<Entry *>(hash_search(entries, &oid, HASH_FIND, nullptr));
 }
 
 void on_relcache_change(Datum, Oid relation) {
@@ -34,7 +47,8 @@ void on_relcache_change(Datum, Oid relation) {
         invalidate_all();
         return;
     }
-    if (auto *entry = static_cast<Entry *>(hash_search(entries, &relation, HASH_FIND, nullptr)))
+    changed_meanwhile = changed_meanwhile || relation == being_read;
+    if (Entry *const entry = find_entry(relation))
         entry->valid = false;
 }
 
@@ -43,10 +57,7 @@ void on_namespace_change(Datum, int, uint32) {
     invalidate_all();
 }
 
-void free_retired(XactEvent event, void *) {
-    if (retired == NIL ||
-        (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE))
-        return;
+void free_retired() {
     List *queues = retired;
     retired = NIL;
     ListCell *cell;
@@ -58,6 +69,11 @@ void free_retired(XactEvent event, void *) {
         pfree(queue);
     }
     list_free(queues);
+}
+
+void at_transaction_end(XactEvent event, void *) {
+    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+        free_retired();
 }
 
 void prepare_cache() {
@@ -72,7 +88,7 @@ void prepare_cache() {
     entries = hash_create("ecto_job queues", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
     CacheRegisterRelcacheCallback(on_relcache_change, 0);
     CacheRegisterSyscacheCallback(NAMESPACEOID, on_namespace_change, 0);
-    RegisterXactCallback(free_retired, nullptr);
+    RegisterXactCallback(at_transaction_end, nullptr);
 }
 
 void retire(Queue *queue) {
@@ -81,29 +97,65 @@ void retire(Queue *queue) {
     MemoryContextSwitchTo(before);
 }
 
+void remove(Entry *entry) {
+    retire(entry->queue);
+    hash_search(entries, &entry->oid, HASH_REMOVE, nullptr);
+}
+
+void remove_least_used() {
+    Entry *least = nullptr;
+    HASH_SEQ_STATUS scan;
+    hash_seq_init(&scan, entries);
+    while (auto *const entry = static_cast<Entry *>(hash_seq_search(&scan)))
+        if (least == nullptr || entry->last_use < least->last_use)
+            least = entry;
+    remove(least);
+    freed++;
+}
+
+void keep(Queue *queue, bool valid) {
+    if (Entry *const outdated = find_entry(queue->oid))
+        remove(outdated);
+    else if (hash_get_num_entries(entries) >= most_kept)
+        remove_least_used();
+    auto *const entry =
+        static_cast<Entry *>(hash_search(entries, &queue->oid, HASH_ENTER, nullptr));
+    entry->queue = queue;
+    entry->valid = valid;
+    entry->last_use = ++uses;
+}
+
 } // namespace
 
 Queue *find_queue(Oid oid) {
     prepare_cache();
-    bool found;
-    auto *entry = static_cast<Entry *>(hash_search(entries, &oid, HASH_ENTER, &found));
-    if (!found)
-        entry->queue = nullptr;
-    else if (entry->valid && entry->queue != nullptr)
+    Entry *const entry = find_entry(oid);
+    if (entry != nullptr && entry->valid) {
+        entry->last_use = ++uses;
         return entry->queue;
-
-    if (entry->queue != nullptr) {
-        retire(entry->queue);
-        entry->queue = nullptr; // and nothing is found if the reading fails
     }
-    // Before reading: a change that is told meanwhile makes this entry invalid again
-    entry->valid = true;
+    being_read = oid;
+    changed_meanwhile = false;
     Queue read{};
     read_registry(oid, &read);
-    auto *queue = static_cast<Queue *>(MemoryContextAlloc(cache_context, sizeof(Queue)));
+    auto *const queue = static_cast<Queue *>(MemoryContextAlloc(cache_context, sizeof(Queue)));
     *queue = read;
-    entry->queue = queue;
+    keep(queue, !changed_meanwhile);
     return queue;
+}
+
+void free_queue(Oid oid) {
+    Assert(!IsTransactionState());
+    Entry *const entry = entries != nullptr ? find_entry(oid) : nullptr;
+    if (entry == nullptr)
+        return;
+    remove(entry);
+    free_retired();
+    freed++;
+}
+
+uint64 freed_queues() {
+    return freed;
 }
 
 void forget_queues() {

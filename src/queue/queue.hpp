@@ -1,7 +1,7 @@
 // A registered queue: its table's present name, its settings, its saved plans.
 //
 // Read once per session from ecto_job.queue_settings and kept until PostgreSQL says that the table,
-// its schema or its registry row has changed. The registry is looked up here and nowhere else.
+// its schema or its registry row has changed, or a hundred others were used since. The registry is looked up here and nowhere else.
 // No lock of ours: the statements that run later lock the table by its name, and plans.cpp checks
 // that the name still means this table.
 #pragma once
@@ -43,6 +43,13 @@ struct Queue {
 
 // The queue with this oid. SPI is connected. ERROR 42P01: no such table; 42809: not a queue.
 Queue *find_queue(Oid oid);
+
+// Frees the queue and its plans, which are made anew when they are needed. Outside of a
+// transaction.
+void free_queue(Oid oid);
+
+// Returns how many queues were freed in this process, by free_queue() or since there were many.
+uint64 freed_queues();
 
 // All registered queues and their caches are forgotten: the extension was made anew.
 void forget_queues();

@@ -1,6 +1,8 @@
 // Reading and writing the registry. See registry.hpp.
 #include "queue/registry.hpp"
 
+#include <algorithm>
+
 #include "core/times.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
@@ -30,7 +32,8 @@ Datum first_row(const char *column, bool *is_null = nullptr) {
 }
 
 int64 milliseconds(const char *queue, const char *column) {
-    return interval_in_ms(DatumGetIntervalP(first_row(column)), queue, column, 0);
+    return std::min(interval_in_ms(DatumGetIntervalP(first_row(column)), queue, column, 0),
+                    longest_setting_ms);
 }
 
 void copy_name(NameData *to, const char *column) {
@@ -81,6 +84,15 @@ bool select_settings(Oid oid) {
                              false, 1) != SPI_OK_SELECT)
         elog(ERROR, "reading ecto_job.queue_settings failed");
     return SPI_processed == 1;
+}
+
+IntervalMs to_ms(const Interval *interval) {
+    return interval_to_ms({interval->time, interval->day, interval->month});
+}
+
+const char *shown(const Interval *interval) {
+    return DatumGetCString(
+        DirectFunctionCall1(interval_out, IntervalPGetDatum(const_cast<Interval *>(interval))));
 }
 
 // False: the extension is of version 0.1.0
@@ -198,21 +210,34 @@ void unregister_queue(Oid table) {
                    1, types, values, nullptr);
 }
 
+void require_within_limits(const Interval *interval, const char *queue,
+                           const IntervalSetting &setting) {
+    const IntervalMs value = to_ms(interval);
+    if (value.fault == IntervalFault::months)
+        interval_in_ms(interval, queue, setting.name, setting.minimum_ms); // which says so
+    if (value.fault == IntervalFault::out_of_range || value.ms < setting.minimum_ms ||
+        value.ms > longest_setting_ms)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("%s is out of range for queue \"%s\": \"%s\"", setting.name, queue,
+                               shown(interval)),
+                        errhint("Give %s to 3650 days.",
+                                setting.minimum_ms > 0 ? "1 millisecond" : "zero")));
+}
+
 int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,
                      int64 minimum) {
-    const IntervalMs result = interval_to_ms({interval->time, interval->day, interval->month});
-    const char *const shown = DatumGetCString(
-        DirectFunctionCall1(interval_out, IntervalPGetDatum(const_cast<Interval *>(interval))));
+    const IntervalMs result = to_ms(interval);
     if (result.fault == IntervalFault::months)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("%s must not contain months for queue \"%s\": \"%s\"", setting,
-                               queue, shown),
+                               queue, shown(interval)),
                         errdetail("A month has no fixed length."),
                         errhint("Give days, hours, minutes or seconds.")));
     if (result.fault == IntervalFault::out_of_range || result.ms < minimum)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("%s is out of range for queue \"%s\": \"%s\"", setting, queue, shown),
+                 errmsg("%s is out of range for queue \"%s\": \"%s\"", setting, queue,
+                        shown(interval)),
                  errhint(minimum > 0 ? "Give 1 millisecond or more, within the range of times."
                                      : "Give zero or more, within the range of times.")));
     return result.ms;

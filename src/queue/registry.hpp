@@ -48,6 +48,14 @@ inline constexpr IntervalSetting interval_settings[] = {{"poll_interval", 1},
                                                         {"execution_timeout", 1},
                                                         {"retry_timeout", 0}};
 
+// The longest interval that configure_queue() takes: ten years. Longer ones, which version 0.2.0
+// took and a dump may bring, stay in the registry and count as this.
+inline constexpr int64 longest_setting_ms = 3650 * INT64CONST(86'400'000);
+
+// Checks a value for configure_queue(). ERROR 22023, whose HINT names the limits.
+void require_within_limits(const Interval *interval, const char *queue,
+                           const IntervalSetting &setting);
+
 // An interval setting in whole milliseconds. ERROR 22023 names `setting` and the value, when it has
 // months, or lies below `minimum` ms.
 int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,

@@ -7,6 +7,7 @@
 #include "pg/names.hpp"
 #include "queue/queue.hpp"
 #include "scheduler/attempt.hpp"
+#include "scheduler/memory.hpp"
 #include "scheduler/only_one.hpp"
 #include "scheduler/rings.hpp"
 #include "scheduler/turn.hpp"
@@ -41,6 +42,7 @@ struct Look {
 };
 
 HTAB *watched_queues = nullptr;
+MemoryContext watched_context = nullptr;
 MemoryContext round_context = nullptr;
 Oid known_extension = InvalidOid;
 bool warned_of_max_queues = false;
@@ -63,11 +65,22 @@ bool is_watched(Oid queue) {
     return hash_search(watched_queues, &queue, HASH_FIND, nullptr) != nullptr;
 }
 
+void drop_own_record(Watched *watched) {
+    if (!watched->is_told)
+        pfree(watched->record);
+}
+
+void unwatch(Watched *watched) {
+    drop_own_record(watched);
+    pfree(watched->name);
+    hash_search(watched_queues, &watched->queue, HASH_REMOVE, nullptr);
+}
+
 // Of those that are gone, and of those that went while there was no scheduler, the records too
 void unwatch_unlisted() {
     for_each_watched([](Watched *watched) {
         if (!watched->listed)
-            hash_search(watched_queues, &watched->queue, HASH_REMOVE, nullptr);
+            unwatch(watched);
     });
     keep_records(is_watched);
 }
@@ -76,52 +89,69 @@ void unlist_all() {
     for_each_watched([](Watched *watched) { watched->listed = false; });
 }
 
+// For a queue without a place in shared memory
+QueueRecord *make_own_record() {
+    auto *const record =
+        static_cast<QueueRecord *>(MemoryContextAllocZero(watched_context, sizeof(QueueRecord)));
+    SpinLockInit(&record->mutex);
+    clear_record(record);
+    return record;
+}
+
+QueueRecord *claim_shared_record(Oid queue) {
+    return is_segment_shared() ? claim_record(queue) : nullptr;
+}
+
 void watch(Oid queue) {
-    bool found = false;
-    auto *const watched =
-        static_cast<Watched *>(hash_search(watched_queues, &queue, HASH_ENTER, &found));
-    watched->listed = true;
-    if (found)
+    if (auto *const known =
+            static_cast<Watched *>(hash_search(watched_queues, &queue, HASH_FIND, nullptr))) {
+        known->listed = true;
         return;
-    watched->poll_interval_ms = retry_ms; // until its settings are read, in its first turn
-    watched->stuck_due_ms = watched->stuck_expiry_ms = watched->stuck_orphans_ms = 0;
-    watched->locked_ms = 0;
-    watched->own = QueueRecord{};
-    SpinLockInit(&watched->own.mutex);
-    clear_record(&watched->own);
-    watched->record = &watched->own; // until it has a place: the look may end with an error
-    const char *const name = table_name_or_null(queue);
+    }
+    const char *const table = table_name_or_null(queue);
     const char *const schema = schema_name_or_null(get_rel_namespace(queue));
-    strlcpy(watched->name,
-            name != nullptr && schema != nullptr ? quote_qualified_identifier(schema, name)
-                                                 : "gone",
-            sizeof watched->name);
+    const char *const name = table != nullptr && schema != nullptr
+                                 ? quote_qualified_identifier(schema, table)
+                                 : "gone";
+    QueueRecord *const place = claim_shared_record(queue);
+    Watched watched{};
+    watched.queue = queue;
+    watched.listed = true;
+    watched.is_told = place != nullptr;
+    watched.poll_interval_ms = retry_ms; // until its settings are read, in its first turn
+    watched.record = place != nullptr ? place : make_own_record();
+    watched.name = MemoryContextStrdup(watched_context, name);
+    *static_cast<Watched *>(hash_search(watched_queues, &queue, HASH_ENTER, nullptr)) = watched;
 }
 
 void warn_of_max_queues() {
     if (!warned_of_max_queues)
         ereport(WARNING,
-                (errmsg("more queues than ecto_job.max_queues"),
+                (errmsg("more queues than places in shared memory"),
                  errdetail("The others work too, but sessions notify by themselves, what is "
                            "due is found by poll_interval, and no status is shown."),
-                 errhint("Raise ecto_job.max_queues, now %d, and restart the server.",
+                 errhint("All %d places are taken. Raise ecto_job.max_queues, now %d, and restart "
+                         "the server.",
+                         segment()->record_count + segment()->further_count,
                          settings::max_queues)));
     warned_of_max_queues = true;
 }
 
-// A place in shared memory, or when all are taken one in this process, until one is free
+// To those that had to go without, as far as others have given theirs back
 void give_records() {
-    bool all_taken = !is_segment_shared();
+    bool all_taken = false;
     for_each_watched([&](Watched *watched) {
-        if (watched->record != &watched->own)
-            return;
-        QueueRecord *const place = all_taken ? nullptr : claim_record(watched->queue);
-        if (place == nullptr && is_segment_shared()) {
-            all_taken = true;
-            warn_of_max_queues();
+        if (!watched->is_told && is_segment_shared() && !all_taken) {
+            QueueRecord *const place = claim_record(watched->queue);
+            if (place != nullptr) {
+                drop_own_record(watched);
+                watched->record = place;
+                watched->is_told = true;
+            } else {
+                all_taken = true;
+                warn_of_max_queues();
+            }
         }
-        if (place != nullptr)
-            watched->record = place;
         if (watched->record->in_turn)
             note_death(watched);
     });
@@ -262,8 +292,7 @@ void make_all_due() {
 // Settings of theirs may have changed, and nothing else says when they are due
 void make_polled_due() {
     for_each_watched([](Watched *watched) {
-        if ((!is_segment_shared() || watched->record == &watched->own) &&
-            watched->record->failures == 0)
+        if (!watched->is_told && watched->record->failures == 0)
             watched->record->next_sweep = 0;
     });
 }
@@ -325,6 +354,7 @@ RoundEnd take_turns(int slot) {
         if (!send_rings())
             return still_answering(slot);
         MemoryContextReset(round_context);
+        trim_memory();
         // By `now` all would be due again and again, until the clock has come there
         if (notice_step_back())
             return {false, Hears::all, DT_NOBEGIN};
@@ -381,7 +411,9 @@ void prepare_rounds() {
     HASHCTL control{};
     control.keysize = sizeof(Oid);
     control.entrysize = sizeof(Watched);
-    control.hcxt = TopMemoryContext;
+    watched_context =
+        AllocSetContextCreate(TopMemoryContext, "ecto_job watched queues", ALLOCSET_DEFAULT_SIZES);
+    control.hcxt = watched_context;
     watched_queues =
         hash_create("ecto_job queues", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
     round_context =

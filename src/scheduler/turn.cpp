@@ -191,6 +191,15 @@ BatchEnd move(Watched *watched, Queue *queue, const Assignment &assignment, Batc
     return sum_of(batch->moved) == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
 }
 
+// It may have been renamed
+void set_name(Watched *watched, const char *name) {
+    if (strcmp(watched->name, name) == 0)
+        return;
+    char *const before = watched->name;
+    watched->name = MemoryContextStrdup(GetMemoryChunkContext(before), name);
+    pfree(before);
+}
+
 BatchEnd run_batch(Watched *watched, const Assignment &assignment, Batch *batch) {
     if (!lock_extension(assignment.extension))
         return BatchEnd::interrupted;
@@ -202,7 +211,7 @@ BatchEnd run_batch(Watched *watched, const Assignment &assignment, Batch *batch)
     require_plain_table(table);
     Queue *const queue = find_queue(watched->queue);
     watched->poll_interval_ms = std::max<int64>(queue->poll_interval_ms, 1);
-    strlcpy(watched->name, qualified_name(queue), sizeof watched->name);
+    set_name(watched, qualified_name(queue));
     pgstat_report_activity(STATE_RUNNING, psprintf("sweeping queue %s", watched->name));
 
     const FormerSelf self = become_owner(table->rd_rel->relowner);
@@ -407,8 +416,7 @@ TimestampTz next_turn(const QueueRecord *record) {
 }
 
 int64 full_interval_ms(const Watched *watched) {
-    return is_segment_shared() && watched->record != &watched->own ? settings::safety_interval_ms
-                                                                   : watched->poll_interval_ms;
+    return watched->is_told ? settings::safety_interval_ms : watched->poll_interval_ms;
 }
 
 TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
@@ -453,6 +461,8 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     else
         note_success(watched, us_since(start), due, last);
     log_turn(watched, total, us_since(start) / 1000);
+    if (due.everything && sum_of(total) == 0) // an idle queue has no use for its plans
+        free_queue(watched->queue);
     return last.end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
                                                                    : TurnEnd::done;
 }

@@ -14,15 +14,15 @@ namespace ecto_job {
 // What this process knows of a queue. The first member is the key of its hash table.
 struct Watched {
     Oid queue;
-    bool listed; // in the registry at the last look
+    bool listed;  // in the registry at the last look
+    bool is_told; // by commits: its record is in shared memory
     int64 poll_interval_ms;
     int64 stuck_due_ms;    // the last pause because due jobs were locked; 0: none
     int64 stuck_expiry_ms; // the same for those whose lease has ended
     int64 stuck_orphans_ms;
     int64 locked_ms;     // and for the table
-    QueueRecord *record; // in shared memory, or `own` when that is full
-    QueueRecord own;
-    char name[2 * NAMEDATALEN + 8];
+    QueueRecord *record; // in shared memory, or while all places are taken in this process
+    char *name;
 };
 
 // What there is to do; `orphans` are the jobs of sessions that have ended, and `everything` also

@@ -26,13 +26,6 @@ bool note(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
     return rings || change.due < sleeps_until || change.expiry < sleeps_until;
 }
 
-template <typename F> void for_each_record(F visit) {
-    assert_locked_exclusively();
-    for (int i = 0; i < segment()->records_used; i++)
-        if (segment()->records[i].database == MyDatabaseId)
-            visit(&segment()->records[i]);
-}
-
 } // namespace
 
 bool is_answered(Oid queue) {

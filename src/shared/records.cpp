@@ -7,37 +7,77 @@ namespace ecto_job {
 
 namespace {
 
-// Commits look up the same few queues again and again
-constexpr Oid remembered_count = 32;
-QueueRecord *remembered[remembered_count];
-
-QueueRecord *search(Oid database, Oid queue) {
-    assert_locked();
-    for (int i = 0; i < segment()->records_used; i++) {
-        QueueRecord &record = segment()->records[i];
-        if (record.database == database && record.queue == queue)
-            return &record;
-    }
-    return nullptr;
+RecordNumber &first_of_key(Oid database, Oid queue) {
+    return segment()->by_key[hash_combine(murmurhash32(database), queue) % record_lists];
 }
 
-// One that was given back, or the next; null: all are taken
-QueueRecord *free_record() {
+// One that was given back, or the next; 0: all are taken
+RecordNumber take_free_record() {
     assert_locked_exclusively();
-    QueueRecord *const record = search(InvalidOid, InvalidOid);
-    if (record != nullptr || segment()->records_used == segment()->record_count)
-        return record;
-    return &segment()->records[segment()->records_used++];
+    Segment &shared = *segment();
+    if (const RecordNumber number = shared.free_record) {
+        shared.free_record = record_at(number)->next_of_key;
+        return number;
+    }
+    if (shared.records_used == shared.record_count + shared.further_count)
+        return 0;
+    const auto number = static_cast<RecordNumber>(++shared.records_used);
+    SpinLockInit(&record_at(number)->mutex);
+    return number;
+}
+
+void enter(RecordNumber number, Oid queue) {
+    assert_locked_exclusively();
+    QueueRecord *const record = record_at(number);
+    clear_record(record);
+    record->database = MyDatabaseId;
+    record->queue = queue;
+    RecordNumber &of_key = first_of_key(MyDatabaseId, queue);
+    record->next_of_key = of_key;
+    of_key = number;
+    RecordNumber &of_database = first_record_of(MyDatabaseId);
+    record->next_of_database = of_database;
+    of_database = number;
+}
+
+void give_back(RecordNumber number) {
+    assert_locked_exclusively();
+    QueueRecord *const record = record_at(number);
+    RecordNumber *link = &first_of_key(record->database, record->queue);
+    while (*link != number)
+        link = &record_at(*link)->next_of_key;
+    *link = record->next_of_key;
+    clear_record(record);
+    record->next_of_key = segment()->free_record;
+    segment()->free_record = number;
+}
+
+template <typename F> void give_back_those_of(Oid database, F is_kept) {
+    lock_segment(LW_EXCLUSIVE);
+    for (RecordNumber *link = &first_record_of(database); *link != 0;) {
+        const RecordNumber number = *link;
+        QueueRecord *const record = record_at(number);
+        if (record->database != database || is_kept(record->queue)) {
+            link = &record->next_of_database;
+            continue;
+        }
+        *link = record->next_of_database;
+        give_back(number);
+    }
+    unlock_segment();
 }
 
 } // namespace
 
 QueueRecord *find_record(Oid queue) {
     assert_locked();
-    QueueRecord *&last = remembered[queue % remembered_count];
-    if (last == nullptr || last->database != MyDatabaseId || last->queue != queue)
-        last = search(MyDatabaseId, queue);
-    return last;
+    for (RecordNumber at = first_of_key(MyDatabaseId, queue); at != 0;) {
+        QueueRecord *const record = record_at(at);
+        if (record->database == MyDatabaseId && record->queue == queue)
+            return record;
+        at = record->next_of_key;
+    }
+    return nullptr;
 }
 
 void clear_record(QueueRecord *record) {
@@ -54,34 +94,21 @@ void clear_record(QueueRecord *record) {
 QueueRecord *claim_record(Oid queue) {
     lock_segment(LW_EXCLUSIVE);
     QueueRecord *record = find_record(queue);
-    if (record == nullptr) {
-        record = free_record();
-        if (record != nullptr) {
-            clear_record(record);
-            record->database = MyDatabaseId;
-            record->queue = queue;
+    if (record == nullptr)
+        if (const RecordNumber number = take_free_record()) {
+            enter(number, queue);
+            record = record_at(number);
         }
-    }
     unlock_segment();
     return record;
 }
 
 void keep_records(bool (*is_listed)(Oid queue)) {
-    lock_segment(LW_EXCLUSIVE);
-    for (int i = 0; i < segment()->records_used; i++) {
-        QueueRecord &record = segment()->records[i];
-        if (record.database == MyDatabaseId && !is_listed(record.queue))
-            clear_record(&record);
-    }
-    unlock_segment();
+    give_back_those_of(MyDatabaseId, is_listed);
 }
 
 void release_records_of(Oid database) {
-    lock_segment(LW_EXCLUSIVE);
-    for (int i = 0; i < segment()->records_used; i++)
-        if (segment()->records[i].database == database)
-            clear_record(&segment()->records[i]);
-    unlock_segment();
+    give_back_those_of(database, [](Oid) { return false; });
 }
 
 bool read_record(Oid queue, QueueRecord *copy) {

@@ -8,8 +8,30 @@
 
 namespace ecto_job {
 
+inline QueueRecord *record_at(RecordNumber number) {
+    const Segment &shared = *segment();
+    const auto at = static_cast<int>(number) - 1;
+    return at < shared.record_count ? &shared.records[at]
+                                    : &shared.further_records[at - shared.record_count];
+}
+
+inline RecordNumber &first_record_of(Oid database) {
+    return segment()->by_database[database % database_lists];
+}
+
+// Visits all records of this database, while the segment's lock is held.
+template <typename F> void for_each_record(F visit) {
+    assert_locked();
+    for (RecordNumber at = first_record_of(MyDatabaseId); at != 0;) {
+        QueueRecord *const record = record_at(at);
+        at = record->next_of_database;
+        if (record->database == MyDatabaseId)
+            visit(record);
+    }
+}
+
 // This database's record of the queue, made if there was none; null when all are taken. Only the
-// scheduler makes them, of registered queues: else anybody could use them up.
+// scheduler makes them, of registered queues: else anybody could use them up. Cannot fail.
 QueueRecord *claim_record(Oid queue);
 
 // Null if there is none. The lock is held, in either mode, for as long as the record is used.

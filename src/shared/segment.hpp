@@ -7,6 +7,12 @@
 // that knows a fact. Where the library is not preloaded there is no segment, and `segment()` is
 // null; but a scheduler that was started by hand has one in its own memory, so that its code is the
 // same.
+//
+// The records of queues come in two arrays. The first, of ecto_job.max_queues, is part of the
+// segment. The second is address space that the postmaster maps at its start and that all its
+// children inherit; the kernel gives it memory page by page, when a record is first used. So places
+// come with the queues that need them, and taking one allocates nothing that could fail, nor is
+// there a place that some process cannot reach, which callbacks at commit could not mend.
 #pragma once
 
 #include "core/key.hpp"
@@ -47,11 +53,17 @@ struct LowWater {
     JobKey lowered_to; // the lowest key that was made AVAILABLE since it began
 };
 
+// Of a record, from 1; 0: none.
+using RecordNumber = uint32;
+
 // What is known of a queue: what commits did to it, for the scheduler to take, and how its sweeps
 // went, written by its database's scheduler alone.
 struct QueueRecord {
+    // What each round of a scheduler reads of all its queues comes first, in few cache lines
     Oid database; // InvalidOid: a free record
     Oid queue;
+    RecordNumber next_of_key; // or of those that are free
+    RecordNumber next_of_database;
 
     slock_t mutex;      // for these:
     bool rung;          // jobs became AVAILABLE: notify
@@ -102,6 +114,8 @@ struct PreparedNote {
     Change changes[max_prepared_changes];
 };
 
+constexpr int record_lists = 8192;  // by database and queue
+constexpr int database_lists = 256; // by database
 constexpr int max_told = 64;
 constexpr int max_asides = 32;
 
@@ -117,8 +131,13 @@ struct Segment {
     int scheduler_count;
     SchedulerSlot *schedulers;
     int record_count;
-    int records_used; // no record from here on was ever given to a queue
     QueueRecord *records;
+    int further_count; // 0: the address space was not to be had
+    QueueRecord *further_records;
+    int records_used; // no record from here on was ever given to a queue
+    RecordNumber free_record;
+    RecordNumber by_key[record_lists];
+    RecordNumber by_database[database_lists];
     int prepared_count;
     PreparedNote *prepared;
     uint32 last_session; // 0: none yet
