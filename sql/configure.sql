@@ -7,6 +7,7 @@
 DELETE FROM ecto_job.scheduler_state;
 SELECT ecto_job.create_queue('conf_jobs');
 SELECT ecto_job.create_queue('conf_other');
+SELECT ecto_job.create_queue('conf_third');
 
 -- EctoJob's defaults; NULL leaves a setting as it is
 SELECT poll_interval, reservation_timeout, execution_timeout, retry_timeout, max_attempts, options
@@ -48,7 +49,7 @@ ROLLBACK;
 -- Refused
 SELECT pg_temp.outcome(format('SELECT ecto_job.configure_queue(''conf_jobs'', %s => %L)', name, value))
 FROM unnest('{poll_interval,reservation_timeout,execution_timeout,retry_timeout}'::text[]) AS name,
-     unnest('{0,-1 s,0.5 ms,1 month,1 year -365 days,2147483647 days,-2147483648 days}'::text[]) AS value
+     unnest('{0,-1 s,0.5 ms,1 month,1 year -365 days,3650 days 1 ms,2147483647 days,-2147483648 days}'::text[]) AS value
 WHERE (name, value) NOT IN (('retry_timeout', '0'), ('retry_timeout', '0.5 ms'))
 ORDER BY name, value COLLATE "C";
 SELECT pg_temp.outcome(format('SELECT ecto_job.configure_queue(''conf_jobs'', %s)', arguments))
@@ -56,6 +57,12 @@ FROM unnest(ARRAY['max_attempts => 0', 'max_attempts => -2147483648', 'options =
     'options => ''null''', 'options => ''1''']) AS arguments;
 SELECT pg_temp.outcome('SELECT ecto_job.configure_queue(NULL)');
 SELECT pg_temp.outcome('SELECT ecto_job.configure_queue(''pg_class'', max_attempts => 1)');
+-- The longest; what version 0.2.0 took beyond it, a dump brings back, and it counts as that
+SELECT poll_interval, execution_timeout FROM ecto_job.configure_queue('conf_third', '3650 days', execution_timeout => '3650 days');
+UPDATE ecto_job.queue_settings SET execution_timeout = '100000000 days' WHERE queue = 'conf_third'::regclass;
+INSERT INTO conf_third (params) VALUES ('{}');
+SELECT expires FROM ecto_job.start_available_jobs('conf_third', now => '2031-01-01');
+SELECT ecto_job.drop_queue('conf_third');
 -- All or nothing
 SELECT pg_temp.outcome('SELECT ecto_job.configure_queue(''conf_jobs'', ''9 s'', max_attempts => 0)');
 SELECT poll_interval, max_attempts FROM ecto_job.queue_settings WHERE queue = 'conf_jobs'::regclass;

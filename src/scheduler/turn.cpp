@@ -22,6 +22,8 @@ constexpr int64 first_pause_ms = 1000;
 constexpr int64 first_lock_pause_ms = 10;
 constexpr int64 longest_lock_pause_ms = 1000;
 constexpr int64 longest_pause_ms = 300'000;
+// A queue without work has no use for its plans until it is swept again; if that is soon, they stay
+constexpr int64 longest_kept_idle_ms = 10'000;
 
 constexpr int64 first_stuck_pause_ms = 1000;
 // The other connections of the consumer, which may have jobs locked, end at the same time
@@ -461,7 +463,7 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     else
         note_success(watched, us_since(start), due, last);
     log_turn(watched, total, us_since(start) / 1000);
-    if (due.everything && sum_of(total) == 0) // an idle queue has no use for its plans
+    if (due.everything && sum_of(total) == 0 && full_interval_ms(watched) > longest_kept_idle_ms)
         free_queue(watched->queue);
     return last.end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
                                                                    : TurnEnd::done;

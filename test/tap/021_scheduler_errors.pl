@@ -7,7 +7,7 @@ use EctoJobTest qw(:DEFAULT becomes);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node(conf => "ecto_job.sweep_timeout = '500 ms'\necto_job.log_min_duration = 0\necto_job.max_queues = 2\n");
+my $node = new_node(conf => "ecto_job.sweep_timeout = '500 ms'\necto_job.log_min_duration = 0\necto_job.max_queues = 2\necto_job.further_queues = 0\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
@@ -119,7 +119,7 @@ $offset = -s $node->logfile;
 sql("SELECT ecto_job.create_queue('third'); SELECT ecto_job.configure_queue('third', poll_interval => '50 ms')");
 due('past the limit', 'third', 'good');
 moved('past the limit', $_) for qw(third good);
-ok(wait_for_log($node, qr/WARNING:  more queues than ecto_job.max_queues/, $offset), 'the log says so');
+ok(wait_for_log($node, qr/WARNING:  more queues than places in shared memory/, $offset), 'the log says so');
 like(status_of('third'), qr/^not recorded: /, 'and the view');
 sql("SELECT ecto_job.disable()");
 becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0, 'it has left');

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-my $node = new_node(conf => "max_prepared_transactions = 10\necto_job.max_queues = 4\necto_job.sweep_timeout = '60 s'\nwal_level = replica\nmax_wal_senders = 1\n");
+my $node = new_node(conf => "max_prepared_transactions = 10\necto_job.max_queues = 4\necto_job.further_queues = 0\necto_job.sweep_timeout = '60 s'\nwal_level = replica\nmax_wal_senders = 1\n");
 my $job = "INSERT INTO jobs (params) VALUES ('{}')";
 
 sub sql { return $node->safe_psql('postgres', shift); }
@@ -273,7 +273,7 @@ heard($listener);
 # More queues than places
 my $full = -s $node->logfile;
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{third,fourth}'::text[]) AS name");
-ok(wait_for_log($node, qr/WARNING:  more queues than ecto_job.max_queues/), 'more queues than places');
+ok(wait_for_log($node, qr/WARNING:  more queues than places in shared memory/), 'more queues than places');
 my $unplaced = sql("SELECT queue FROM ecto_job.queues WHERE status ~ '^not recorded'");
 at_rest($node);
 $listener->{session}->query_safe('LISTEN fourth');

@@ -18,7 +18,7 @@ use Test::More;
 my $sweeps = 100_000;
 my $limit = 1800; # on a machine that is busy otherwise
 
-my $node = new_node(conf => "ecto_job.max_queues = 1\n");
+my $node = new_node(conf => "ecto_job.max_queues = 1\necto_job.further_queues = 0\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 # Not asked for more often, since asking takes the time that the sweeps need
