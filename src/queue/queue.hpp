@@ -1,9 +1,9 @@
 // A registered queue: its table's present name, its settings, its saved plans.
 //
 // Read once per session from ecto_job.queue_settings and kept until PostgreSQL says that the table,
-// its schema or its registry row has changed, or a hundred others were used since. The registry is looked up here and nowhere else.
-// No lock of ours: the statements that run later lock the table by its name, and plans.cpp checks
-// that the name still means this table.
+// its schema or its registry row has changed, or a hundred others were used since. The registry is
+// looked up here and nowhere else. No lock of ours: the statements that run later lock the table by
+// its name, and plans.cpp checks that the name still means this table.
 #pragma once
 
 #include <array>

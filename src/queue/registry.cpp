@@ -234,12 +234,12 @@ int64 interval_in_ms(const Interval *interval, const char *queue, const char *se
                         errdetail("A month has no fixed length."),
                         errhint("Give days, hours, minutes or seconds.")));
     if (result.fault == IntervalFault::out_of_range || result.ms < minimum)
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("%s is out of range for queue \"%s\": \"%s\"", setting, queue,
-                        shown(interval)),
-                 errhint(minimum > 0 ? "Give 1 millisecond or more, within the range of times."
-                                     : "Give zero or more, within the range of times.")));
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             errmsg("%s is out of range for queue \"%s\": \"%s\"", setting, queue, shown(interval)),
+             errhint(minimum > 0 ? "Give 1 millisecond or more, within the range of times."
+                                 : "Give zero or more, within the range of times.")));
     return result.ms;
 }
 

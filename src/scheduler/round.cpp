@@ -126,14 +126,14 @@ void watch(Oid queue) {
 
 void warn_of_max_queues() {
     if (!warned_of_max_queues)
-        ereport(WARNING,
-                (errmsg("more queues than places in shared memory"),
-                 errdetail("The others work too, but sessions notify by themselves, what is "
-                           "due is found by poll_interval, and no status is shown."),
-                 errhint("All %d places are taken. Raise ecto_job.max_queues, now %d, and restart "
-                         "the server.",
-                         segment()->record_count + segment()->further_count,
-                         settings::max_queues)));
+        ereport(
+            WARNING,
+            (errmsg("more queues than places in shared memory"),
+             errdetail("The others work too, but sessions notify by themselves, what is "
+                       "due is found by poll_interval, and no status is shown."),
+             errhint("All %d places are taken. Raise ecto_job.max_queues, now %d, and restart "
+                     "the server.",
+                     segment()->record_count + segment()->further_count, settings::max_queues)));
     warned_of_max_queues = true;
 }
 
@@ -351,10 +351,10 @@ RoundEnd take_turns(int slot) {
             next_look = 0;
             return {false, Hears::rings, in_ms(retry_ms)};
         }
+        trim_memory();
         if (!send_rings())
             return still_answering(slot);
         MemoryContextReset(round_context);
-        trim_memory();
         // By `now` all would be due again and again, until the clock has come there
         if (notice_step_back())
             return {false, Hears::all, DT_NOBEGIN};

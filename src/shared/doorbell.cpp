@@ -79,12 +79,15 @@ void answer(int slot, bool answers) {
 
 int take_rings(Oid *queues, int size) {
     int count = 0;
-    lock_segment(LW_EXCLUSIVE);
+    // Nobody's commit waits for a walk over very many queues. Who rings meanwhile wakes us
+    lock_segment(LW_SHARED);
     for_each_record([&](QueueRecord *record) {
-        if (record->rung && count < size) {
-            record->rung = false;
-            queues[count++] = record->queue;
-        }
+        if (!record->rung || count == size)
+            return;
+        SpinLockAcquire(&record->mutex);
+        record->rung = false;
+        SpinLockRelease(&record->mutex);
+        queues[count++] = record->queue;
     });
     unlock_segment();
     return count;

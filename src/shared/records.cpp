@@ -8,7 +8,8 @@ namespace ecto_job {
 namespace {
 
 RecordNumber &first_of_key(Oid database, Oid queue) {
-    return segment()->by_key[hash_combine(murmurhash32(database), queue) % record_lists];
+    return segment()
+        ->by_key[hash_combine(murmurhash32(database), murmurhash32(queue)) % record_lists];
 }
 
 // One that was given back, or the next; 0: all are taken

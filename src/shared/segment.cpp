@@ -46,29 +46,6 @@ void request_segment() {
     RequestNamedLWLockTranche(segment_name, 1);
 }
 
-// Takes no memory yet. Null if the kernel refuses, or none are wanted.
-QueueRecord *map_further_records() {
-    static void *mapped = nullptr;
-    const Size size = mul_size(static_cast<Size>(settings::further_queues), sizeof(QueueRecord));
-    if (mapped != nullptr) // a crash empties these, too
-        munmap(mapped, size);
-    mapped = nullptr;
-    if (size == 0)
-        return nullptr;
-    void *const memory =
-        mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        ereport(WARNING,
-                (errmsg("could not map %zu bytes for the records of queues: %m", size),
-                 errdetail("No queue past ecto_job.max_queues has a place in shared memory."),
-                 errhint("Raise ecto_job.max_queues, now %d, if there are more.",
-                         settings::max_queues)));
-        return nullptr;
-    }
-    mapped = memory;
-    return static_cast<QueueRecord *>(memory);
-}
-
 void lay_out(char *memory, LWLock *lock) {
     memset(memory, 0, segment_size());
     char *const schedulers = memory + MAXALIGN(sizeof(Segment));
@@ -82,13 +59,34 @@ void lay_out(char *memory, LWLock *lock) {
     the_segment->schedulers = reinterpret_cast<SchedulerSlot *>(schedulers);
     the_segment->record_count = settings::max_queues;
     the_segment->records = reinterpret_cast<QueueRecord *>(records);
-    the_segment->further_records = map_further_records();
-    the_segment->further_count =
-        the_segment->further_records != nullptr ? settings::further_queues : 0;
     the_segment->prepared_count = max_prepared_xacts;
     the_segment->prepared = reinterpret_cast<PreparedNote *>(prepared);
     the_segment->session_count = MaxBackends;
     the_segment->sessions = reinterpret_cast<uint32 *>(sessions);
+}
+
+// By the postmaster, whose children inherit the mapping. Takes no memory yet.
+void map_further_records() {
+    static void *mapped = nullptr;
+    const Size size = mul_size(static_cast<Size>(settings::further_queues), sizeof(QueueRecord));
+    if (mapped != nullptr) // a crash empties these, too
+        munmap(mapped, size);
+    mapped = nullptr;
+    if (size == 0)
+        return;
+    void *const memory =
+        mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        ereport(WARNING,
+                (errmsg("could not map %zu bytes for the records of queues: %m", size),
+                 errdetail("No queue past ecto_job.max_queues has a place in shared memory."),
+                 errhint("Raise ecto_job.max_queues, now %d, if there are more.",
+                         settings::max_queues)));
+        return;
+    }
+    mapped = memory;
+    the_segment->further_records = static_cast<QueueRecord *>(memory);
+    the_segment->further_count = settings::further_queues;
 }
 
 // Runs at the start and again after a crash, when all of it is new
@@ -98,8 +96,10 @@ void set_up_segment() {
     bool found = false;
     LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
     char *const memory = static_cast<char *>(ShmemInitStruct(segment_name, segment_size(), &found));
-    if (!found)
+    if (!found) {
         lay_out(memory, &GetNamedLWLockTranche(segment_name)->lock);
+        map_further_records();
+    }
     the_segment = reinterpret_cast<Segment *>(memory);
     shared = true;
     LWLockRelease(AddinShmemInitLock);
