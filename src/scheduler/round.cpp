@@ -89,7 +89,7 @@ void unlist_all() {
     for_each_watched([](Watched *watched) { watched->listed = false; });
 }
 
-// For a queue without a place in shared memory
+// Makes a record in this process, for a queue without a place in shared memory
 QueueRecord *make_own_record() {
     auto *const record =
         static_cast<QueueRecord *>(MemoryContextAllocZero(watched_context, sizeof(QueueRecord)));
@@ -137,7 +137,7 @@ void warn_of_max_queues() {
     warned_of_max_queues = true;
 }
 
-// To those that had to go without, as far as others have given theirs back
+// Gives places to the queues that had to go without, as far as others have given theirs back
 void give_records() {
     bool all_taken = false;
     for_each_watched([&](Watched *watched) {

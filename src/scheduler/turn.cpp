@@ -193,7 +193,7 @@ BatchEnd move(Watched *watched, Queue *queue, const Assignment &assignment, Batc
     return sum_of(batch->moved) == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
 }
 
-// It may have been renamed
+// Takes the present name, which may have changed since the last turn
 void set_name(Watched *watched, const char *name) {
     if (strcmp(watched->name, name) == 0)
         return;

@@ -7,12 +7,13 @@ namespace ecto_job {
 
 namespace {
 
+// Returns the head of the list that the queue's record is in
 RecordNumber &first_of_key(Oid database, Oid queue) {
     return segment()
         ->by_key[hash_combine(murmurhash32(database), murmurhash32(queue)) % record_lists];
 }
 
-// One that was given back, or the next; 0: all are taken
+// Takes a record that was given back, or the next one; 0: all are taken
 RecordNumber take_free_record() {
     assert_locked_exclusively();
     Segment &shared = *segment();

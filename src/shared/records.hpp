@@ -8,6 +8,7 @@
 
 namespace ecto_job {
 
+// Returns the record with this number.
 inline QueueRecord *record_at(RecordNumber number) {
     const Segment &shared = *segment();
     const auto at = static_cast<int>(number) - 1;
@@ -15,6 +16,7 @@ inline QueueRecord *record_at(RecordNumber number) {
                                     : &shared.further_records[at - shared.record_count];
 }
 
+// Returns the head of the list of the database's records, and of some other databases' too.
 inline RecordNumber &first_record_of(Oid database) {
     return segment()->by_database[database % database_lists];
 }

@@ -53,7 +53,7 @@ struct LowWater {
     JobKey lowered_to; // the lowest key that was made AVAILABLE since it began
 };
 
-// Of a record, from 1; 0: none.
+// The number of a record, from 1; 0: none.
 using RecordNumber = uint32;
 
 // What is known of a queue: what commits did to it, for the scheduler to take, and how its sweeps
