@@ -8,6 +8,7 @@
 #include "functions/timestamps.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
+#include "queue/carried_settings.hpp"
 #include "queue/changes.hpp"
 #include "queue/ddl.hpp"
 #include "queue/registry.hpp"
@@ -196,6 +197,7 @@ void adopt(const Finding &found, const TimestampNames &said) {
     change_table(found);
     register_queue({found.oid, QueueKind::adopted, survey.binary, survey.inserted_at,
                     survey.updated_at, survey.max_attempts});
+    carry_settings(found.oid);
     tell_shortcomings(found, said);
     // Of a queue that was released a moment ago, what the scheduler knows may be too late
     note_due(found.oid, DT_NOBEGIN);

@@ -2,13 +2,15 @@
 //
 // A queue's table is the caller's own: made with his rights, owned by him, dumped as his. Only the
 // registry is written as the extension's owner. Two sessions that create the same queue wait for
-// each other under a lock on its name, so that the second finds it and does not fail.
+// each other under a lock on its name, so that the second finds it and does not fail. Whoever may
+// not create in the schema does not get as far as the lock.
 #include "core/channel.hpp"
 #include "functions/arguments.hpp"
 #include "functions/composite.hpp"
 #include "functions/timestamps.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
+#include "queue/carried_settings.hpp"
 #include "queue/ddl.hpp"
 #include "queue/registry.hpp"
 #include "queue/triggers.hpp"
@@ -103,7 +105,7 @@ NewQueue new_queue_argument(FunctionCallInfo fcinfo) {
 
 void lock_name(const NewQueue &queue) {
     LOCKTAG tag;
-    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, string_hash(queue.schema, NAMEDATALEN),
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, get_namespace_oid(queue.schema, false),
                          string_hash(queue.table, NAMEDATALEN), create_queue_lock);
     LockAcquire(&tag, ExclusiveLock, false, false);
 }
@@ -294,8 +296,11 @@ using namespace ecto_job;
 ECTO_JOB_FUNCTION(ecto_job_create_queue) {
     SPI_connect();
     const NewQueue queue = new_queue_argument(fcinfo);
-    lock_name(queue);
     Oid table = existing_queue(queue);
+    if (table == InvalidOid) {
+        lock_name(queue);
+        table = existing_queue(queue); // somebody may have made it meanwhile
+    }
     if (table == InvalidOid) {
         create_table(queue);
         comment_table(queue);
@@ -306,6 +311,7 @@ ECTO_JOB_FUNCTION(ecto_job_create_queue) {
         constexpr int32 ectojobs_max_attempts = 5; // and the column's default
         register_queue({table, queue.ectojob ? QueueKind::ectojob : QueueKind::native, queue.binary,
                         queue.inserted_at, queue.updated_at, ectojobs_max_attempts});
+        carry_settings(table);
         wake_scheduler_at_commit();
     }
     SPI_finish();
@@ -383,6 +389,7 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
                         errmsg("queue \"%s\" was dropped just now", NameStr(queue->table)),
                         errhint("The view ecto_job.queues lists the queues.")));
     const Datum result = to_row(settings, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+    carry_settings(queue->oid);
     SPI_finish();
     wake_scheduler_at_commit();
     return result;

@@ -26,10 +26,12 @@ void set_enabled(bool enabled, const char *function) {
     SPI_connect();
     Oid types[] = {OIDOID, BOOLOID};
     Datum values[] = {ObjectIdGetDatum(MyDatabaseId), BoolGetDatum(enabled)};
-    write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled) VALUES ($1, $2)"
-                   " ON CONFLICT (only_row) DO UPDATE"
-                   " SET database = excluded.database, enabled = excluded.enabled",
-                   2, types, values, nullptr);
+    // Not for create_queue, which any role may hold open: nobody but an owner waits for this lock
+    write_registry("LOCK TABLE ecto_job.scheduler_state IN SHARE UPDATE EXCLUSIVE MODE", 0, nullptr,
+                   nullptr, nullptr);
+    write_registry("DELETE FROM ecto_job.scheduler_state", 0, nullptr, nullptr, nullptr);
+    write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled) VALUES ($1, $2)", 2,
+                   types, values, nullptr);
     SPI_finish();
     if (enabled)
         wake_scheduler_at_commit();

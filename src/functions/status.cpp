@@ -22,6 +22,15 @@ bool may_read(Oid table) {
     return pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
+bool allows_connections(Oid database) {
+    HeapTuple const row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+    if (!HeapTupleIsValid(row))
+        return true;
+    const bool result = reinterpret_cast<Form_pg_database>(GETSTRUCT(row))->datallowconn;
+    ReleaseSysCache(row);
+    return result;
+}
+
 // Why nothing is swept in this database; null if there is a scheduler at work
 const char *why_no_scheduler() {
     if (RecoveryInProgress())
@@ -33,6 +42,8 @@ const char *why_no_scheduler() {
                    ? nullptr
                    : "no scheduler: add ecto_job to shared_preload_libraries and restart the "
                      "server; until then SELECT ecto_job.start_scheduler()";
+    if (!allows_connections(MyDatabaseId))
+        return "no scheduler: the database is closed to connections";
     if (!settings::lists_database(database_name()))
         return "no scheduler: ecto_job.databases does not name this database";
     lock_segment(LW_SHARED);
@@ -47,7 +58,8 @@ const char *why_no_scheduler() {
         return nullptr;
     return no_worker_slot
                ? "no scheduler: no background worker is free; raise max_worker_processes"
-               : "no scheduler: it is starting, or ended with an error that the server's log shows";
+               : "no scheduler: it starts within a minute, or ended with an error that the "
+                 "server's log shows";
 }
 
 const char *status_of(const QueueRecord *record) {

@@ -1,4 +1,4 @@
-// Triggers: on the queues' tables, on the registry, and on DROP.
+// Triggers: on the queues' tables, on the registry, on DROP and on CREATE TRIGGER.
 //
 // Those on a queue's table must work for any role that may write it, so they look at the row and
 // the relation only, never at the registry. What is noted is decided from the row, not from a flag
@@ -7,8 +7,11 @@
 
 #include "core/state.hpp"
 #include "core/times.hpp"
+#include "functions/arguments.hpp"
 #include "pg/boundary.hpp"
+#include "pg/compat.hpp"
 #include "pg/names.hpp"
+#include "queue/carried_settings.hpp"
 #include "queue/changes.hpp"
 #include "queue/registry.hpp"
 #include "shared/wakeup.hpp"
@@ -148,6 +151,23 @@ void require_intervals(Relation registry, HeapTuple row, const char *queue) {
     }
 }
 
+void require_event_trigger(FunctionCallInfo fcinfo) {
+    if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                        errmsg("this function is an event trigger of ecto_job"),
+                        errhint("CREATE EXTENSION ecto_job makes it.")));
+}
+
+// A trigger needs the right TRIGGER alone; a queue is its owner's to make
+void note_new_trigger(Oid table, const char *settings) {
+    if (is_registered(table))
+        carry_settings(table);
+    else if (settings != nullptr && owns_table(table, GetUserId()) &&
+             get_rel_relkind(table) == RELKIND_RELATION &&
+             get_rel_persistence(table) != RELPERSISTENCE_TEMP)
+        register_carried(table, settings);
+}
+
 } // namespace
 } // namespace ecto_job
 
@@ -234,10 +254,7 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
 
 // sql_drop: a dropped queue leaves nothing that a later table with its oid could be mistaken for
 ECTO_JOB_FUNCTION(ecto_job_forget_dropped_queues) {
-    if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-        ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-                        errmsg("this function is an event trigger of ecto_job"),
-                        errhint("CREATE EXTENSION ecto_job makes it.")));
+    require_event_trigger(fcinfo);
     SPI_connect();
     write_registry("DELETE FROM ecto_job.queue_settings AS q"
                    " USING pg_catalog.pg_event_trigger_dropped_objects() AS d"
@@ -247,4 +264,47 @@ ECTO_JOB_FUNCTION(ecto_job_forget_dropped_queues) {
                    0, nullptr, nullptr, nullptr);
     SPI_finish();
     return 0;
+}
+
+// ddl_command_end, CREATE TRIGGER: a table that a dump brings with the trigger job_changed is a
+// queue. Where it is one already, what the registry says holds, and goes into the new trigger.
+ECTO_JOB_FUNCTION(ecto_job_register_restored_queue) {
+    require_event_trigger(fcinfo);
+    SPI_connect();
+    // The function is known by its name in the catalogs, since whoever makes a trigger of his own
+    // need not have rights on our schema
+    if (SPI_execute("SELECT t.tgrelid, t.tgargs"
+                    " FROM pg_catalog.pg_event_trigger_ddl_commands() AS d"
+                    " JOIN pg_catalog.pg_trigger AS t ON t.oid OPERATOR(pg_catalog.=) d.objid"
+                    " JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid"
+                    " JOIN pg_catalog.pg_namespace AS n"
+                    " ON n.oid OPERATOR(pg_catalog.=) p.pronamespace"
+                    " WHERE d.classid OPERATOR(pg_catalog.=) 2620::pg_catalog.oid"
+                    " AND p.proname OPERATOR(pg_catalog.=) 'job_changed'"
+                    " AND n.nspname OPERATOR(pg_catalog.=) 'ecto_job'",
+                    false, 1) != SPI_OK_SELECT)
+        elog(ERROR, "reading the new trigger failed");
+    if (SPI_processed > 0) {
+        HeapTuple const row = SPI_tuptable->vals[0];
+        bool is_null;
+        const Oid table = DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_null));
+        bytea *const arguments =
+            DatumGetByteaPP(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_null));
+        const char *const settings =
+            VARSIZE_ANY_EXHDR(arguments) > 0 ? pstrdup(VARDATA_ANY(arguments)) : nullptr;
+        note_new_trigger(table, settings);
+    }
+    SPI_finish();
+    return 0;
+}
+
+// For ALTER EXTENSION: a queue that an older library has made gets its settings into its trigger
+ECTO_JOB_FUNCTION(ecto_job_carry_settings) {
+    const Oid table = table_argument(fcinfo);
+    SPI_connect();
+    find_queue(table); // or an error
+    require_owner(table);
+    carry_settings(table);
+    SPI_finish();
+    PG_RETURN_VOID();
 }

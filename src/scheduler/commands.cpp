@@ -31,7 +31,7 @@ bool may_change_extensions(const Node *command) {
     }
 }
 
-void before_command(const Node *command) {
+void before_command(const Node *command, bool at_top_level) {
     if (const TransactionStmt *const transaction = transaction_command(command)) {
         if (transaction->kind == TRANS_STMT_PREPARE)
             begin_prepare(transaction->gid);
@@ -39,12 +39,17 @@ void before_command(const Node *command) {
     }
     if (!IsTransactionState())
         return;
-    make_room_for(command);
+    make_room_for(command, at_top_level);
     if (may_change_extensions(command))
         nudge_scheduler_at_commit();
 }
 
-void after_command(const TransactionStmt *transaction) {
+void after_command(const Node *command) {
+    if (IsA(command, CreatedbStmt))
+        look_for_databases_at_commit();
+    const TransactionStmt *const transaction = transaction_command(command);
+    if (transaction == nullptr)
+        return;
     if (transaction->kind == TRANS_STMT_COMMIT_PREPARED) {
         tell_prepared(transaction->gid);
     } else if (transaction->kind == TRANS_STMT_ROLLBACK_PREPARED) {
@@ -58,12 +63,12 @@ void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
                 QueryEnvironment *environment, DestReceiver *receiver,
                 QueryCompletion *completion) {
     const Node *const command = statement->utilityStmt;
-    at_boundary([command] { before_command(command); });
+    const bool at_top_level = context == PROCESS_UTILITY_TOPLEVEL;
+    at_boundary([=] { before_command(command, at_top_level); });
     const ProcessUtility_hook_type next =
         next_hook != nullptr ? next_hook : standard_ProcessUtility;
     next(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
-    if (const TransactionStmt *const transaction = transaction_command(command))
-        at_boundary([transaction] { after_command(transaction); });
+    at_boundary([command] { after_command(command); });
 }
 
 } // namespace

@@ -5,7 +5,8 @@
 
 namespace ecto_job {
 
-// Before the command: no scheduler is in the database that it needs, until its transaction ends.
-void make_room_for(const Node *command);
+// Before a command, which may be any: no scheduler is in the database that it needs, until its
+// transaction ends. `at_top_level`: a client has sent the command, and no function runs it.
+void make_room_for(const Node *command, bool at_top_level);
 
 } // namespace ecto_job

@@ -3,7 +3,8 @@
 //
 // It cannot see into a database, so it tries: a scheduler that finds nothing to do leaves at once
 // and says so. Every database is tried once at the start, one at a time, since worker slots are few
-// (max_worker_processes); after that only when somebody says so (shared/wakeup), or it is new.
+// (max_worker_processes); after that only when somebody says so (shared/wakeup), or it is new. One
+// that is closed to connections is forgotten; while some are, pg_database is read once a minute.
 //
 // Per database: absent -> wanted -> running -> absent, when it left because of nothing to do, or
 // -> pausing, when it ended otherwise, from one second to a minute -> wanted.
@@ -13,6 +14,7 @@
 #include "pg/compat.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
+#include "shared/database_locks.hpp"
 #include "shared/records.hpp"
 #include "shared/roster.hpp"
 #include "shared/scheduler_process.hpp"
@@ -29,6 +31,12 @@ constexpr int64 longest_pause_ms = 60'000;
 constexpr int64 steady_ms = 60'000;
 // A trial that hangs does not keep the others waiting for longer
 constexpr int64 trial_limit_ms = 10'000;
+// One that found nothing to do is not repeated sooner, however often we are told
+constexpr int64 trial_interval_ms = 2000;
+// How soon to look again at a database that a command has for itself
+constexpr int64 locked_ms = 200;
+// How soon to look again for databases that were opened
+constexpr int64 closed_ms = 60'000;
 
 enum class State { absent, wanted, running, pausing };
 
@@ -40,12 +48,14 @@ struct Database {
     int slot;          // running: its place in shared memory
     int64 pause_ms;    // the next one's length
     TimestampTz since; // running: the start; pausing: when it ends
+    TimestampTz not_before; // wanted: no start before
     BackgroundWorkerHandle *handle;
 };
 
 HTAB *databases = nullptr;
 uint64 generation = 0;
 bool told_of_no_slot = false;
+TimestampTz next_look = DT_NOEND; // at pg_database, for databases that were opened
 
 template <typename F> void for_each_database(F visit) {
     HASH_SEQ_STATUS scan;
@@ -71,6 +81,11 @@ void pause(Database *database) {
     database->pause_ms = std::min(2 * database->pause_ms, longest_pause_ms);
 }
 
+// template0 is always closed
+bool is_closed(Form_pg_database row) {
+    return !row->datallowconn && row->oid != Template0DbOid;
+}
+
 void list_database(Form_pg_database row) {
     if (!row->datallowconn || database_is_invalid_form(row) ||
         !settings::lists_database(NameStr(row->datname)))
@@ -88,17 +103,31 @@ void list_database(Form_pg_database row) {
     database->listed = true;
 }
 
+void note_look(bool some_closed) {
+    const TimestampTz now = GetCurrentTimestamp();
+    next_look = some_closed ? TimestampTzPlusMilliseconds(now, closed_ms) : DT_NOEND;
+    lock_segment(LW_EXCLUSIVE);
+    segment()->some_closed = some_closed;
+    segment()->looked = now;
+    unlock_segment();
+}
+
 // A database that is gone, or closed, is forgotten; one that is not known yet is tried
 void read_databases() {
+    bool some_closed = false;
     for_each_database([](Database *database) { database->listed = false; });
     StartTransactionCommand();
     Relation catalog = table_open(DatabaseRelationId, AccessShareLock);
     TableScanDesc scan = table_beginscan_catalog(catalog, 0, nullptr);
-    while (HeapTuple const row = heap_getnext(scan, ForwardScanDirection))
-        list_database(reinterpret_cast<Form_pg_database>(GETSTRUCT(row)));
+    while (HeapTuple const row = heap_getnext(scan, ForwardScanDirection)) {
+        auto *const database = reinterpret_cast<Form_pg_database>(GETSTRUCT(row));
+        some_closed = some_closed || is_closed(database);
+        list_database(database);
+    }
     table_endscan(scan);
     table_close(catalog, AccessShareLock);
     CommitTransactionCommand();
+    note_look(some_closed);
     for_each_database([](Database *database) {
         if (database->listed || database->state == State::running)
             return;
@@ -117,8 +146,10 @@ bool is_pause_over(TimestampTz now) {
 
 void hear_what_was_told(bool settings_changed) {
     const Told told = take_told();
+    const TimestampTz now = GetCurrentTimestamp();
     // The end of a pause too, since the database may be gone
-    if (!told.all && told.count == 0 && !settings_changed && !is_pause_over(GetCurrentTimestamp()))
+    if (!told.all && !told.look_for_new && told.count == 0 && !settings_changed &&
+        !is_pause_over(now) && now < next_look)
         return;
     read_databases();
     if (told.all || settings_changed)
@@ -142,6 +173,7 @@ void notice_end(Database *database) {
     if (take_back_slot(database->slot) == Ended::left) {
         database->state = State::absent;
         database->pause_ms = first_pause_ms;
+        database->not_before = TimestampTzPlusMilliseconds(database->since, trial_interval_ms);
     } else {
         if (now - database->since > steady_ms * 1000)
             database->pause_ms = first_pause_ms;
@@ -192,17 +224,17 @@ bool is_trial(const Database *database, TimestampTz now) {
            now - database->since < trial_limit_ms * 1000;
 }
 
-bool is_needed_elsewhere(Oid database) {
-    lock_segment(LW_SHARED);
-    const bool needed = must_step_aside(database);
-    unlock_segment();
-    return needed;
+bool is_locked(Oid database) {
+    StartTransactionCommand();
+    const bool locked = keeps_schedulers_out(database);
+    CommitTransactionCommand();
+    return locked;
 }
 
 // Starts at most one scheduler; when to look again, unless woken
 TimestampTz start_next() {
     const TimestampTz now = GetCurrentTimestamp();
-    TimestampTz next = DT_NOEND;
+    TimestampTz next = next_look;
     bool trying = false;
     Database *chosen = nullptr;
     for_each_database([&](Database *database) {
@@ -214,12 +246,17 @@ TimestampTz start_next() {
             database->state = State::wanted;
         if (database->state == State::pausing)
             next = std::min(next, database->since);
-        else if (database->state == State::wanted && !is_needed_elsewhere(database->oid))
+        else if (database->state == State::wanted && database->not_before > now)
+            next = std::min(next, database->not_before);
+        else if (database->state == State::wanted)
             chosen = database;
     });
     if (chosen == nullptr || trying)
         return next;
-    start(chosen);
+    if (is_locked(chosen->oid))
+        chosen->not_before = TimestampTzPlusMilliseconds(now, locked_ms);
+    else
+        start(chosen);
     return now; // for the next one
 }
 

@@ -222,7 +222,9 @@ void look(Look *look) {
     if (compare_versions(version, ECTO_JOB_VERSION) > 0)
         return;
 
-    select("SELECT enabled FROM ecto_job.scheduler_state WHERE database OPERATOR(pg_catalog.=) $1",
+    // Two first queues leave two rows, and one of disable() among them counts
+    select("SELECT enabled FROM ecto_job.scheduler_state WHERE database OPERATOR(pg_catalog.=) $1"
+           " ORDER BY enabled LIMIT 1",
            OIDOID, ObjectIdGetDatum(MyDatabaseId));
     const bool recorded = SPI_processed > 0;
     const bool enabled = recorded && DatumGetBool(column(0, 1, &is_null));

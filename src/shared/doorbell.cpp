@@ -26,6 +26,14 @@ bool note(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
     return rings || change.due < sleeps_until || change.expiry < sleeps_until;
 }
 
+// The database may have been closed to connections when the launcher last looked. Asked at each
+// commit where no scheduler is, so it costs nothing where no database was closed.
+bool may_be_forgotten() {
+    constexpr int shortest_ms = 1000;
+    return segment()->some_closed &&
+           TimestampDifferenceExceeds(segment()->looked, GetCurrentTimestamp(), shortest_ms);
+}
+
 } // namespace
 
 bool is_answered(Oid queue) {
@@ -50,11 +58,14 @@ void ring(const Change &change) {
     const bool wake = record != nullptr && note(record, change, sleeps_until);
     // It has gone since we asked; who comes next finds the flag
     const bool orphaned = change.available && record != nullptr && scheduler == nullptr;
+    const bool forgotten = scheduler == nullptr && may_be_forgotten();
     if (wake && scheduler != nullptr && scheduler->latch != nullptr)
         SetLatch(scheduler->latch);
     unlock_segment();
     if (orphaned)
         call_scheduler();
+    else if (forgotten)
+        look_for_databases();
 }
 
 void ring_all() {

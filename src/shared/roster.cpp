@@ -104,8 +104,7 @@ bool take_call(int slot) {
 bool is_dismissed(int slot) {
     lock_segment(LW_SHARED);
     const SchedulerSlot &mine = slot_at(slot);
-    const bool dismissed =
-        mine.generation != segment()->generation || must_step_aside(mine.database);
+    const bool dismissed = mine.generation != segment()->generation || mine.dismissed;
     unlock_segment();
     return dismissed;
 }
@@ -152,14 +151,6 @@ void wake_launcher() {
     assert_locked_exclusively();
     if (segment()->launcher != nullptr)
         SetLatch(segment()->launcher);
-}
-
-bool must_step_aside(Oid database) {
-    assert_locked();
-    for (const AsideEntry &entry : segment()->asides)
-        if (entry.database == database)
-            return true;
-    return false;
 }
 
 } // namespace ecto_job

@@ -31,7 +31,6 @@ void leave(int slot);        // dismissed
 
 // By anybody, with the lock held.
 SchedulerSlot *scheduler_of(Oid database);
-bool must_step_aside(Oid database);
 void wake_launcher();
 
 } // namespace ecto_job

@@ -27,13 +27,13 @@ bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHan
 }
 
 // Without a lock, as pg_locks reads them too: what is found was true a moment ago
-PGPROC *next_scheduler_process(const PGPROC *after) {
+PGPROC *next_scheduler_process(const PGPROC *after, Oid database) {
     PGPROC *const end = ProcGlobal->allProcs + ProcGlobal->allProcCount;
     PGPROC *process = ProcGlobal->allProcs;
     if (after != nullptr)
         process += after - ProcGlobal->allProcs + 1;
     for (; process < end; process++) {
-        if (process->pid == 0 || process->databaseId != MyDatabaseId || process == MyProc ||
+        if (process->pid == 0 || process->databaseId != database || process == MyProc ||
             !is_background_worker(process))
             continue;
         const char *const type = GetBackgroundWorkerTypeByPid(process->pid);

@@ -21,10 +21,11 @@ constexpr int by_hand = -1;
 // False if no background worker is free. The handle is allocated in the current memory context.
 bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHandle **handle);
 
-// This database's schedulers, but not ourselves: the first, and the next after one; null: no more.
-// There is one at most that works, besides those that wait for their starter. It may end at any
-// time, and its PGPROC then becomes another's: so do no more than set its latch or signal its pid.
-PGPROC *next_scheduler_process(const PGPROC *after = nullptr);
+// The schedulers that are connected to a database, but not ourselves: the first, and the next after
+// one; null: no more. There is one at most that works, besides those that wait for their starter.
+// It may end at any time, and its PGPROC then becomes another's: so do no more than set its latch
+// or signal its pid.
+PGPROC *next_scheduler_process(const PGPROC *after = nullptr, Oid database = MyDatabaseId);
 
 // They look at everything again: one that was started by hand has nothing but its latch. Cannot
 // fail.

@@ -29,16 +29,11 @@ struct SchedulerSlot {
     bool woken;    // look at everything again
     bool settled;  // found that it has work here
     bool outdated; // and cannot do it: the extension's SQL is newer than the library
+    bool dismissed; // asked to leave, by a session that needs the database
     bool left;     // ended because it has nothing to do: no reason to back off
     bool ended;    // for whatever reason; the launcher has not seen it yet
     bool answers;  // sends at once what is rung; else sessions send their notifications themselves
     TimestampTz sleeps_until; // unless woken; DT_NOBEGIN: no time that comes is to wake it
-};
-
-// A session that needs a database without connections, for the time of its transaction.
-struct AsideEntry {
-    Oid database; // InvalidOid: a free entry
-    int pid;
 };
 
 // A key below which no job is AVAILABLE, so that claims start there. See low_water.hpp.
@@ -117,17 +112,18 @@ struct PreparedNote {
 constexpr int record_lists = 8192;  // by database and queue
 constexpr int database_lists = 256; // by database
 constexpr int max_told = 64;
-constexpr int max_asides = 32;
 
 struct Segment {
     LWLock *lock;
     uint64 generation; // of the launcher: a scheduler of another one leaves
     Latch *launcher;
     bool told_all; // look at every database
+    bool look_for_new; // look whether there are databases that the launcher does not know
     int told_count;
     Oid told[max_told];
     bool no_worker_slot; // the launcher's last try failed
-    AsideEntry asides[max_asides];
+    bool some_closed;    // the launcher's last look at pg_database found some that are closed
+    TimestampTz looked;  // when that was
     int scheduler_count;
     SchedulerSlot *schedulers;
     int record_count;

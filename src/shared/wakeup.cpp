@@ -2,6 +2,7 @@
 #include "shared/wakeup.hpp"
 
 #include "pg/compat.hpp"
+#include "shared/database_locks.hpp"
 #include "shared/prepared.hpp"
 #include "shared/roster.hpp"
 #include "shared/scheduler_process.hpp"
@@ -14,9 +15,8 @@ constexpr int patience_ms = 3000;
 
 bool wake_wanted = false;
 bool nudge_wanted = false;
-bool rescan_wanted = false;
-bool keeping_away = false;
-bool dismissing = false;
+bool look_wanted = false;
+bool dismissed = false; // this database's scheduler, which comes back if we abort
 
 void tell_launcher(Oid database) {
     assert_locked_exclusively();
@@ -28,6 +28,11 @@ void tell_launcher(Oid database) {
         shared.told_all = true;
     else if (!known)
         shared.told[shared.told_count++] = database;
+    wake_launcher();
+}
+
+void ask_for_look() {
+    segment()->look_for_new = true;
     wake_launcher();
 }
 
@@ -47,21 +52,10 @@ void wake_scheduler() {
         tell_launcher(MyDatabaseId);
 }
 
-// `dismissed`: the one of this database has nothing to come back for
-void let_schedulers_back(bool dismissed) {
-    for (AsideEntry &entry : segment()->asides)
-        if (OidIsValid(entry.database) && entry.pid == MyProcPid) {
-            const Oid database = entry.database;
-            entry.database = InvalidOid;
-            if (!must_step_aside(database) && !(dismissed && database == MyDatabaseId))
-                tell_launcher(database);
-        }
-}
-
 void at_transaction_end(XactEvent event, void *) {
     const bool committed = event == XACT_EVENT_COMMIT;
     const bool ended = committed || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE;
-    if (!ended || (!wake_wanted && !nudge_wanted && !rescan_wanted && !keeping_away))
+    if (!ended || (!wake_wanted && !nudge_wanted && !look_wanted && !dismissed))
         return;
     if (segment() == nullptr) {
         if (committed)
@@ -70,20 +64,16 @@ void at_transaction_end(XactEvent event, void *) {
         return;
     }
     lock_segment(LW_EXCLUSIVE);
-    if (wake_wanted && committed)
+    if ((wake_wanted && committed) || (dismissed && !committed))
         wake_scheduler();
     else if (nudge_wanted && committed)
         nudge_scheduler();
-    if (rescan_wanted) {
-        segment()->told_all = true;
-        wake_launcher();
-    }
-    if (keeping_away)
-        let_schedulers_back(committed && dismissing);
+    if (look_wanted && committed)
+        ask_for_look();
     unlock_segment();
     if ((wake_wanted || nudge_wanted) && event == XACT_EVENT_PREPARE)
         add_wake_to_prepared();
-    wake_wanted = nudge_wanted = rescan_wanted = keeping_away = dismissing = false;
+    wake_wanted = nudge_wanted = look_wanted = dismissed = false;
 }
 
 void watch_transactions() {
@@ -93,21 +83,20 @@ void watch_transactions() {
     watching = true;
 }
 
-// Those of the database that have a process, of whatever launcher
-template <typename F> void for_each_scheduler(Oid database, F visit) {
+// True if there is one, which may not have started yet
+bool ask_to_leave(Oid database) {
+    bool asked = false;
     lock_segment(LW_EXCLUSIVE);
     for (int i = 0; i < segment()->scheduler_count; i++) {
-        const SchedulerSlot &slot = segment()->schedulers[i];
-        if (slot.database == database && slot.pid != 0)
-            visit(slot);
+        SchedulerSlot &slot = segment()->schedulers[i];
+        if (slot.database != database)
+            continue;
+        slot.dismissed = asked = true;
+        if (slot.latch != nullptr)
+            SetLatch(slot.latch);
     }
     unlock_segment();
-}
-
-bool is_connected(Oid database) {
-    bool connected = false;
-    for_each_scheduler(database, [&](const SchedulerSlot &) { connected = true; });
-    return connected;
+    return asked;
 }
 
 void nap() {
@@ -117,18 +106,12 @@ void nap() {
     CHECK_FOR_INTERRUPTS();
 }
 
-// False if too many sessions do the same
-bool enter_aside(Oid database) {
-    bool entered = false;
-    lock_segment(LW_EXCLUSIVE);
-    for (AsideEntry &entry : segment()->asides)
-        if (!entered && !OidIsValid(entry.database)) {
-            entry = AsideEntry{database, MyProcPid};
-            entered = true;
-        }
-    unlock_segment();
-    for_each_scheduler(database, [](const SchedulerSlot &slot) { SetLatch(slot.latch); });
-    return entered;
+// It hangs in somebody's trigger
+void terminate_schedulers(Oid database) {
+    const PGPROC *scheduler = nullptr;
+    while ((scheduler = next_scheduler_process(scheduler, database)) != nullptr)
+        if (const int pid = scheduler->pid)
+            kill(pid, SIGTERM);
 }
 
 } // namespace
@@ -143,11 +126,17 @@ void nudge_scheduler_at_commit() {
     nudge_wanted = true;
 }
 
-void rescan_databases_at_end() {
+void look_for_databases_at_commit() {
     if (segment() == nullptr)
         return;
     watch_transactions();
-    rescan_wanted = true;
+    look_wanted = true;
+}
+
+void look_for_databases() {
+    lock_segment(LW_EXCLUSIVE);
+    ask_for_look();
+    unlock_segment();
 }
 
 void call_scheduler() {
@@ -156,29 +145,32 @@ void call_scheduler() {
     unlock_segment();
 }
 
-bool keep_schedulers_away(Oid database) {
-    if (segment() == nullptr)
-        return false;
-    watch_transactions();
-    keeping_away = true;
-    if (!enter_aside(database))
-        return false;
+void clear_of_schedulers(Oid database) {
+    if (segment() == nullptr || !ask_to_leave(database))
+        return;
+    lock_segment(LW_EXCLUSIVE);
+    tell_launcher(database); // it starts another as soon as the lock is free
+    unlock_segment();
     const TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience_ms);
-    while (is_connected(database) && GetCurrentTimestamp() < limit)
+    while (next_scheduler_process(nullptr, database) != nullptr && GetCurrentTimestamp() < limit)
         nap();
-    // It hangs in somebody's trigger; who called waits for its end
-    for_each_scheduler(database, [](const SchedulerSlot &slot) { kill(slot.pid, SIGTERM); });
-    return true;
+    terminate_schedulers(database); // the command waits for its end
 }
 
 void dismiss_scheduler() {
-    const bool asked = keep_schedulers_away(MyDatabaseId);
-    dismissing = asked;
-    int terminated = 0;
-    while (const PGPROC *const scheduler = next_scheduler_process()) {
-        const int pid = scheduler->pid;
-        if (!asked && pid != 0 && pid != terminated)
-            kill(terminated = pid, SIGTERM);
+    TimestampTz limit = GetCurrentTimestamp();
+    if (segment() != nullptr) {
+        watch_transactions();
+        dismissed = true;
+        lock_out_schedulers();
+        if (ask_to_leave(MyDatabaseId))
+            limit = TimestampTzPlusMilliseconds(limit, patience_ms);
+    }
+    while (next_scheduler_process() != nullptr) {
+        if (GetCurrentTimestamp() >= limit) {
+            terminate_schedulers(MyDatabaseId);
+            limit = TimestampTzPlusMilliseconds(limit, patience_ms);
+        }
         nap();
     }
 }
@@ -186,9 +178,9 @@ void dismiss_scheduler() {
 Told take_told() {
     Segment &shared = *segment();
     lock_segment(LW_EXCLUSIVE);
-    Told told{shared.told_all, shared.told_count, {}};
+    Told told{shared.told_all, shared.look_for_new, shared.told_count, {}};
     memcpy(told.databases, shared.told, sizeof told.databases);
-    shared.told_all = false;
+    shared.told_all = shared.look_for_new = false;
     shared.told_count = 0;
     unlock_segment();
     return told;

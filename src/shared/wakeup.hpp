@@ -17,13 +17,14 @@ void wake_scheduler_at_commit();
 // The same, but no scheduler is started for it.
 void nudge_scheduler_at_commit();
 
-// After the end of the transaction, committed or not, the launcher looks at all databases.
-void rescan_databases_at_end();
+// After COMMIT, or at once, the launcher looks for databases that it does not know: one that was
+// created, or was closed to connections. Where the library is not preloaded there is none.
+void look_for_databases_at_commit();
+void look_for_databases();
 
-// Until the end of the transaction no scheduler connects to the database; the one that is there is
-// asked to leave, and terminated if it has not after 3 seconds. False: it was not asked, because
-// the library is not preloaded, or too many sessions do the same.
-bool keep_schedulers_away(Oid database);
+// The scheduler that is connected to the database is asked to leave, and terminated if it has not
+// after 3 seconds. Called with a lock of database_locks.hpp, which another one waits for.
+void clear_of_schedulers(Oid database);
 
 // The scheduler of this database has left when this returns, and comes back if the transaction
 // aborts; but one that was started by hand is terminated, and does not.
@@ -32,6 +33,7 @@ void dismiss_scheduler();
 // By the launcher: what it was told since it last asked. The oids go into `databases`.
 struct Told {
     bool all;
+    bool look_for_new;
     int count;
     Oid databases[max_told];
 };

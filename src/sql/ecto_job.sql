@@ -61,12 +61,11 @@ COMMENT ON COLUMN ecto_job.queue_settings.retry_timeout IS 'how long a failed jo
 COMMENT ON COLUMN ecto_job.queue_settings.max_attempts IS 'max_attempts of a job that does not say otherwise';
 COMMENT ON COLUMN ecto_job.queue_settings.options IS 'reserved';
 
--- Everybody may see which queues there are. At a restore the database's owner copies rows in; the
--- trigger lets him register his own tables only.
+-- Everybody may see which queues there are. It is not dumped: a queue's trigger has its settings, too, and
+-- so has each dump of its table. Dumps of versions before 0.2.1 have rows of it, which the database's owner
+-- copies in at a restore; the trigger lets him register his own tables only.
 GRANT SELECT ON ecto_job.queue_settings TO PUBLIC;
 GRANT INSERT ON ecto_job.queue_settings TO pg_database_owner;
-SELECT pg_catalog.pg_extension_config_dump('ecto_job.queue_settings',
-    'WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) queue)');
 
 CREATE FUNCTION ecto_job.registry_changed() RETURNS trigger LANGUAGE c
     AS 'MODULE_PATHNAME', 'ecto_job_registry_changed';
@@ -75,14 +74,13 @@ CREATE TRIGGER registry_changed BEFORE INSERT OR UPDATE OR DELETE ON ecto_job.qu
     FOR EACH ROW EXECUTE FUNCTION ecto_job.registry_changed();
 COMMENT ON TRIGGER registry_changed ON ecto_job.queue_settings IS 'checks ownership, invalidates caches';
 
--- Not dumped: a restored or copied database must not start to run the jobs of the one it came from
+-- Not dumped: a restored or copied database must not start to run the jobs of the one it came from. No key,
+-- on which two sessions that create the first queue would wait for each other; they leave a row each.
 CREATE TABLE ecto_job.scheduler_state (
-    only_row pg_catalog.bool DEFAULT true PRIMARY KEY CHECK (only_row),
     database pg_catalog.oid NOT NULL,
     enabled pg_catalog.bool NOT NULL
 );
 COMMENT ON TABLE ecto_job.scheduler_state IS 'does this database run its queues? written by the first create_queue, enable, disable';
-COMMENT ON COLUMN ecto_job.scheduler_state.only_row IS 'true: there is one row at most';
 COMMENT ON COLUMN ecto_job.scheduler_state.database IS 'oid of the database that the record was made in';
 COMMENT ON COLUMN ecto_job.scheduler_state.enabled IS 'false after disable()';
 GRANT SELECT ON ecto_job.scheduler_state TO PUBLIC;
@@ -93,6 +91,21 @@ COMMENT ON FUNCTION ecto_job.forget_dropped_queues() IS 'event trigger: a droppe
 CREATE EVENT TRIGGER ecto_job_forget_dropped_queues ON sql_drop
     EXECUTE FUNCTION ecto_job.forget_dropped_queues();
 COMMENT ON EVENT TRIGGER ecto_job_forget_dropped_queues IS 'a dropped queue leaves the registry';
+
+CREATE FUNCTION ecto_job.register_restored_queue() RETURNS event_trigger LANGUAGE c
+    AS 'MODULE_PATHNAME', 'ecto_job_register_restored_queue';
+COMMENT ON FUNCTION ecto_job.register_restored_queue() IS 'event trigger: a table that a dump brings with our triggers is a queue with its settings';
+CREATE EVENT TRIGGER ecto_job_register_restored_queue ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
+    EXECUTE FUNCTION ecto_job.register_restored_queue();
+COMMENT ON EVENT TRIGGER ecto_job_register_restored_queue IS 'a table that a dump brings with our triggers is a queue with its settings';
+
+-- Errors: 42809 not a queue, 42501 not the owner.
+CREATE FUNCTION ecto_job.carry_settings(
+    queue pg_catalog.regclass
+) RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_carry_settings';
+COMMENT ON FUNCTION ecto_job.carry_settings(pg_catalog.regclass) IS
+    'for ALTER EXTENSION: writes a queue''s settings into its trigger, where a dump finds them';
 
 ------------------------------------------------------------------------------------------------------
 -- A job, as every function returns it. It grows at its end only.
@@ -483,10 +496,10 @@ CREATE VIEW ecto_job.queues AS
            ) AS warning
     FROM ecto_job.queue_settings AS s
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue
-         LEFT JOIN ecto_job.scheduler_state AS r
-              ON r.database OPERATOR(pg_catalog.=)
-                 (SELECT d.oid FROM pg_catalog.pg_database AS d
-                  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+         CROSS JOIN (SELECT pg_catalog.bool_and(r.enabled) AS enabled
+                     FROM ecto_job.scheduler_state AS r
+                          JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) r.database
+                     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS r
          CROSS JOIN LATERAL ecto_job.queue_status(s.queue, r.enabled) AS t
     WHERE pg_catalog.has_table_privilege(s.queue, 'SELECT')
        OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');

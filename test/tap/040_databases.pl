@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = new_node();
+my $node = new_node(conf => "log_min_messages = debug1\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
@@ -47,6 +47,15 @@ sub sweeps
 	becomes_in($node, $database, "SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', $name);
 }
 
+# The databases, by oid, in which the launcher has started a scheduler since the offset
+sub started
+{
+	my ($offset) = @_;
+	return slurp_file($node->logfile, $offset) =~ /starting background worker process "ecto_job scheduler for database (\d+)"/g;
+}
+
+sub oid_of { return sql("SELECT oid FROM pg_database WHERE datname = '$_[0]'"); }
+
 # What the launcher must not do it would do after its first pauses, 1 s and 2 s. Nothing shows that they are over
 sub two_pauses
 {
@@ -66,6 +75,38 @@ sql('CREATE DATABASE app OWNER landlord');
 with_queue('app');
 sweeps('app', 'it sweeps');
 
+# A database that is closed to connections, while its scheduler ends. Nothing is written there when it is open
+# again: that it is found is asked at the end
+sub close_database
+{
+	my ($database) = @_;
+	sql("ALTER DATABASE $database ALLOW_CONNECTIONS false");
+	sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '$database'
+		AND backend_type = 'ecto_job scheduler'");
+	# The launcher has looked, and found it closed, when it no longer logs that it tries
+	becomes_in($node, 'postgres', "SELECT count(*) FROM pg_stat_activity WHERE datname = '$database'
+		AND backend_type = 'ecto_job scheduler'", 0, "$database is closed, and has no scheduler");
+	return two_pauses();
+}
+for my $database ('quiet', 'busy')
+{
+	sql("CREATE DATABASE $database OWNER landlord");
+	with_queue($database);
+}
+my $old_session = $node->background_psql('busy');
+$old_session->query_safe('SELECT 1');
+close_database($_) for 'quiet', 'busy';
+is( $old_session->query_safe('SELECT status FROM ecto_job.queues'),
+	'no scheduler: the database is closed to connections', 'the view says so, where somebody is connected still');
+$old_session->quit;
+sql("ALTER DATABASE $_ ALLOW_CONNECTIONS true") for 'quiet', 'busy';
+my $opened = time;
+is( in_database('busy', 'SELECT status FROM ecto_job.queues'),
+	"no scheduler: it starts within a minute, or ended with an error that the server's log shows", 'after it was opened');
+in_database('busy', "INSERT INTO jobs (params) VALUES ('{}')");
+becomes_in($node, 'busy', 'SELECT status FROM ecto_job.queues', 'ok', 'the first write there brings the scheduler back', 30);
+ok(time < $opened + 40, 'at once');
+
 # A stranger
 my $pid = pid_in('app');
 fails('DROP DATABASE app', 'stranger', qr/must be owner of database app/, "a stranger's DROP DATABASE fails");
@@ -74,13 +115,69 @@ fails('CREATE DATABASE mine TEMPLATE app', 'stranger', qr/permission denied to c
 fails('ALTER DATABASE app SET TABLESPACE pg_default', 'stranger', qr/must be owner/, "a stranger's move fails");
 is(pid_in('app'), $pid, 'and the scheduler has not noticed');
 
+# CREATE DATABASE: one that fails is no reason to look anywhere, and one that succeeds to look there alone
+sql('CREATE ROLE nobody LOGIN');
+sql("CREATE DATABASE bystander");
+my $bystander = oid_of('bystander');
+my $offset = -s $node->logfile;
+fails('CREATE DATABASE mine;' x 20, 'nobody', qr/permission denied to create database/, 'without CREATEDB it is denied');
+in_database('postgres', 'CREATE DATABASE fresh');
+my $fresh = oid_of('fresh');
+ok(poll_until(sub { grep { $_ == $fresh } started($offset) }, 'a look at the new database'), 'a new database is looked at');
+is_deeply([ grep { $_ != $fresh } started($offset) ], [], 'and no other, for all those that were denied');
+in_database('postgres', 'DROP DATABASE fresh');
+
+# A database with nothing to do is not tried each time that somebody says something
+sql('CREATE DATABASE off OWNER landlord');
+with_queue('off');
+in_database('off', 'SELECT ecto_job.disable()');
+becomes_in($node, 'postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'
+	AND datname = 'off'", 0, 'a disabled database has no scheduler');
+$offset = -s $node->logfile;
+my $began = time;
+in_database('off', "SELECT ecto_job.configure_queue('jobs', retry_timeout => '$_ s');\nSELECT pg_sleep(0.1)") for 1 .. 30;
+my $off = oid_of('off');
+my $starts = grep { $_ == $off } started($offset);
+cmp_ok($starts, '<=', 2 + (time - $began) / 2, 'it is tried once in two seconds, whatever is told');
+in_database('postgres', 'DROP DATABASE off');
+
 # The owner, without FORCE
 in_database('postgres', 'ALTER DATABASE app RENAME TO app2');
 sweeps('app2', 'RENAME works, and it is back');
 isnt(pid_in('app2'), $pid, 'another process');
-my $offset = -s $node->logfile;
+$offset = -s $node->logfile;
 in_database('postgres', 'CREATE DATABASE copy TEMPLATE app2');
 sweeps('app2', 'CREATE DATABASE TEMPLATE works, and it is back');
+in_database('app2', 'CREATE DATABASE twin TEMPLATE app2');
+sweeps('app2', 'so it does from a session in the template itself');
+in_database('postgres', 'DROP DATABASE twin');
+in_database('postgres', 'BEGIN; ALTER DATABASE app2 RENAME TO app3; ROLLBACK');
+sweeps('app2', 'RENAME works in a transaction block, and it is back after ROLLBACK');
+
+# Many commands in one transaction, which stays open, do not keep others from theirs
+sql('CREATE DATABASE other OWNER landlord');
+with_queue('other');
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+my $renamer = $node->background_psql('postgres', extra_params => [ '-U', 'landlord' ]);
+$renamer->query_until(qr/begun/, q{\echo begun
+	DO $$ BEGIN
+		FOR i IN 1 .. 20 LOOP
+			ALTER DATABASE app2 RENAME TO app3;
+			ALTER DATABASE app3 RENAME TO app2;
+		END LOOP;
+		PERFORM pg_advisory_lock_shared(1);
+	END $$;
+});
+becomes_in($node, 'postgres', "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'", 1, 'forty times renamed');
+is(sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND datname = 'app2'"), 0,
+	'no scheduler connects meanwhile');
+in_database('postgres', 'DROP DATABASE other');
+is(sql("SELECT count(*) FROM pg_database WHERE datname = 'other'"), 0, 'another database can be dropped');
+$gate->quit;
+$renamer->quit;
+sweeps('app2', 'and the scheduler is back when the transaction has ended');
+
 my $place = $node->basedir . '/place';
 mkdir $place;
 sql("CREATE TABLESPACE place LOCATION '$place'; GRANT CREATE ON TABLESPACE place TO landlord");
@@ -89,7 +186,7 @@ sweeps('app2', 'SET TABLESPACE works, and it is back');
 
 # The copy
 ok(wait_for_log($node, qr/queues of database "copy" are not swept: it is a copy/, $offset), 'the copy is idle, and the log says so');
-is(sql($schedulers), 'app2', 'it has no scheduler');
+is(sql($schedulers) =~ s/ quiet//r, 'app2 busy', 'it has no scheduler');
 is( $node->safe_psql('copy', 'SELECT status FROM ecto_job.queues'),
 	'no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it', 'the view says so');
 in_database('copy', "INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED');
@@ -98,7 +195,7 @@ fails('DROP DATABASE copy', 'stranger', qr/must be owner/, 'not for strangers ei
 is($node->safe_psql('copy', "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'"), 1, 'nothing moves');
 in_database('copy', 'SELECT ecto_job.enable()');
 sweeps('copy', 'enable() lets it run');
-becomes_in($node, 'postgres', $schedulers, 'app2 copy', 'two databases, two schedulers');
+becomes_in($node, 'postgres', $schedulers =~ s/WHERE/WHERE datname <> 'quiet' AND/r, 'app2 busy copy', 'each database has its scheduler');
 
 # A dump
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $node->basedir . '/dump', $node->connstr('app2') ], 'pg_dump');
@@ -146,7 +243,13 @@ is(sql("SELECT count(*) FROM pg_database WHERE datname = 'slow'"), 0, 'DROP DATA
 in_database('postgres', "DROP DATABASE $_") for qw(restored copy app2);
 is(sql("SELECT count(*) FROM pg_database WHERE datname IN ('restored', 'copy', 'app2')"), 0,
 	'DROP DATABASE works without FORCE');
-is(sql($schedulers), '', 'no scheduler is left');
+is(sql($schedulers) =~ s/ ?quiet//r, 'busy', 'no scheduler is left there');
+
+# One that was opened, and where nobody writes
+becomes_in($node, 'quiet', 'SELECT status FROM ecto_job.queues', 'ok',
+	'a database that was opened has its scheduler back within a minute');
+in_database('postgres', "DROP DATABASE $_") for qw(quiet busy);
+sql('DROP DATABASE bystander');
 
 # FORCE, which ends the scheduler: it is not tried again for ever
 sql('CREATE DATABASE app OWNER landlord');
@@ -156,7 +259,6 @@ in_database('postgres', 'DROP DATABASE app WITH (FORCE)');
 two_pauses();
 unlike(slurp_file($node->logfile, $offset), qr/does not exist/, 'a dropped database is not tried');
 
-# A database that is closed to connections, and opened
 sql('CREATE DATABASE app OWNER landlord');
 with_queue('app');
 

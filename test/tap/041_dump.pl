@@ -1,8 +1,9 @@
 # A dump carries a queue whole: its table, jobs, triggers, rights and settings; restored by the database's owner,
-# who is no superuser, it is equal, and runs nothing until enable(). What was dropped is not in it.
+# who is no superuser, it is equal, and runs nothing until enable(). In whatever form it is dumped and restored, a
+# table that is there with its triggers is a queue with its settings. What was dropped is not in it.
 #
-# Seen to fail without the filter of pg_extension_config_dump (the number of a dropped table is restored as a
-# queue), without INSERT ON queue_settings for pg_database_owner, and with scheduler_state dumped.
+# Seen to fail without INSERT ON queue_settings for pg_database_owner (a dump of 0.2.0), and with scheduler_state
+# dumped.
 use strict;
 use warnings;
 use FindBin;
@@ -66,8 +67,10 @@ $node->command_checks_all([ 'pg_restore', '-U', 'landlord', '-d', $node->connstr
 	1, [qr/^$/], [qr/must be owner of extension ecto_job.*errors ignored on restore: 1\n$/s],
 	'and restores it, but for the comment on the extension');
 my $text = text_of('app');
-like($text, qr/COPY ecto_job\.queue_settings .*äöü/s, 'the dump has the settings and the jobs');
+like($text, qr/äöü.*job_changed\('\{.*"retry_timeout": "PT7S"/s, 'the dump has the settings and the jobs');
 is(text_of('restored'), $text, 'what was restored is the same');
+my $all_settings = "SELECT * FROM ecto_job.queue_settings ORDER BY queue::text";
+is($node->safe_psql('restored', $all_settings), $node->safe_psql('app', $all_settings), 'so are the settings');
 
 # By the fence all has come that was sent before
 in_database('restored', 'NOTIFY fence');
@@ -99,11 +102,115 @@ is(in_database('restored', q{SELECT count(*) FROM ecto_job.start_available_jobs(
 in_database('app', q{SELECT ecto_job.drop_queue('blobs')});
 $node->safe_psql('app', q{SET session_replication_role = replica; DROP TABLE shop."Jobs ""1"""});
 is($node->safe_psql('app', 'SELECT count(*) FROM ecto_job.queue_settings'), 1, 'a trace in the registry');
-$text = text_of('app');
-my ($settings) = $text =~ /COPY ecto_job\.queue_settings [^\n]*\n(.*?)\\\.\n/s;
-is($settings, '', 'is not dumped, and cannot be mistaken for another table');
+unlike(text_of('app'), qr/COPY ecto_job/, 'is not dumped, and cannot be mistaken for another table');
 in_database('app', q{SELECT ecto_job.create_queue('other')});
 becomes_in($node, 'app', 'SELECT queue FROM ecto_job.queue_settings', 'other', 'and the scheduler removes it');
+
+# Every form of a dump
+sub restored_from
+{
+	my ($name, $dump_options, $restores) = @_;
+	my $archive = $node->basedir . "/form";
+	PostgreSQL::Test::Utils::system_log("rm -rf $archive");
+	sql("DROP DATABASE IF EXISTS target; CREATE DATABASE target");
+	$node->safe_psql('target', 'CREATE EXTENSION ecto_job');
+	my @format = grep({ /^-F/ } @$dump_options) ? () : ('-Fc');
+	$node->command_ok([ 'pg_dump', @format, @$dump_options, '-f', $archive, $node->connstr('source') ], "$name: pg_dump");
+	$node->command_ok([ @$_, '-d', $node->connstr('target'), $archive ], "$name: restored without an error") for @$restores;
+	return;
+}
+
+# What the registry says of the queues, in a form that does not depend on the session
+sub settings_in
+{
+	my ($database, $where) = @_;
+	return $node->safe_psql($database, "SELECT * FROM ecto_job.queue_settings WHERE $where ORDER BY queue::text");
+}
+
+sql('CREATE DATABASE source');
+$node->safe_psql('source', q{
+	CREATE EXTENSION ecto_job;
+	CREATE SCHEMA shop;
+	SELECT ecto_job.create_queue('keep', timestamps_opts => '{"updated_at": "Changed\\at"}');
+	SELECT ecto_job.create_queue('skip', params_type => 'binary', timestamps_opts => 'false');
+	SELECT ecto_job.create_queue('both', 'shop', ectojob => true);
+	SET IntervalStyle = sql_standard;
+	SELECT count(ecto_job.configure_queue(queue, execution_timeout => '1 day 00:07:00.5', max_attempts => 3))
+	FROM ecto_job.queue_settings;
+	SELECT ecto_job.configure_queue('keep', poll_interval => '00:00:01.5');
+	SELECT ecto_job.enqueue('keep', '{"n": 1}')});
+my $restore = [ 'pg_restore', '-e' ];
+my @sections = map { [ 'pg_restore', '-e', "--section=$_" ] } 'pre-data', 'data', 'post-data';
+for my $form (
+	[ 'without one table', ['--exclude-table=skip'], [$restore], "queue <> 'skip'::regclass" ],
+	[ 'without a schema', ['--exclude-schema=shop'], [$restore], "queue <> 'shop.both'::regclass" ],
+	[ 'one schema', [ '-n', 'shop' ], [$restore], "queue = 'shop.both'::regclass" ],
+	[ 'one table', [ '-t', 'keep' ], [$restore], "queue = 'keep'::regclass" ],
+	[ 'as INSERTs', [ '--inserts' ], [$restore], 'true' ],
+	[ 'without comments', ['--no-comments'], [$restore], 'true' ],
+	[ 'in sections', [], \@sections, 'true' ],
+	[ 'the definitions', ['-s'], [$restore], 'true' ],
+	[ 'in parallel', [ '-Fd', '-j', '2' ], [ [ 'pg_restore', '-e', '-j', '2' ] ], 'true' ])
+{
+	my ($name, $dump_options, $restores, $where) = @$form;
+	restored_from($name, $dump_options, $restores);
+	is(settings_in('target', 'true'), settings_in('source', $where), "$name: every queue that is there has its settings");
+	is($node->safe_psql('target', 'SELECT count(*) FROM ecto_job.scheduler_state'), 0, "$name: it is idle");
+}
+
+# Into queues that are there
+sql('DROP DATABASE target; CREATE DATABASE target');
+$node->safe_psql('target', q{
+	CREATE EXTENSION ecto_job;
+	CREATE SCHEMA shop;
+	SELECT ecto_job.create_queue('keep', timestamps_opts => '{"updated_at": "Changed\\at"}');
+	SELECT ecto_job.create_queue('skip', params_type => 'binary', timestamps_opts => 'false');
+	SELECT ecto_job.create_queue('both', 'shop', ectojob => true);
+	SELECT ecto_job.configure_queue('keep', execution_timeout => '9 min')});
+my $made = settings_in('target', 'true');
+$node->command_ok([ 'pg_dump', '-Fc', '--data-only', '-f', $dump, $node->connstr('source') ], 'the data alone: pg_dump');
+$node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('target'), $dump ], 'the data alone: restored without an error');
+is($node->safe_psql('target', 'SELECT params FROM keep'), '{"n": 1}', 'the data alone: the jobs come into the queues');
+is(settings_in('target', 'true'), $made, 'the data alone: which keep their settings');
+
+# Who owns neither the table nor the database
+$node->safe_psql('target', q{
+	CREATE TABLE plain (LIKE keep INCLUDING ALL);
+	GRANT ALL ON plain TO consumer;
+	CREATE TABLE others (LIKE keep INCLUDING ALL);
+	ALTER TABLE others OWNER TO landlord});
+my $trigger = q{CREATE TRIGGER t AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION ecto_job.job_changed('{"max_attempts": 4}')};
+in_database('target', sprintf($trigger, 'plain'), 'consumer');
+in_database('target', sprintf($trigger, 'others'));
+is($node->safe_psql('target', "SELECT queue, max_attempts FROM ecto_job.queue_settings WHERE queue::text IN ('plain', 'others')"),
+	'others|4', "a trigger makes a queue of one's own table, and not of a table of others");
+$node->safe_psql('target', sprintf($trigger, 'keep'));
+is(settings_in('target', "queue <> 'others'::regclass"), $made, 'and says nothing of what is a queue already');
+unlike(
+	$node->safe_psql('target', "SELECT string_agg(pg_get_triggerdef(oid), '') FROM pg_trigger WHERE tgrelid = 'keep'::regclass"),
+	qr/"max_attempts": 4/, 'nor later, from a dump');
+is($node->psql('target', "CREATE TEMP TABLE x (LIKE keep); " . sprintf($trigger, 'x')), 0, 'a temporary table is left alone');
+
+# A dump of a version whose registry was dumped
+sql('CREATE DATABASE old OWNER landlord; DROP DATABASE target; CREATE DATABASE target OWNER landlord');
+$node->safe_psql('old', q{CREATE EXTENSION ecto_job VERSION '0.2.0'});
+in_database('old', q{
+	SELECT ecto_job.create_queue('keep');
+	SELECT ecto_job.configure_queue('keep', execution_timeout => '7 min')});
+# As the library of that version left it
+$node->safe_psql('old', q{
+	SET allow_system_table_mods = on;
+	UPDATE pg_trigger SET tgnargs = 0, tgargs = '' WHERE tgrelid = 'keep'::regclass});
+$node->safe_psql('target', 'CREATE EXTENSION ecto_job');
+run_log([ 'pg_dump', '-U', 'landlord', '-Fc', '-f', $dump, $node->connstr('old') ]);
+run_log([ 'pg_restore', '-U', 'landlord', '-d', $node->connstr('target'), $dump ]);
+my $kept = 'SELECT queue, execution_timeout, kind FROM ecto_job.queue_settings';
+is($node->safe_psql('target', $kept), 'keep|00:07:00|native', 'a dump of 0.2.0 is restored, with its settings');
+like($node->safe_psql('target', "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'ecto_job_changed'"),
+	qr/"execution_timeout": "PT7M"/, 'which the next dump carries');
+$node->safe_psql('old', 'ALTER EXTENSION ecto_job UPDATE');
+like($node->safe_psql('old', "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'ecto_job_changed'"),
+	qr/"execution_timeout": "PT7M"/, 'so does that of the updated database');
 
 $node->stop;
 done_testing();

@@ -3,9 +3,39 @@
 
 SELECT ecto_job.require_library('0.2.1');
 
+-- The registry is dumped no longer, and each queue's settings are in its trigger
+ALTER EXTENSION ecto_job DROP TABLE ecto_job.queue_settings;
+ALTER EXTENSION ecto_job ADD TABLE ecto_job.queue_settings;
+
+CREATE FUNCTION ecto_job.register_restored_queue() RETURNS event_trigger LANGUAGE c
+    AS 'MODULE_PATHNAME', 'ecto_job_register_restored_queue';
+COMMENT ON FUNCTION ecto_job.register_restored_queue() IS 'event trigger: a table that a dump brings with our triggers is a queue with its settings';
+CREATE EVENT TRIGGER ecto_job_register_restored_queue ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
+    EXECUTE FUNCTION ecto_job.register_restored_queue();
+COMMENT ON EVENT TRIGGER ecto_job_register_restored_queue IS 'a table that a dump brings with our triggers is a queue with its settings';
+
+-- Errors: 42809 not a queue, 42501 not the owner.
+CREATE FUNCTION ecto_job.carry_settings(
+    queue pg_catalog.regclass
+) RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_carry_settings';
+COMMENT ON FUNCTION ecto_job.carry_settings(pg_catalog.regclass) IS
+    'for ALTER EXTENSION: writes a queue''s settings into its trigger, where a dump finds them';
+SELECT ecto_job.carry_settings(s.queue)
+FROM ecto_job.queue_settings AS s JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue;
+
+-- Without a key
+ALTER TABLE ecto_job.scheduler_state RENAME TO former_scheduler_state;
+CREATE TABLE ecto_job.scheduler_state (
+    database pg_catalog.oid NOT NULL,
+    enabled pg_catalog.bool NOT NULL
+);
+COMMENT ON TABLE ecto_job.scheduler_state IS 'does this database run its queues? written by the first create_queue, enable, disable';
+COMMENT ON COLUMN ecto_job.scheduler_state.database IS 'oid of the database that the record was made in';
+COMMENT ON COLUMN ecto_job.scheduler_state.enabled IS 'false after disable()';
+GRANT SELECT ON ecto_job.scheduler_state TO PUBLIC;
+INSERT INTO ecto_job.scheduler_state SELECT database, enabled FROM ecto_job.former_scheduler_state;
 -- Replaced, not made anew: views of others may rest on it, and grants on it stay
--- A queue per row: its settings, whether it is swept and if not why, when its next job is due, and whose code its
--- sweeps run with the rights of its owner beside his own. What a superuser or a member of the owner may do is no news.
 CREATE OR REPLACE VIEW ecto_job.queues AS
     SELECT s.queue,
            pg_catalog.pg_get_userbyid(c.relowner) AS owner,
@@ -46,12 +76,13 @@ CREATE OR REPLACE VIEW ecto_job.queues AS
            ) AS warning
     FROM ecto_job.queue_settings AS s
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue
-         LEFT JOIN ecto_job.scheduler_state AS r
-              ON r.database OPERATOR(pg_catalog.=)
-                 (SELECT d.oid FROM pg_catalog.pg_database AS d
-                  WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+         CROSS JOIN (SELECT pg_catalog.bool_and(r.enabled) AS enabled
+                     FROM ecto_job.scheduler_state AS r
+                          JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) r.database
+                     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS r
          CROSS JOIN LATERAL ecto_job.queue_status(s.queue, r.enabled) AS t
     WHERE pg_catalog.has_table_privilege(s.queue, 'SELECT')
        OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+DROP TABLE ecto_job.former_scheduler_state;
 COMMENT ON COLUMN ecto_job.queues.warning IS
     'who, besides the owner, may have code run with his rights: by the privilege TRIGGER, or by a trigger''s function; null: nobody';

@@ -1,0 +1,90 @@
+// Writing and reading a trigger's argument. See carried_settings.hpp.
+#include "queue/carried_settings.hpp"
+
+#include "queue/registry.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+// The registry's row without the oid, which means nothing elsewhere; null: no such queue
+const char *settings_text(Oid table) {
+    // An interval is read alike under any IntervalStyle if it was written under this one
+    const int nest = NewGUCNestLevel();
+    set_config_option("IntervalStyle", "iso_8601", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                      true, 0, false);
+    Oid types[] = {REGCLASSOID};
+    Datum values[] = {ObjectIdGetDatum(table)};
+    if (SPI_execute_with_args("SELECT pg_catalog.to_jsonb(q) OPERATOR(pg_catalog.-)"
+                              " 'queue'::pg_catalog.text FROM ecto_job.queue_settings AS q"
+                              " WHERE q.queue OPERATOR(pg_catalog.=) $1",
+                              1, types, values, nullptr, false, 1) != SPI_OK_SELECT)
+        elog(ERROR, "reading ecto_job.queue_settings failed");
+    const char *const text =
+        SPI_processed > 0 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : nullptr;
+    AtEOXact_GUC(false, nest);
+    return text;
+}
+
+// As pg_trigger has them: each ends with a zero byte
+bytea *trigger_arguments(const char *text) {
+    const Size length = strlen(text) + 1;
+    auto *const arguments = static_cast<bytea *>(palloc(VARHDRSZ + length));
+    SET_VARSIZE(arguments, VARHDRSZ + length);
+    memcpy(VARDATA(arguments), text, length);
+    return arguments;
+}
+
+void set_argument(Relation triggers, HeapTuple row, const char *text) {
+    Datum values[Natts_pg_trigger]{};
+    bool nulls[Natts_pg_trigger]{};
+    bool replaces[Natts_pg_trigger]{};
+    replaces[Anum_pg_trigger_tgnargs - 1] = replaces[Anum_pg_trigger_tgargs - 1] = true;
+    values[Anum_pg_trigger_tgnargs - 1] = Int16GetDatum(1);
+    values[Anum_pg_trigger_tgargs - 1] = PointerGetDatum(trigger_arguments(text));
+    HeapTuple const changed =
+        heap_modify_tuple(row, RelationGetDescr(triggers), values, nulls, replaces);
+    CatalogTupleUpdate(triggers, &changed->t_self, changed);
+}
+
+} // namespace
+
+void carry_settings(Oid table) {
+    const char *const text = settings_text(table);
+    List *const name =
+        list_make2(makeString(pstrdup("ecto_job")), makeString(pstrdup("job_changed")));
+    const Oid function = LookupFuncName(name, 0, nullptr, false);
+    if (text == nullptr)
+        return;
+    Relation const triggers = table_open(TriggerRelationId, RowExclusiveLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+                ObjectIdGetDatum(table));
+    SysScanDesc scan =
+        systable_beginscan(triggers, TriggerRelidNameIndexId, true, nullptr, 1, &key);
+    // All of them, so that none that somebody else has added brings other settings
+    while (HeapTuple const row = systable_getnext(scan))
+        if (reinterpret_cast<Form_pg_trigger>(GETSTRUCT(row))->tgfoid == function)
+            set_argument(triggers, row, text);
+    systable_endscan(scan);
+    table_close(triggers, RowExclusiveLock);
+    CacheInvalidateRelcacheByRelid(table);
+    CommandCounterIncrement();
+}
+
+void register_carried(Oid table, const char *text) {
+    Oid types[] = {REGCLASSOID, TEXTOID};
+    Datum values[] = {ObjectIdGetDatum(table), CStringGetTextDatum(text)};
+    write_registry("INSERT INTO ecto_job.queue_settings (queue) VALUES ($1)", 1, types, values,
+                   nullptr);
+    write_registry("UPDATE ecto_job.queue_settings AS q SET (params_type, inserted_at, updated_at,"
+                   " poll_interval, reservation_timeout, execution_timeout, retry_timeout,"
+                   " max_attempts, options, kind) = (SELECT p.params_type, p.inserted_at,"
+                   " p.updated_at, p.poll_interval, p.reservation_timeout, p.execution_timeout,"
+                   " p.retry_timeout, p.max_attempts, p.options, p.kind"
+                   " FROM pg_catalog.jsonb_populate_record(q, $2::pg_catalog.jsonb) AS p)"
+                   " WHERE q.queue OPERATOR(pg_catalog.=) $1",
+                   2, types, values, nullptr);
+}
+
+} // namespace ecto_job
