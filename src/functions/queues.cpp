@@ -108,6 +108,7 @@ void lock_name(const NewQueue &queue) {
     SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, get_namespace_oid(queue.schema, false),
                          string_hash(queue.table, NAMEDATALEN), create_queue_lock);
     LockAcquire(&tag, ExclusiveLock, false, false);
+    AcceptInvalidationMessages(); // what was looked up before may be of before the wait
 }
 
 bool same_column(const NewQueue &queue, Oid table, const char *wanted, const NameData &present) {

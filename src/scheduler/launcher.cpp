@@ -31,7 +31,7 @@ constexpr int64 longest_pause_ms = 60'000;
 constexpr int64 steady_ms = 60'000;
 // A trial that hangs does not keep the others waiting for longer
 constexpr int64 trial_limit_ms = 10'000;
-// One that found nothing to do is not repeated sooner, however often we are told
+// After a start there is no other for this long, however often we are told
 constexpr int64 trial_interval_ms = 2000;
 // How soon to look again at a database that a command has for itself
 constexpr int64 locked_ms = 200;
@@ -47,8 +47,8 @@ struct Database {
     bool again;        // told of it while its scheduler was ending
     int slot;          // running: its place in shared memory
     int64 pause_ms;    // the next one's length
-    TimestampTz since; // running: the start; pausing: when it ends
-    TimestampTz not_before; // wanted: no start before
+    TimestampTz since;   // running: the start; pausing: when it ends
+    TimestampTz started; // when one was last started here
     BackgroundWorkerHandle *handle;
 };
 
@@ -68,16 +68,25 @@ Database *find(Oid oid) {
     return static_cast<Database *>(hash_search(databases, &oid, HASH_FIND, nullptr));
 }
 
+void pause_until(Database *database, TimestampTz end) {
+    database->state = State::pausing;
+    database->since = end;
+}
+
 void want(Database *database) {
+    const TimestampTz earliest =
+        TimestampTzPlusMilliseconds(database->started, trial_interval_ms);
     if (database->state == State::running)
         database->again = true;
+    else if (earliest > GetCurrentTimestamp())
+        pause_until(database, earliest);
     else
         database->state = State::wanted;
 }
 
 void pause(Database *database) {
-    database->state = State::pausing;
-    database->since = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->pause_ms);
+    pause_until(database,
+                TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->pause_ms));
     database->pause_ms = std::min(2 * database->pause_ms, longest_pause_ms);
 }
 
@@ -173,13 +182,14 @@ void notice_end(Database *database) {
     if (take_back_slot(database->slot) == Ended::left) {
         database->state = State::absent;
         database->pause_ms = first_pause_ms;
-        database->not_before = TimestampTzPlusMilliseconds(database->since, trial_interval_ms);
     } else {
         if (now - database->since > steady_ms * 1000)
             database->pause_ms = first_pause_ms;
         pause(database);
     }
-    if (database->again)
+    if (database->again && database->state == State::absent)
+        want(database);
+    else if (database->again)
         database->state = State::wanted;
     database->again = false;
 }
@@ -216,7 +226,7 @@ void start(Database *database) {
         return;
     }
     database->state = State::running;
-    database->since = GetCurrentTimestamp();
+    database->since = database->started = GetCurrentTimestamp();
 }
 
 bool is_trial(const Database *database, TimestampTz now) {
@@ -246,15 +256,13 @@ TimestampTz start_next() {
             database->state = State::wanted;
         if (database->state == State::pausing)
             next = std::min(next, database->since);
-        else if (database->state == State::wanted && database->not_before > now)
-            next = std::min(next, database->not_before);
         else if (database->state == State::wanted)
             chosen = database;
     });
     if (chosen == nullptr || trying)
         return next;
     if (is_locked(chosen->oid))
-        chosen->not_before = TimestampTzPlusMilliseconds(now, locked_ms);
+        pause_until(chosen, TimestampTzPlusMilliseconds(now, locked_ms));
     else
         start(chosen);
     return now; // for the next one

@@ -217,6 +217,27 @@ fails('BEGIN; DROP DATABASE restored', 'landlord', qr/cannot run inside a transa
 	'in a transaction block it fails');
 sweeps('restored', 'and changes nothing');
 
+# stop_scheduler() keeps the scheduler away until it has committed, whatever is told meanwhile
+$gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+my $stopper = $node->background_psql('restored', extra_params => [ '-U', 'landlord' ]);
+$stopper->query_until(qr/begun/, q{\echo begun
+	SELECT ecto_job.stop_scheduler(), pg_advisory_lock_shared(1);
+});
+becomes_in($node, 'restored', "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'", 1, 'it has stopped it');
+in_database('restored', "SELECT ecto_job.configure_queue('jobs', retry_timeout => '1 s')");
+two_pauses();
+is(pid_in('restored'), '', 'and none has come back before its commit');
+$gate->query_safe('SELECT pg_advisory_unlock_all()');
+$stopper->quit;
+is(in_database('restored', 'SELECT status FROM ecto_job.queues'), 'disabled', 'after which it is disabled');
+in_database('restored', 'SELECT ecto_job.enable()');
+sweeps('restored', 'until enable()');
+(undef, undef, my $error) = $node->psql('restored', 'SELECT ecto_job.stop_scheduler(), lo_get(0)');
+like($error, qr/large object 0 does not exist/, 'stop_scheduler() in a statement that fails');
+sweeps('restored', 'has the scheduler come back');
+$gate->quit;
+
 # Settings of the database do not reach it
 sql(q{ALTER DATABASE restored SET default_transaction_read_only = on;
 	ALTER DATABASE restored SET search_path = nowhere;

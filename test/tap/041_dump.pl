@@ -131,7 +131,7 @@ sql('CREATE DATABASE source');
 $node->safe_psql('source', q{
 	CREATE EXTENSION ecto_job;
 	CREATE SCHEMA shop;
-	SELECT ecto_job.create_queue('keep', timestamps_opts => '{"updated_at": "Changed\\at"}');
+	SELECT ecto_job.create_queue('keep', timestamps_opts => '{"updated_at": "Changed\\\\at"}');
 	SELECT ecto_job.create_queue('skip', params_type => 'binary', timestamps_opts => 'false');
 	SELECT ecto_job.create_queue('both', 'shop', ectojob => true);
 	SET IntervalStyle = sql_standard;
@@ -163,7 +163,7 @@ sql('DROP DATABASE target; CREATE DATABASE target');
 $node->safe_psql('target', q{
 	CREATE EXTENSION ecto_job;
 	CREATE SCHEMA shop;
-	SELECT ecto_job.create_queue('keep', timestamps_opts => '{"updated_at": "Changed\\at"}');
+	SELECT ecto_job.create_queue('keep', timestamps_opts => '{"updated_at": "Changed\\\\at"}');
 	SELECT ecto_job.create_queue('skip', params_type => 'binary', timestamps_opts => 'false');
 	SELECT ecto_job.create_queue('both', 'shop', ectojob => true);
 	SELECT ecto_job.configure_queue('keep', execution_timeout => '9 min')});
