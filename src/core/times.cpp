@@ -5,6 +5,8 @@
 // milliseconds cannot hold are put back at the end. No lock.
 #include "core/times.hpp"
 
+#include <algorithm>
+
 namespace ecto_job {
 
 namespace {
@@ -45,6 +47,18 @@ std::optional<Micros> increase_time(Micros now, std::int32_t attempt, std::int64
 
 std::optional<Micros> reservation_expiry(Micros now, std::int64_t timeout_ms) {
     return increase_time(now, 1, timeout_ms);
+}
+
+std::int64_t longest_timeout_ms(Micros now) {
+    return is_valid(now) ? end_timestamp_ms - 1 - floor_ms(now) : 0;
+}
+
+std::int32_t last_attempt(Micros now, std::int64_t timeout_ms) {
+    constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+    if (timeout_ms <= 0)
+        return most;
+    return static_cast<std::int32_t>(
+        std::min<std::int64_t>(longest_timeout_ms(now) / timeout_ms, most));
 }
 
 IntervalMs interval_to_ms(IntervalParts interval) {

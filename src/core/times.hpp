@@ -31,6 +31,14 @@ std::optional<Micros> increase_time(Micros now, std::int32_t attempt, std::int64
 // now + timeout_ms; nullopt when `now` or the result is not a valid time.
 std::optional<Micros> reservation_expiry(Micros now, std::int64_t timeout_ms);
 
+// What is left of the calendar: the longest timeout for which reservation_expiry() has a result; 0
+// when `now` is not a valid time.
+std::int64_t longest_timeout_ms(Micros now);
+
+// The highest attempt for which increase_time() has a result, so that a caller who stops there gets
+// one always. 0 when one timeout is too long already; a timeout is not negative.
+std::int32_t last_attempt(Micros now, std::int64_t timeout_ms);
+
 // An interval as PostgreSQL keeps it: three numbers that are not normalised into each other.
 struct IntervalParts {
     std::int64_t micros;

@@ -62,6 +62,14 @@ const char *why_no_scheduler() {
                  "server's log shows";
 }
 
+// Null if none is
+const char *left_out_of(const char *what, const LeftOutJobs &jobs) {
+    if (jobs.count == 0 || jobs.until <= GetCurrentTimestamp())
+        return nullptr;
+    return psprintf("ok; %d job%s left out of %s: %s", jobs.count, jobs.count == 1 ? "" : "s", what,
+                    jobs.reason);
+}
+
 const char *status_of(const QueueRecord *record) {
     if (segment() == nullptr) // only the scheduler itself knows how its sweeps go
         return "ok";
@@ -72,6 +80,10 @@ const char *status_of(const QueueRecord *record) {
         return psprintf("failing: %s", record->error);
     if (record->locked)
         return "locked: the table is locked by another session";
+    if (const char *const left_out = left_out_of("sweeps", record->sweeps_left_out))
+        return left_out;
+    if (const char *const left_out = left_out_of("claims", record->claims_left_out))
+        return left_out;
     return "ok";
 }
 

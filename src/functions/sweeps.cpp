@@ -7,11 +7,13 @@ namespace ecto_job {
 namespace {
 
 constexpr int64 all = 0;
+// Else a row at fault would end the caller's transaction
+constexpr bool guarded = true;
 
-Datum sweep_one(FunctionCallInfo fcinfo, uint64 (*transition)(Queue *, TimestampTz, int64)) {
+Datum sweep_one(FunctionCallInfo fcinfo, uint64 (*transition)(Queue *, TimestampTz, int64, bool)) {
     SPI_connect();
     Queue *const queue = queue_argument(fcinfo);
-    const uint64 changed = transition(queue, now_argument(fcinfo, 1, queue), all);
+    const uint64 changed = transition(queue, now_argument(fcinfo, 1, queue), all, guarded);
     SPI_finish();
     return Int64GetDatum(static_cast<int64>(changed));
 }
@@ -39,8 +41,8 @@ ECTO_JOB_FUNCTION(ecto_job_sweep) {
     SPI_connect();
     Queue *const queue = queue_argument(fcinfo);
     const TimestampTz now = now_argument(fcinfo, 1, queue);
-    const EndedLeases ended = end_expired_leases(queue, highest_key, now, all);
-    const uint64 activated = activate_scheduled_jobs(queue, now, all);
+    const EndedLeases ended = end_expired_leases(queue, highest_key, now, all, guarded);
+    const uint64 activated = activate_scheduled_jobs(queue, now, all, guarded);
     SPI_finish();
 
     Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),

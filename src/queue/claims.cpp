@@ -78,6 +78,8 @@ JobKey advance_from(Queue *queue, const ClaimStart &start) {
 JobKey claim_start(Queue *queue) {
     const bool wants = ++queue->claims_since_look >= claims_between_looks;
     const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
+    if (start.careful)
+        queue->claims_pass = false;
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }
 

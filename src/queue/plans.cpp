@@ -203,7 +203,8 @@ void require_own_table(const Queue *queue, SPIPlanPtr plan) {
                         errhint("Try again.")));
 }
 
-SPIPlanPtr plan_for(Queue *queue, Statement statement, const StatementSource &source) {
+SPIPlanPtr plan_for(Queue *queue, Statement statement) {
+    const StatementSource &source = source_of(statement);
     SPIPlanPtr &plan = queue->plans[static_cast<std::size_t>(statement)];
     if (plan != nullptr && SPI_plan_is_valid(plan))
         return plan;

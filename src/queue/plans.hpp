@@ -15,17 +15,19 @@ enum class Scan {
     own_index // the same where the table has our indexes; of others' we know of none that serves
 };
 
-// What a statement is: its text with placeholders to be filled in for a table (transitions.cpp says
+// What a statement is: its text with placeholders to be filled in for a table (statements.cpp says
 // what they stand for), and the types of its parameters.
 struct StatementSource {
     const char *text;
     int parameters;
-    Oid types[8];
+    Oid types[10];
     Scan scan;
 };
 
+const StatementSource &source_of(Statement statement);
+
 // The plan, valid and checked to act on this queue's own table. SPI is connected.
-SPIPlanPtr plan_for(Queue *queue, Statement statement, const StatementSource &source);
+SPIPlanPtr plan_for(Queue *queue, Statement statement);
 
 // ERROR 55000 if the plan acts on another table than the queue's. For after its execution too,
 // which may have parsed the text anew: the ERROR undoes what was done.

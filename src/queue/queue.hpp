@@ -37,6 +37,7 @@ struct Queue {
     int32 max_attempts;
 
     int claims_since_look; // of this session: see claims.cpp
+    bool claims_pass;      // one of this session has, so the next need not be careful
 
     std::array<SPIPlanPtr, statement_count> plans;
 };

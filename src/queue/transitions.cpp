@@ -1,70 +1,17 @@
-// The state machine, written once. See transitions.hpp.
-//
-// The texts hold for every shape of table, by placeholders: {table} is the queue's table, {job} the
-// row as ecto_job.job has it, {touch} sets updated_at to $1, which is `now` wherever a row changes.
-// {as_schedule:time} and {as_expires:time} turn a timestamptz into the column's type, {schedule}
-// and {expires} the column into a timestamptz. {priority} is 0 where there is none,
-// {with_priority:text} then nothing. {in_play:w} narrows to our index of AVAILABLE, RESERVED and
-// IN_PROGRESS where there is one, {down_from_key:w} further to those up to the key of $2, $3, $4,
-// read along it, and {waits:w} means SCHEDULED or RETRY.
-//
-// Operators are qualified, since a caller's search_path may hold others. `now`, expiry and lease
-// are parameters and not volatile functions, so that a distributed engine may delegate a statement.
-//
-// Rows are picked by ARRAY(SELECT id ... LIMIT n FOR UPDATE SKIP LOCKED): the inner query runs
-// exactly once whatever the planner believes, so never more than n rows are taken, and locked rows
-// are passed by: a transaction that is performing a job keeps nobody waiting.
+// The state machine. See transitions.hpp; the texts of its statements stand in statements.cpp.
 #include "queue/transitions.hpp"
 
 #include <algorithm>
-#include <initializer_list>
-#include <iterator>
 
 #include "core/lease.hpp"
-#include "core/state.hpp"
 #include "core/times.hpp"
+#include "queue/careful.hpp"
 #include "queue/changes.hpp"
 #include "queue/claims.hpp"
 #include "queue/leases.hpp"
 #include "queue/notices.hpp"
-#include "queue/plans.hpp"
+#include "queue/run.hpp"
 #include "shared/sessions.hpp"
-
-#define EQ " OPERATOR(pg_catalog.=) "
-#define LE " OPERATOR(pg_catalog.<=) "
-#define LT " OPERATOR(pg_catalog.<) "
-#define GT " OPERATOR(pg_catalog.>) "
-#define GE " OPERATOR(pg_catalog.>=) "
-#define NEXT_ATTEMPT "j.attempt OPERATOR(pg_catalog.+) 1"
-#define HELD(alias)                                                                                \
-    alias ".state OPERATOR(pg_catalog.=) ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"
-// No attempt is left to one whose lease ends
-#define EXHAUSTED(alias)                                                                           \
-    alias ".state" EQ "'IN_PROGRESS' AND " alias ".attempt" GE "GREATEST(" alias ".max_attempts, " \
-          "1)"
-// Another attempt is left to one that has failed
-#define ATTEMPT_LEFT "j.attempt" LT "GREATEST(j.max_attempts, 1)"
-// Bound to a session; its number
-#define BOUND(alias) "(" alias ".lease OPERATOR(pg_catalog.&) 1)" EQ "1"
-#define SESSION(alias) "(" alias ".lease OPERATOR(pg_catalog.>>) 21)"
-// A row comparison, so that the scan of the index starts at the key
-#define WAITING(columns, from)                                                                     \
-    "SELECT " columns " FROM ONLY {table} AS j WHERE {in_play:j}j.state" EQ "'AVAILABLE'" from     \
-    " ORDER BY {with_priority:j.priority, }j.schedule, j.id"
-#define FROM_KEY(priority, schedule, id)                                                           \
-    " AND ({with_priority:j.priority, }j.schedule, j.id)" GE "({with_priority:" priority           \
-    ", }{as_schedule:" schedule "}, " id ")"
-#define BACKWARDS(alias)                                                                           \
-    " ORDER BY {with_priority:" alias ".priority DESC, }" alias ".schedule DESC"                   \
-    ", " alias ".id DESC"
-// Backwards, since a scan begins at a row comparison, but goes on behind one to the index's end
-#define UP_TO_KEY(alias, priority, schedule, id)                                                   \
-    " AND ({with_priority:" alias ".priority, }" alias ".schedule, " alias ".id)" LE               \
-    "({with_priority:" priority ", }{as_schedule:" schedule "}, " id ")" BACKWARDS(alias)
-#define CLAIM(set)                                                                                 \
-    "UPDATE ONLY {table} AS j SET " set "{touch} WHERE j.id" EQ                                    \
-    "ANY (ARRAY(" WAITING("j.id", FROM_KEY("$5", "$6", "$7")) " LIMIT $4 FOR UPDATE SKIP LOCKED))" \
-                                                              " RETURNING {job}"
 
 namespace ecto_job {
 
@@ -72,226 +19,8 @@ namespace {
 
 constexpr int sqlstate_stale = MAKE_SQLSTATE('J', 'Q', '0', '0', '1');
 
-// In the order of Statement
-constexpr StatementSource sources[] = {
-    // enqueue; only the columns that the documented grant for enqueuers names
-    {"INSERT INTO {table} (params, schedule, max_attempts, {with_priority:priority, }notify, meta)"
-     " VALUES ($1, {as_schedule:$2}, $3, {with_priority:$4, }$5, $6) RETURNING id",
-     6,
-     {JSONBOID, TIMESTAMPTZOID, INT4OID, INT4OID, VARCHAROID, JSONBOID},
-     Scan::statistics},
-    // activate_scheduled_jobs: ORDER BY makes the plan an index's
-    {"UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w"
-     " WHERE {waits:w} AND w.schedule" LE "{as_schedule:$1} ORDER BY w.schedule LIMIT $2"
-     " FOR UPDATE SKIP LOCKED))",
-     2,
-     {TIMESTAMPTZOID, INT8OID},
-     Scan::own_index},
-    // available_jobs
-    {WAITING("{job}", "") " LIMIT $1 FOR UPDATE SKIP LOCKED", 1, {INT8OID}, Scan::index},
-    // reserve_available_jobs
-    {CLAIM("state = 'RESERVED', expires = {as_expires:$2}, lease = $3"),
-     7,
-     {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID},
-     Scan::index},
-    // update_job_in_progress
-    {"UPDATE ONLY {table} AS j SET state = 'IN_PROGRESS', attempt = " NEXT_ATTEMPT ","
-     " expires = {as_expires:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)}{touch}"
-     " WHERE j.id" EQ "$3 AND j.attempt" EQ "$4 AND j.state" EQ "'RESERVED'"
-     " AND j.expires" GT "{as_expires:$1}"
-     " AND ($5 IS NULL OR j.lease" EQ "$5) RETURNING {job}",
-     5,
-     {TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID, INT8OID},
-     Scan::index},
-    // start_available_jobs
-    {CLAIM("state = 'IN_PROGRESS', attempt = " NEXT_ATTEMPT ","
-           " expires = {as_expires:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)}, lease = $3"),
-     7,
-     {TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID},
-     Scan::index},
-    // delete_job: EctoJob's guard, whatever the state
-    {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "$1 AND j.attempt" EQ "$2"
-     " AND ($3 IS NULL OR j.lease" EQ "$3) RETURNING j.id, j.notify",
-     3,
-     {INT8OID, INT4OID, INT8OID},
-     Scan::index},
-    // complete_job
-    {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "$1 AND j.lease" EQ
-     "$2 AND " HELD("j") " RETURNING j.id, j.notify",
-     2,
-     {INT8OID, INT8OID},
-     Scan::index},
-    // complete_jobs: j.id = ANY is the index's condition, for a plan of a join may read the whole
-    // index if it was made while the table was small; IS TRUE keeps the pairs from becoming a join.
-    // $3 is the lease of all, of one claim, which is found without a table of the pairs
-    {"DELETE FROM ONLY {table} AS j WHERE j.id" EQ "ANY ($1) AND (j.lease" EQ
-     "$3 OR ($3 IS NULL AND ((j.id, j.lease)" EQ "ANY (SELECT h.id, h.lease"
-     " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS h (id, lease))) IS TRUE))"
-     " AND " HELD("j") " RETURNING j.id, j.lease, j.notify",
-     3,
-     {INT8ARRAYOID, INT8ARRAYOID, INT8OID},
-     Scan::index},
-    // holder_of_job
-    {"SELECT j.attempt, j.state FROM ONLY {table} AS j WHERE j.id" EQ "$1",
-     1,
-     {INT8OID},
-     Scan::index},
-    // job_failed
-    {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL, error = $3,"
-     " state = CASE WHEN " ATTEMPT_LEFT " THEN 'RETRY' ELSE 'FAILED' END,"
-     " schedule = CASE WHEN " ATTEMPT_LEFT
-     " THEN {as_schedule:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)}"
-     " ELSE j.schedule END{touch}"
-     " WHERE j.id" EQ "$4 AND j.state" EQ "'IN_PROGRESS' AND ($5 IS NULL OR j.attempt" EQ "$5)"
-     " AND ($6 IS NULL OR j.lease" EQ "$6) RETURNING {job}",
-     6,
-     {TIMESTAMPTZOID, INT8OID, TEXTOID, INT8OID, INT4OID, INT8OID},
-     Scan::index},
-    // end_expired_leases: activate_expired_jobs where $6 is false, and where it is true
-    // fail_expired_jobs_at_max_attempts; null is both, since each look reads all rows in play up to
-    // the key, for no index leads to expires
-    {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"
-     " state = CASE WHEN " EXHAUSTED(
-         "j") " THEN 'FAILED' ELSE 'AVAILABLE' END{touch}"
-              " WHERE j.id" EQ
-              "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(
-                  "w") " AND (w.expires IS NULL OR w.expires" LE "{as_expires:$1})"
-                       " AND ($6 IS NULL OR (" EXHAUSTED("w") ")" EQ "$6){down_from_key:w} LIMIT $5"
-                                                              " FOR UPDATE SKIP LOCKED))"
-                                                              " RETURNING j.id, j.state, j.notify",
-     6,
-     {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT8OID, BOOLOID},
-     Scan::own_index},
-    // bound_sessions
-    {"SELECT DISTINCT " SESSION("h") " AS session FROM (SELECT j.lease FROM ONLY {table} AS j"
-                                     " WHERE {in_play:j}" HELD("j") " AND " BOUND("j")
-                                         UP_TO_KEY("j", "$1", "$2", "$3") ") AS h",
-     3,
-     {INT4OID, TIMESTAMPTZOID, INT8OID},
-     Scan::index},
-    // give_back_jobs: RESERVED as an expired one, IN_PROGRESS as one that failed
-    {"UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"
-     " state = CASE WHEN j.state" EQ "'RESERVED' THEN 'AVAILABLE'"
-     " WHEN " ATTEMPT_LEFT " THEN 'RETRY' ELSE 'FAILED' END,"
-     " schedule = CASE WHEN j.state" EQ "'IN_PROGRESS' AND " ATTEMPT_LEFT
-     " THEN {as_schedule:ecto_job.increase_time($1, " NEXT_ATTEMPT ", $2)} ELSE j.schedule END,"
-     " error = CASE WHEN j.state" EQ "'RESERVED' THEN j.error ELSE $3 END{touch}"
-     " WHERE j.id" EQ "ANY (ARRAY(SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(
-         "w") " AND " BOUND("w") " AND " SESSION("w") EQ
-     "ANY ($4)" UP_TO_KEY("w", "$5", "$6", "$7") " LIMIT $8 FOR UPDATE SKIP LOCKED))"
-                                                 " RETURNING j.id, j.state, j.notify",
-     8,
-     {TIMESTAMPTZOID, INT8OID, TEXTOID, INT8ARRAYOID, INT4OID, TIMESTAMPTZOID, INT8OID, INT8OID},
-     Scan::index},
-    // requeue
-    {"UPDATE ONLY {table} AS j SET state = 'SCHEDULED', attempt = 0, expires = NULL, lease = "
-     "NULL{touch}"
-     " WHERE j.id" EQ "$2 AND j.state" EQ "'FAILED' RETURNING {job}",
-     2,
-     {TIMESTAMPTZOID, INT8OID},
-     Scan::index},
-    // next_due; the cast, since the table's owner may have given the column another type
-    {"SELECT {schedule}::pg_catalog.timestamptz FROM ONLY {table} AS j"
-     " WHERE {waits:j} AND j.schedule" GE "{as_schedule:$1} ORDER BY j.schedule LIMIT 1",
-     1,
-     {TIMESTAMPTZOID},
-     Scan::own_index},
-    // next_expiry: a lease without an end counts as ended; OFFSET 0 keeps the order
-    {"SELECT pg_catalog.min(h.expires)::pg_catalog.timestamptz FROM"
-     " (SELECT COALESCE({expires}, '-infinity') AS expires FROM ONLY {table} AS j"
-     " WHERE {in_play:j}" HELD("j") " AND COALESCE({expires}, '-infinity')" GE "$1"
-                                    "{down_from_key:j} OFFSET 0) AS h",
-     4,
-     {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT8OID},
-     Scan::own_index},
-    // first_available; the casts as above
-    {WAITING("{priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
-             " j.id::pg_catalog.int8",
-             FROM_KEY("$1", "$2", "$3")) " LIMIT 1",
-     3,
-     {INT4OID, TIMESTAMPTZOID, INT8OID},
-     Scan::index},
-    // last_held
-    {"SELECT {priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
-     " j.id::pg_catalog.int8 FROM ONLY {table} AS j WHERE {in_play:j}" HELD("j")
-         BACKWARDS("j") " LIMIT 1",
-     0,
-     {},
-     Scan::own_index},
-    // end_of_head
-    {"SELECT {priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
-     " j.id::pg_catalog.int8 FROM ONLY {table} AS j WHERE {in_play:j}true"
-     " ORDER BY {with_priority:j.priority, }j.schedule, j.id OFFSET $1 LIMIT 1",
-     1,
-     {INT8OID},
-     Scan::index},
-};
-static_assert(std::size(sources) == statement_count);
-static_assert(lease_session_shift == 21, "as in SESSION()");
-
-// A parameter: a value, or SQL's NULL
-struct Parameter {
-    Datum value;
-    bool is_null;
-
-    Parameter(Datum given) : value(given), is_null(false) {}
-    Parameter(std::nullopt_t) : value(0), is_null(true) {}
-    Parameter(std::optional<int64> given)
-        : value(given ? Int64GetDatum(*given) : 0), is_null(!given) {}
-    Parameter(std::optional<int32> given)
-        : value(given ? Int32GetDatum(*given) : 0), is_null(!given) {}
-};
-
 Parameter reference_or_null(Datum given) {
     return given == 0 ? Parameter(std::nullopt) : Parameter(given);
-}
-
-uint64 run(Queue *queue, Statement statement, std::initializer_list<Parameter> parameters) {
-    Datum values[lengthof(sources[0].types)];
-    char nulls[lengthof(sources[0].types)];
-    int count = 0;
-    for (const Parameter &parameter : parameters) {
-        values[count] = parameter.value;
-        nulls[count++] = parameter.is_null ? 'n' : ' ';
-    }
-    const StatementSource &source = sources[static_cast<std::size_t>(statement)];
-    SPIPlanPtr const plan = plan_for(queue, statement, source);
-    const int result = SPI_execute_plan(plan, values, nulls, false, 0);
-    if (result < 0)
-        elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-    if (result == SPI_OK_REWRITTEN)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("a rule of queue \"%s\" replaces what ecto_job does to its jobs",
-                               NameStr(queue->table)),
-                        errhint("Drop the rule; a trigger may do the same.")));
-    require_own_table(queue, plan);
-    return SPI_processed;
-}
-
-// A bigint of the last statement's row
-int64 bigint_of(uint64 row, const char *column) {
-    const int number = SPI_fnumber(SPI_tuptable->tupdesc, column);
-    if (SPI_gettypeid(SPI_tuptable->tupdesc, number) != INT8OID)
-        ereport(ERROR,
-                (errcode(ERRCODE_DATATYPE_MISMATCH),
-                 errmsg("column \"%s\" of the queue is not bigint", column),
-                 errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
-    bool is_null;
-    return DatumGetInt64(
-        SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &is_null));
-}
-
-// The text of a column of the last statement's row; null pointer for NULL
-const char *text_of(uint64 row, const char *column) {
-    return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-                        SPI_fnumber(SPI_tuptable->tupdesc, column));
-}
-
-// As it is after the statement: a trigger of the owner's may have had its say
-std::optional<State> state_of(uint64 row) {
-    const char *const text = text_of(row, "state");
-    return text != nullptr ? state_from(text) : std::nullopt;
 }
 
 void notice_each(Queue *queue, Notice notice) {
@@ -305,11 +34,43 @@ Parameter limit_of(int64 limit) {
     return limit == 0 ? Parameter(std::nullopt) : Parameter(Int64GetDatum(limit));
 }
 
-[[noreturn]] void raise_stale(Queue *queue, int64 id) {
+// The rows of these are there, and the caller's
+[[noreturn]] void raise_kept(const Queue *queue, const char *jobs) {
+    ereport(ERROR,
+            (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+             errmsg("queue \"%s\" did not let go of %s", NameStr(queue->table), jobs),
+             errdetail("A BEFORE DELETE trigger or a policy of the table keeps the row."),
+             errhint("Such a trigger must return OLD; finished jobs are kept in a table of their "
+                     "own.")));
+}
+
+// Whom a caller takes himself for: by lease, by attempt, or by both
+struct Holder {
+    std::optional<int64> lease;
+    std::optional<int32> attempt;
+};
+
+// The last statement's row, of holder_of_job
+bool is_held_by(const Holder &holder) {
+    const char *const lease = text_of(0, "lease");
+    const char *const attempt = text_of(0, "attempt");
+    if (holder.lease &&
+        (lease == nullptr || strcmp(lease, psprintf(INT64_FORMAT, *holder.lease)) != 0))
+        return false;
+    if (holder.attempt)
+        return strcmp(attempt, psprintf("%d", *holder.attempt)) == 0;
+    const std::optional<State> state = state_of(0);
+    return state == State::reserved || state == State::in_progress;
+}
+
+[[noreturn]] void raise_stale(Queue *queue, int64 id, const Holder &holder) {
     const char *found = "It is gone.";
-    if (run(queue, Statement::holder_of_job, {Int64GetDatum(id)}) > 0)
+    if (run(queue, Statement::holder_of_job, {Int64GetDatum(id)}) > 0) {
+        if (is_held_by(holder))
+            raise_kept(queue, psprintf("job " INT64_FORMAT, id));
         found = psprintf("It is %s, under another lease or none, at attempt %s.",
                          text_of(0, "state"), text_of(0, "attempt"));
+    }
     ereport(ERROR, (errcode(sqlstate_stale),
                     errmsg("job " INT64_FORMAT " of queue \"%s\" is no longer yours", id,
                            NameStr(queue->table)),
@@ -350,34 +111,64 @@ std::optional<int64> only_lease(ArrayType *leases) {
                                                                     : std::nullopt;
 }
 
-// ERROR with those jobs that the last statement did not return; a repeated pair is no fault
-void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases) {
-    const auto done_count = static_cast<Size>(SPI_processed);
-    auto *done = static_cast<Held *>(palloc((done_count + 1) * sizeof(Held)));
-    for (Size row = 0; row < done_count; row++)
-        done[row] = {bigint_of(row, "id"), bigint_of(row, "lease")};
-    qsort(done, done_count, sizeof(Held), compare_held);
+struct HeldList {
+    Held *jobs;
+    Size count;
+};
 
-    const int count = ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids));
-    constexpr int shown_at_most = 100;
-    int stale = 0;
-    StringInfoData list;
-    initStringInfo(&list);
-    for (int i = 0; i < count; i++) {
-        const Held wanted{elements_of(ids)[i], elements_of(leases)[i]};
-        if (bsearch(&wanted, done, done_count, sizeof(Held), compare_held) != nullptr)
-            continue;
-        if (stale++ < shown_at_most)
-            appendStringInfo(&list, "%s" INT64_FORMAT, stale == 1 ? "" : ", ", wanted.id);
+// The last statement's rows
+HeldList held_rows() {
+    const auto count = static_cast<Size>(SPI_processed);
+    HeldList list{static_cast<Held *>(palloc((count + 1) * sizeof(Held))), count};
+    for (Size row = 0; row < count; row++)
+        list.jobs[row] = {bigint_of(row, "id"), bigint_of(row, "lease")};
+    qsort(list.jobs, count, sizeof(Held), compare_held);
+    return list;
+}
+
+// Those of the pairs that are not among `others`
+HeldList pairs_but(ArrayType *ids, ArrayType *leases, const HeldList &others) {
+    const auto count = static_cast<Size>(ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
+    HeldList list{static_cast<Held *>(palloc((count + 1) * sizeof(Held))), 0};
+    for (Size i = 0; i < count; i++) {
+        const Held pair{elements_of(ids)[i], elements_of(leases)[i]};
+        if (bsearch(&pair, others.jobs, others.count, sizeof(Held), compare_held) == nullptr)
+            list.jobs[list.count++] = pair;
     }
-    if (stale == 0)
+    return list;
+}
+
+const char *ids_of(const HeldList &list) {
+    constexpr Size shown_at_most = 100;
+    StringInfoData text;
+    initStringInfo(&text);
+    for (Size i = 0; i < std::min(list.count, shown_at_most); i++)
+        appendStringInfo(&text, "%s" INT64_FORMAT, i == 0 ? "" : ", ", list.jobs[i].id);
+    if (list.count > shown_at_most)
+        appendStringInfo(&text, " and %zu more", list.count - shown_at_most);
+    return text.data;
+}
+
+// ERROR with those jobs that complete_jobs did not return; a repeated pair is no fault
+void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases) {
+    const HeldList left = pairs_but(ids, leases, held_rows());
+    if (left.count == 0)
         return;
-    if (stale > shown_at_most)
-        appendStringInfo(&list, " and %d more", stale - shown_at_most);
+    run(queue, Statement::kept_jobs,
+        {PointerGetDatum(ids), PointerGetDatum(leases), only_lease(leases)});
+    const HeldList kept = held_rows();
+    // What was done is not there any more, and so is not among the kept
+    Size stale_count = 0;
+    for (Size i = 0; i < left.count; i++)
+        if (bsearch(&left.jobs[i], kept.jobs, kept.count, sizeof(Held), compare_held) == nullptr)
+            left.jobs[stale_count++] = left.jobs[i];
+    if (stale_count == 0)
+        raise_kept(queue, psprintf("jobs %s", ids_of(left)));
+    const HeldList stale{left.jobs, stale_count};
     ereport(ERROR, (errcode(sqlstate_stale),
-                    errmsg("%d of %d jobs of queue \"%s\" are no longer yours", stale, count,
-                           NameStr(queue->table)),
-                    errdetail("Stale: %s.", list.data),
+                    errmsg("%zu of %d jobs of queue \"%s\" are no longer yours", stale.count,
+                           ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)), NameStr(queue->table)),
+                    errdetail("Stale: %s.", ids_of(stale)),
                     errhint("Roll back; do not retry these: others have them or have done them.")));
 }
 
@@ -442,29 +233,86 @@ TimestampTz first_expiry() {
     return first;
 }
 
-uint64 claim_from(Queue *queue, Statement statement, TimestampTz now, Datum timeout, int64 demand,
-                  const JobKey &from) {
-    const int64 lease = draw_lease();
-    const uint64 claimed = run(queue, statement,
-                               {TimestampTzGetDatum(now), timeout, Int64GetDatum(lease),
-                                Int64GetDatum(demand), Int32GetDatum(from.priority),
-                                TimestampTzGetDatum(from.schedule), Int64GetDatum(from.id)});
+// The next attempts that the calendar has room for, beyond the first
+Parameter attempts_after_first(TimestampTz now, int64 timeout_ms) {
+    return Int32GetDatum(last_attempt(now, timeout_ms) - 1);
+}
+
+// Fewer than there was room for: a trigger may keep those in front of others
+bool may_have_missed(const Queue *queue, const Selection &selection, uint64 changed) {
+    return (selection.limit == 0 || static_cast<int64>(changed) < selection.limit) &&
+           may_veto(queue->oid);
+}
+
+// The jobs are in SPI_tuptable
+uint64 run_claim(Queue *queue, const Selection &selection) {
+    Taken begun{};
+    if (!leaves_out(queue)) {
+        const bool passed =
+            queue->claims_pass ? run_plain(queue, selection) : run_guarded(queue, selection);
+        queue->claims_pass = passed;
+        if (passed && !may_have_missed(queue, selection, SPI_processed))
+            return SPI_processed;
+        if (passed)
+            begun = taken_ids();
+    }
+    const Taken taken = take_with_care(queue, selection, begun, nullptr, nullptr);
+    return run(queue, Statement::claimed_jobs, {PointerGetDatum(array_of_ids(taken))});
+}
+
+struct Claim {
+    Statement plain, pick, picked;
+    TimestampTz now;
+    Datum timeout; // what the statements take for it
+    int64 timeout_ms;
+    int64 demand;
+    int64 lease;
+};
+
+uint64 claim_from(Queue *queue, const Claim &claim, const JobKey &from) {
+    const Parameter parameters[] = {
+        TimestampTzGetDatum(claim.now), claim.timeout,
+        Int64GetDatum(claim.lease),     Int64GetDatum(claim.demand),
+        Int32GetDatum(from.priority),   TimestampTzGetDatum(from.schedule),
+        Int64GetDatum(from.id),         attempts_after_first(claim.now, claim.timeout_ms)};
+    constexpr int limit_at = 3;
+    const uint64 claimed =
+        run_claim(queue, {claim.plain, claim.pick, claim.picked, parameters, lengthof(parameters),
+                          limit_at, claim.demand, claim.now, true});
     if (claimed == 0)
         return 0;
     const JobKey last = last_key();
     note_lease(queue->oid, last, first_expiry()); // once, where the trigger would for each job
-    if (is_bound(lease))
+    if (is_bound(claim.lease))
         remember_claim(queue->oid, last);
     return claimed;
 }
 
 // Whoever gets a job shall not wait until all is looked through for one that the mark may hide
-uint64 claim(Queue *queue, Statement statement, TimestampTz now, Datum timeout, int64 demand) {
-    const uint64 claimed = claim_from(queue, statement, now, timeout, demand, claim_start(queue));
+uint64 run_from_mark(Queue *queue, const Claim &claim) {
+    const uint64 claimed = claim_from(queue, claim, claim_start(queue));
     if (claimed > 0)
         return claimed;
     const std::optional<JobKey> again = claim_start_again(queue);
-    return again ? claim_from(queue, statement, now, timeout, demand, *again) : 0;
+    return again ? claim_from(queue, claim, *again) : 0;
+}
+
+// A sweep's batch, with care where it is known to be needed, or is needed and `guarded` allows it
+Taken sweep(Queue *queue, const Selection &selection, bool guarded,
+            void (*on_change)(Queue *queue, void *context), void *context) {
+    Taken begun{};
+    if (!leaves_out(queue)) {
+        const bool passed = !guarded || run_guarded(queue, selection);
+        if (!guarded)
+            run(queue, selection.plain, selection.parameters, selection.count);
+        if (passed) {
+            begun.count = static_cast<int64>(SPI_processed);
+            on_change(queue, context);
+            if (!may_have_missed(queue, selection, static_cast<uint64>(begun.count)))
+                return begun;
+        }
+    }
+    return take_with_care(queue, selection, begun, on_change, context);
 }
 
 // What became of the last statement's jobs
@@ -486,13 +334,36 @@ EndedLeases ended_leases(Queue *queue) {
     return ended;
 }
 
+void add_ended_leases(Queue *queue, void *context) {
+    auto *const sum = static_cast<EndedLeases *>(context);
+    const EndedLeases ended = ended_leases(queue);
+    sum->available += ended.available;
+    sum->retried += ended.retried;
+    sum->failed += ended.failed;
+}
+
+EndedLeases sweep_leases(Queue *queue, const Selection &selection, bool guarded) {
+    EndedLeases ended{};
+    const Taken taken = sweep(queue, selection, guarded, add_ended_leases, &ended);
+    ended.failed += taken.failed;
+    return ended;
+}
+
 // `exhausted`: true for those alone that have no attempt left, false for those that have
-EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit,
+EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit, bool guarded,
                        Parameter exhausted) {
-    run(queue, Statement::end_expired_leases,
-        {TimestampTzGetDatum(now), Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule),
-         Int64GetDatum(to.id), limit_of(limit), exhausted});
-    return ended_leases(queue);
+    const Parameter parameters[] = {TimestampTzGetDatum(now),
+                                    Int32GetDatum(to.priority),
+                                    TimestampTzGetDatum(to.schedule),
+                                    Int64GetDatum(to.id),
+                                    limit_of(limit),
+                                    exhausted};
+    constexpr int limit_at = 4;
+    return sweep_leases(queue,
+                        {Statement::end_expired_leases, Statement::pick_expired_jobs,
+                         Statement::end_picked_leases, parameters, lengthof(parameters), limit_at,
+                         limit, now, false},
+                        guarded);
 }
 
 // The only column of the only row, if there is one
@@ -507,7 +378,11 @@ std::optional<TimestampTz> only_time() {
 } // namespace
 
 int64 enqueue(Queue *queue, const NewJob &job) {
-    run(queue, Statement::enqueue,
+    // A replica's triggers do not fire, ours neither; else the column is the triggers' to write,
+    // and not granted to whoever enqueues
+    const bool scheduled = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
+                           job.schedule > GetCurrentTimestamp();
+    run(queue, scheduled ? Statement::enqueue_scheduled : Statement::enqueue,
         {job.params, TimestampTzGetDatum(job.schedule), Int32GetDatum(job.max_attempts),
          Int32GetDatum(job.priority), reference_or_null(job.notify), reference_or_null(job.meta)});
     if (SPI_processed != 1)
@@ -517,9 +392,16 @@ int64 enqueue(Queue *queue, const NewJob &job) {
     return bigint_of(0, "id");
 }
 
-uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit) {
-    return run(queue, Statement::activate_scheduled_jobs,
-               {TimestampTzGetDatum(now), limit_of(limit)});
+uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
+    const Parameter parameters[] = {TimestampTzGetDatum(now), limit_of(limit)};
+    constexpr int limit_at = 1;
+    const Taken taken = sweep(
+        queue,
+        {Statement::activate_scheduled_jobs, Statement::pick_scheduled_jobs,
+         Statement::activate_picked_jobs, parameters, lengthof(parameters), limit_at, limit, now,
+         false},
+        guarded, [](Queue *, void *) {}, nullptr);
+    return static_cast<uint64>(taken.count);
 }
 
 uint64 available_jobs(Queue *queue, int64 demand) {
@@ -527,8 +409,10 @@ uint64 available_jobs(Queue *queue, int64 demand) {
 }
 
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
-    return claim(queue, Statement::reserve_available_jobs, now,
-                 TimestampTzGetDatum(expiry(queue, now, timeout_ms)), demand);
+    const TimestampTz expires = expiry(queue, now, timeout_ms);
+    return run_from_mark(queue, {Statement::reserve_available_jobs, Statement::pick_for_reserve,
+                                 Statement::reserve_picked_jobs, now, TimestampTzGetDatum(expires),
+                                 timeout_ms, demand, draw_lease()});
 }
 
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
@@ -536,18 +420,20 @@ uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz
     expiry(queue, now, timeout_ms); // a timeout out of range is told with the queue's name
     return run(queue, Statement::update_job_in_progress,
                {TimestampTzGetDatum(now), Int64GetDatum(timeout_ms), Int64GetDatum(id),
-                Int32GetDatum(attempt), lease});
+                Int32GetDatum(attempt), lease, attempts_after_first(now, timeout_ms)});
 }
 
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
     expiry(queue, now, timeout_ms);
-    return claim(queue, Statement::start_available_jobs, now, Int64GetDatum(timeout_ms), demand);
+    return run_from_mark(queue, {Statement::start_available_jobs, Statement::pick_for_start,
+                                 Statement::start_picked_jobs, now, Int64GetDatum(timeout_ms),
+                                 timeout_ms, demand, draw_lease()});
 }
 
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
                 bool with_notice) {
     if (run(queue, Statement::delete_job, {Int64GetDatum(id), Int32GetDatum(attempt), lease}) != 1)
-        raise_stale(queue, id);
+        raise_stale(queue, id, {lease, attempt});
     if (lease)
         warn_if_started_here(queue, *lease);
     if (with_notice)
@@ -556,7 +442,7 @@ void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> leas
 
 void complete_job(Queue *queue, int64 id, int64 lease) {
     if (run(queue, Statement::complete_job, {Int64GetDatum(id), Int64GetDatum(lease)}) != 1)
-        raise_stale(queue, id);
+        raise_stale(queue, id, {lease, std::nullopt});
     warn_if_started_here(queue, lease);
     notice_each(queue, Notice::completed);
 }
@@ -576,26 +462,28 @@ uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
                   TimestampTz now, int64 retry_timeout_ms, Datum error) {
     expiry(queue, now, retry_timeout_ms);
-    const uint64 changed = run(queue, Statement::job_failed,
-                               {TimestampTzGetDatum(now), Int64GetDatum(retry_timeout_ms),
-                                reference_or_null(error), Int64GetDatum(id), attempt, lease});
+    const uint64 changed =
+        run(queue, Statement::job_failed,
+            {TimestampTzGetDatum(now), Int64GetDatum(retry_timeout_ms), reference_or_null(error),
+             Int64GetDatum(id), attempt, lease, attempts_after_first(now, retry_timeout_ms)});
     if (changed > 0)
         notice_each(queue, state_of(0) == State::failed ? Notice::failed : Notice::retry);
     return changed;
 }
 
-uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit) {
+uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
     return static_cast<uint64>(
-        end_leases(queue, highest_key, now, limit, BoolGetDatum(false)).count());
+        end_leases(queue, highest_key, now, limit, guarded, BoolGetDatum(false)).count());
 }
 
-uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit) {
+uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
     return static_cast<uint64>(
-        end_leases(queue, highest_key, now, limit, BoolGetDatum(true)).count());
+        end_leases(queue, highest_key, now, limit, guarded, BoolGetDatum(true)).count());
 }
 
-EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit) {
-    return end_leases(queue, to, now, limit, std::nullopt);
+EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit,
+                               bool guarded) {
+    return end_leases(queue, to, now, limit, guarded, std::nullopt);
 }
 
 ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
@@ -620,14 +508,23 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
 }
 
 EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
-                           int64 limit) {
-    expiry(queue, now, queue->retry_timeout_ms);
-    run(queue, Statement::give_back_jobs,
-        {TimestampTzGetDatum(now), Int64GetDatum(queue->retry_timeout_ms),
-         CStringGetTextDatum("the consumer's connection ended"), PointerGetDatum(sessions),
-         Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule), Int64GetDatum(to.id),
-         Int64GetDatum(limit)});
-    return ended_leases(queue);
+                           int64 limit, bool guarded) {
+    const int64 timeout_ms = std::min(queue->retry_timeout_ms, longest_timeout_ms(now));
+    const Parameter parameters[] = {TimestampTzGetDatum(now),
+                                    Int64GetDatum(timeout_ms),
+                                    CStringGetTextDatum("the consumer's connection ended"),
+                                    PointerGetDatum(sessions),
+                                    Int32GetDatum(to.priority),
+                                    TimestampTzGetDatum(to.schedule),
+                                    Int64GetDatum(to.id),
+                                    Int64GetDatum(limit),
+                                    attempts_after_first(now, timeout_ms)};
+    constexpr int limit_at = 7;
+    return sweep_leases(queue,
+                        {Statement::give_back_jobs, Statement::pick_orphaned_jobs,
+                         Statement::give_back_picked_jobs, parameters, lengthof(parameters),
+                         limit_at, limit, now, false},
+                        guarded);
 }
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now) {

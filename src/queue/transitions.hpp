@@ -25,14 +25,17 @@ struct NewJob {
 };
 int64 enqueue(Queue *queue, const NewJob &job);
 
-uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit); // limit 0: all
+// The sweeps. Limit 0: all. A row at fault ends those that are not `guarded` with its error, which
+// costs the others nothing; see careful.hpp.
+uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded);
 uint64 available_jobs(Queue *queue, int64 demand);
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
                               int64 timeout_ms, std::optional<int64> lease);
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
 
-// The guarded deletes. ERROR JQ001 if the job is no longer the caller's.
+// The guarded deletes. ERROR JQ001 if the job is no longer the caller's, 09000 if it is and a
+// trigger or policy keeps its row.
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
                 bool with_notice);
 void complete_job(Queue *queue, int64 id, int64 lease);
@@ -49,17 +52,18 @@ struct EndedLeases {
     int64 count() const { return available + retried + failed; }
 };
 
-uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit);
-uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit);
+uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded);
+uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit, bool guarded);
 // Both, in one look at the rows in play up to `to`
-EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit);
+EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit,
+                               bool guarded);
 
 // The jobs up to `to` that are held under leases of sessions that have ended: first whose (null: no
 // such), then RESERVED becomes AVAILABLE, and IN_PROGRESS goes the way of job_failed. Locked ones
 // are passed by. For the scheduler.
 ArrayType *ended_sessions(Queue *queue, const JobKey &to);
 EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
-                           int64 limit);
+                           int64 limit, bool guarded);
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 

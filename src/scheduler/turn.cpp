@@ -4,13 +4,16 @@
 #include <algorithm>
 
 #include "pg/text.hpp"
+#include "queue/careful.hpp"
 #include "queue/notices.hpp"
 #include "queue/owner.hpp"
 #include "queue/queue.hpp"
+#include "queue/subtransaction.hpp"
 #include "queue/survey.hpp"
 #include "queue/transitions.hpp"
 #include "scheduler/attempt.hpp"
 #include "settings.hpp"
+#include "shared/records.hpp"
 #include "shared/roster.hpp"
 
 namespace ecto_job {
@@ -24,6 +27,8 @@ constexpr int64 longest_lock_pause_ms = 1000;
 constexpr int64 longest_pause_ms = 300'000;
 // A queue without work has no use for its plans until it is swept again; if that is soon, they stay
 constexpr int64 longest_kept_idle_ms = 10'000;
+// After a row was at fault: others of its kind may be about to come
+constexpr int64 careful_ms = 60'000;
 
 constexpr int64 first_stuck_pause_ms = 1000;
 // The other connections of the consumer, which may have jobs locked, end at the same time
@@ -100,7 +105,8 @@ int64 longer_pause(int64 pause_ms, int64 first_ms) {
 bool give_back(Watched *watched, Queue *queue, const JobKey &to, TimestampTz now, Batch *batch) {
     ArrayType *const ended = ended_sessions(queue, to);
     if (ended != nullptr) {
-        const EndedLeases given = give_back_jobs(queue, ended, to, now, batch_size);
+        const EndedLeases given =
+            give_back_jobs(queue, ended, to, now, batch_size, watched->careful_until > now);
         add(&batch->moved, given);
         if (given.count() >= batch_size)
             return true;
@@ -113,22 +119,31 @@ bool give_back(Watched *watched, Queue *queue, const JobKey &to, TimestampTz now
     return false;
 }
 
+// Up to where leases are looked for: a look at everything finds those, too, that nobody told of
+JobKey end_of_leases(const Watched *watched, Due due) {
+    return due.everything ? highest_key : watched->record->leases_to;
+}
+
 // True if there may be more. Half of the room is for each, so that neither waits until nothing is
 // left of the other.
-bool sweep(Queue *queue, Due due, const JobKey &leases_to, TimestampTz now, Moved *moved) {
+bool sweep(Watched *watched, Queue *queue, Due due, TimestampTz now, Moved *moved) {
+    const bool guarded = watched->careful_until > now;
     int64 room = batch_size - sum_of(*moved);
     bool full = false;
     if (due.expire) {
         const int64 limit = due.activate ? (room + 1) / 2 : room;
-        const EndedLeases ended = end_expired_leases(queue, leases_to, now, limit);
+        const EndedLeases ended =
+            end_expired_leases(queue, end_of_leases(watched, due), now, limit, guarded);
         add(moved, ended);
         room -= ended.count();
         full = ended.count() >= limit;
     }
     if (due.activate && room > 0) {
-        moved->activated = static_cast<int64>(activate_scheduled_jobs(queue, now, room));
+        moved->activated = static_cast<int64>(activate_scheduled_jobs(queue, now, room, guarded));
         full = full || moved->activated >= room;
     }
+    if (watched->record->sweeps_left_out.count > 0 && !leaves_out(queue))
+        note_left_out(queue->oid, false, 0, nullptr);
     return full;
 }
 
@@ -141,11 +156,6 @@ template <typename F> TimestampTz next_time(F next, TimestampTz swept, int64 *pa
     return stuck ? std::min(TimestampTzPlusMilliseconds(swept, *pause_ms),
                             next(swept + 1).value_or(DT_NOEND))
                  : first;
-}
-
-// Up to where leases are looked for: a look at everything finds those, too, that nobody told of
-JobKey end_of_leases(const Watched *watched, Due due) {
-    return due.everything ? highest_key : watched->record->leases_to;
 }
 
 // True if there are jobs that nobody may have been told of
@@ -188,7 +198,7 @@ BatchEnd move(Watched *watched, Queue *queue, const Assignment &assignment, Batc
         return BatchEnd::full;
     if (!due.activate && !due.expire)
         return BatchEnd::looked_ahead;
-    if (sweep(queue, due, end_of_leases(watched, due), now, &batch->moved))
+    if (sweep(watched, queue, due, now, &batch->moved))
         return BatchEnd::full;
     return sum_of(batch->moved) == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
 }
@@ -332,6 +342,16 @@ void set_next_orphans(QueueRecord *record, Due due, TimestampTz next) {
         record->orphans_in_head = false;
 }
 
+// True if the batch that failed is to be done again with care; it was not, and a row may be at
+// fault
+bool shall_be_careful(Watched *watched, const ErrorData *error) {
+    const TimestampTz now = GetCurrentTimestamp();
+    if (watched->careful_until > now || !is_row_error(error->sqlerrcode))
+        return false;
+    watched->careful_until = TimestampTzPlusMilliseconds(now, careful_ms);
+    return true;
+}
+
 void note_success(Watched *watched, int64 turn_us, Due due, const Batch &last) {
     QueueRecord *const record = watched->record;
     const TimestampTz now = GetCurrentTimestamp();
@@ -447,6 +467,10 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
         Batch batch{};
         batch.next_orphans = last.next_orphans;
         error = attempt([&] { batch.end = run_batch(watched, assignment, &batch); });
+        if (error != nullptr && shall_be_careful(watched, error)) {
+            error = nullptr;
+            continue;
+        }
         if (error == nullptr) {
             total.activated += batch.moved.activated;
             total.expired += batch.moved.expired;

@@ -20,8 +20,9 @@ struct Watched {
     int64 stuck_due_ms;    // the last pause because due jobs were locked; 0: none
     int64 stuck_expiry_ms; // the same for those whose lease has ended
     int64 stuck_orphans_ms;
-    int64 locked_ms;     // and for the table
-    QueueRecord *record; // in shared memory, or while all places are taken in this process
+    int64 locked_ms;           // and for the table
+    TimestampTz careful_until; // a row was at fault: see careful.hpp
+    QueueRecord *record;       // in shared memory, or while all places are taken in this process
     char *name;
 };
 

@@ -38,16 +38,20 @@ void begin_advance(LowWater *mark, TimestampTz now, ClaimStart *start) {
     start->advance = ++mark->advance;
 }
 
-template <typename F> void with_mark(Oid queue, F body) {
+template <typename F> void with_record(Oid queue, F body) {
     if (segment() == nullptr)
         return;
     lock_segment(LW_SHARED);
     if (QueueRecord *const record = find_record(queue)) {
         SpinLockAcquire(&record->mutex);
-        body(&record->low_water);
+        body(record);
         SpinLockRelease(&record->mutex);
     }
     unlock_segment();
+}
+
+template <typename F> void with_mark(Oid queue, F body) {
+    with_record(queue, [&](QueueRecord *record) { body(&record->low_water); });
 }
 
 } // namespace
@@ -64,9 +68,11 @@ void forget(LowWater *mark) {
 }
 
 ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
-    ClaimStart start{lowest_key, false, 0};
+    ClaimStart start{lowest_key, false, 0, false};
     const TimestampTz now = GetCurrentTimestamp();
-    with_mark(queue, [&](LowWater *mark) {
+    with_record(queue, [&](QueueRecord *record) {
+        LowWater *const mark = &record->low_water;
+        start.careful = record->claims_left_out.until > now;
         const bool outdated = is_over(mark->checked, trusted_us, now);
         const bool relied = mark->relied != 0 && is_over(mark->relied, relied_us, now);
         const bool overdue = outdated && (relied || !mark->known || !may_advance);
@@ -84,7 +90,7 @@ ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
 }
 
 ClaimStart start_look(Oid queue, bool may_advance) {
-    ClaimStart start{lowest_key, false, 0};
+    ClaimStart start{lowest_key, false, 0, false};
     const TimestampTz now = GetCurrentTimestamp();
     with_mark(queue, [&](LowWater *mark) {
         const bool advances = may_advance && is_over(mark->advance_began, advance_us, now);

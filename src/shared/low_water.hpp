@@ -33,6 +33,7 @@ struct ClaimStart {
     JobKey from;
     bool looks;     // from the beginning, for what the mark may hide
     uint64 advance; // a number for the calls below; 0: it is not
+    bool careful;   // a job was at fault in a claim not long ago
 };
 
 // Before the snapshot is taken. A claim that looks from the beginning advances the mark, and one

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "settings.hpp"
+
 namespace ecto_job {
 
 namespace {
@@ -111,6 +113,25 @@ void keep_records(bool (*is_listed)(Oid queue)) {
 
 void release_records_of(Oid database) {
     give_back_those_of(database, [](Oid) { return false; });
+}
+
+void note_left_out(Oid queue, bool claims, int count, const char *reason) {
+    if (segment() == nullptr)
+        return;
+    lock_segment(LW_EXCLUSIVE);
+    if (QueueRecord *const record = find_record(queue)) {
+        LeftOutJobs &jobs = claims ? record->claims_left_out : record->sweeps_left_out;
+        if (reason != nullptr) {
+            jobs.until =
+                TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settings::safety_interval_ms);
+            const auto length = static_cast<int>(strlen(reason));
+            strlcpy(jobs.reason, reason,
+                    static_cast<Size>(pg_mbcliplen(reason, length, sizeof jobs.reason - 1)) + 1);
+        }
+        if (reason != nullptr || !claims) // other sessions may leave some out of theirs
+            jobs.count = count;
+    }
+    unlock_segment();
 }
 
 bool read_record(Oid queue, QueueRecord *copy) {

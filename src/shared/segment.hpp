@@ -50,6 +50,12 @@ struct LowWater {
 
 // The number of a record, from 1; 0: none.
 using RecordNumber = uint32;
+// Jobs that are left out of claims or of sweeps, because what these do to them fails
+struct LeftOutJobs {
+    TimestampTz until; // 0: none was
+    int32 count;
+    char reason[160];
+};
 
 // What is known of a queue: what commits did to it, for the scheduler to take, and how its sweeps
 // went, written by its database's scheduler alone.
@@ -85,6 +91,9 @@ struct QueueRecord {
     bool locked;    // was skipped because of somebody's lock
     bool in_turn;   // still set at the next start: the scheduler died of it
     char error[256];
+
+    LeftOutJobs claims_left_out; // `until` then, claims are careful
+    LeftOutJobs sweeps_left_out;
 };
 
 // What a transaction did to a queue.

@@ -185,6 +185,27 @@ RC_GTEST_PROP(times, later_attempts_and_longer_timeouts_end_later, ()) {
     RC_ASSERT(!later || *later > *base || timeout == 0);
 }
 
+TEST(times, say_how_long_the_calendar_is) {
+    EXPECT_EQ(longest_timeout_ms(min_timestamp), range_ms - 1);
+    EXPECT_EQ(longest_timeout_ms(last_timestamp), 0);
+    EXPECT_EQ(longest_timeout_ms(least), 0);
+    EXPECT_EQ(longest_timeout_ms(greatest), 0);
+    EXPECT_EQ(last_attempt(0, 0), greatest32);
+    EXPECT_EQ(last_attempt(last_timestamp, 1), 0);
+}
+
+RC_GTEST_PROP(times, exist_up_to_the_last_attempt_and_not_after_it, ()) {
+    const Micros now = any_now();
+    RC_PRE(is_valid(now));
+    const std::int64_t timeout = any_timeout(now, std::abs(any_attempt() / 2));
+    RC_PRE(timeout >= 0);
+    const std::int32_t last = last_attempt(now, timeout);
+    RC_ASSERT(increase_time(now, last, timeout).has_value());
+    if (last < greatest32)
+        RC_ASSERT(!increase_time(now, last + 1, timeout));
+    RC_ASSERT(reservation_expiry(now, longest_timeout_ms(now)).has_value());
+}
+
 TEST(interval, is_days_of_24_hours_and_microseconds) {
     const auto ms = [](IntervalParts parts) {
         const auto result = interval_to_ms(parts);

@@ -1,0 +1,275 @@
+// Sorting out the rows at fault. See careful.hpp.
+#include "queue/careful.hpp"
+
+#include <algorithm>
+
+#include "queue/left_out.hpp"
+#include "queue/notices.hpp"
+#include "queue/plans.hpp"
+#include "queue/subtransaction.hpp"
+#include "shared/records.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr int error_bytes = 8192;
+
+struct Fault {
+    int64 id;
+    ErrorData *error; // null: nothing was raised, and the row is as it was
+};
+
+struct Pass {
+    Queue *queue;
+    const Selection *selection;
+    void (*on_change)(Queue *queue, void *context);
+    void *context;
+    Taken taken;
+    int fault_count;
+    int skipped_count;
+    Fault faults[most_left_out];
+    Datum skipped[2 * most_left_out]; // left out before, and at fault now
+};
+
+ArrayType *array_of(Datum *ids, int64 count) {
+    return construct_array(ids, static_cast<int>(count), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+                           TYPALIGN_DOUBLE);
+}
+
+uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count, int64 limit) {
+    const Selection &selection = *pass->selection;
+    Parameter parameters[lengthof(StatementSource::types)];
+    std::copy_n(selection.parameters, selection.count, parameters);
+    if (limit != 0)
+        parameters[selection.limit_at] = Parameter(Int64GetDatum(limit));
+    parameters[selection.count] = Parameter(PointerGetDatum(array_of(ids, count)));
+    return run(pass->queue, statement, parameters, selection.count + 1);
+}
+
+void add_fault(Pass *pass, int64 id, ErrorData *error) {
+    if (pass->fault_count == most_left_out)
+        return;
+    pass->faults[pass->fault_count++] = {id, error};
+    pass->skipped[pass->skipped_count++] = Int64GetDatum(id);
+}
+
+bool below(Datum a, Datum b) {
+    return DatumGetInt64(a) < DatumGetInt64(b);
+}
+
+void append(Taken *taken, const Taken &part) {
+    const Size bytes = static_cast<Size>(taken->count + part.count + 1) * sizeof(Datum);
+    taken->ids = static_cast<Datum *>(taken->ids == nullptr
+                                          ? MemoryContextAllocHuge(CurrentMemoryContext, bytes)
+                                          : repalloc_huge(taken->ids, bytes));
+    std::copy_n(part.ids, part.count, taken->ids + taken->count);
+}
+
+// Those of `ids` that the last statement has returned are taken; a trigger has kept the others
+void take(Pass *pass, const Datum *ids, int64 count) {
+    const Taken part = taken_ids();
+    std::sort(part.ids, part.ids + part.count, below);
+    for (int64 i = 0; i < count && part.count < count; i++)
+        if (!std::binary_search(part.ids, part.ids + part.count, ids[i], below))
+            add_fault(pass, DatumGetInt64(ids[i]), nullptr);
+    if (pass->selection->claims)
+        append(&pass->taken, part);
+    pass->taken.count += part.count;
+    if (pass->on_change != nullptr)
+        pass->on_change(pass->queue, pass->context);
+    pfree(part.ids);
+    SPI_freetuptable(SPI_tuptable);
+}
+
+void change(Pass *pass, Datum *ids, int64 count) {
+    if (pass->fault_count == most_left_out)
+        return;
+    ErrorData *const error =
+        in_subtransaction([&] { run_with(pass, pass->selection->picked, ids, count, 0); });
+    if (error == nullptr) {
+        take(pass, ids, count);
+    } else if (count == 1) {
+        add_fault(pass, DatumGetInt64(ids[0]), error);
+    } else {
+        FreeErrorData(error);
+        change(pass, ids, count / 2);
+        change(pass, ids + count / 2, count - count / 2);
+    }
+}
+
+// False if there is nothing to take
+bool pick_and_change(Pass *pass, int64 limit) {
+    if (run_with(pass, pass->selection->pick, pass->skipped, pass->skipped_count, limit) == 0)
+        return false;
+    const Taken picked = taken_ids();
+    SPI_freetuptable(SPI_tuptable);
+    change(pass, picked.ids, picked.count);
+    return true;
+}
+
+// As the other texts in the column are
+Datum text_of_error(const ErrorData *error) {
+    const char *const message = error->message != nullptr ? error->message : "unknown error";
+    const auto length = static_cast<int>(strlen(message));
+    return PointerGetDatum(
+        cstring_to_text_with_len(message, pg_mbcliplen(message, length, error_bytes)));
+}
+
+bool set_failed(Pass *pass, const Fault &fault) {
+    bool failed = false;
+    ErrorData *const error = in_subtransaction([&] {
+        failed = run(pass->queue, Statement::fail_picked_job,
+                     {TimestampTzGetDatum(pass->selection->now), text_of_error(fault.error),
+                      Int64GetDatum(fault.id)}) == 1 &&
+                 state_of(0) == State::failed;
+    });
+    if (error != nullptr || !failed)
+        return false;
+    send_notice(pass->queue, Notice::failed, text_of(0, "notify"));
+    return true;
+}
+
+const char *reason_of(const Fault &fault) {
+    return fault.error != nullptr && fault.error->message != nullptr
+               ? fault.error->message
+               : "a trigger or policy of the table keeps it as it is";
+}
+
+void warn(const Pass *pass, const Fault &first, int count) {
+    const char *const table = NameStr(pass->queue->table);
+    ereport(WARNING,
+            (count == 1
+                 ? errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", first.id, table,
+                          reason_of(first))
+                 : errmsg("%d jobs of queue \"%s\" are left out; of job " INT64_FORMAT ": %s",
+                          count, table, first.id, reason_of(first)),
+             errhint("Repair the job, or what refuses its change. It is tried again when the "
+                     "table's definition changes, and after ecto_job.safety_interval.")));
+}
+
+bool is_at_fault_itself(const Pass *pass, const Fault &fault) {
+    if (fault.error == nullptr)
+        return false;
+    return pass->taken.count > 0 ||
+           (pass->fault_count == 1 && is_data_error(fault.error->sqlerrcode));
+}
+
+void leave_out_all(Pass *pass) {
+    const Fault *first = nullptr;
+    int fresh = 0;
+    for (int i = 0; i < pass->fault_count; i++) {
+        const Fault &fault = pass->faults[i];
+        if (is_at_fault_itself(pass, fault) && set_failed(pass, fault))
+            pass->taken.failed++;
+        else if (leave_out(pass->queue->oid, fault.id) && fresh++ == 0)
+            first = &fault;
+    }
+    if (fresh > 0)
+        warn(pass, *first, fresh);
+}
+
+// A caller without rights, or a queue of which all jobs fail
+void raise_if_all_fail(Pass *pass) {
+    if (pass->taken.count > 0)
+        return;
+    for (int i = 0; i < pass->fault_count; i++) {
+        ErrorData *const error = pass->faults[i].error;
+        if (error == nullptr)
+            continue;
+        const bool rights =
+            pass->selection->claims && !is_data_error(error->sqlerrcode) &&
+            ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
+        if (!rights && pass->fault_count < most_left_out)
+            return;
+        for (int j = 0; j < pass->fault_count && !rights; j++)
+            leave_out(pass->queue->oid, pass->faults[j].id);
+        ReThrowError(error);
+    }
+}
+
+} // namespace
+
+bool leaves_out(const Queue *queue) {
+    return left_out_count(queue->oid) > 0;
+}
+
+bool may_veto(Oid table) {
+    Relation relation = relation_open(table, NoLock);
+    const TriggerDesc *const triggers = relation->trigdesc;
+    bool found = false;
+    if (triggers != nullptr && triggers->trig_update_before_row)
+        for (int i = 0; i < triggers->numtriggers; i++)
+            // By name: ours keeps nothing
+            found = found || (TRIGGER_TYPE_MATCHES(triggers->triggers[i].tgtype, TRIGGER_TYPE_ROW,
+                                                   TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE) &&
+                              strcmp(triggers->triggers[i].tgname, "ecto_job_lease") != 0);
+    relation_close(relation, NoLock);
+    return found;
+}
+
+bool run_plain(Queue *queue, const Selection &selection) {
+    MemoryContext const context = CurrentMemoryContext;
+    PG_TRY();
+    { run(queue, selection.plain, selection.parameters, selection.count); }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(context);
+        ErrorData *const error = CopyErrorData();
+        if (!is_row_error(error->sqlerrcode))
+            PG_RE_THROW();
+        FlushErrorState();
+        queue->claims_pass = false;
+        note_left_out(queue->oid, true, left_out_count(queue->oid), reason_of({0, error}));
+        const char *const hint = "Call again: the next call leaves out the job at fault.";
+        error->hint = error->hint == nullptr ? pstrdup(hint) : psprintf("%s %s", error->hint, hint);
+        ReThrowError(error);
+    }
+    PG_END_TRY();
+    return true;
+}
+
+bool run_guarded(Queue *queue, const Selection &selection) {
+    ErrorData *const error = in_subtransaction(
+        [&] { run(queue, selection.plain, selection.parameters, selection.count); });
+    return error == nullptr;
+}
+
+Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun,
+                     void (*on_change)(Queue *queue, void *context), void *context) {
+    auto *const pass = static_cast<Pass *>(palloc0(sizeof(Pass)));
+    pass->queue = queue;
+    pass->selection = &selection;
+    pass->on_change = on_change;
+    pass->context = context;
+    pass->taken = begun;
+    pass->skipped_count = left_out_ids(queue->oid, pass->skipped);
+    if (selection.limit == 0)
+        pick_and_change(pass, 0);
+    while (pass->taken.count < selection.limit && pass->fault_count < most_left_out)
+        if (!pick_and_change(pass, selection.limit - pass->taken.count))
+            break;
+    raise_if_all_fail(pass);
+    leave_out_all(pass);
+    const Fault *const last =
+        pass->fault_count > 0 ? &pass->faults[pass->fault_count - 1] : nullptr;
+    note_left_out(queue->oid, selection.claims, left_out_count(queue->oid),
+                  last != nullptr ? reason_of(*last) : nullptr);
+    return pass->taken;
+}
+
+ArrayType *array_of_ids(const Taken &taken) {
+    return array_of(taken.ids, taken.count);
+}
+
+Taken taken_ids() {
+    Taken taken{};
+    taken.count = static_cast<int64>(SPI_processed);
+    taken.ids = static_cast<Datum *>(MemoryContextAllocHuge(
+        CurrentMemoryContext, static_cast<Size>(taken.count + 1) * sizeof(Datum)));
+    for (int64 row = 0; row < taken.count; row++)
+        taken.ids[row] = Int64GetDatum(bigint_of(static_cast<uint64>(row), "id"));
+    return taken;
+}
+
+} // namespace ecto_job

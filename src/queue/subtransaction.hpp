@@ -1,0 +1,41 @@
+// A piece of work in a subtransaction of its own: it is done, or what a row of the table raised
+// comes back as a value and nothing has happened.
+#pragma once
+
+#include "pg/boundary.hpp"
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+// Whether an error may be the fault of a single row: its data, a constraint, a trigger's say. All
+// others are nobody's or the session's: locks, cancellation, conflicts of transactions, resources.
+bool is_row_error(int sqlstate);
+
+// A row's data or a constraint: what the row itself is at fault for, whoever is asked.
+bool is_data_error(int sqlstate);
+
+// Ends the subtransaction that fails. Returns the error in `context` if a row may be at fault, and
+// raises any other again.
+ErrorData *roll_back(MemoryContext context, ResourceOwner owner);
+
+// Null, or the error, in the caller's memory context.
+template <typename F> ErrorData *in_subtransaction(F body) {
+    MemoryContext const context = CurrentMemoryContext;
+    ResourceOwner const owner = CurrentResourceOwner;
+    ErrorData *volatile error = nullptr;
+    BeginInternalSubTransaction(nullptr);
+    MemoryContextSwitchTo(context);
+    PG_TRY();
+    {
+        at_boundary(body);
+        ReleaseCurrentSubTransaction();
+        MemoryContextSwitchTo(context);
+        CurrentResourceOwner = owner;
+    }
+    PG_CATCH();
+    { error = roll_back(context, owner); }
+    PG_END_TRY();
+    return error;
+}
+
+} // namespace ecto_job
