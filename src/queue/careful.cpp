@@ -7,6 +7,7 @@
 #include "queue/notices.hpp"
 #include "queue/plans.hpp"
 #include "queue/subtransaction.hpp"
+#include "settings.hpp"
 #include "shared/records.hpp"
 
 namespace ecto_job {
@@ -144,8 +145,10 @@ void warn(const Pass *pass, const Fault &first, int count) {
                           reason_of(first))
                  : errmsg("%d jobs of queue \"%s\" are left out; of job " INT64_FORMAT ": %s",
                           count, table, first.id, reason_of(first)),
-             errhint("Repair the job, or what refuses its change. It is tried again when the "
-                     "table's definition changes, and after ecto_job.safety_interval.")));
+             first.error != nullptr
+                 ? errhint("Repair the job, or what refuses its change. It is tried again when the "
+                           "table's definition changes, and after ecto_job.safety_interval.")
+                 : errhint("It is tried again after a second.")));
 }
 
 bool is_at_fault_itself(const Pass *pass, const Fault &fault) {
@@ -155,35 +158,46 @@ bool is_at_fault_itself(const Pass *pass, const Fault &fault) {
            (pass->fault_count == 1 && is_data_error(fault.error->sqlerrcode));
 }
 
-void leave_out_all(Pass *pass) {
+// What raised is left out for long. What a trigger keeps may be meant to wait for something
+bool leave_alone(const Pass *pass, const Fault &fault) {
+    constexpr int64 kept_ms = 1000;
+    return leave_out(pass->queue->oid, fault.id,
+                     fault.error != nullptr ? settings::safety_interval_ms : kept_ms);
+}
+
+void settle_faults(Pass *pass) {
     const Fault *first = nullptr;
     int fresh = 0;
     for (int i = 0; i < pass->fault_count; i++) {
         const Fault &fault = pass->faults[i];
         if (is_at_fault_itself(pass, fault) && set_failed(pass, fault))
             pass->taken.failed++;
-        else if (leave_out(pass->queue->oid, fault.id) && fresh++ == 0)
+        else if (leave_alone(pass, fault) && fresh++ == 0)
             first = &fault;
     }
     if (fresh > 0)
         warn(pass, *first, fresh);
 }
 
-// A caller without rights, or a queue of which all jobs fail
-void raise_if_all_fail(Pass *pass) {
+// A right or an object is missing, for every job: nobody's fault but that of who called, or of the
+// table's owner
+bool is_missing_something(const ErrorData *error) {
+    return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
+}
+
+void raise_if_all_fail(const Pass *pass) {
     if (pass->taken.count > 0)
         return;
     for (int i = 0; i < pass->fault_count; i++) {
         ErrorData *const error = pass->faults[i].error;
         if (error == nullptr)
             continue;
-        const bool rights =
-            pass->selection->claims && !is_data_error(error->sqlerrcode) &&
-            ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
-        if (!rights && pass->fault_count < most_left_out)
+        if (is_missing_something(error))
+            ReThrowError(error);
+        if (pass->fault_count < most_left_out)
             return;
-        for (int j = 0; j < pass->fault_count && !rights; j++)
-            leave_out(pass->queue->oid, pass->faults[j].id);
+        for (int j = 0; j < pass->fault_count; j++)
+            leave_alone(pass, pass->faults[j]); // so that the next call comes to the next ones
         ReThrowError(error);
     }
 }
@@ -218,8 +232,10 @@ bool run_plain(Queue *queue, const Selection &selection) {
         ErrorData *const error = CopyErrorData();
         if (!is_row_error(error->sqlerrcode))
             PG_RE_THROW();
-        FlushErrorState();
         queue->claims_pass = false;
+        if (is_missing_something(error))
+            PG_RE_THROW();
+        FlushErrorState();
         note_left_out(queue->oid, true, left_out_count(queue->oid), reason_of({0, error}));
         const char *const hint = "Call again: the next call leaves out the job at fault.";
         error->hint = error->hint == nullptr ? pstrdup(hint) : psprintf("%s %s", error->hint, hint);
@@ -250,7 +266,7 @@ Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begu
         if (!pick_and_change(pass, selection.limit - pass->taken.count))
             break;
     raise_if_all_fail(pass);
-    leave_out_all(pass);
+    settle_faults(pass);
     const Fault *const last =
         pass->fault_count > 0 ? &pass->faults[pass->fault_count - 1] : nullptr;
     note_left_out(queue->oid, selection.claims, left_out_count(queue->oid),

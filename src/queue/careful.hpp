@@ -5,8 +5,9 @@
 // row at fault. That one becomes FAILED with the error if another row has moved, or if it was alone
 // and its own data are to blame; else the fault may be everybody's, such as a broken trigger, and
 // would end the whole queue in FAILED. Where FAILED cannot be written either, the row is left out
-// (left_out.hpp), with a WARNING. At most most_left_out rows are at fault in one pass: when all of
-// them are and none has moved, the first error is raised.
+// (left_out.hpp), with a WARNING. A pass ends at most_left_out rows at fault. The error is raised
+// after all if no row has moved, and it says that a right or an object is missing, or there are as
+// many of them.
 //
 // What costs nothing comes first: `plain` alone, in a subtransaction where nothing else would be
 // left of the caller's transaction.

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "settings.hpp"
-
 namespace ecto_job {
 
 namespace {
@@ -110,14 +108,14 @@ int left_out_ids(Oid queue, Datum *ids) {
     return count;
 }
 
-bool leave_out(Oid queue, int64 id) {
+bool leave_out(Oid queue, int64 id, int64 for_ms) {
     Entry *const entry = make(queue);
     LeftOut *const end = entry->jobs + entry->count;
     LeftOut *const found =
         std::find_if(entry->jobs, end, [id](const LeftOut &job) { return job.id == id; });
     const bool is_new = found == end;
     LeftOut *const place = is_new ? place_in(entry) : found;
-    *place = {id, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settings::safety_interval_ms)};
+    *place = {id, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), for_ms)};
     return is_new;
 }
 

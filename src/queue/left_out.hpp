@@ -1,9 +1,9 @@
 // The jobs that this process leaves out of its claims and sweeps, because what they do to a job
 // fails or is undone by a trigger.
 //
-// Each is tried again after ecto_job.safety_interval, and when the definition of the table has
-// changed. Kept in the process's own memory: 256 jobs a queue, of which the one that was left out
-// first goes when there is one more.
+// Each is tried again after a while, and when the definition of the table has changed. Kept in the
+// process's own memory: 256 jobs a queue, of which the one that was left out first goes when there
+// is one more.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -18,6 +18,6 @@ int left_out_count(Oid queue);
 int left_out_ids(Oid queue, Datum *ids);
 
 // False if it was known already, and so has been told of.
-bool leave_out(Oid queue, int64 id);
+bool leave_out(Oid queue, int64 id, int64 for_ms);
 
 } // namespace ecto_job

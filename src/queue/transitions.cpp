@@ -472,8 +472,9 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
 }
 
 uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
-    return static_cast<uint64>(
-        end_leases(queue, highest_key, now, limit, guarded, BoolGetDatum(false)).count());
+    const EndedLeases ended =
+        end_leases(queue, highest_key, now, limit, guarded, BoolGetDatum(false));
+    return static_cast<uint64>(ended.available + ended.retried);
 }
 
 uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
