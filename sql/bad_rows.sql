@@ -78,6 +78,9 @@ BEGIN
     IF NEW.params ? 'missing' THEN
         PERFORM FROM no_such_table;
     END IF;
+    IF NEW.params ? 'code' THEN
+        RAISE EXCEPTION 'in a trigger' USING ERRCODE = NEW.params ->> 'code';
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER bad_raise BEFORE UPDATE ON bad_raise FOR EACH ROW EXECUTE FUNCTION bad_raise();
@@ -107,6 +110,15 @@ SELECT pg_temp.outcome($$SELECT id FROM ecto_job.start_available_jobs('bad_raise
 INSERT INTO bad_raise (params) VALUES ('{}');
 SELECT id FROM ecto_job.start_available_jobs('bad_raise', 1);
 SELECT id, state FROM bad_raise ORDER BY id;
+
+-- Nor is what the transaction or the server is at fault for
+SET client_min_messages = error;
+SELECT code, split_part(pg_temp.outcome(format($$TRUNCATE bad_raise RESTART IDENTITY; INSERT INTO bad_raise (params) VALUES ('{"code": "%1$s"}'), ('{}');
+    SELECT id FROM ecto_job.start_available_jobs('bad_raise', 9)$$, code)), ':', 1) AS start,
+    split_part(pg_temp.outcome(format($$TRUNCATE bad_raise RESTART IDENTITY; INSERT INTO bad_raise (params, state, schedule) VALUES ('{"code": "%1$s"}', 'SCHEDULED', '2001-01-01'), ('{}', 'SCHEDULED', '2001-01-01');
+    SELECT ecto_job.activate_scheduled_jobs('bad_raise')$$, code)), ':', 1) AS sweep
+FROM unnest('{22012,23505,P0001,P0002,09000,38000,21000,42501,40001,40P01,55P03,57000,53200,53100,57P01,58030,XX000,XX001}'::text[]) AS code;
+RESET client_min_messages;
 
 -- As many as a pass puts up with: the next call comes to the next ones
 SELECT ecto_job.create_queue('bad_many');

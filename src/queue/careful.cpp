@@ -26,6 +26,7 @@ struct Pass {
     const Selection *selection;
     void (*on_change)(Queue *queue, void *context);
     void *context;
+    ErrorData *cause; // of the care; null: another reason
     Taken taken;
     int fault_count;
     int skipped_count;
@@ -84,7 +85,7 @@ void take(Pass *pass, const Datum *ids, int64 count) {
 }
 
 void change(Pass *pass, Datum *ids, int64 count) {
-    if (pass->fault_count == most_left_out)
+    if (count == 0 || pass->fault_count == most_left_out)
         return;
     ErrorData *const error =
         in_subtransaction([&] { run_with(pass, pass->selection->picked, ids, count, 0); });
@@ -101,12 +102,16 @@ void change(Pass *pass, Datum *ids, int64 count) {
 
 // False if there is nothing to take
 bool pick_and_change(Pass *pass, int64 limit) {
-    if (run_with(pass, pass->selection->pick, pass->skipped, pass->skipped_count, limit) == 0)
-        return false;
-    const Taken picked = taken_ids();
-    SPI_freetuptable(SPI_tuptable);
+    Taken picked{};
+    ErrorData *const error = in_subtransaction([&] {
+        run_with(pass, pass->selection->pick, pass->skipped, pass->skipped_count, limit);
+        picked = taken_ids();
+        SPI_freetuptable(SPI_tuptable);
+    });
+    if (error != nullptr) // which is not a row's, then
+        ReThrowError(pass->cause != nullptr ? pass->cause : error);
     change(pass, picked.ids, picked.count);
-    return true;
+    return picked.count > 0;
 }
 
 // As the other texts in the column are
@@ -193,7 +198,7 @@ void raise_if_all_fail(const Pass *pass) {
         if (error == nullptr)
             continue;
         if (is_missing_something(error))
-            ReThrowError(error);
+            ReThrowError(pass->cause != nullptr ? pass->cause : error);
         if (pass->fault_count < most_left_out)
             return;
         for (int j = 0; j < pass->fault_count; j++)
@@ -222,7 +227,7 @@ bool may_veto(Oid table) {
     return found;
 }
 
-bool run_plain(Queue *queue, const Selection &selection) {
+void run_plain(Queue *queue, const Selection &selection) {
     MemoryContext const context = CurrentMemoryContext;
     PG_TRY();
     { run(queue, selection.plain, selection.parameters, selection.count); }
@@ -242,16 +247,14 @@ bool run_plain(Queue *queue, const Selection &selection) {
         ReThrowError(error);
     }
     PG_END_TRY();
-    return true;
 }
 
-bool run_guarded(Queue *queue, const Selection &selection) {
-    ErrorData *const error = in_subtransaction(
+ErrorData *run_guarded(Queue *queue, const Selection &selection) {
+    return in_subtransaction(
         [&] { run(queue, selection.plain, selection.parameters, selection.count); });
-    return error == nullptr;
 }
 
-Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun,
+Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun, ErrorData *cause,
                      void (*on_change)(Queue *queue, void *context), void *context) {
     auto *const pass = static_cast<Pass *>(palloc0(sizeof(Pass)));
     pass->queue = queue;
@@ -259,6 +262,7 @@ Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begu
     pass->on_change = on_change;
     pass->context = context;
     pass->taken = begun;
+    pass->cause = cause;
     pass->skipped_count = left_out_ids(queue->oid, pass->skipped);
     if (selection.limit == 0)
         pick_and_change(pass, 0);

@@ -45,15 +45,16 @@ bool leaves_out(const Queue *queue);
 bool may_veto(Oid table);
 
 // Runs `plain` as it is. What a row raises is noted, so that the next claims are careful, and goes
-// to the caller with a HINT that says so. Returns true.
-bool run_plain(Queue *queue, const Selection &selection);
+// to the caller with a HINT that says so.
+void run_plain(Queue *queue, const Selection &selection);
 
-// Runs `plain` in a subtransaction; false if it failed for a row. The rows are in SPI_tuptable.
-bool run_guarded(Queue *queue, const Selection &selection);
+// Runs `plain` in a subtransaction. Null: done, and the rows are in SPI_tuptable; or what was
+// raised.
+ErrorData *run_guarded(Queue *queue, const Selection &selection);
 
-// Takes what there is to take beyond `begun`, row by row where need be. `on_change` is called with
-// the rows of each part in SPI_tuptable; null: it need not be.
-Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun,
+// Takes what there is to take beyond `begun`, row by row where need be; `cause` is what run_guarded
+// returned. `on_change` is called with the rows of each part in SPI_tuptable; null: it need not be.
+Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun, ErrorData *cause,
                      void (*on_change)(Queue *queue, void *context), void *context);
 
 // The ids of the last statement's rows, for `begun`

@@ -36,12 +36,13 @@ Parameter limit_of(int64 limit) {
 
 // The rows of these are there, and the caller's
 [[noreturn]] void raise_kept(const Queue *queue, const char *jobs) {
-    ereport(ERROR,
-            (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-             errmsg("queue \"%s\" did not let go of %s", NameStr(queue->table), jobs),
-             errdetail("A BEFORE DELETE trigger or a policy of the table keeps the row."),
-             errhint("Such a trigger must return OLD; finished jobs are kept in a table of their "
-                     "own.")));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+         errmsg("queue \"%s\" did not let go of %s", NameStr(queue->table), jobs),
+         errdetail("A BEFORE DELETE trigger or a policy of the table keeps the row."),
+         errhint("A trigger must return OLD, and a policy FOR DELETE allow it. To keep finished "
+                 "jobs, write them into another table.")));
 }
 
 // Whom a caller takes himself for: by lease, by attempt, or by both
@@ -247,16 +248,19 @@ bool may_have_missed(const Queue *queue, const Selection &selection, uint64 chan
 // The jobs are in SPI_tuptable
 uint64 run_claim(Queue *queue, const Selection &selection) {
     Taken begun{};
+    ErrorData *cause = nullptr;
     if (!leaves_out(queue)) {
-        const bool passed =
-            queue->claims_pass ? run_plain(queue, selection) : run_guarded(queue, selection);
-        queue->claims_pass = passed;
-        if (passed && !may_have_missed(queue, selection, SPI_processed))
+        if (queue->claims_pass)
+            run_plain(queue, selection);
+        else
+            cause = run_guarded(queue, selection);
+        queue->claims_pass = cause == nullptr;
+        if (cause == nullptr && !may_have_missed(queue, selection, SPI_processed))
             return SPI_processed;
-        if (passed)
+        if (cause == nullptr)
             begun = taken_ids();
     }
-    const Taken taken = take_with_care(queue, selection, begun, nullptr, nullptr);
+    const Taken taken = take_with_care(queue, selection, begun, cause, nullptr, nullptr);
     return run(queue, Statement::claimed_jobs, {PointerGetDatum(array_of_ids(taken))});
 }
 
@@ -297,22 +301,24 @@ uint64 run_from_mark(Queue *queue, const Claim &claim) {
     return again ? claim_from(queue, claim, *again) : 0;
 }
 
-// A sweep's batch, with care where it is known to be needed, or is needed and `guarded` allows it
+// A sweep's batch; `guarded`: with care if one of its rows is at fault
 Taken sweep(Queue *queue, const Selection &selection, bool guarded,
             void (*on_change)(Queue *queue, void *context), void *context) {
     Taken begun{};
+    ErrorData *cause = nullptr;
     if (!leaves_out(queue)) {
-        const bool passed = !guarded || run_guarded(queue, selection);
-        if (!guarded)
+        if (guarded)
+            cause = run_guarded(queue, selection);
+        else
             run(queue, selection.plain, selection.parameters, selection.count);
-        if (passed) {
+        if (cause == nullptr) {
             begun.count = static_cast<int64>(SPI_processed);
             on_change(queue, context);
             if (!may_have_missed(queue, selection, static_cast<uint64>(begun.count)))
                 return begun;
         }
     }
-    return take_with_care(queue, selection, begun, on_change, context);
+    return take_with_care(queue, selection, begun, cause, on_change, context);
 }
 
 // What became of the last statement's jobs

@@ -1,0 +1,88 @@
+# One row at fault stops neither the sweeps of its queue nor the claims, and the status says which are left out.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use EctoJobTest qw(:DEFAULT becomes);
+use BellTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node(conf => "ecto_job.sweep_timeout = '5 s'\n");
+
+sub sql { return $node->safe_psql('postgres', shift); }
+sub status_of { return "SELECT status FROM ecto_job.queues WHERE queue = '$_[0]'::regclass"; }
+
+sql("SELECT ecto_job.create_queue(q) FROM unnest('{uniq,lost,kept,claimed}'::text[]) AS q");
+
+# A user's unique index, and a lost job whose twin waits already
+sql("CREATE UNIQUE INDEX ON uniq ((params ->> 'key')) WHERE state IN ('AVAILABLE', 'SCHEDULED')");
+sql(q{INSERT INTO uniq (params, notify) VALUES ('{"key": "A"}', 'it failed')});
+is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('uniq', 1, '1 s')"), 1, 'a job is started');
+my $listener = listen_to($node, 'uniq.failed');
+
+sql(q{INSERT INTO uniq (params) VALUES ('{"key": "A"}')});
+sql(q{INSERT INTO uniq (params, schedule) SELECT jsonb_build_object('key', n), now() + interval '1.5 s' FROM generate_series(1, 3) AS n});
+becomes($node, "SELECT string_agg(state, ' ' ORDER BY id) FROM uniq", 'FAILED AVAILABLE AVAILABLE AVAILABLE AVAILABLE',
+	'the job that meets its twin is FAILED, and the others move');
+like(sql('SELECT error FROM uniq WHERE id = 1'), qr/^duplicate key value/, 'with the error');
+is(sql('SELECT expires IS NULL AND lease IS NULL FROM uniq WHERE id = 1'), 't', 'and nobody holds it');
+is(heard_next($listener, 'uniq.failed'), 'uniq.failed:scheduler', 'and the notice of a failure');
+$listener->{session}->quit;
+is(sql(status_of('uniq')), 'ok', 'then the queue is well');
+
+# Jobs of a session that has ended, whose next retry lies past the calendar, or whose FAILED is refused
+sql("SELECT 1 FROM ecto_job.configure_queue('lost', retry_timeout => '100 days')");
+sql("INSERT INTO lost (params, attempt, max_attempts) VALUES ('{}', 3000000, 2147483647)");
+my $dying = session($node);
+$dying->query_safe('SET ecto_job.session_leases = on');
+is($dying->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('lost')"), 1, 'a session starts it');
+$dying->quit;
+becomes($node, 'SELECT state FROM lost WHERE id = 1', 'RETRY', 'it comes back when the session ends');
+is(sql("SELECT schedule > '290000-01-01' FROM lost WHERE id = 1"), 't', 'at the end of the calendar');
+is(sql(status_of('lost')), 'ok', 'which is no failure');
+
+# A row of which nothing can be written
+my $offset = -s $node->logfile;
+sql("INSERT INTO kept (params, schedule) VALUES ('{\"bad\": 1}', now() + interval '300 ms'), ('{}', now() + interval '300 ms')");
+sql("ALTER TABLE kept ADD CONSTRAINT good CHECK (NOT params ? 'bad') NOT VALID");
+becomes($node, 'SELECT state FROM kept WHERE id = 2', 'AVAILABLE', 'the row beside it moves');
+my $left_out = 'ok; 1 job left out of sweeps: new row for relation "kept" violates check constraint "good"';
+becomes($node, status_of('kept'), $left_out, 'the status says that one is left out, and why');
+is(sql('SELECT state FROM kept WHERE id = 1'), 'SCHEDULED', 'it is as it was');
+for my $id (3 .. 5)
+{
+	sql("INSERT INTO kept (params, schedule) VALUES ('{}', clock_timestamp() + interval '200 ms')");
+	becomes($node, "SELECT state FROM kept WHERE id = $id", 'AVAILABLE', "job $id, which is due later, does not wait for it");
+}
+my $log = slurp_file($node->logfile, $offset);
+is(scalar(() = $log =~ /WARNING:  job 1 of queue "kept" is left out: new row/g), 1, 'the log says it once');
+unlike($log, qr/sweep of queue "public.kept" failed/, 'and of no sweep that failed');
+sql('ALTER TABLE kept DROP CONSTRAINT good');
+becomes($node, 'SELECT state FROM kept WHERE id = 1', 'AVAILABLE', 'it moves when the table has changed');
+becomes($node, status_of('kept'), 'ok', 'and the status is well again');
+
+# Claims of two sessions that have claimed before: the first that meets the row is told, the other has been told so
+sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+	\$\$ BEGIN IF NEW.params ? 'bad' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END \$\$;
+	CREATE TRIGGER refuse BEFORE UPDATE ON claimed FOR EACH ROW EXECUTE FUNCTION refuse()");
+my @sessions = (session($node), session($node));
+for my $session (@sessions)
+{
+	$session->query_safe('SET client_min_messages = error'); # query_safe dies of a warning
+	sql("INSERT INTO claimed (params) VALUES ('{}')");
+	is($session->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('claimed', 1)"), 1, 'a session starts a job');
+}
+sql(q{INSERT INTO claimed (params) VALUES ('{"bad": 1}'), ('{}'), ('{}')});
+my $start = "SELECT count(*) FROM ecto_job.start_available_jobs('claimed', 1)";
+my ($out) = $sessions[0]->query("DO \$\$ BEGIN PERFORM ecto_job.start_available_jobs('claimed', 1);
+	EXCEPTION WHEN raise_exception THEN SET my.told = 'yes'; END \$\$; SELECT current_setting('my.told', true)");
+like($out, qr/yes/, 'the first session to meet the row gets its error');
+is($sessions[1]->query_safe($start), 1, 'the other gets a job at its first try');
+is($sessions[0]->query_safe($start), 1, 'and so does the first at its second');
+is(sql('SELECT state FROM claimed WHERE id = 3'), 'AVAILABLE', 'the row is as it was');
+is(sql(status_of('claimed')), 'ok; 1 job left out of claims: not this one', 'the status says that claims leave it out');
+$_->quit for @sessions;
+
+$node->stop;
+done_testing();
