@@ -3,6 +3,8 @@
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
 \set ECHO all
+-- The DETAIL of a constraint has the times of its row
+\set VERBOSITY terse
 
 -- Arithmetic ends where its types end. The calendar has room for as many timeouts as leave it below 294277
 SELECT ecto_job.create_queue('bad_sums');

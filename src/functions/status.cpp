@@ -62,9 +62,13 @@ const char *why_no_scheduler() {
                  "server's log shows";
 }
 
+bool is_any_left_out(const LeftOutJobs &jobs) {
+    return jobs.count > 0 && jobs.until > GetCurrentTimestamp();
+}
+
 // Null if none is
 const char *left_out_of(const char *what, const LeftOutJobs &jobs) {
-    if (jobs.count == 0 || jobs.until <= GetCurrentTimestamp())
+    if (!is_any_left_out(jobs))
         return nullptr;
     return psprintf("ok; %d job%s left out of %s: %s", jobs.count, jobs.count == 1 ? "" : "s", what,
                     jobs.reason);
@@ -80,6 +84,8 @@ const char *status_of(const QueueRecord *record) {
         return psprintf("failing: %s", record->error);
     if (record->locked)
         return "locked: the table is locked by another session";
+    if (record->sweeps_left_out.all && is_any_left_out(record->sweeps_left_out))
+        return psprintf("failing: %s", record->sweeps_left_out.reason);
     if (const char *const left_out = left_out_of("sweeps", record->sweeps_left_out))
         return left_out;
     if (const char *const left_out = left_out_of("claims", record->claims_left_out))

@@ -150,10 +150,14 @@ void warn(const Pass *pass, const Fault &first, int count) {
                           reason_of(first))
                  : errmsg("%d jobs of queue \"%s\" are left out; of job " INT64_FORMAT ": %s",
                           count, table, first.id, reason_of(first)),
-             first.error != nullptr
-                 ? errhint("Repair the job, or what refuses its change. It is tried again when the "
-                           "table's definition changes, and after ecto_job.safety_interval.")
-                 : errhint("It is tried again after a second.")));
+             first.error != nullptr && first.error->detail != nullptr
+                 ? errdetail_internal("%s", first.error->detail)
+                 : 0,
+             first.error != nullptr && first.error->context != nullptr
+                 ? errcontext("%s", first.error->context)
+                 : 0,
+             errhint("Repair the job, or what refuses its change. It is tried again when the "
+                     "table's definition changes, and from time to time.")));
 }
 
 bool is_at_fault_itself(const Pass *pass, const Fault &fault) {
@@ -163,11 +167,23 @@ bool is_at_fault_itself(const Pass *pass, const Fault &fault) {
            (pass->fault_count == 1 && is_data_error(fault.error->sqlerrcode));
 }
 
-// What raised is left out for long. What a trigger keeps may be meant to wait for something
+// What raised alone is left out for long. What raised like all others may be mended from outside,
+// and what a trigger keeps may be meant to wait for something
 bool leave_alone(const Pass *pass, const Fault &fault) {
+    constexpr int64 all_fail_ms = 10'000;
     constexpr int64 kept_ms = 1000;
-    return leave_out(pass->queue->oid, fault.id,
-                     fault.error != nullptr ? settings::safety_interval_ms : kept_ms);
+    const int64 for_ms = fault.error == nullptr   ? kept_ms
+                         : pass->taken.count == 0 ? all_fail_ms
+                                                  : settings::safety_interval_ms;
+    return leave_out(pass->queue->oid, fault.id, for_ms);
+}
+
+// Of those that raised; null: none did
+const Fault *last_fault(const Pass *pass) {
+    for (int i = pass->fault_count - 1; i >= 0; i--)
+        if (pass->faults[i].error != nullptr)
+            return &pass->faults[i];
+    return nullptr;
 }
 
 void settle_faults(Pass *pass) {
@@ -241,7 +257,7 @@ void run_plain(Queue *queue, const Selection &selection) {
         if (is_missing_something(error))
             PG_RE_THROW();
         FlushErrorState();
-        note_left_out(queue->oid, true, left_out_count(queue->oid), reason_of({0, error}));
+        note_left_out(queue->oid, true, left_out_count(queue->oid), reason_of({0, error}), true);
         const char *const hint = "Call again: the next call leaves out the job at fault.";
         error->hint = error->hint == nullptr ? pstrdup(hint) : psprintf("%s %s", error->hint, hint);
         ReThrowError(error);
@@ -271,10 +287,9 @@ Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begu
             break;
     raise_if_all_fail(pass);
     settle_faults(pass);
-    const Fault *const last =
-        pass->fault_count > 0 ? &pass->faults[pass->fault_count - 1] : nullptr;
+    const Fault *const last = last_fault(pass);
     note_left_out(queue->oid, selection.claims, left_out_count(queue->oid),
-                  last != nullptr ? reason_of(*last) : nullptr);
+                  last != nullptr ? reason_of(*last) : nullptr, pass->taken.count > 0);
     return pass->taken;
 }
 

@@ -143,7 +143,7 @@ bool sweep(Watched *watched, Queue *queue, Due due, TimestampTz now, Moved *move
         full = full || moved->activated >= room;
     }
     if (watched->record->sweeps_left_out.count > 0 && !leaves_out(queue))
-        note_left_out(queue->oid, false, 0, nullptr);
+        note_left_out(queue->oid, false, 0, nullptr, true);
     return full;
 }
 

@@ -115,7 +115,7 @@ void release_records_of(Oid database) {
     give_back_those_of(database, [](Oid) { return false; });
 }
 
-void note_left_out(Oid queue, bool claims, int count, const char *reason) {
+void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move) {
     if (segment() == nullptr)
         return;
     lock_segment(LW_EXCLUSIVE);
@@ -128,6 +128,7 @@ void note_left_out(Oid queue, bool claims, int count, const char *reason) {
             strlcpy(jobs.reason, reason,
                     static_cast<Size>(pg_mbcliplen(reason, length, sizeof jobs.reason - 1)) + 1);
         }
+        jobs.all = (jobs.all || reason != nullptr) && !others_move;
         if (reason != nullptr || !claims) // other sessions may leave some out of theirs
             jobs.count = count;
     }

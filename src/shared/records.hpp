@@ -51,7 +51,7 @@ void release_records_of(Oid database);
 // Says for the view ecto_job.queues how many jobs this process leaves out of claims or sweeps, and,
 // if one was at fault just now, why; that also makes the claims of all sessions careful for a
 // while.
-void note_left_out(Oid queue, bool claims, int count, const char *reason);
+void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move);
 
 // A copy of this database's record of the queue; false if there is none.
 bool read_record(Oid queue, QueueRecord *copy);

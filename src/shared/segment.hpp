@@ -54,6 +54,7 @@ using RecordNumber = uint32;
 struct LeftOutJobs {
     TimestampTz until; // 0: none was
     int32 count;
+    bool all; // that were tried: no other has moved since
     char reason[160];
 };
 
