@@ -74,6 +74,34 @@ const char *left_out_of(const char *what, const LeftOutJobs &jobs) {
                     jobs.reason);
 }
 
+// A batch that takes longer keeps others waiting
+constexpr int64 slow_us = 1'000'000;
+
+// Null unless the batch under way, or the last one, is slow
+const char *slowness_of(const QueueRecord *record) {
+    const int64 running_us = record->in_turn ? GetCurrentTimestamp() - record->turn_began : 0;
+    if (running_us > slow_us)
+        return psprintf("slow: its batch has taken %.1f s so far; a trigger or index of the table "
+                        "may be slow",
+                        static_cast<double>(running_us) / 1e6);
+    if (record->batch_us > slow_us)
+        return psprintf("slow: its last batch took %.1f s for " INT64_FORMAT
+                        " jobs; a trigger or index of the table may be slow",
+                        static_cast<double>(record->batch_us) / 1e6, record->batch_jobs);
+    return nullptr;
+}
+
+// Why nobody hears of jobs in this database; null: they are announced
+const char *why_unannounced() {
+    lock_segment(LW_SHARED);
+    const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
+    const char *const why = scheduler != nullptr && scheduler->unannounced[0] != '\0'
+                                ? psprintf("not announced: %s", scheduler->unannounced)
+                                : nullptr;
+    unlock_segment();
+    return why;
+}
+
 const char *status_of(const QueueRecord *record) {
     if (segment() == nullptr) // only the scheduler itself knows how its sweeps go
         return "ok";
@@ -86,6 +114,10 @@ const char *status_of(const QueueRecord *record) {
         return "locked: the table is locked by another session";
     if (record->sweeps_left_out.all && is_any_left_out(record->sweeps_left_out))
         return psprintf("failing: %s", record->sweeps_left_out.reason);
+    if (const char *const why = why_unannounced())
+        return why;
+    if (const char *const slow = slowness_of(record))
+        return slow;
     if (const char *const left_out = left_out_of("sweeps", record->sweeps_left_out))
         return left_out;
     if (const char *const left_out = left_out_of("claims", record->claims_left_out))

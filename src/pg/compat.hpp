@@ -109,6 +109,28 @@ inline int statistics_target(Oid table, AttrNumber column) {
     return result;
 }
 
+template <typename F> void for_each_setting(F visit) {
+#if PG_VERSION_NUM >= 160000
+    int count = 0;
+    config_generic **const settings = get_guc_variables(&count);
+#else
+    const int count = GetNumConfigOptions();
+    config_generic **const settings = get_guc_variables();
+#endif
+    for (int i = 0; i < count; i++)
+        visit(settings[i]);
+}
+
+// The process of a lock's holder; 0: it has ended, or was prepared
+inline int pid_of(const VirtualTransactionId &transaction) {
+#if PG_VERSION_NUM >= 170000
+    const PGPROC *const process = ProcNumberGetProc(transaction.procNumber);
+#else
+    const PGPROC *const process = BackendIdGetProc(transaction.backendId);
+#endif
+    return process != nullptr ? process->pid : 0;
+}
+
 inline LocalTransactionId my_local_transaction() {
 #if PG_VERSION_NUM >= 170000
     return MyProc->vxid.lxid;

@@ -1,12 +1,53 @@
-// Sending notices. See notices.hpp. Duplicates within a transaction are folded by PostgreSQL.
+// Sending and keeping notices. See notices.hpp. Duplicates within a transaction are folded by
+// PostgreSQL.
 #include "queue/notices.hpp"
 
 namespace ecto_job {
 
-void send_notice(Oid table_oid, const char *table, Notice notice, const char *payload) {
-    static Oid warned_of = InvalidOid;
-    if (payload == nullptr)
+namespace {
+
+constexpr Size most_kept = 1024 * 1024;
+// NOTIFY's own limit, by which it would refuse a longer payload when the sweep is committed
+constexpr Size payload_limit = BLCKSZ - NAMEDATALEN - 128;
+
+MemoryContext kept_context = nullptr; // null: notices are sent at once
+KeptNotice *kept = nullptr;           // the latest first
+KeptNotice *committed_kept = nullptr; // where those of committed transactions begin
+bool lost = false;                    // since the last time that all were sent
+
+void keep(Oid queue, const char *table, Notice notice, const char *payload) {
+    const Size length = strlen(payload);
+    if (length >= payload_limit)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("notify of a job of queue \"%s\" is too long", table),
+                        errdetail("A notification has less than %zu bytes.", payload_limit),
+                        errhint("Shorten it in the table.")));
+    if (kept != nullptr && kept->queue == queue && kept->notice == notice &&
+        strcmp(kept->payload, payload) == 0)
         return;
+    if (MemoryContextMemAllocated(kept_context, false) > most_kept) {
+        if (!lost)
+            ereport(WARNING, (errmsg("notices of retries and failures are lost"),
+                              errdetail("More of them wait to be sent than are kept."),
+                              errhint("The status in the view ecto_job.queues says why "
+                                      "notifications cannot be sent. The jobs are not "
+                                      "concerned.")));
+        lost = true;
+        return;
+    }
+    auto *const added = static_cast<KeptNotice *>(
+        MemoryContextAlloc(kept_context, offsetof(KeptNotice, payload) + length + 1));
+    added->queue = queue;
+    added->notice = notice;
+    added->next = kept;
+    memcpy(added->payload, payload, length + 1);
+    kept = added;
+}
+
+} // namespace
+
+void send_notice_now(Oid table_oid, const char *table, Notice notice, const char *payload) {
+    static Oid warned_of = InvalidOid;
     if (const std::optional<Channel> to = channel(table, notice)) {
         Async_Notify(to->name, payload);
     } else if (warned_of != table_oid) {
@@ -15,6 +56,41 @@ void send_notice(Oid table_oid, const char *table, Notice notice, const char *pa
                           errdetail("Its name is longer than %zu bytes.", max_table_name_bytes),
                           errhint("Rename the table; consumers find its jobs by polling.")));
     }
+}
+
+void send_notice(Oid table_oid, const char *table, Notice notice, const char *payload) {
+    if (payload == nullptr)
+        return;
+    if (kept_context != nullptr)
+        keep(table_oid, table, notice, payload);
+    else
+        send_notice_now(table_oid, table, notice, payload);
+}
+
+void keep_notices() {
+    kept_context =
+        AllocSetContextCreate(TopMemoryContext, "ecto_job notices", ALLOCSET_DEFAULT_SIZES);
+}
+
+void settle_notices(bool committed) {
+    while (!committed && kept != committed_kept) {
+        KeptNotice *const undone = kept;
+        kept = kept->next;
+        pfree(undone);
+    }
+    committed_kept = kept;
+}
+
+const KeptNotice *kept_notices() {
+    return committed_kept;
+}
+
+void forget_kept_notices() {
+    if (kept == nullptr && !lost)
+        return;
+    MemoryContextReset(kept_context);
+    kept = committed_kept = nullptr;
+    lost = false;
 }
 
 } // namespace ecto_job

@@ -5,6 +5,7 @@
 
 #include "pg/boundary.hpp"
 #include "pg/pg.hpp"
+#include "scheduler/limits.hpp"
 
 namespace ecto_job {
 
@@ -27,6 +28,7 @@ template <typename F> ErrorData *attempt(F body) {
         SPI_finish();
         PopActiveSnapshot();
         CommitTransactionCommand();
+        lift_limits();
     }
     PG_CATCH();
     { error = recover(context); }

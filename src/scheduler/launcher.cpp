@@ -43,10 +43,10 @@ enum class State { absent, wanted, running, pausing };
 struct Database {
     Oid oid; // the key
     State state;
-    bool listed;       // in pg_database at the last look, open to connections, and allowed
-    bool again;        // told of it while its scheduler was ending
-    int slot;          // running: its place in shared memory
-    int64 pause_ms;    // the next one's length
+    bool listed;         // in pg_database at the last look, open to connections, and allowed
+    bool again;          // told of it while its scheduler was ending
+    int slot;            // running: its place in shared memory
+    int64 pause_ms;      // the next one's length
     TimestampTz since;   // running: the start; pausing: when it ends
     TimestampTz started; // when one was last started here
     BackgroundWorkerHandle *handle;
@@ -74,8 +74,7 @@ void pause_until(Database *database, TimestampTz end) {
 }
 
 void want(Database *database) {
-    const TimestampTz earliest =
-        TimestampTzPlusMilliseconds(database->started, trial_interval_ms);
+    const TimestampTz earliest = TimestampTzPlusMilliseconds(database->started, trial_interval_ms);
     if (database->state == State::running)
         database->again = true;
     else if (earliest > GetCurrentTimestamp())
@@ -85,8 +84,7 @@ void want(Database *database) {
 }
 
 void pause(Database *database) {
-    pause_until(database,
-                TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->pause_ms));
+    pause_until(database, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->pause_ms));
     database->pause_ms = std::min(2 * database->pause_ms, longest_pause_ms);
 }
 
@@ -179,9 +177,13 @@ void notice_end(Database *database) {
     pfree(database->handle);
     database->handle = nullptr;
     const TimestampTz now = GetCurrentTimestamp();
-    if (take_back_slot(database->slot) == Ended::left) {
+    const Ended end = take_back_slot(database->slot);
+    if (end == Ended::left) {
         database->state = State::absent;
         database->pause_ms = first_pause_ms;
+    } else if (end == Ended::died_in_turn) {
+        // The queue that ended it waits, and its owner's others, but nobody else's
+        database->state = State::wanted;
     } else {
         if (now - database->since > steady_ms * 1000)
             database->pause_ms = first_pause_ms;

@@ -8,11 +8,12 @@
 #include "queue/queue.hpp"
 #include "scheduler/attempt.hpp"
 #include "scheduler/memory.hpp"
-#include "scheduler/only_one.hpp"
 #include "scheduler/rings.hpp"
+#include "scheduler/session.hpp"
 #include "scheduler/turn.hpp"
 #include "settings.hpp"
 #include "shared/doorbell.hpp"
+#include "shared/owners.hpp"
 #include "shared/records.hpp"
 #include "shared/roster.hpp"
 #include "shared/sessions.hpp"
@@ -24,6 +25,8 @@ namespace {
 constexpr int64 retry_ms = 1000;  // while the extension is being dropped
 constexpr int64 idle_ms = 60'000; // while there is nothing to sweep
 constexpr int64 longest_look_pause_ms = 60'000;
+constexpr int64 reading_us = 10'000; // so often, between turns, it is read what commits brought
+constexpr int64 pass_us = 100'000;   // and so often what else may be wanted of the scheduler
 
 enum class Finding {
     queues,        // there is work here
@@ -53,6 +56,9 @@ TimestampTz next_look = 0;           // without a reason
 bool was_enabled = false;            // the setting, in the last round
 bool all_due = true;                 // at the start, and when the clock was set back
 TimestampTz clock_seen = DT_NOBEGIN; // when it was last asked whether it was set back
+Shares shares;
+WaitingOwner waiting[max_owner_deaths]; // of owners whose code has ended a scheduler
+int waiting_count = 0;
 
 template <typename F> void for_each_watched(F visit) {
     HASH_SEQ_STATUS scan;
@@ -102,20 +108,21 @@ QueueRecord *claim_shared_record(Oid queue) {
     return is_segment_shared() ? claim_record(queue) : nullptr;
 }
 
-void watch(Oid queue) {
+void watch(Oid queue, Oid owner) {
     if (auto *const known =
             static_cast<Watched *>(hash_search(watched_queues, &queue, HASH_FIND, nullptr))) {
         known->listed = true;
+        known->owner = owner;
         return;
     }
     const char *const table = table_name_or_null(queue);
     const char *const schema = schema_name_or_null(get_rel_namespace(queue));
-    const char *const name = table != nullptr && schema != nullptr
-                                 ? quote_qualified_identifier(schema, table)
-                                 : "gone";
+    const char *const name =
+        table != nullptr && schema != nullptr ? quote_qualified_identifier(schema, table) : "gone";
     QueueRecord *const place = claim_shared_record(queue);
     Watched watched{};
     watched.queue = queue;
+    watched.owner = owner;
     watched.listed = true;
     watched.is_told = place != nullptr;
     watched.poll_interval_ms = retry_ms; // until its settings are read, in its first turn
@@ -178,18 +185,19 @@ void forget_dropped_tables() {
 }
 
 void read_queues() {
-    select("SELECT s.queue, c.oid FROM ecto_job.queue_settings s LEFT JOIN pg_catalog.pg_class c"
-           " ON c.oid OPERATOR(pg_catalog.=) s.queue",
-           InvalidOid, 0);
+    select(
+        "SELECT s.queue, c.relowner FROM ecto_job.queue_settings s LEFT JOIN pg_catalog.pg_class c"
+        " ON c.oid OPERATOR(pg_catalog.=) s.queue",
+        InvalidOid, 0);
     bool dropped = false;
     unlist_all();
     for (uint64 row = 0; row < SPI_processed; row++) {
         bool is_null = false;
         const Oid queue = DatumGetObjectId(column(row, 1, &is_null));
-        column(row, 2, &is_null);
+        const Oid owner = DatumGetObjectId(column(row, 2, &is_null));
         dropped = dropped || is_null;
         if (!is_null)
-            watch(queue);
+            watch(queue, owner);
     }
     unwatch_unlisted();
     give_records();
@@ -265,13 +273,28 @@ RoundEnd after_failed_look(const ErrorData *error) {
     return {false, Hears::rings, next_look};
 }
 
-// The queue that waits longest, if its time has come
+// When the queue is due, or its owner's wait ends
+TimestampTz next_turn_of(const Watched *watched) {
+    TimestampTz next = next_turn(watched->record);
+    for (int i = 0; i < waiting_count; i++)
+        if (waiting[i].owner == watched->owner)
+            next = std::max(next, waiting[i].until);
+    return next;
+}
+
+// Of the queues whose time has come, the one that is served before the others
 Watched *next_in_turn(TimestampTz now) {
     Watched *first = nullptr;
+    Candidate best{};
     for_each_watched([&](Watched *watched) {
-        const TimestampTz due = next_turn(watched->record);
-        if (due <= now && (first == nullptr || due < next_turn(first->record)))
+        const TimestampTz due = next_turn_of(watched);
+        if (due > now)
+            return;
+        const Candidate candidate{watched->owner, shares.used_by(watched->owner), due};
+        if (first == nullptr || goes_before(candidate, best)) {
             first = watched;
+            best = candidate;
+        }
     });
     return first;
 }
@@ -328,43 +351,71 @@ RoundEnd deaf() {
     return {false, Hears::nothing, in_ms(retry_ms)};
 }
 
-// What stopped us would make a session's commit fail: better a late notification than that
-RoundEnd still_answering(int slot) {
-    answer(slot, true);
-    return deaf();
+// Before what may take long: nobody relies on being notified by us meanwhile. But where we cannot
+// notify, a session's own NOTIFY would hang or fail its commit: better a late notification.
+void expect_to_be_long(int slot) {
+    answer(slot, announcements_wait());
 }
 
-// Each queue once: one that is due again at once waits for the others. While it has its turn, which
-// a trigger of the table may make long, nobody relies on being notified by us.
-RoundEnd take_turns(int slot) {
-    const TimestampTz now = GetCurrentTimestamp();
+void read_times(TimestampTz now) {
     mind_the_clock(now);
     for_each_watched([](Watched *watched) {
         take_times(watched->record);
         take_orphans(watched->record);
     });
-    while (Watched *const watched = next_in_turn(now)) {
+    waiting_count = read_waiting_owners(waiting, now);
+}
+
+RoundEnd after_turns(int slot) {
+    const TimestampTz now = GetCurrentTimestamp();
+    answer(slot, true);
+    TimestampTz next = std::min(next_look, next_announcement(now));
+    for_each_watched([&](Watched *watched) { next = std::min(next, next_turn_of(watched)); });
+    return {false, announcements_wait() ? Hears::times : Hears::all, next};
+}
+
+// One turn, whose time its queue's owner pays; false: the registry is to be looked at
+bool take_turn_of(Watched *watched, int slot, TimestampTz now) {
+    instr_time start;
+    INSTR_TIME_SET_CURRENT(start);
+    const TurnEnd end = take_turn(watched, known_extension, slot, due_at(watched->record, now));
+    instr_time took;
+    INSTR_TIME_SET_CURRENT(took);
+    INSTR_TIME_SUBTRACT(took, start);
+    shares.charge(watched->owner, static_cast<int64>(INSTR_TIME_GET_MICROSEC(took)));
+    clean_session();
+    trim_memory();
+    send_rings(slot);
+    if (end == TurnEnd::spoilt)
+        proc_exit(0);
+    MemoryContextReset(round_context);
+    return end == TurnEnd::done;
+}
+
+// A batch of the queue that is next, and again, until nothing is due or something else may be
+// wanted. What commits bring is read in between.
+RoundEnd take_turns(int slot) {
+    const TimestampTz began = GetCurrentTimestamp();
+    TimestampTz read = DT_NOBEGIN;
+    for (TimestampTz now = began; now < began + pass_us; now = GetCurrentTimestamp()) {
+        if (read == DT_NOBEGIN || now >= read + reading_us) {
+            read_times(now);
+            read = now;
+        }
+        Watched *const watched = next_in_turn(now);
+        if (watched == nullptr)
+            return after_turns(slot);
         if (is_dismissed(slot))
             return {false, Hears::all, in_ms(retry_ms)};
-        answer(slot, false);
-        const TurnEnd end = take_turn(watched, known_extension, slot, due_at(watched->record, now));
-        be_the_only_one();
-        if (end == TurnEnd::interrupted) {
+        expect_to_be_long(slot);
+        if (!take_turn_of(watched, slot, now)) {
             next_look = 0;
             return {false, Hears::rings, in_ms(retry_ms)};
         }
-        trim_memory();
-        if (!send_rings())
-            return still_answering(slot);
-        MemoryContextReset(round_context);
-        // By `now` all would be due again and again, until the clock has come there
         if (notice_step_back())
-            return {false, Hears::all, DT_NOBEGIN};
+            break;
     }
-    answer(slot, true);
-    TimestampTz next = next_look;
-    for_each_watched([&](Watched *watched) { next = std::min(next, next_turn(watched->record)); });
-    return {false, Hears::all, next};
+    return {false, Hears::all, DT_NOBEGIN};
 }
 
 // What stands in the way of taking turns; nothing if it says when to look again
@@ -409,7 +460,7 @@ void clear_round_context() {
 } // namespace
 
 void prepare_rounds() {
-    prepare_turns();
+    prepare_limits();
     HASHCTL control{};
     control.keysize = sizeof(Oid);
     control.entrysize = sizeof(Watched);
@@ -432,16 +483,16 @@ bool finds_work(int slot) {
 RoundEnd last_round(int slot) {
     clear_round_context();
     answer(slot, false);
-    return send_rings() ? RoundEnd{true, Hears::rings, 0} : deaf();
+    return send_rings(slot) ? RoundEnd{true, Hears::rings, 0} : deaf();
 }
 
 RoundEnd run_round(int slot, bool look) {
     clear_round_context();
-    const bool rings_sent = send_rings();
+    const bool rings_sent = send_rings(slot);
     notice_step_back();
     if (look || next_look <= clock_seen) {
         // Somebody may have locked the registry
-        answer(slot, false);
+        expect_to_be_long(slot);
         const std::optional<RoundEnd> obstacle = look_at_registry(slot);
         if (obstacle)
             return rings_sent ? *obstacle : deaf();
@@ -452,8 +503,6 @@ RoundEnd run_round(int slot, bool look) {
         answer(slot, false);
         return rings_sent ? RoundEnd{false, Hears::rings, next_look} : deaf();
     }
-    if (!rings_sent)
-        return still_answering(slot);
     if (all_due)
         make_all_due();
     all_due = false;

@@ -9,9 +9,12 @@
 #include "scheduler/only_one.hpp"
 #include "scheduler/rings.hpp"
 #include "scheduler/round.hpp"
+#include "scheduler/session.hpp"
+#include "scheduler/turn.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
 #include "shared/doorbell.hpp"
+#include "shared/owners.hpp"
 #include "shared/roster.hpp"
 #include "shared/scheduler_process.hpp"
 #include "shared/wakeup.hpp"
@@ -28,7 +31,10 @@ void prepare_signals() {
 }
 
 void at_exit(int, Datum slot) {
-    if (detach(DatumGetInt32(slot)))
+    const Oid owner = owner_in_turn();
+    if (OidIsValid(owner))
+        note_owners_death(owner);
+    if (detach(DatumGetInt32(slot), OidIsValid(owner)))
         call_scheduler();
 }
 
@@ -113,6 +119,7 @@ bool may_leave(int slot) {
     before_shmem_exit(at_exit, Int32GetDatum(slot));
     BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
     force_settings();
+    protect_session();
     if (was_by_hand && !wait_for_commit(arguments.starter))
         proc_exit(0);
     if (was_by_hand && !try_to_be_the_only_one())

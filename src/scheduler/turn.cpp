@@ -12,7 +12,10 @@
 #include "queue/survey.hpp"
 #include "queue/transitions.hpp"
 #include "scheduler/attempt.hpp"
+#include "scheduler/limits.hpp"
+#include "scheduler/session.hpp"
 #include "settings.hpp"
+#include "shared/doorbell.hpp"
 #include "shared/records.hpp"
 #include "shared/roster.hpp"
 
@@ -20,11 +23,11 @@ namespace ecto_job {
 
 namespace {
 
-constexpr int64 batch_size = 1000;
-constexpr int64 first_pause_ms = 1000;
+// What a commit may take, once the sweep is done: it waits for NOTIFY's lock if a trigger has
+// notified
+constexpr int commit_limit_ms = 1000;
 constexpr int64 first_lock_pause_ms = 10;
 constexpr int64 longest_lock_pause_ms = 1000;
-constexpr int64 longest_pause_ms = 300'000;
 // A queue without work has no use for its plans until it is swept again; if that is soon, they stay
 constexpr int64 longest_kept_idle_ms = 10'000;
 // After a row was at fault: others of its kind may be about to come
@@ -58,36 +61,13 @@ struct Batch {
     TimestampTz next_due, next_expiry; // looked_ahead, as far as it was asked for
     JobKey leases_to;                  // the same; all that next_expiry is of stand up to here
     TimestampTz next_orphans;          // 0: there are more, or it was not asked for
+    bool announces;
 };
 
-TimeoutId soft_limit;
-TimeoutId hard_limit;
-bool out_of_time = false;
-
-// SIGINT is ignored here, so the server's own statement_timeout cannot fire
-void at_soft_limit() {
-    out_of_time = true;
-    QueryCancelPending = true;
-    InterruptPending = true;
-    SetLatch(MyLatch);
-}
-
-// A trigger may catch a cancellation, but not this
-void at_hard_limit() {
-    kill(MyProcPid, SIGTERM);
-}
-
-void start_clocks(int limit_ms) {
-    out_of_time = false;
-    enable_timeout_after(soft_limit, limit_ms);
-    enable_timeout_after(hard_limit, 2 * limit_ms);
-}
-
-void stop_clocks() {
-    disable_timeout(soft_limit, false);
-    disable_timeout(hard_limit, false);
-    QueryCancelPending = false;
-}
+int64 batch_size = first_batch; // of the queue that has its turn
+Oid turn_of = InvalidOid;       // its owner
+enum class Phase { sweep, commit };
+Phase phase;
 
 // What was registered was such a table; its owner may have changed it since
 void require_plain_table(Relation table) {
@@ -226,18 +206,22 @@ BatchEnd run_batch(Watched *watched, const Assignment &assignment, Batch *batch)
     set_name(watched, qualified_name(queue));
     pgstat_report_activity(STATE_RUNNING, psprintf("sweeping queue %s", watched->name));
 
-    const FormerSelf self = become_owner(table->rd_rel->relowner);
-    start_clocks(assignment.limit_ms);
+    turn_of = watched->owner = table->rd_rel->relowner;
+    const FormerSelf self = become_owner(watched->owner);
+    phase = Phase::sweep;
+    limit_time(assignment.limit_ms);
+    limit_process(2 * assignment.limit_ms);
     const BatchEnd end = assignment.look_ahead_only ? BatchEnd::looked_ahead
                                                     : move(watched, queue, assignment, batch);
-    bool announce = batch->moved.activated + batch->moved.expired > 0;
+    batch->announces = batch->moved.activated + batch->moved.expired > 0;
     if (end == BatchEnd::looked_ahead)
-        announce = look_ahead(watched, queue, assignment.due, assignment.now, batch) || announce;
-    stop_clocks();
+        batch->announces =
+            look_ahead(watched, queue, assignment.due, assignment.now, batch) || batch->announces;
     become_self(self);
-
-    if (announce)
-        send_notice(queue, Notice::available, "");
+    if (batch->announces && !watched->is_told)
+        send_notice(queue, Notice::available, ""); // it has no flag; kept until the commit
+    phase = Phase::commit;
+    limit_time(commit_limit_ms);
     relation_close(table, NoLock);
     return end;
 }
@@ -266,11 +250,6 @@ void set_next_sweep(QueueRecord *record, TimestampTz now, int64 pause_ms) {
     record->next_sweep = TimestampTzPlusMilliseconds(now, pause_ms);
 }
 
-// Pauses grow from a second to five minutes
-int64 pause_after(int32 failures) {
-    return std::min(first_pause_ms << std::min(failures - 1, 20), longest_pause_ms);
-}
-
 // Counts the failure; true if it is to be logged: the first of its kind since the queue worked
 bool count_failure(Watched *watched, int sqlstate, const char *message) {
     QueueRecord *const record = watched->record;
@@ -281,7 +260,7 @@ bool count_failure(Watched *watched, int sqlstate, const char *message) {
     record->sqlstate = sqlstate;
     record->in_turn = false;
     record->last_sweep = now;
-    set_next_sweep(record, now, pause_after(record->failures));
+    set_next_sweep(record, now, pause_ms_after(record->failures));
     copy_shown_text(record->error, message, sizeof record->error);
     unlock_segment();
     return news;
@@ -306,12 +285,23 @@ const char *hint_for(const ErrorData *error) {
     }
 }
 
+// What failed; if its time was over, which time that was
+const char *text_of(const ErrorData *error) {
+    if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !was_over_limit())
+        return error->message;
+    if (phase == Phase::sweep)
+        return psprintf("it took longer than ecto_job.sweep_timeout, %d ms",
+                        settings::sweep_timeout_ms);
+    return psprintf("its commit took longer than %d ms; a trigger of the table may notify, and "
+                    "wait for NOTIFY's lock",
+                    commit_limit_ms);
+}
+
 void note_failure(Watched *watched, const ErrorData *error) {
-    const bool timeout = error->sqlerrcode == ERRCODE_QUERY_CANCELED && out_of_time;
-    const char *const message = timeout
-                                    ? psprintf("it took longer than ecto_job.sweep_timeout, %d ms",
-                                               settings::sweep_timeout_ms)
-                                    : error->message;
+    const char *const message = text_of(error);
+    if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && was_over_limit() && phase == Phase::sweep)
+        watched->batch.timed_out();
+    watched->turn_us = 0;
     if (!count_failure(watched, error->sqlerrcode, message))
         return;
     ereport(WARNING, (errcode(error->sqlerrcode),
@@ -352,13 +342,24 @@ bool shall_be_careful(Watched *watched, const ErrorData *error) {
     return true;
 }
 
-void note_success(Watched *watched, int64 turn_us, Due due, const Batch &last) {
+// The last batch's, or that of a turn of many batches when nothing is left, or it has used its time
+int64 rest_after(Watched *watched, const Batch &last, int64 took_us) {
+    watched->turn_us += took_us;
+    if (last.end == BatchEnd::full &&
+        watched->turn_us < settings::sweep_timeout_ms * INT64CONST(500))
+        return 0;
+    const int64 rest_us = watched->turn_us;
+    watched->turn_us = 0;
+    return rest_us;
+}
+
+void note_success(Watched *watched, int64 took_us, Due due, const Batch &last) {
     QueueRecord *const record = watched->record;
     const TimestampTz now = GetCurrentTimestamp();
     const bool locked = last.end == BatchEnd::locked;
     const bool recovered = record->failures > 0 && !locked;
     // A queue rests for as long as its turn took: it never has more than half of the time
-    int64 rest_us = turn_us;
+    int64 rest_us = rest_after(watched, last, took_us);
     if (locked)
         rest_us = pause_for_lock(watched) * 1000;
     else if (last.end == BatchEnd::gone) // the registry will say so
@@ -386,8 +387,10 @@ void note_success(Watched *watched, int64 turn_us, Due due, const Batch &last) {
         ereport(LOG, (errmsg("sweep of queue \"%s\" works again", watched->name)));
 }
 
-void count_moved(QueueRecord *record, const Moved &moved) {
+void count_batch(QueueRecord *record, const Moved &moved, int64 took_us) {
     lock_segment(LW_EXCLUSIVE);
+    record->batch_us = took_us;
+    record->batch_jobs = sum_of(moved);
     record->activated += moved.activated;
     record->expired += moved.expired + moved.retried;
     record->failed += moved.failed;
@@ -401,14 +404,50 @@ TimestampTz next_orphans_turn(const QueueRecord *record) {
 void mark_turn(QueueRecord *record, bool in_turn) {
     lock_segment(LW_EXCLUSIVE);
     record->in_turn = in_turn;
+    record->turn_began = GetCurrentTimestamp();
     unlock_segment();
+}
+
+// One transaction of a turn. What it makes AVAILABLE is announced after it.
+ErrorData *run_transaction(Watched *watched, const Assignment &assignment, Batch *batch) {
+    ErrorData *const error = attempt([&] { batch->end = run_batch(watched, assignment, batch); });
+    settle_notices(error == nullptr);
+    if (error == nullptr && batch->announces)
+        ring({.queue = watched->queue, .available = true});
+    return error;
+}
+
+// The first transaction of a turn. If a row may be at fault, it is done again with care.
+ErrorData *move_jobs(Watched *watched, const Assignment &assignment, Batch *batch) {
+    ErrorData *error = run_transaction(watched, assignment, batch);
+    if (error != nullptr && shall_be_careful(watched, error)) {
+        *batch = {};
+        error = run_transaction(watched, assignment, batch);
+    }
+    if (error != nullptr)
+        *batch = {};
+    return error;
+}
+
+// True if it is to be replaced
+bool has_spoilt_session(Watched *watched, Size settings_before) {
+    if (!has_left_too_much(watched->owner, settings_before))
+        return false;
+    constexpr const char *message = "its code leaves settings behind in the scheduler's session";
+    if (count_failure(watched, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message))
+        ereport(WARNING,
+                (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                 errmsg("sweep of queue \"%s\" failed: %s", watched->name, message),
+                 errdetail("A custom setting stays defined for as long as the process lives."),
+                 errhint("A trigger of the table, or a function that it calls, should set the same "
+                         "few settings each time.")));
+    return is_segment_shared(); // else nobody would start another
 }
 
 } // namespace
 
-void prepare_turns() {
-    soft_limit = RegisterTimeout(USER_TIMEOUT, at_soft_limit);
-    hard_limit = RegisterTimeout(USER_TIMEOUT, at_hard_limit);
+Oid owner_in_turn() {
+    return turn_of;
 }
 
 bool lock_extension(Oid extension) {
@@ -444,51 +483,38 @@ int64 full_interval_ms(const Watched *watched) {
 TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     instr_time start;
     INSTR_TIME_SET_CURRENT(start);
-    Moved total{};
-    Batch last{};
-    last.end = BatchEnd::full;
-    TimestampTz swept = 0;
-    ErrorData *error = nullptr;
+    Batch moving{};
+    const Size settings_before = size_of_custom_settings();
     mark_turn(watched->record, true);
-    // A batch begins in the first half of the time only: so that it has the other half, and a
-    // queue with much to do is not cancelled for it
-    while ((last.end == BatchEnd::full || last.end == BatchEnd::moved) && error == nullptr) {
-        CHECK_FOR_INTERRUPTS();
-        const int64 used_ms = us_since(start) / 1000;
-        if (used_ms > settings::sweep_timeout_ms / 2 || is_dismissed(slot))
-            break;
-        const bool look_ahead_only = last.end == BatchEnd::moved;
-        swept = look_ahead_only ? swept : GetCurrentTimestamp();
-        Due left = due;
-        left.orphans = due.orphans && last.next_orphans == 0;
-        const Assignment assignment{left, extension,
-                                    settings::sweep_timeout_ms - static_cast<int>(used_ms), swept,
-                                    look_ahead_only};
-        Batch batch{};
-        batch.next_orphans = last.next_orphans;
-        error = attempt([&] { batch.end = run_batch(watched, assignment, &batch); });
-        if (error != nullptr && shall_be_careful(watched, error)) {
-            error = nullptr;
-            continue;
-        }
-        if (error == nullptr) {
-            total.activated += batch.moved.activated;
-            total.expired += batch.moved.expired;
-            total.retried += batch.moved.retried;
-            total.failed += batch.moved.failed;
-            last = batch;
-        }
+    turn_of = watched->owner;
+    batch_size = watched->batch.jobs();
+    const TimestampTz swept = GetCurrentTimestamp();
+    ErrorData *error =
+        move_jobs(watched, {due, extension, settings::sweep_timeout_ms, swept, false}, &moving);
+    const int64 took_us = us_since(start);
+    Batch last = moving;
+    if (error == nullptr && moving.end == BatchEnd::moved && !is_dismissed(slot)) {
+        const int left_ms = std::max(settings::sweep_timeout_ms - static_cast<int>(took_us / 1000),
+                                     settings::sweep_timeout_ms / 2);
+        last.moved = {};
+        error = run_transaction(watched, {due, extension, left_ms, swept, true}, &last);
     }
-    count_moved(watched->record, total);
+    count_batch(watched->record, moving.moved, us_since(start));
+    if (error == nullptr && moving.end != BatchEnd::locked)
+        watched->batch.finished(sum_of(moving.moved), took_us);
     if (error != nullptr)
         note_failure(watched, error);
     else if (last.end == BatchEnd::interrupted)
         mark_turn(watched->record, false);
     else
         note_success(watched, us_since(start), due, last);
-    log_turn(watched, total, us_since(start) / 1000);
-    if (due.everything && sum_of(total) == 0 && full_interval_ms(watched) > longest_kept_idle_ms)
+    log_turn(watched, moving.moved, us_since(start) / 1000);
+    if (due.everything && sum_of(moving.moved) == 0 &&
+        full_interval_ms(watched) > longest_kept_idle_ms)
         free_queue(watched->queue);
+    if (has_spoilt_session(watched, settings_before))
+        return TurnEnd::spoilt;
+    turn_of = InvalidOid;
     return last.end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
                                                                    : TurnEnd::done;
 }

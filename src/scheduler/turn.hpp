@@ -1,11 +1,12 @@
-// One queue's turn: its sweeps, as its owner, in transactions of bounded size.
+// One queue's turn: a batch of its sweep, as its owner, in a transaction of bounded size.
 //
 // In each transaction, in this order: the extension's lock and a second look at it, the table's
 // lock if nobody holds it against us, the checks of what kind of table it is, the registry, the
-// change to the owner, the sweeps under a time limit, back to ourselves, the notice. When there is
+// change to the owner, the sweeps under a time limit, back to ourselves. When there is
 // no more to move, a look ahead says when the next job is due and the next lease ends.
 #pragma once
 
+#include "core/agenda.hpp"
 #include "pg/pg.hpp"
 #include "shared/segment.hpp"
 
@@ -14,8 +15,11 @@ namespace ecto_job {
 // What this process knows of a queue. The first member is the key of its hash table.
 struct Watched {
     Oid queue;
+    Oid owner;
     bool listed;  // in the registry at the last look
     bool is_told; // by commits: its record is in shared memory
+    BatchSize batch;
+    int64 turn_us; // used by the batches of a turn that is not finished
     int64 poll_interval_ms;
     int64 stuck_due_ms;    // the last pause because due jobs were locked; 0: none
     int64 stuck_expiry_ms; // the same for those whose lease has ended
@@ -43,13 +47,17 @@ int64 full_interval_ms(const Watched *watched);
 enum class TurnEnd {
     done,
     interrupted, // by the drop of the extension, or a dismissal: look at everything again
+    spoilt,      // the queue's code has left too much in this session: it is to be replaced
 };
 
-// Registers the timeouts; once in a process.
-void prepare_turns();
-
-// `slot` is looked at between transactions: a dismissed scheduler does not begin another.
+// Moves one batch at most, and looks ahead if there is no more to move; what is left makes the
+// queue due again. `slot` is looked at between transactions: a dismissed scheduler does not begin
+// another.
 TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due);
+
+// The owner of the queue that has its turn, or in whose turn the session was spoilt; else
+// InvalidOid.
+Oid owner_in_turn();
 
 // The scheduler died in this queue's turn before: it waits like after a failure.
 void note_death(Watched *watched);

@@ -41,9 +41,10 @@ bool is_answered(Oid queue) {
         return false;
     lock_segment(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
-    // The scheduler's own sweeps notify in their transactions
-    const bool answered = scheduler != nullptr && scheduler->answers &&
-                          scheduler->pid != MyProcPid && find_record(queue) != nullptr;
+    // The scheduler announces what its own sweeps do when they are committed
+    const bool answered = scheduler != nullptr &&
+                          (scheduler->answers || scheduler->pid == MyProcPid) &&
+                          find_record(queue) != nullptr;
     unlock_segment();
     return answered;
 }
@@ -59,7 +60,7 @@ void ring(const Change &change) {
     // It has gone since we asked; who comes next finds the flag
     const bool orphaned = change.available && record != nullptr && scheduler == nullptr;
     const bool forgotten = scheduler == nullptr && may_be_forgotten();
-    if (wake && scheduler != nullptr && scheduler->latch != nullptr)
+    if (wake && scheduler != nullptr && scheduler->latch != nullptr && scheduler->pid != MyProcPid)
         SetLatch(scheduler->latch);
     unlock_segment();
     if (orphaned)
@@ -85,6 +86,15 @@ void ring_all() {
 void answer(int slot, bool answers) {
     lock_segment(LW_EXCLUSIVE);
     segment()->schedulers[slot].answers = answers;
+    unlock_segment();
+}
+
+void show_unannounced(int slot, const char *why) {
+    lock_segment(LW_EXCLUSIVE);
+    char *const shown = segment()->schedulers[slot].unannounced;
+    strlcpy(shown, why != nullptr ? why : "", sizeof SchedulerSlot::unannounced);
+    shown[pg_mbcliplen(shown, static_cast<int>(strlen(shown)),
+                       sizeof SchedulerSlot::unannounced - 1)] = '\0';
     unlock_segment();
 }
 
@@ -132,15 +142,17 @@ TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears) {
     TimestampTz until = limit;
     lock_segment(LW_EXCLUSIVE);
     SchedulerSlot &mine = segment()->schedulers[slot];
-    if (hears == Hears::all)
+    const bool hears_times = hears == Hears::all || hears == Hears::times;
+    const bool hears_rings = hears == Hears::all || hears == Hears::rings;
+    if (hears_times)
         for_each_record([&](const QueueRecord *record) {
             until = std::min({until, record->due, record->expiry});
             if (record->orphaned_to != lowest_key)
                 until = DT_NOBEGIN;
         });
-    if (mine.woken || (hears != Hears::nothing && has_rings()))
+    if (mine.woken || (hears_rings && has_rings()))
         until = DT_NOBEGIN;
-    mine.sleeps_until = hears == Hears::all ? until : DT_NOBEGIN;
+    mine.sleeps_until = hears_times ? until : DT_NOBEGIN;
     unlock_segment();
     return until;
 }

@@ -32,9 +32,11 @@ bool has_rings();                              // with the lock held
 void ring_again(const Oid *queues, int count); // it failed to notify
 // The earliest times that commits brought since the last call, merged into the record's own.
 void take_times(QueueRecord *record);
-// What ends its sleep besides a call: all; rings, while it does not sweep; or, while notifying
-// fails, nothing.
-enum class Hears { all, rings, nothing };
+// Why notifications cannot be sent, for the queues' status; null: they can.
+void show_unannounced(int slot, const char *why);
+// What ends its sleep besides a call: all; times alone, while notifying fails; rings alone, while
+// it does not sweep; or, while neither can be done, nothing.
+enum class Hears { all, times, rings, nothing };
 // Until when to sleep, at most until `limit`; DT_NOBEGIN: not at all.
 TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears);
 void wake_up(int slot);

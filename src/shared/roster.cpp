@@ -47,7 +47,9 @@ int hand_out_slot(Oid database, uint64 generation) {
 
 Ended take_back_slot(int slot) {
     lock_segment(LW_EXCLUSIVE);
-    const Ended ended = slot_at(slot).left ? Ended::left : Ended::failed;
+    const Ended ended = slot_at(slot).left   ? Ended::left
+                        : slot_at(slot).died ? Ended::died_in_turn
+                                             : Ended::failed;
     slot_at(slot).database = InvalidOid;
     unlock_segment();
     return ended;
@@ -73,12 +75,13 @@ bool attach(int slot, Oid database, uint64 generation) {
     return valid;
 }
 
-bool detach(int slot) {
+bool detach(int slot, bool in_turn) {
     lock_segment(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
     mine.pid = 0;
     mine.latch = nullptr;
     mine.ended = true;
+    mine.died = in_turn;
     const bool leaves_rings = mine.settled && has_rings();
     if (mine.generation != segment()->generation)
         mine.database = InvalidOid; // its launcher is gone: nobody takes it back

@@ -15,6 +15,7 @@
 // there a place that some process cannot reach, which callbacks at commit could not mend.
 #pragma once
 
+#include "core/agenda.hpp"
 #include "core/key.hpp"
 #include "pg/pg.hpp"
 
@@ -26,13 +27,15 @@ struct SchedulerSlot {
     uint64 generation;
     int pid; // 0: not started yet, or ended
     Latch *latch;
-    bool woken;    // look at everything again
-    bool settled;  // found that it has work here
-    bool outdated; // and cannot do it: the extension's SQL is newer than the library
+    bool woken;     // look at everything again
+    bool settled;   // found that it has work here
+    bool outdated;  // and cannot do it: the extension's SQL is newer than the library
     bool dismissed; // asked to leave, by a session that needs the database
-    bool left;     // ended because it has nothing to do: no reason to back off
-    bool ended;    // for whatever reason; the launcher has not seen it yet
-    bool answers;  // sends at once what is rung; else sessions send their notifications themselves
+    bool left;      // ended because it has nothing to do: no reason to back off
+    bool ended;     // for whatever reason; the launcher has not seen it yet
+    bool died;      // in a queue's turn: that queue and its owner wait, and nobody else
+    bool answers;   // sends at once what is rung; else sessions send their notifications themselves
+    char unannounced[128];    // why notifications cannot be sent; empty: they can
     TimestampTz sleeps_until; // unless woken; DT_NOBEGIN: no time that comes is to wake it
 };
 
@@ -87,14 +90,24 @@ struct QueueRecord {
     bool orphans_in_head;     // nobody knows where: first in the queue's head
     TimestampTz orphans_rest_until;
     int64 activated, expired, failed;
-    int32 failures; // in a row; 0 = it works
-    int sqlstate;   // of the failure that was logged last
-    bool locked;    // was skipped because of somebody's lock
-    bool in_turn;   // still set at the next start: the scheduler died of it
+    int32 failures;         // in a row; 0 = it works
+    int sqlstate;           // of the failure that was logged last
+    bool locked;            // was skipped because of somebody's lock
+    bool in_turn;           // still set at the next start: the scheduler died of it
+    TimestampTz turn_began; // in_turn
+    int64 batch_us;         // how long the last batch took, and
+    int64 batch_jobs;       // how many jobs it moved
     char error[256];
 
     LeftOutJobs claims_left_out; // `until` then, claims are careful
     LeftOutJobs sweeps_left_out;
+};
+
+// How often turns of this owner's queues have ended the scheduler. See owners.hpp.
+struct OwnerDeaths {
+    Oid database;
+    Oid owner;
+    Deaths deaths;
 };
 
 // What a transaction did to a queue.
@@ -122,18 +135,20 @@ struct PreparedNote {
 constexpr int record_lists = 8192;  // by database and queue
 constexpr int database_lists = 256; // by database
 constexpr int max_told = 64;
+constexpr int max_owner_deaths = 64;
 
 struct Segment {
     LWLock *lock;
     uint64 generation; // of the launcher: a scheduler of another one leaves
     Latch *launcher;
-    bool told_all; // look at every database
+    bool told_all;     // look at every database
     bool look_for_new; // look whether there are databases that the launcher does not know
     int told_count;
     Oid told[max_told];
     bool no_worker_slot; // the launcher's last try failed
     bool some_closed;    // the launcher's last look at pg_database found some that are closed
     TimestampTz looked;  // when that was
+    OwnerDeaths owner_deaths[max_owner_deaths];
     int scheduler_count;
     SchedulerSlot *schedulers;
     int record_count;

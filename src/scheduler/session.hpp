@@ -1,0 +1,28 @@
+// The scheduler's session, in which the code of the queues' owners runs: what that code must not
+// change, and what it may leave behind.
+//
+// The security-restricted operation of a sweep (queue/owner) forbids most of it, its end reverts
+// settings, and its transaction's end closes what belongs to a transaction.
+#pragma once
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+// Switches the settings off by which a session ends itself, and forbids code in a sweep to change
+// them; once in a process.
+void protect_session();
+
+// Forgets what code in a sweep may have left: advisory locks and values of sequences. Ends the
+// process if another scheduler has the database: see only_one.hpp.
+void clean_session();
+
+// Bytes that settings take which no library has defined: PostgreSQL forgets none of them while the
+// process lives.
+Size size_of_custom_settings();
+
+// Adds what a turn has left to what other turns of this owner's queues have left in this process.
+// True if that is more than is harmless. `before`: size_of_custom_settings() before the turn.
+bool has_left_too_much(Oid owner, Size before);
+
+} // namespace ecto_job
