@@ -75,7 +75,7 @@ const char *left_out_of(const char *what, const LeftOutJobs &jobs) {
 }
 
 // A batch that takes longer keeps others waiting
-constexpr int64 slow_us = 1'000'000;
+constexpr int64 slow_us = 2'000'000;
 
 // Null unless the batch under way, or the last one, is slow
 const char *slowness_of(const QueueRecord *record) {
@@ -85,8 +85,8 @@ const char *slowness_of(const QueueRecord *record) {
                         "may be slow",
                         static_cast<double>(running_us) / 1e6);
     if (record->batch_us > slow_us)
-        return psprintf("slow: its last batch took %.1f s for " INT64_FORMAT
-                        " jobs; a trigger or index of the table may be slow",
+        return psprintf("slow: its last batch took %.1f s and moved " INT64_FORMAT
+                        "; a trigger or index of the table may be slow",
                         static_cast<double>(record->batch_us) / 1e6, record->batch_jobs);
     return nullptr;
 }

@@ -311,6 +311,10 @@ $offset = -s $node->logfile;
 is($node->psql('postgres', $job), 0, 'a commit that enqueues does not fail of NOTIFY');
 ok(wait_for_log($node, qr/WARNING:  notifying consumers failed: /, $offset), 'the scheduler does, and says so');
 is($node->psql('postgres', $job), 0, 'nor does a later one');
+sql(q{INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')});
+becomes($node, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'what is due is moved meanwhile');
+like(sql("SELECT status FROM ecto_job.queues WHERE queue = 'jobs'::regclass"), qr/^not announced: /,
+	'the status says that nobody is told');
 rename "$pages.away", $pages or die $!;
 is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'it is announced when that works again');
 $holder->query_safe('COMMIT');
