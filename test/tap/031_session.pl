@@ -141,7 +141,7 @@ for my $i (1 .. 6)
 		CREATE TRIGGER h BEFORE UPDATE ON hold$i FOR EACH ROW EXECUTE FUNCTION hold(); " . job_due("hold$i"));
 }
 # When the scheduler ended, and when the next one said so: seconds
-sub times
+sub moments
 {
 	my ($pattern) = @_;
 	my @times;
@@ -154,10 +154,10 @@ sub times
 }
 my $ended = qr/FATAL:  terminating background worker "ecto_job scheduler/;
 my $said = qr/WARNING:  sweep of queue "public.hold\d" failed: the scheduler ended during it/;
-ok(poll_until(sub { times($said) >= 4 }, 'four ends of the scheduler'), 'code that does not stop ends the scheduler');
+ok(poll_until(sub { moments($said) >= 4 }, 'four ends of the scheduler'), 'code that does not stop ends the scheduler');
 victim_is_swept('between such ends another queue is swept');
-my @ended = times($ended);
-my @said = times($said);
+my @ended = moments($ended);
+my @said = moments($said);
 # Four pauses of the launcher would be 1, 2, 4 and 8 s
 cmp_ok($said[3] - $ended[3], '<', 6, 'a scheduler that ended in a turn is started again at once');
 cmp_ok($ended[3] - $ended[2], '>', 4, 'the other queues of that owner wait, the longer the more often');
