@@ -10,9 +10,9 @@ SELECT ecto_job.create_queue('sweep_jobs');
 \set now '\'2001-01-01 00:00:00.123456\''
 CREATE FUNCTION pg_temp.fill() RETURNS void LANGUAGE sql AS $$
     TRUNCATE public.sweep_jobs RESTART IDENTITY;
-    INSERT INTO public.sweep_jobs (params, state, attempt, max_attempts, expires, schedule, lease, updated_at)
+    INSERT INTO public.sweep_jobs (params, state, attempt, max_attempts, expires, schedule, lease, updated_at, error)
     SELECT '{}', state, attempt, max_attempts, expires, schedule,
-           CASE WHEN state IN ('RESERVED', 'IN_PROGRESS') THEN 44 END, '1999-01-01'
+           CASE WHEN state IN ('RESERVED', 'IN_PROGRESS') THEN 44 END, '1999-01-01', 'why the attempt before failed'
     FROM unnest('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]) AS state,
          (VALUES (0, 1), (0, 5), (1, 1), (1, 2), (2, 2), (3, 2)) AS a (attempt, max_attempts),
          unnest('{NULL,2001-01-01 00:00:00.123455,2001-01-01 00:00:00.123456,2001-01-01 00:00:00.123457}'::timestamptz[]) AS expires,
@@ -34,10 +34,11 @@ CREATE TEMP TABLE expected AS TABLE expected_transition;
 -- How many rows are not what the sweeps named should have made of them
 CREATE FUNCTION pg_temp.wrong(sweeps text[]) RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM sweep_jobs AS j JOIN before AS b USING (id) JOIN expected AS e USING (id)
-    WHERE (j.state, j.expires, j.lease, j.updated_at) IS DISTINCT FROM
-          CASE WHEN e.sweep <> ALL (sweeps) THEN (b.state, b.expires, b.lease, b.updated_at)
+    WHERE (j.state, j.expires, j.lease, j.updated_at, j.error) IS DISTINCT FROM
+          CASE WHEN e.sweep <> ALL (sweeps) THEN (b.state, b.expires, b.lease, b.updated_at, b.error)
                ELSE (CASE e.sweep WHEN 'failed' THEN 'FAILED' ELSE 'AVAILABLE' END, NULL::timestamptz, NULL::bigint,
-                     '2001-01-01 00:00:00.123456'::timestamp) END
+                     '2001-01-01 00:00:00.123456'::timestamp,
+                     CASE b.state WHEN 'IN_PROGRESS' THEN format('the lease of attempt %s expired', b.attempt) ELSE b.error END) END
        OR (j.attempt, j.max_attempts, j.schedule, j.params) IS DISTINCT FROM (b.attempt, b.max_attempts, b.schedule, b.params)
 $$;
 

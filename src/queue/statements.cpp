@@ -92,8 +92,12 @@
     "SELECT w.id FROM ONLY {table} AS w WHERE {waits:w} AND w.schedule" LE "{as_schedule:$1}" but  \
     " ORDER BY w.schedule LIMIT $2 FOR UPDATE SKIP LOCKED"
 #define END_LEASE                                                                                  \
-    "UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL, state = CASE WHEN " EXHAUSTED(     \
-        "j") " THEN 'FAILED' ELSE 'AVAILABLE' END{touch} WHERE j.id" EQ
+    "UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"                                   \
+    " error = CASE WHEN j.state" EQ "'IN_PROGRESS' THEN 'the lease of attempt '"                   \
+    " OPERATOR(pg_catalog.||) j.attempt::pg_catalog.text OPERATOR(pg_catalog.||) ' expired'"       \
+    " ELSE j.error END,"                                                                           \
+    " state = CASE WHEN " EXHAUSTED("j") " THEN 'FAILED' ELSE 'AVAILABLE' END{touch}"              \
+                                         " WHERE j.id" EQ
 #define EXPIRED(but)                                                                               \
     "SELECT w.id FROM ONLY {table} AS w WHERE {in_play:w}" HELD(                                   \
         "w") " AND (w.expires IS NULL OR w.expires" LE                                             \

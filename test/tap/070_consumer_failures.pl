@@ -125,7 +125,7 @@ for my $bound (1, 0)
 	ok($other->wait_for_log(qr/job $id: started, attempt 2/), 'another has the job');
 	$zombie->signal('CONT');
 	ok($zombie->wait_for_log(qr/error: jobs job $id: lost: ".*no longer yours/), 'the zombie is told');
-	is(sql('SELECT state, attempt, error FROM jobs'), 'IN_PROGRESS|2|', 'and has changed nothing');
+	is(sql('SELECT state, attempt, error FROM jobs'), 'IN_PROGRESS|2|the lease of attempt 1 expired', 'and has changed nothing');
 	go();
 	ok($other->wait_for_log(qr/job $id: completed/), 'the other completes it');
 	for my $consumer ($zombie, $other)
