@@ -70,3 +70,157 @@ SELECT ecto_job.drop_queue('clocks');
 SELECT ecto_job.create_queue('clocks', ectojob => true, timestamps_opts => 'false');
 INSERT INTO clocks (params, state, schedule) VALUES ('{}', 'AVAILABLE', '2999-01-01 00:00:07Z') RETURNING state;
 SELECT ecto_job.drop_queue('clocks');
+
+-- What the trigger ecto_job_lease does, which only queues of these two kinds have
+SET timezone = 'UTC';
+CREATE FUNCTION pg_temp.reserve(queue regclass, id bigint, node_time timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('UPDATE %s SET state = ''RESERVED'', expires = date_trunc(''second'', $2) + interval ''1 minute'', updated_at = $2 WHERE id = $1', queue)
+        USING id, node_time;
+END
+$$;
+-- Whether it was started
+CREATE FUNCTION pg_temp.start(queue regclass, id bigint, node_time timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    started bigint;
+BEGIN
+    EXECUTE format('UPDATE %s SET attempt = attempt + 1, state = ''IN_PROGRESS'', expires = date_trunc(''second'', $2) + interval ''5 minutes'', updated_at = $2
+                    WHERE id = $1 AND state = ''RESERVED'' AND expires >= $2', queue) USING id, node_time;
+    GET DIAGNOSTICS started = ROW_COUNT;
+    RETURN started = 1;
+END
+$$;
+CREATE FUNCTION pg_temp.job(queue regclass) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    EXECUTE format('SELECT concat_ws('' '', state, attempt, CASE WHEN lease IS NOT NULL THEN ''leased'' END, error) FROM %s', queue) INTO result;
+    RETURN result;
+END
+$$;
+
+-- A node whose clock is behind or ahead, by the minute: what becomes of a job that it reserves and starts, with
+-- a sweep after each; in minutes, how long its leases are by the server's clock. One transaction, so that no
+-- scheduler sees it
+CREATE FUNCTION pg_temp.by_a_clock(queue regclass, behind interval, OUT reserved text, OUT reserved_for numeric, OUT started boolean, OUT performs text,
+    OUT performs_for numeric) LANGUAGE plpgsql AS $$
+DECLARE
+    job bigint := ecto_job.enqueue(queue, '{}');
+    lasts text := format('SELECT round(extract(epoch FROM expires - timezone(''UTC'', clock_timestamp())) / 60)::int FROM %s', queue);
+BEGIN
+    PERFORM pg_temp.reserve(queue, job, clock_timestamp() - behind);
+    PERFORM ecto_job.sweep(queue);
+    reserved := pg_temp.job(queue);
+    EXECUTE lasts INTO reserved_for;
+    started := pg_temp.start(queue, job, clock_timestamp() - behind);
+    PERFORM ecto_job.sweep(queue);
+    performs := pg_temp.job(queue);
+    EXECUTE lasts INTO performs_for;
+    EXECUTE format('DELETE FROM %s', queue);
+END
+$$;
+SELECT ecto_job.create_queue('native'), ecto_job.create_queue('clocks', ectojob => true);
+SELECT pg_temp.ectojob_table('adopted', 3);
+SELECT ecto_job.adopt_queue('adopted');
+SELECT queue, behind, r.* FROM unnest('{clocks,adopted}'::regclass[]) AS queue,
+    unnest('{0,10 minutes,1 hour,23 hours,-10 minutes,49 hours}'::interval[]) AS behind, pg_temp.by_a_clock(queue, behind) AS r;
+SELECT r.* FROM pg_temp.by_a_clock('native', '1 hour') AS r;
+-- A lease that somebody sets stays as it is
+CREATE FUNCTION pg_temp.by_hand(queue regclass, OUT expired bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_temp.reserve(queue, ecto_job.enqueue(queue, '{}'), clock_timestamp());
+    EXECUTE format('UPDATE %s SET expires = clock_timestamp() - interval ''1 hour'', updated_at = clock_timestamp() - interval ''2 hours''', queue);
+    expired := ecto_job.activate_expired_jobs(queue);
+    EXECUTE format('UPDATE %s SET state = ''RESERVED'', expires = clock_timestamp() - interval ''1 hour'', updated_at = clock_timestamp()', queue);
+    expired := expired + ecto_job.activate_expired_jobs(queue);
+    EXECUTE format('DELETE FROM %s', queue);
+END
+$$;
+SELECT pg_temp.by_hand('clocks'), pg_temp.by_hand('adopted');
+-- A `now` of ours is not a clock
+SELECT ecto_job.enqueue('clocks', '{}') > 0 AS enqueued;
+SELECT state, expires - now AS lasts FROM (SELECT clock_timestamp() - interval '1 hour' AS now OFFSET 0) AS c, ecto_job.reserve_available_jobs('clocks', 1, now, 1000);
+DELETE FROM clocks;
+
+-- A reserved job of ours that the library starts is its own: our lease has ended
+CREATE FUNCTION pg_temp.started_late(queue regclass, OUT reserved text, OUT started text, OUT ours text) LANGUAGE plpgsql AS $$
+DECLARE
+    job ecto_job.job;
+BEGIN
+    PERFORM ecto_job.enqueue(queue, '{}');
+    SELECT * INTO job FROM ecto_job.reserve_available_jobs(queue, 1);
+    reserved := pg_temp.job(queue);
+    PERFORM pg_temp.start(queue, job.id, clock_timestamp());
+    started := pg_temp.job(queue);
+    ours := pg_temp.outcome(format('SELECT ecto_job.complete_job(%L, %s, %s)', queue, job.id, job.lease));
+    EXECUTE format('DELETE FROM %s', queue);
+    -- ... and one that ours start has it
+    PERFORM ecto_job.enqueue(queue, '{}');
+    SELECT * INTO job FROM ecto_job.reserve_available_jobs(queue, 1);
+    SELECT * INTO job FROM ecto_job.update_job_in_progress(queue, job.id, job.attempt);
+    ours := concat_ws('; ', regexp_replace(ours, ' \d+ ', ' N '), pg_temp.job(queue));
+    PERFORM ecto_job.complete_job(queue, job.id, job.lease);
+END
+$$;
+SELECT queue, r.* FROM unnest('{clocks,adopted}'::regclass[]) AS queue, pg_temp.started_late(queue) AS r;
+-- A transition of ours that an error has ended leaves nothing behind
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+SELECT ecto_job.enqueue('clocks', '{}') > 0 AS enqueued;
+SELECT id FROM ecto_job.reserve_available_jobs('clocks', 1) \gset
+CREATE TRIGGER refuse BEFORE UPDATE ON clocks FOR EACH ROW EXECUTE FUNCTION refuse();
+SELECT pg_temp.outcome(format('SELECT * FROM ecto_job.update_job_in_progress(''clocks'', %s, 0)', :id));
+DROP TRIGGER refuse ON clocks;
+SELECT pg_temp.start('clocks', :id, clock_timestamp()), pg_temp.job('clocks');
+DELETE FROM clocks;
+DROP FUNCTION refuse();
+
+-- The error is the one of the last attempt, or says that its reason is not known
+CREATE FUNCTION pg_temp.reasons(queue regclass, OUT step text, OUT job text) RETURNS SETOF record LANGUAGE plpgsql AS $$
+DECLARE
+    id bigint := ecto_job.enqueue(queue, '{}', max_attempts => 4);
+    ours ecto_job.job;
+BEGIN
+    SELECT * INTO ours FROM ecto_job.start_available_jobs(queue);
+    PERFORM ecto_job.fail_job(queue, id, ours.lease, 'ours');
+    FOREACH step IN ARRAY ARRAY['ours fails', 'swept while reserved', 'the library fails', 'ours fails without a word', 'the library''s sweep', 'our sweep',
+        'stopped by hand', 'requeued', 'failed by the library', 'expired by it', 'expired by ours'] LOOP
+        IF step <> 'ours fails' THEN
+            EXECUTE format('UPDATE %s SET state = ''AVAILABLE'', max_attempts = 4, attempt = LEAST(attempt, 2) WHERE state <> ''AVAILABLE''', queue);
+        END IF;
+        IF step ~ '^(failed|expired) by' THEN
+            EXECUTE format('UPDATE %s SET max_attempts = attempt + 1', queue);
+        END IF;
+        IF step <> 'ours fails' AND step <> 'ours fails without a word' THEN
+            PERFORM pg_temp.reserve(queue, id, clock_timestamp());
+        END IF;
+        IF step ~ 'library|our sweep|stopped|requeued|by it|by ours' THEN
+            PERFORM pg_temp.start(queue, id, clock_timestamp());
+        END IF;
+        CASE step
+            WHEN 'ours fails' THEN
+            WHEN 'swept while reserved', 'our sweep', 'expired by ours' THEN
+                PERFORM ecto_job.sweep(queue, clock_timestamp() + interval '1 hour');
+            WHEN 'the library fails' THEN
+                EXECUTE format('UPDATE %s SET state = ''RETRY'', schedule = clock_timestamp() + interval ''1 minute''', queue);
+            WHEN 'ours fails without a word' THEN
+                SELECT * INTO ours FROM ecto_job.start_available_jobs(queue);
+                PERFORM ecto_job.fail_job(queue, id, ours.lease);
+            WHEN 'the library''s sweep' THEN
+                EXECUTE format('UPDATE %s SET state = ''AVAILABLE'', expires = NULL, updated_at = clock_timestamp() + interval ''1 hour''', queue);
+            WHEN 'stopped by hand' THEN
+                EXECUTE format('UPDATE %s SET state = ''FAILED'', error = ''by hand''', queue);
+            WHEN 'requeued' THEN
+                EXECUTE format('UPDATE %s SET state = ''SCHEDULED'', attempt = 0, updated_at = clock_timestamp() + interval ''1 hour''', queue);
+            WHEN 'failed by the library' THEN
+                EXECUTE format('UPDATE %s SET state = ''FAILED'', expires = NULL', queue);
+            WHEN 'expired by it' THEN
+                EXECUTE format('UPDATE %s SET state = ''FAILED'', expires = NULL, updated_at = clock_timestamp() + interval ''1 hour''', queue);
+        END CASE;
+        job := pg_temp.job(queue);
+        RETURN NEXT;
+    END LOOP;
+    EXECUTE format('DELETE FROM %s', queue);
+END
+$$;
+SELECT queue, r.* FROM unnest('{clocks,adopted}'::regclass[]) AS queue, pg_temp.reasons(queue) AS r;
+SELECT ecto_job.drop_queue('native'), ecto_job.drop_queue('clocks'), ecto_job.drop_queue('adopted');

@@ -5,6 +5,7 @@
 // in our own backend: the row may come by COPY, by plain SQL or from another node.
 #include <optional>
 
+#include "core/node_clock.hpp"
 #include "core/state.hpp"
 #include "core/times.hpp"
 #include "functions/arguments.hpp"
@@ -13,6 +14,7 @@
 #include "pg/names.hpp"
 #include "queue/carried_settings.hpp"
 #include "queue/changes.hpp"
+#include "queue/own_statement.hpp"
 #include "queue/registry.hpp"
 #include "shared/wakeup.hpp"
 
@@ -132,6 +134,87 @@ void renew_plans_of_growing_table(Relation table, HeapTuple inserted) {
         CacheInvalidateRelcacheByRelid(RelationGetRelid(table));
 }
 
+// A job as a statement of EctoJob's library changes it
+struct UpdatedJob {
+    Relation relation;
+    HeapTuple before;
+    HeapTuple after;
+};
+
+// Columns of a row that a trigger sets
+struct Changes {
+    int count;
+    int columns[3];
+    Datum values[3];
+    bool nulls[3];
+
+    void set(int column, Datum value, bool is_null) {
+        Assert(count < static_cast<int>(lengthof(columns)));
+        columns[count] = column;
+        values[count] = value;
+        nulls[count++] = is_null;
+    }
+
+    HeapTuple apply_to(const UpdatedJob &job) {
+        return count == 0 ? job.after
+                          : heap_modify_tuple_by_cols(job.after, RelationGetDescr(job.relation),
+                                                      count, columns, values, nulls);
+    }
+};
+
+// Ends the lease: whoever had it has the job no longer
+void end_lease(const UpdatedJob &job, Changes *changes) {
+    const int lease = column(job.relation, "lease", INT8OID);
+    if (!heap_attisnull(job.after, lease, RelationGetDescr(job.relation)))
+        changes->set(lease, 0, true);
+}
+
+// Gives a lease its length by the server's clock where the node's is behind, or it would have ended
+// before it began. Never a shorter one: the library compares its end with the node's clock.
+void correct_clock(const UpdatedJob &job, Changes *changes) {
+    const std::optional<State> before = state_of(job.relation, job.before);
+    const std::optional<State> after = state_of(job.relation, job.after);
+    if (!(before == State::available && after == State::reserved) &&
+        !(before == State::reserved && after == State::in_progress))
+        return;
+    if (SPI_fnumber(RelationGetDescr(job.relation), "updated_at") <= 0) // the library needs it
+        return;
+    const std::optional<TimestampTz> expires = time_of(job.relation, job.after, "expires");
+    const std::optional<TimestampTz> given = time_of(job.relation, job.after, "updated_at");
+    if (!expires || !given)
+        return;
+    if (const std::optional<Micros> corrected =
+            lease_by_our_clock(*given, *expires, GetCurrentTimestamp()))
+        changes->set(column(job.relation, "expires", TIMESTAMPTZOID, TIMESTAMPOID),
+                     TimestampTzGetDatum(*corrected), false);
+}
+
+bool is_same_text(const UpdatedJob &job, int column) {
+    const char *const before = SPI_getvalue(job.before, RelationGetDescr(job.relation), column);
+    const char *const after = SPI_getvalue(job.after, RelationGetDescr(job.relation), column);
+    return before == nullptr || after == nullptr ? before == after : strcmp(before, after) == 0;
+}
+
+// Says why an attempt has ended, in the place of what is said of the one before it. The library's
+// sweeps write the time at which they ran, its job_failed leaves that of the start.
+void give_reason(const UpdatedJob &job, Changes *changes) {
+    const int error = column(job.relation, "error", TEXTOID);
+    if (state_of(job.relation, job.before) != State::in_progress || !is_same_text(job, error))
+        return;
+    const int updated_at = SPI_fnumber(RelationGetDescr(job.relation), "updated_at");
+    const bool swept = updated_at > 0 && !is_same_text(job, updated_at);
+    const std::optional<State> after = state_of(job.relation, job.after);
+    const char *reason;
+    if (swept && (after == State::available || after == State::failed))
+        reason = psprintf("the lease of attempt " INT64_FORMAT " expired",
+                          number_of(job.relation, job.before, "attempt"));
+    else if (after == State::retry || after == State::failed)
+        reason = "no reason given; EctoJob's library gives none";
+    else
+        return;
+    changes->set(error, CStringGetTextDatum(reason), false);
+}
+
 // Elsewhere it would drop the caches of tables of others
 void require_registry(Relation relation) {
     if (RelationGetRelid(relation) !=
@@ -211,17 +294,20 @@ ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     return 0;
 }
 
-// BEFORE UPDATE, when the state changes and not the lease: EctoJob's library leaves it as it is,
-// and its former holder could go on. It has ended, but where a reserved job is started.
+// BEFORE UPDATE, when the state changes and not the lease. EctoJob's library leaves a lease as it
+// is, and its former holder could go on; gives leases by its node's clock; and says no reason.
 ECTO_JOB_FUNCTION(ecto_job_clear_lease) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_UPDATE, "BEFORE UPDATE");
     Relation const relation = trigger->tg_relation;
-    int number = column(relation, "lease", INT8OID);
-    Datum lease = 0;
-    bool null = true;
-    return PointerGetDatum(heap_modify_tuple_by_cols(
-        trigger->tg_newtuple, RelationGetDescr(relation), 1, &number, &lease, &null));
+    if (is_own_statement(RelationGetRelid(relation)))
+        return PointerGetDatum(trigger->tg_newtuple);
+    const UpdatedJob job{relation, trigger->tg_trigtuple, trigger->tg_newtuple};
+    Changes changes{};
+    end_lease(job, &changes);
+    correct_clock(job, &changes);
+    give_reason(job, &changes);
+    return PointerGetDatum(changes.apply_to(job));
 }
 
 // BEFORE each change of the registry, which is for the scheduler to see: nobody registers what he

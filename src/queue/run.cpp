@@ -1,6 +1,7 @@
 // Running statements. See run.hpp.
 #include "queue/run.hpp"
 
+#include "queue/own_statement.hpp"
 #include "queue/plans.hpp"
 
 namespace ecto_job {
@@ -14,7 +15,7 @@ uint64 run(Queue *queue, Statement statement, const Parameter *parameters, int c
         nulls[i] = parameters[i].is_null ? 'n' : ' ';
     }
     SPIPlanPtr const plan = plan_for(queue, statement);
-    const int result = SPI_execute_plan(plan, values, nulls, false, 0);
+    const int result = execute_own_statement(queue->oid, plan, values, nulls);
     if (result < 0)
         elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
     if (result == SPI_OK_REWRITTEN)

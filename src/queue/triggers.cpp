@@ -106,14 +106,17 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
 
     if (!triggers.clears_leases)
         return;
+    // What the library changes, and few of our statements: a job that waits for its time has no
+    // lease, and a claim draws a new one. No lease is 0
     execute(psprintf("CREATE OR REPLACE TRIGGER ecto_job_lease BEFORE UPDATE ON %s FOR EACH ROW"
-                     " WHEN (NEW.lease OPERATOR(pg_catalog.=) OLD.lease"
-                     " AND NEW.state OPERATOR(pg_catalog.<>) OLD.state"
-                     " AND NEW.state OPERATOR(pg_catalog.<>) 'IN_PROGRESS')"
+                     " WHEN (NEW.state OPERATOR(pg_catalog.<>) OLD.state"
+                     " AND OLD.state OPERATOR(pg_catalog.<>)"
+                     " ALL ('{SCHEDULED,RETRY}'::pg_catalog.text[])"
+                     " AND COALESCE(NEW.lease, 0) OPERATOR(pg_catalog.=) COALESCE(OLD.lease, 0))"
                      " EXECUTE FUNCTION ecto_job.clear_lease()",
                      table));
     comment_trigger(table, "ecto_job_lease",
-                    "ends a lease that EctoJob's library does not know of");
+                    "does what EctoJob's library leaves out when it changes a job's state");
 }
 
 FoundTriggers find_triggers(Relation table) {

@@ -262,16 +262,15 @@ private:
             if (due(job)) {
                 const auto lease = job.lease;
                 const bool waited = job.waits();
+                if (job.state == "IN_PROGRESS")
+                    job.error = "the lease of attempt " + std::to_string(job.attempt) + " expired";
                 end_lease(job, state, now);
-                if (waited && keeps_lease_of_waiting)
+                if (waited)
                     job.lease = lease;
                 number++;
             }
         return number;
     }
-
-public:
-    bool keeps_lease_of_waiting = true; // a queue for EctoJob's library ends it
 };
 
 } // namespace model

@@ -160,7 +160,6 @@ class Sequence {
 public:
     explicit Sequence(const Kind &kind) : kind_(kind), table_(std::string("p_") + kind.name) {
         session().must("TRUNCATE " + table_);
-        queue_.keeps_lease_of_waiting = !kind.ends_leases;
     }
 
     void take(const Step &step) {
@@ -495,8 +494,11 @@ private:
             return {};
         default:
             const std::string state = states[step.shift % 6];
-            if (kind_.ends_leases && state != job->state && state != "IN_PROGRESS")
+            if (kind_.ends_leases && state != job->state && !job->waits()) {
                 job->lease.reset();
+                if (job->state == "IN_PROGRESS" && (state == "RETRY" || state == "FAILED"))
+                    job->error = "no reason given; EctoJob's library gives none";
+            }
             job->state = state;
             return {};
         }

@@ -86,6 +86,37 @@ sub insert
 		SELECT 0, 1000, jsonb_build_object('what', '$what', 'n', n), 0, $schedule, '$state', now(), now() FROM $n AS n;};
 }
 
+# by_the_trigger($kind): what holds where a trigger follows the library's statements, and what the scheduler then does
+sub by_the_trigger
+{
+	my $kind = shift;
+	my $job = q{SELECT state, attempt FROM jobs WHERE params ->> 'n' = };
+	my $start = q{UPDATE "jobs" SET "attempt" = 1, "state" = 'IN_PROGRESS', "expires" = time + interval '5 min', "updated_at" = time
+		FROM date_trunc('second', clock_timestamp() - interval '%s') AS time WHERE params ->> 'n' = '3' AND "attempt" = 0 AND "state" = 'RESERVED' AND "expires" >= time};
+
+	# A node whose clock is an hour behind
+	sql(insert('is done', 'generate_series(3, 3)'));
+	sql(q{UPDATE "jobs" SET "state" = 'RESERVED', "expires" = time + interval '1 min', "updated_at" = time
+		FROM date_trunc('second', clock_timestamp() - interval '1 hour') AS time});
+	at_rest($node);
+	is(sql($job . "'3'"), 'RESERVED|0', "$kind: what a node whose clock is behind has reserved stays its own");
+	sql(sprintf($start, '1 hour'));
+	at_rest($node);
+	is(sql($job . "'3'"), 'IN_PROGRESS|1', "$kind: and what it has started");
+	sql('DELETE FROM jobs');
+
+	# Two jobs that a session of ours has reserved, of which the library starts one
+	sql(insert('is done', 'generate_series(3, 4)'));
+	my $session = session($node);
+	$session->query_safe(q{SET ecto_job.session_leases = on; SELECT count(*) FROM ecto_job.reserve_available_jobs('jobs', 2)});
+	sql(sprintf($start, '0'));
+	$session->quit;
+	becomes($node, $job . "'4'", 'AVAILABLE|0', "$kind: what the session still held comes back when it ends");
+	is(sql($job . "'3'"), 'IN_PROGRESS|1', "$kind: and what the library has started stays with it");
+	sql('DELETE FROM jobs');
+	return;
+}
+
 sub check
 {
 	my ($kind, $make) = @_;
@@ -109,6 +140,8 @@ sub check
 	sql(insert('is done', 'generate_series(2, 2)', 'SCHEDULED', "now() + interval '300 ms'"));
 	is(heard_next($listener, 'jobs', 10), 'jobs:scheduler', "$kind: a job that is due notifies");
 	$listener->{session}->quit;
+
+	by_the_trigger($kind) if $kind ne 'native';
 
 	# Everybody at once
 	my $step = 3;

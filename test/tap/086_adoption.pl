@@ -80,6 +80,16 @@ becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'a lost job comes back');
 is(sql("SELECT status, activated, expired FROM ecto_job.queues WHERE queue = 'jobs'::regclass"), 'ok|1|1', 'the view counts them');
 $listener->{session}->quit;
 
+# The trigger of 0.2.0, and how the documentation makes it anew
+my $lease_trigger = q{SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'ecto_job_lease' AND tgrelid = 'jobs'::regclass};
+my $made_now = sql($lease_trigger);
+sql(q{CREATE OR REPLACE TRIGGER ecto_job_lease BEFORE UPDATE ON jobs FOR EACH ROW
+	WHEN (NEW.lease = OLD.lease AND NEW.state <> OLD.state AND NEW.state <> 'IN_PROGRESS') EXECUTE FUNCTION ecto_job.clear_lease()});
+isnt(sql($lease_trigger), $made_now, 'the trigger of 0.2.0 is another');
+my ($recipe) = slurp_source('docs/from-ectojob.md') =~ /(CREATE OR REPLACE TRIGGER ecto_job_lease .*?;)/s;
+sql($recipe);
+is(sql($lease_trigger), $made_now, 'the documentation makes the trigger of an older version anew');
+
 # The application upgrades its table to version 3, while a consumer of ours works, and takes it back
 my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--sql', 'INSERT INTO effects SELECT ($1 ->> \'n\')::int', '--log-level', 'warning');
 sub are_done
