@@ -100,10 +100,10 @@ sub by_the_trigger
 	sql(q{UPDATE "jobs" SET "state" = 'RESERVED', "expires" = time + interval '1 min', "updated_at" = time
 		FROM date_trunc('second', clock_timestamp() - interval '1 hour') AS time});
 	at_rest($node);
-	is(sql($job . "'3'"), 'RESERVED|0', "$kind: what a node whose clock is behind has reserved stays its own");
+	is(sql($job . "'3'"), 'RESERVED|0', "$kind: a job that a node whose clock is behind has reserved is not taken back");
 	sql(sprintf($start, '1 hour'));
 	at_rest($node);
-	is(sql($job . "'3'"), 'IN_PROGRESS|1', "$kind: and what it has started");
+	is(sql($job . "'3'"), 'IN_PROGRESS|1', "$kind: a job that a node whose clock is behind has started is not taken back");
 	sql('DELETE FROM jobs');
 
 	# Two jobs that a session of ours has reserved, of which the library starts one
@@ -112,8 +112,8 @@ sub by_the_trigger
 	$session->query_safe(q{SET ecto_job.session_leases = on; SELECT count(*) FROM ecto_job.reserve_available_jobs('jobs', 2)});
 	sql(sprintf($start, '0'));
 	$session->quit;
-	becomes($node, $job . "'4'", 'AVAILABLE|0', "$kind: what the session still held comes back when it ends");
-	is(sql($job . "'3'"), 'IN_PROGRESS|1', "$kind: and what the library has started stays with it");
+	becomes($node, $job . "'4'", 'AVAILABLE|0', "$kind: a job that an ended session of ours had reserved comes back");
+	is(sql($job . "'3'"), 'IN_PROGRESS|1', "$kind: a job that an ended session of ours had reserved and the library has started stays the library's");
 	sql('DELETE FROM jobs');
 	return;
 }
