@@ -11,12 +11,23 @@
 
 #include <cstdlib>
 #include <exception>
+#include <fcntl.h>
 #include <iostream>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 namespace {
 
 using namespace ecto_job::consumer;
+
+// Opens /dev/null where a standard descriptor is closed. Left closed, its number would go to the
+// next that is opened: the log would be written into the connection to the server.
+bool open_standard_descriptors() {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return false;
+    return true;
+}
 
 int run(int argc, char **argv) {
     Options options;
@@ -38,6 +49,8 @@ int run(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     int status = exit_fatal;
+    if (!open_standard_descriptors())
+        std::quick_exit(status); // there is nobody to tell
     try {
         status = run(argc, argv);
     } catch (const std::exception &error) {
