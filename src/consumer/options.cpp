@@ -5,6 +5,8 @@
 // No lock.
 #include "consumer/options.hpp"
 
+#include "consumer/sql_text.hpp"
+
 #include <CLI/CLI.hpp>
 #include <iostream>
 
@@ -26,7 +28,8 @@ constexpr const char *footer = R"(
 With --exec, a job's program gets the params on its standard input (JSON, or the bytes of a binary
 queue's params) and in its environment:
   ECTO_JOB_ID, ECTO_JOB_ATTEMPT, ECTO_JOB_MAX_ATTEMPTS, ECTO_JOB_QUEUE (as given to --queue), and
-  ECTO_JOB_META (JSON; absent if the job has none)
+  ECTO_JOB_META (JSON; absent if the job has none). Where meta is longer than the system lets a
+  variable be (128 kB), ECTO_JOB_META_OMITTED stands in its place: its length in bytes
 Exit status 0 completes the job. Any other, or death by a signal, fails it, with the end of what it
 wrote to standard error as the job's error. No transaction is open meanwhile. When the job's lease
 is over, the program's process group gets SIGTERM, and SIGKILL 5 s later: another consumer may have
@@ -35,7 +38,8 @@ the job by then. All programs are reported over one connection.
 With --sql, the job is completed and the statement executed in one transaction: what the statement
 writes is committed exactly once, or not at all. $1 is the params (jsonb, or bytea in a binary
 queue), $2 the whole job (ecto_job.job). An error, also one at COMMIT, rolls back and fails the job
-with the error's text. A running transaction keeps its job even when the lease is over: limit it by
+with the error's text; after a conflict with another transaction (40001, 40P01) it is first repeated,
+up to 8 times. Statements that end a transaction, and COPY with the client, are refused. A running transaction keeps its job even when the lease is over: limit it by
 statement_timeout (PGOPTIONS). Each of the -j jobs has a connection of its own, and one more waits
 for notifications. With --per-transaction a transaction performs several jobs; if anything of it
 fails, each of them is performed by itself.
@@ -99,7 +103,7 @@ void add_work_options(CLI::App &app, Options &options) {
         ->group(group);
     app.add_option("--sql", options.sql, "execute this in each job's own transaction")
         ->type_name("STATEMENT")
-        ->check(not_blank)
+        ->check(why_not_in_transaction)
         ->group(group);
     app.add_option("-j,--jobs", options.jobs, "jobs performed at the same time, up to 400 (1)")
         ->type_name("N")
