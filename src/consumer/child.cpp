@@ -101,14 +101,15 @@ void pass_on(std::string_view bytes) {
 } // namespace
 
 Child::Child(const std::string &command, const std::vector<std::string> &variables,
-             std::string input)
-    : input_(std::move(input)), complaint_(complaint_limit) {
+             std::string &&input)
+    : complaint_(complaint_limit) {
     Pipe to_stdin;
     Pipe from_stderr;
     Redirections redirections;
     redirections.add(to_stdin.read_end, STDIN_FILENO);
     redirections.add(from_stderr.write_end, STDERR_FILENO);
     pid_ = spawn(command, variables, redirections);
+    input_ = std::move(input);
     stdin_ = std::move(to_stdin.write_end);
     stderr_ = std::move(from_stderr.read_end);
     stdin_.set_nonblocking();
@@ -139,9 +140,11 @@ void Child::feed() {
     input_ = {};
 }
 
+// Reads no more than a pipe holds: a program that writes as fast as we read must not keep the loop
+// from everything else.
 void Child::listen() {
     std::array<char, 4'096> buffer{};
-    for (;;) {
+    for (int i = 0; i < 16; i++) {
         const ssize_t length = read(stderr_.get(), buffer.data(), buffer.size());
         if (length < 0 && errno == EINTR)
             continue;

@@ -19,8 +19,10 @@ namespace ecto_job::consumer {
 class Child {
 public:
     // The environment is ours and `variables` ("NAME=value"), which take the place of all
-    // ECTO_JOB_* that we have. Throws std::system_error if it cannot be started.
-    Child(const std::string &command, const std::vector<std::string> &variables, std::string input);
+    // ECTO_JOB_* that we have. Throws std::system_error if it cannot be started, and has not taken
+    // the input then.
+    Child(const std::string &command, const std::vector<std::string> &variables,
+          std::string &&input);
     Child(const Child &) = delete; // the poller knows its address
     Child &operator=(const Child &) = delete;
 

@@ -1,7 +1,8 @@
 // Starting programs, watching their time, telling how they ended.
 //
-// A program that cannot be started (no process left, an environment too long) fails its job like
-// any other failure. One that was told to end may still succeed: its exit status counts, and the
+// A program that cannot be started for want of descriptors, processes or memory costs its job no
+// attempt: the job waits under its lease, and no more are claimed than could be run. Another reason
+// fails the job. A program that was told to end may still succeed: its exit status counts, and the
 // lease decides whether the job was still its. No lock.
 #include "consumer/exec.hpp"
 
@@ -19,46 +20,84 @@ namespace {
 // From SIGTERM to SIGKILL; --help names it
 constexpr auto grace = std::chrono::seconds(5);
 
+// After a want of descriptors or processes, until more programs are tried at once than run then
+constexpr auto shortage_pause = std::chrono::seconds(5);
+
+bool is_shortage(const std::error_code &code) {
+    return code == std::errc::too_many_files_open ||
+           code == std::errc::too_many_files_open_in_system ||
+           code == std::errc::resource_unavailable_try_again ||
+           code == std::errc::not_enough_memory;
+}
+
 std::vector<std::string> variables(const Job &job) {
-    std::vector<std::string> variables{
+    return {
         "ECTO_JOB_ID=" + job.id,
         "ECTO_JOB_ATTEMPT=" + job.attempt,
         "ECTO_JOB_MAX_ATTEMPTS=" + job.max_attempts,
         "ECTO_JOB_QUEUE=" + job.queue,
     };
-    if (job.meta)
-        variables.push_back("ECTO_JOB_META=" + *job.meta);
-    return variables;
 }
 
 } // namespace
 
 Exec::Exec(std::string command, std::size_t limit, Connection &connection, Shutdown &shutdown,
            std::function<void()> finished, Outcomes::NextClaim next_claim)
-    : command_(std::move(command)), limit_(limit),
+    : command_(std::move(command)), limit_(limit), room_for_(limit),
       outcomes_(connection, shutdown, std::move(finished), std::move(next_claim)) {}
 
 void Exec::begin(std::deque<Job> &waiting) {
     for (; room() > 0 && !waiting.empty(); waiting.pop_front())
-        start(std::move(waiting.front()));
+        if (!start(waiting.front()))
+            return;
 }
 
-void Exec::start(Job job) {
-    report::started(job);
-    std::unique_ptr<Child> child;
+// False: not now, and the job is as it was.
+bool Exec::start(Job &job) {
     try {
-        child = std::make_unique<Child>(command_, variables(job), std::exchange(job.params, {}));
+        auto child = start_program(job);
+        report::started(job);
+        const auto patience = job.lease_over;
+        running_.push_back({std::move(job), std::move(child), patience, SIGTERM});
     } catch (const std::system_error &error) {
-        return outcomes_.failed(std::move(job), error.what());
+        if (is_shortage(error.code())) {
+            room_for_ = running_.size();
+            more_at_ = Clock::now() + shortage_pause;
+            spdlog::warn("{} job {}: waits, with {} programs at work: {}", job.queue, job.id,
+                         room_for_, error.what());
+            return false;
+        }
+        outcomes_.failed(std::move(job), error.what());
     }
-    const auto patience = job.lease_over;
-    running_.push_back({std::move(job), std::move(child), patience, SIGTERM});
+    return true;
+}
+
+std::unique_ptr<Child> Exec::start_program(Job &job) const {
+    std::vector<std::string> environment = variables(job);
+    const auto start = [&] {
+        return std::make_unique<Child>(command_, environment, std::move(job.params));
+    };
+    if (!job.meta)
+        return start();
+    environment.push_back("ECTO_JOB_META=" + *job.meta);
+    try {
+        return start();
+    } catch (const std::system_error &error) {
+        if (error.code() != std::errc::argument_list_too_long)
+            throw;
+    }
+    environment.back() = "ECTO_JOB_META_OMITTED=" + std::to_string(job.meta->size());
+    return start();
 }
 
 void Exec::tend(Clock::time_point now) {
     std::erase_if(running_, [this](Running &running) { return take_end(running); });
     for (Running &running : running_)
         limit_time(running, now);
+    if (now >= more_at_) {
+        room_for_ = limit_;
+        more_at_ = Clock::time_point::max();
+    }
     outcomes_.tend(now);
 }
 
@@ -91,6 +130,7 @@ void Exec::watch(Poller &poller) {
         running.child->watch(poller);
         poller.wake_at(running.patience);
     }
+    poller.wake_at(more_at_);
     outcomes_.watch(poller);
 }
 

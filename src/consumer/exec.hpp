@@ -9,6 +9,7 @@
 #include "consumer/outcomes.hpp"
 #include "consumer/performer.hpp"
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,7 +22,7 @@ public:
     Exec(std::string command, std::size_t limit, Connection &connection, Shutdown &shutdown,
          std::function<void()> finished, Outcomes::NextClaim next_claim);
 
-    std::size_t room() const override { return limit_ - running_.size(); }
+    std::size_t room() const override { return room_for_ - std::min(room_for_, running_.size()); }
     std::size_t busy() const override { return running_.size() + outcomes_.size(); }
     void begin(std::deque<Job> &waiting) override;
     void tend(Clock::time_point now) override;
@@ -36,12 +37,15 @@ private:
         int signal;                 // what it gets then: SIGTERM, SIGKILL, nothing more
     };
 
-    void start(Job job);
+    bool start(Job &job);
+    std::unique_ptr<Child> start_program(Job &job) const;
     static void limit_time(Running &running, Clock::time_point now);
     bool take_end(Running &running);
 
     std::string command_;
     std::size_t limit_;
+    std::size_t room_for_; // programs at once, as far as is known: the limit, or less for a while
+    Clock::time_point more_at_ = Clock::time_point::max();
     Outcomes outcomes_;
     std::vector<Running> running_;
 };

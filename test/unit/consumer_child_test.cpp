@@ -35,7 +35,8 @@ struct Ended {
 Ended run(const std::string &command, const std::string &input = "",
           const std::vector<std::string> &variables = {}) {
     testing::internal::CaptureStderr();
-    Child child(command, variables, input);
+    std::string taken = input;
+    Child child(command, variables, std::move(taken));
     serve(child);
     return {child.failure(), child.complaint(), testing::internal::GetCapturedStderr()};
 }
@@ -74,6 +75,24 @@ TEST(child, error_output_is_passed_on_and_its_end_kept) {
     EXPECT_EQ(ended.complaint.substr(ended.complaint.size() - 6), "100000");
 }
 
+TEST(child, may_close_its_error_output) {
+    EXPECT_EQ(run("exec 2>&-; exit 6").failure, "exit status 6");
+}
+
+TEST(child, that_writes_without_end_does_not_keep_us) {
+    testing::internal::CaptureStderr();
+    Child child("cat /dev/zero >&2", {}, "");
+    Poller poller;
+    for (int i = 0; i < 5; i++) {
+        child.watch(poller);
+        poller.wait();
+    }
+    child.kill(SIGKILL);
+    serve(child);
+    testing::internal::GetCapturedStderr();
+    EXPECT_EQ(child.failure(), "killed by signal 9");
+}
+
 TEST(child, what_it_leaves_behind_is_not_waited_for) {
     const auto start = Clock::now();
     EXPECT_EQ(run("sleep 20 & exit 5").failure, "exit status 5");
@@ -107,9 +126,11 @@ TEST(child, a_signal_reaches_what_the_shell_started) {
     EXPECT_EQ(child.failure(), "killed by signal 15");
 }
 
-TEST(child, that_cannot_start_is_an_error_not_the_end) {
-    EXPECT_THROW(Child("true", {"ECTO_JOB_META=" + std::string(1'000'000, 'x')}, ""),
+TEST(child, that_cannot_start_is_an_error_and_has_not_taken_its_input) {
+    std::string input = "the job's";
+    EXPECT_THROW(Child("true", {"ECTO_JOB_META=" + std::string(1'000'000, 'x')}, std::move(input)),
                  std::system_error);
+    EXPECT_EQ(input, "the job's"); // NOLINT(bugprone-use-after-move): that is what is asked
 }
 
 } // namespace
