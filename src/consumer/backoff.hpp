@@ -1,7 +1,8 @@
-// How long to wait before the next try: 1 to 2 s at first, doubled each time, 30 s at most.
+// A pause before the next try grows: `first` to twice that at the first time, doubled each time,
+// `longest` at most.
 //
 // The upper half of each step is random, so that a hundred consumers that lost one server do not
-// come back at the same moment. No lock.
+// come back at the same moment, nor two that met in the same rows. No lock.
 #pragma once
 
 #include <algorithm>
@@ -12,19 +13,27 @@ namespace ecto_job::consumer {
 
 class Backoff {
 public:
+    explicit Backoff(std::chrono::milliseconds first = std::chrono::seconds(1),
+                     std::chrono::milliseconds longest = std::chrono::seconds(30))
+        : first_(first), longest_(longest), step_(first) {}
+
     std::chrono::milliseconds next() {
-        step_ = std::min(step_ * 2, longest);
+        step_ = std::min(step_ * 2, longest_);
         return std::chrono::milliseconds(
             std::uniform_int_distribution(step_.count() / 2, step_.count())(random_));
     }
-    void reset() { step_ = first; }
+    void reset() { step_ = first_; }
 
 private:
-    static constexpr std::chrono::milliseconds first{1'000};
-    static constexpr std::chrono::milliseconds longest{30'000};
-
-    std::chrono::milliseconds step_ = first;
+    std::chrono::milliseconds first_;
+    std::chrono::milliseconds longest_;
+    std::chrono::milliseconds step_;
     std::minstd_rand random_{std::random_device{}()};
 };
+
+// For a transaction that met another one: the other has ended by now, as a rule.
+inline Backoff conflict_backoff() {
+    return Backoff(std::chrono::milliseconds(5), std::chrono::seconds(1));
+}
 
 } // namespace ecto_job::consumer

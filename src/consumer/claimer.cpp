@@ -17,7 +17,8 @@ namespace ecto_job::consumer {
 namespace {
 
 constexpr auto pause_after_nothing = std::chrono::milliseconds(10);
-constexpr auto pause_after_error = std::chrono::seconds(1);
+// Conflicts that do not end are worth a line in the log
+constexpr auto long_conflict = std::chrono::milliseconds(500);
 
 } // namespace
 
@@ -97,26 +98,33 @@ void Claimer::watch(Poller &poller, std::size_t room) const {
 }
 
 bool Claimer::prepared(const Queue &queue) const {
-    return extension_found_ && queue.known && queue.listening && (queue.checked || !options_.sql);
+    return extension_found_ && queue.known && queue.listening && queue.checked;
 }
 
 void Claimer::prepare(Queue &queue) {
     if (!extension_found_)
-        send(queue, protocol::find_extension(), [this](const Result &result) {
+        send(queue, {protocol::find_extension()}, [this](const Result &result) {
             extension_found_ = result.rows() > 0;
             if (!extension_found_)
                 shutdown_.fatal("the extension \"ecto_job\" is not in this database\n"
                                 "HINT:  CREATE EXTENSION ecto_job;");
         });
     else if (!queue.known)
-        send(queue, protocol::find_queue(queue.name),
+        send(queue, {protocol::find_queue(queue.name)},
              [this, &queue](const Result &result) { found(queue, result); });
     else if (!queue.listening)
-        send(queue, {"LISTEN " + connection_.identifier(queue.facts.table)},
+        send(queue, {{"LISTEN " + connection_.identifier(queue.facts.table)}},
              [&queue](const Result &) { queue.listening = true; });
     else
-        send(queue, protocol::check(*options_.sql, queue.facts),
-             [&queue](const Result &) { queue.checked = true; });
+        send(queue, checks(queue), [&queue](const Result &) { queue.checked = true; });
+}
+
+// A claim of no jobs, which judges the --timeout: where a later claim fails, a row may be to blame
+std::vector<Statement> Claimer::checks(const Queue &queue) const {
+    std::vector<Statement> statements{protocol::start_jobs(queue.name, 0, options_.timeout, false)};
+    if (options_.sql)
+        statements.push_back(protocol::check(*options_.sql, queue.facts));
+    return statements;
 }
 
 void Claimer::found(Queue &queue, const Result &result) {
@@ -135,18 +143,28 @@ Claim Claimer::claim(Queue &queue, std::size_t room) {
     // Before the answer: a notification that comes meanwhile must count
     queue.due = false;
     claiming_ = true;
-    const Answered take = [this, &queue, demand](const Result &result) {
-        claimed(queue, result, demand);
-    };
     return {protocol::start_jobs(queue.name, demand, options_.timeout, with_row),
-            [this, &queue, take](const Result &result) { answered(queue, result, take); },
+            [this, &queue, demand](const Result &result) { claim_answered(queue, result, demand); },
             [this, &queue] {
                 claiming_ = false;
                 queue.due = true;
             }};
 }
 
+void Claimer::claim_answered(Queue &queue, const Result &result, int demand) {
+    claiming_ = false;
+    const auto verdict = result.verdict();
+    if (verdict == Verdict::ok)
+        return claimed(queue, result, demand);
+    // A server that could write before will be able to again
+    failed(queue, result,
+           verdict == Verdict::refused || (verdict == Verdict::read_only && has_claimed_));
+}
+
 void Claimer::claimed(Queue &queue, const Result &result, int demand) {
+    has_claimed_ = true;
+    queue.errors.reset();
+    queue.conflicts.reset();
     if (result.rows() == demand)
         queue.due = true;
     else if (result.rows() == 0)
@@ -154,26 +172,50 @@ void Claimer::claimed(Queue &queue, const Result &result, int demand) {
     take_(protocol::jobs(result, queue.name, queue.facts));
 }
 
-void Claimer::send(Queue &queue, const Statement &statement, const Answered &take) {
-    connection_.send({statement}, [this, &queue, take](const Results &results) {
-        answered(queue, results.back(), take);
+void Claimer::send(Queue &queue, const std::vector<Statement> &statements, const Answered &take) {
+    connection_.send(statements, [this, &queue, take](const Results &results) {
+        const Result &last = results.back();
+        if (last.ok())
+            take(last);
+        else
+            failed(queue, last, false);
     });
 }
 
-void Claimer::answered(Queue &queue, const Result &result, const Answered &take) {
-    claiming_ = false;
-    const auto verdict = result.verdict();
-    if (verdict == Verdict::ok)
-        return take(result);
+void Claimer::failed(Queue &queue, const Result &result, bool may_pass) {
     queue.due = true;
-    if (verdict == Verdict::lost) {
-        connection_.drop(result.message());
-    } else if (verdict == Verdict::transient) {
-        queue.not_before = Clock::now() + pause_after_error;
-        spdlog::warn("{}: next try in 1 s: {}", queue.name, one_line(result.message()));
-    } else {
-        shutdown_.fatal(queue.name + ": " + result.message());
+    switch (result.verdict()) {
+    case Verdict::lost:
+        return connection_.drop(result.message());
+    case Verdict::conflict: {
+        const auto pause = queue.conflicts.next();
+        queue.not_before = Clock::now() + pause;
+        return spdlog::log(pause < long_conflict ? spdlog::level::debug : spdlog::level::warn,
+                           "{}: next try in {} ms: {}", queue.name, pause.count(),
+                           one_line(result.message()));
     }
+    case Verdict::transient:
+        return rest(queue, result);
+    case Verdict::read_only:
+        if (!may_pass)
+            return shutdown_.fatal(
+                queue.name + ": " + result.message() +
+                "\nHINT:  This is no standby: default_transaction_read_only is on for the role, the"
+                " database or the server. Turn it off there, or for this program alone by"
+                " PGOPTIONS='-c default_transaction_read_only=off'.");
+        return rest(queue, result);
+    default:
+        if (!may_pass)
+            return shutdown_.fatal(queue.name + ": " + result.message());
+        return rest(queue, result);
+    }
+}
+
+void Claimer::rest(Queue &queue, const Result &result) {
+    const auto pause = queue.errors.next();
+    queue.not_before = Clock::now() + pause;
+    spdlog::warn("{}: next try in {:.1f} s: {}", queue.name,
+                 std::chrono::duration<double>(pause).count(), one_line(result.message()));
 }
 
 } // namespace ecto_job::consumer

@@ -3,10 +3,13 @@
 //
 // A notification is a hint, from anybody: it makes the claimer look, and a look that found nothing
 // is not repeated within 10 ms, so that a storm of notifications does not become one of claims.
-// Queues take turns. What a queue is (its channel, its poll interval) is read again with each poll,
-// so that configure_queue and RENAME reach a running consumer. No lock.
+// Queues take turns. A claim that fails is made again after a pause that grows, unless no claim can
+// succeed: one bad row or a trigger must not end the program. What a queue is (its channel, its
+// poll interval) is read again with each poll, so that configure_queue and RENAME reach a running
+// consumer. No lock.
 #pragma once
 
+#include "consumer/backoff.hpp"
 #include "consumer/connection.hpp"
 #include "consumer/protocol.hpp"
 #include "consumer/shutdown.hpp"
@@ -53,8 +56,10 @@ private:
         QueueFacts facts = {};
         bool known = false;     // facts are fresh
         bool listening = false; // to facts.table
-        bool checked = false;   // the server takes the --sql statement
+        bool checked = false;   // the server takes the --timeout and the --sql statement
         bool due = true;        // there may be something
+        Backoff errors{};       // of claims, one after the other
+        Backoff conflicts = conflict_backoff();
         Clock::time_point not_before = {};
         Clock::time_point next_poll = Clock::time_point::max();
     };
@@ -64,11 +69,14 @@ private:
     void notified(std::string_view channel);
     bool prepared(const Queue &queue) const;
     void prepare(Queue &queue);
+    std::vector<Statement> checks(const Queue &queue) const;
     void found(Queue &queue, const Result &result);
     Claim claim(Queue &queue, std::size_t room);
     void claimed(Queue &queue, const Result &result, int demand);
-    void send(Queue &queue, const Statement &statement, const Answered &take);
-    void answered(Queue &queue, const Result &result, const Answered &take);
+    void send(Queue &queue, const std::vector<Statement> &statements, const Answered &take);
+    void claim_answered(Queue &queue, const Result &result, int demand);
+    void failed(Queue &queue, const Result &result, bool may_pass);
+    void rest(Queue &queue, const Result &result);
 
     const Options &options_;
     Connection &connection_;
@@ -77,6 +85,7 @@ private:
     std::vector<Queue> queues_;
     std::size_t turn_ = 0;
     bool extension_found_ = false;
+    bool has_claimed_ = false; // whatever a claim found
     bool claiming_ = false;
 };
 

@@ -58,8 +58,9 @@ void log_notice(void *name, const PGresult *notice) {
 
 } // namespace
 
-Connection::Connection(const Options &options, std::string name)
-    : parameters_(connection_parameters(options)), name_(std::move(name)) {}
+Connection::Connection(const Options &options, std::string name, Statement settings)
+    : parameters_(connection_parameters(options)), name_(std::move(name)),
+      settings_(std::move(settings)) {}
 
 void Connection::open() {
     PgConnection connection = connect(parameters_);
@@ -77,6 +78,26 @@ void Connection::adopt(PgConnection connection) {
     spdlog::info("{}: connected to database {} at {} as {}", name_, PQdb(connection_.get()),
                  PQhost(connection_.get()), PQuser(connection_.get()));
     on_connected();
+    send({settings_}, [this](const Results &results) { settled(results.back()); });
+}
+
+// Without its settings a session works, as long as nothing ends it
+void Connection::settled(const Result &result) const {
+    if (!result.ok()) {
+        if (connection_)
+            spdlog::warn("{}: its session keeps the settings that it was given: {}", name_,
+                         one_line(result.message()));
+        return;
+    }
+    for (int row = 0; row < result.rows(); row++)
+        spdlog::info("{}: set for this session: {} = {}, was {}", name_, result.get(row, 0),
+                     result.get(row, 1), result.get(row, 2));
+}
+
+// Behind a pooler that does not pass this on, a server may be a standby
+bool Connection::of_primary() const {
+    const char *const standby = PQparameterStatus(connection_.get(), "in_hot_standby");
+    return standby != nullptr && std::string_view(standby) == "off";
 }
 
 void Connection::retry_later(const std::string &why) {
@@ -197,7 +218,7 @@ void Connection::receive() {
 
 // After an error come results that say so, which are of no use, and the end of the round trip.
 void Connection::take(PGresult *pg_result) {
-    Result result(pg_result);
+    Result result(pg_result, of_primary());
     switch (PQresultStatus(pg_result)) {
     case PGRES_PIPELINE_SYNC:
         return finish();

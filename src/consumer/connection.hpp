@@ -33,8 +33,8 @@ class Connection {
 public:
     using Handler = std::function<void(const Results &)>;
 
-    // The name is for the log.
-    Connection(const Options &options, std::string name);
+    // The name is for the log. `settings` is sent first on each connection: protocol::settings().
+    Connection(const Options &options, std::string name, Statement settings);
     Connection(const Connection &) = delete; // its address is known to libpq and to the poller
     Connection &operator=(const Connection &) = delete;
 
@@ -64,9 +64,12 @@ private:
     bool send_one(const Statement &statement, bool parsed);
     void take(PGresult *result);
     void finish();
+    void settled(const Result &result) const;
+    bool of_primary() const;
 
     Parameters parameters_;
     std::string name_;
+    Statement settings_;
     PgConnection connection_;
     std::optional<Connecting> connecting_;
     Backoff backoff_;

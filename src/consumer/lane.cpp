@@ -1,7 +1,6 @@
 // A transaction's statements, and what their results mean.
 //
-// A statement that ends the transaction itself (COMMIT, ROLLBACK) is known by its command tag: it
-// would otherwise pass for a completion, which was rolled back or came too early. No lock.
+// The user's statement cannot end the transaction: options refuses what would. No lock.
 #include "consumer/lane.hpp"
 
 #include "consumer/performer.hpp"
@@ -19,10 +18,8 @@ namespace {
 // Results of a transaction: BEGIN, the completion, the statements, COMMIT
 constexpr std::size_t completion = 1;
 
-bool ends_transaction(const Result &result) {
-    const auto command = result.command();
-    return command == "COMMIT" || command == "ROLLBACK" || command == "PREPARE TRANSACTION";
-}
+// A transaction that met others so often has failed: two seconds, about
+constexpr int most_conflicts = 8;
 
 Statement complete(const std::vector<Job> &jobs) {
     if (jobs.size() == 1)
@@ -38,7 +35,8 @@ Statement complete(const std::vector<Job> &jobs) {
 
 Lane::Lane(const Options &options, int number, Shutdown &shutdown, std::function<void()> finished)
     : name_("connection " + std::to_string(number)), sql_(*options.sql),
-      connection_(options, name_), shutdown_(shutdown), finished_(finished),
+      connection_(options, name_, protocol::settings(protocol::Session::users)),
+      shutdown_(shutdown), finished_(finished),
       outcomes_(connection_, shutdown, std::move(finished)) {
     connection_.open();
 }
@@ -61,11 +59,8 @@ void Lane::perform(std::vector<Job> jobs) {
 void Lane::answered(const Results &results) {
     const Result &last = results.back();
     const auto verdict = last.verdict();
-    if (last.ok()) {
-        if (std::none_of(results.begin() + completion + 1, results.end() - 1, ends_transaction))
-            return performed();
-        return undone(Verdict::refused, "the statement has ended the job's transaction");
-    }
+    if (last.ok())
+        return performed();
     const std::string why = last.message();
     const bool not_completed = results.size() == completion + 1;
     if (not_completed && verdict == Verdict::fatal)
@@ -73,7 +68,7 @@ void Lane::answered(const Results &results) {
     if (not_completed && verdict == Verdict::lost)
         connection_.drop(why); // a standby: there may be another server by now
     // After a failed COMMIT there is nothing left to roll back, and after a loss nobody to tell
-    const auto meaning = not_completed ? verdict : Verdict::refused;
+    const auto meaning = not_completed || verdict == Verdict::conflict ? verdict : Verdict::refused;
     if (!connection_.ready() || !connection_.in_transaction())
         return undone(meaning, why);
     connection_.send({{"ROLLBACK"}},
@@ -81,6 +76,7 @@ void Lane::answered(const Results &results) {
 }
 
 void Lane::performed() {
+    conflicts_ = 0;
     for (const Job &job : std::exchange(jobs_, {})) {
         report::completed(job);
         finished_();
@@ -88,6 +84,13 @@ void Lane::performed() {
 }
 
 void Lane::undone(Verdict verdict, const std::string &why) {
+    if (verdict == Verdict::conflict && conflicts_ < most_conflicts) {
+        if (conflicts_++ == 0)
+            conflict_pause_.reset();
+        again_at_ = Clock::now() + conflict_pause_.next();
+        return spdlog::debug("{}: the transaction is tried again: {}", name_, one_line(why));
+    }
+    conflicts_ = 0;
     std::vector<Job> jobs = std::exchange(jobs_, {});
     if (jobs.size() > 1) {
         spdlog::warn("{}: a transaction of {} jobs failed, each is performed by itself: {}", name_,
@@ -105,6 +108,10 @@ void Lane::tend(Clock::time_point now) {
     connection_.tend(now);
     outcomes_.tend(now);
     give_up_overdue(alone_, now);
+    if (connection_.idle() && again_at_ && now >= *again_at_) {
+        again_at_.reset();
+        perform(std::exchange(jobs_, {}));
+    }
     if (connection_.idle() && jobs_.empty() && outcomes_.size() == 0 && !alone_.empty()) {
         std::vector<Job> jobs;
         jobs.push_back(std::move(alone_.front()));
@@ -116,6 +123,8 @@ void Lane::tend(Clock::time_point now) {
 void Lane::watch(Poller &poller) {
     connection_.watch(poller);
     outcomes_.watch(poller);
+    if (again_at_ && connection_.idle())
+        poller.wake_at(*again_at_);
     for (const Job &job : alone_)
         poller.wake_at(connection_.idle() ? Clock::now() : job.lease_over);
 }

@@ -15,7 +15,8 @@
 namespace ecto_job::consumer {
 
 Loop::Loop(const Options &options)
-    : options_(options), connection_(options, "main connection"),
+    : options_(options),
+      connection_(options, "main connection", protocol::settings(protocol::Session::own)),
       claimer_(options, connection_, shutdown_, [this](std::vector<Job> jobs) {
           std::move(jobs.begin(), jobs.end(), std::back_inserter(waiting_));
       }) {

@@ -1,8 +1,8 @@
 // Telling outcomes, and what each answer means.
 //
-// While the program stops, an outcome that cannot be told (no server) is kept as long as its lease
-// runs and then given up: else a stop would never end. While it does not stop it is kept for ever,
-// since a lease that nobody swept is still good. No lock.
+// While the program stops, an outcome that cannot be told (no server, or one that is read-only for
+// now) is kept as long as its lease runs and then given up: else a stop would never end. While it
+// does not stop it is kept for ever, since a lease that nobody swept is still good. No lock.
 #include "consumer/outcomes.hpp"
 
 #include "consumer/report.hpp"
@@ -20,6 +20,9 @@ namespace {
 // Before the next try after an error that may pass
 constexpr auto pause_after_error = std::chrono::seconds(1);
 
+// What fail_job keeps. It cuts by the server's encoding, which may not know characters (SQL_ASCII).
+constexpr std::size_t most_error = 8'192;
+
 } // namespace
 
 Outcomes::Outcomes(Connection &connection, Shutdown &shutdown, std::function<void()> finished,
@@ -32,7 +35,7 @@ void Outcomes::completed(Job job) {
 }
 
 void Outcomes::failed(Job job, const std::string &error) {
-    add({std::move(job), valid_utf8(error)});
+    add({std::move(job), clipped(valid_utf8(error), most_error)});
 }
 
 void Outcomes::add(Outcome outcome) {
@@ -43,7 +46,7 @@ void Outcomes::add(Outcome outcome) {
 }
 
 void Outcomes::tend(Clock::time_point now) {
-    if (shutdown_.requested() && !connection_.ready())
+    if (shutdown_.requested())
         give_up_overdue(now);
     if (!connection_.idle())
         return;
@@ -81,11 +84,12 @@ void Outcomes::watch(Poller &poller) const {
 
 void Outcomes::give_up_overdue(Clock::time_point now) {
     const auto overdue =
-        std::stable_partition(waiting_.begin(), waiting_.end(), [now](const Outcome &outcome) {
-            return outcome.job.lease_over > now;
+        std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Outcome &outcome) {
+            return outcome.job.lease_over > now ||
+                   (connection_.ready() && outcome.not_before <= now);
         });
     std::for_each(overdue, waiting_.end(), [this](const Outcome &outcome) {
-        lost(outcome, "stopping, and no server to report to: left to its lease");
+        lost(outcome, "stopping, and no server that takes the report: left to its lease");
     });
     waiting_.erase(overdue, waiting_.end());
 }
@@ -154,12 +158,15 @@ void Outcomes::tell_alone() {
 void Outcomes::completion_answered(Outcome outcome, const Result &result) {
     switch (result.verdict()) {
     case Verdict::ok:
+        conflict_pause_.reset();
         report::completed(outcome.job);
         return finished_();
     case Verdict::stale:
         return lost(outcome, result.message());
     case Verdict::lost:
+    case Verdict::conflict:
     case Verdict::transient:
+    case Verdict::read_only:
         return try_again(std::move(outcome), result);
     case Verdict::fatal:
         shutdown_.fatal(result.message());
@@ -179,21 +186,31 @@ void Outcomes::failure_answered(Outcome outcome, const Result &result) {
         }
         return lost(outcome, "no longer ours; what failed: " + *outcome.error);
     case Verdict::lost:
+    case Verdict::conflict:
     case Verdict::transient:
+    case Verdict::read_only:
         return try_again(std::move(outcome), result);
     case Verdict::fatal:
         shutdown_.fatal(result.message());
         break;
-    case Verdict::stale:
     case Verdict::refused:
+        if (std::string plain = ascii(*outcome.error); plain != *outcome.error) {
+            outcome.error = std::move(plain);
+            return waiting_.push_front(std::move(outcome));
+        }
+        break;
+    case Verdict::stale:
         break;
     }
     lost(outcome, *outcome.error + "; left to its lease: " + result.message());
 }
 
 void Outcomes::try_again(Outcome outcome, const Result &result) {
-    if (result.verdict() == Verdict::lost) {
+    const auto verdict = result.verdict();
+    if (verdict == Verdict::lost) {
         connection_.drop(result.message());
+    } else if (verdict == Verdict::conflict) {
+        outcome.not_before = Clock::now() + conflict_pause_.next();
     } else {
         report::not_told(outcome.job, result.message());
         outcome.not_before = Clock::now() + pause_after_error;

@@ -4,9 +4,11 @@
 //
 // An outcome outlives its connection: it is told again on the next one, and the server knows by the
 // lease whether it was told before. A completion that the server refuses becomes a failure with the
-// server's words, so that somebody sees why the job comes again. No lock.
+// server's words, so that somebody sees why the job comes again. An error's text that the server
+// refuses is told once more in ASCII: its encoding may lack a character. No lock.
 #pragma once
 
+#include "consumer/backoff.hpp"
 #include "consumer/claimer.hpp"
 #include "consumer/connection.hpp"
 #include "consumer/protocol.hpp"
@@ -60,6 +62,7 @@ private:
     Shutdown &shutdown_;
     std::function<void()> finished_;
     NextClaim next_claim_;
+    Backoff conflict_pause_ = conflict_backoff();
     std::deque<Outcome> waiting_;
     std::vector<Outcome> telling_;
 };

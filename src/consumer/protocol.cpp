@@ -1,8 +1,10 @@
 // The statements of the protocol, and the rows that answer them.
 //
-// The start's result is binary, so that a binary queue's bytes come as they are; the other columns
-// are cast to text, whose binary form is the text. The lease's end is asked for as seconds left:
-// the server's clock need not be ours. No lock.
+// The start's result is binary, so that a binary queue's bytes come as they are, and so does a
+// whole job: as text its times would depend on DateStyle, and be others when they are read again.
+// The other columns are cast to text, whose binary form is the text. The lease's end is asked for
+// as seconds left: the server's clock need not be ours. Functions, operators and types are
+// qualified: the session's search_path may begin with somebody else's schema. No lock.
 #include "consumer/protocol.hpp"
 
 #include <algorithm>
@@ -16,11 +18,13 @@ namespace {
 enum Column { id, lease, attempt, max_attempts, seconds_left, params, params_binary, meta, row };
 
 constexpr const char *start_text =
-    "SELECT j.id::text, j.lease::text, j.attempt::text, j.max_attempts::text,"
-    " pg_catalog.date_part('epoch', j.expires - pg_catalog.clock_timestamp())::text,"
-    " j.params::text, j.params_binary, j.meta::text, ";
+    "SELECT j.id::pg_catalog.text, j.lease::pg_catalog.text, j.attempt::pg_catalog.text,"
+    " j.max_attempts::pg_catalog.text, pg_catalog.date_part('epoch',"
+    " j.expires OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp())::pg_catalog.text,"
+    " j.params::pg_catalog.text, j.params_binary, j.meta::pg_catalog.text, ";
 constexpr const char *start_from =
-    " FROM ecto_job.start_available_jobs($1::regclass, $2::integer, $3::interval) AS j";
+    " FROM ecto_job.start_available_jobs($1::pg_catalog.regclass, $2::pg_catalog.int4,"
+    " $3::pg_catalog.interval) AS j";
 
 template <typename Number> Number number(std::string_view text) {
     Number value{};
@@ -33,25 +37,46 @@ constexpr std::chrono::milliseconds century = std::chrono::hours(24 * 365 * 100)
 
 } // namespace
 
+Statement settings(Session session) {
+    // A setting that this server does not know has no row in pg_settings
+    std::string wanted = "('idle_session_timeout', '0'), ('exit_on_error', 'off')";
+    if (session == Session::own)
+        wanted += ", ('transaction_timeout', '0'),"
+                  " ('default_transaction_isolation', 'read committed')";
+    return {"SELECT s.name, pg_catalog.set_config(s.name, w.value, false), s.setting"
+            " FROM pg_catalog.pg_settings AS s"
+            " JOIN (VALUES " +
+            wanted +
+            // Nothing is converted in such a database: bytes come and go as they are
+            " UNION ALL SELECT 'client_encoding', e.setting FROM pg_catalog.pg_settings AS e"
+            " WHERE e.name OPERATOR(pg_catalog.=) 'server_encoding'"
+            " AND e.setting OPERATOR(pg_catalog.=) 'SQL_ASCII') AS w (name, value)"
+            " ON w.name OPERATOR(pg_catalog.=) s.name"
+            " WHERE s.setting OPERATOR(pg_catalog.<>) w.value"};
+}
+
 Statement find_extension() {
     // pg_settings, since an older extension does not know the setting, and so that who has set it
     // for the role or the database, off before a pooler, has the last word
-    return {
-        "SELECT (SELECT pg_catalog.set_config(s.name, 'on', false) FROM pg_catalog.pg_settings s"
-        " WHERE s.name = 'ecto_job.session_leases' AND s.source = 'default')"
-        " FROM pg_catalog.pg_extension WHERE extname = 'ecto_job'"};
+    return {"SELECT (SELECT pg_catalog.set_config(s.name, 'on', false)"
+            " FROM pg_catalog.pg_settings AS s"
+            " WHERE s.name OPERATOR(pg_catalog.=) 'ecto_job.session_leases'"
+            " AND s.source OPERATOR(pg_catalog.=) 'default')"
+            " FROM pg_catalog.pg_extension AS e"
+            " WHERE e.extname OPERATOR(pg_catalog.=) 'ecto_job'"};
 }
 
 Statement find_queue(const std::string &queue) {
     // A table that is no queue has no settings: start_available_jobs says so, with its HINT
-    return {"SELECT c.relname,"
-            " (1000 * pg_catalog.date_part('epoch', coalesce(s.poll_interval, '60 s')))"
-            "::bigint::text,"
-            " CASE s.params_type WHEN 'binary' THEN 'bytea' ELSE 'jsonb' END"
-            "::regtype::oid::text,"
-            " 'ecto_job.job'::regtype::oid::text"
-            " FROM pg_catalog.pg_class c LEFT JOIN ecto_job.queue_settings s ON s.queue = c.oid"
-            " WHERE c.oid = $1::regclass",
+    return {"SELECT c.relname, (1000::pg_catalog.float8 OPERATOR(pg_catalog.*)"
+            " pg_catalog.date_part('epoch', coalesce(s.poll_interval, '60 s')))"
+            "::pg_catalog.int8::pg_catalog.text,"
+            " CASE WHEN s.params_type OPERATOR(pg_catalog.=) 'binary' THEN 'bytea' ELSE 'jsonb' END"
+            "::pg_catalog.regtype::pg_catalog.oid::pg_catalog.text,"
+            " 'ecto_job.job'::pg_catalog.regtype::pg_catalog.oid::pg_catalog.text"
+            " FROM pg_catalog.pg_class AS c LEFT JOIN ecto_job.queue_settings AS s"
+            " ON s.queue::pg_catalog.oid OPERATOR(pg_catalog.=) c.oid"
+            " WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass::pg_catalog.oid",
             {{queue}}};
 }
 
@@ -67,7 +92,7 @@ QueueFacts facts(const Result &result) {
 
 Statement start_jobs(const std::string &queue, int demand,
                      const std::optional<std::string> &timeout, bool with_row) {
-    return {.text = std::string(start_text) + (with_row ? "j::text" : "NULL::text") + start_from,
+    return {.text = std::string(start_text) + (with_row ? "j" : "NULL") + start_from,
             .parameters = {{queue}, {std::to_string(demand)}, {timeout}},
             .binary_result = true};
 }
@@ -99,7 +124,8 @@ std::vector<Job> jobs(const Result &result, const std::string &queue, const Queu
 }
 
 Statement complete(const Job &job) {
-    return {"SELECT ecto_job.complete_job($1::regclass, $2::bigint, $3::bigint)",
+    return {"SELECT ecto_job.complete_job($1::pg_catalog.regclass,"
+            " $2::pg_catalog.int8, $3::pg_catalog.int8)",
             {{job.queue}, {job.id}, {job.lease}}};
 }
 
@@ -110,13 +136,15 @@ Statement complete(const std::vector<const Job *> &jobs) {
         ids += (job == jobs.front() ? "" : ",") + job->id;
         leases += (job == jobs.front() ? "" : ",") + job->lease;
     }
-    return {"SELECT ecto_job.complete_jobs($1::regclass, $2::bigint[], $3::bigint[])",
+    return {"SELECT ecto_job.complete_jobs($1::pg_catalog.regclass,"
+            " $2::pg_catalog.int8[], $3::pg_catalog.int8[])",
             {{jobs.front()->queue}, {ids + "}"}, {leases + "}"}}};
 }
 
 Statement fail(const Job &job, const std::string &error) {
-    return {"SELECT state, schedule::text FROM"
-            " ecto_job.fail_job($1::regclass, $2::bigint, $3::bigint, error => $4::text)",
+    return {"SELECT f.state, f.schedule::pg_catalog.text FROM"
+            " ecto_job.fail_job($1::pg_catalog.regclass, $2::pg_catalog.int8,"
+            " $3::pg_catalog.int8, error => $4::pg_catalog.text) AS f",
             {{job.queue}, {job.id}, {job.lease}, {error}}};
 }
 
@@ -141,7 +169,7 @@ Statement check(const std::string &sql, const QueueFacts &facts) {
 Statement perform(const std::string &sql, const Job &job) {
     Statement statement{.text = sql, .parameters = {{job.params, job.params_type, job.binary}}};
     if (wants_row(sql))
-        statement.parameters.push_back({job.row, job.row_type});
+        statement.parameters.push_back({job.row, job.row_type, true});
     return statement;
 }
 

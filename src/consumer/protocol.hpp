@@ -25,7 +25,7 @@ struct Job {
     std::string params; // JSON, or bytes
     bool binary = false;
     std::optional<std::string> meta;
-    std::optional<std::string> row; // as ecto_job.job, where it was asked for
+    std::optional<std::string> row; // ecto_job.job in binary form, where it was asked for
     Oid params_type = 0;
     Oid row_type = 0;
     Clock::time_point started;
@@ -40,6 +40,15 @@ struct QueueFacts {
 };
 
 namespace protocol {
+
+// Whose statements a session executes.
+enum class Session {
+    own,  // the program's own alone
+    users // the user's, too, in transactions of which he decides
+};
+// Changes settings of the role, the database or PGOPTIONS that would end or slow the session. A row
+// for each that was changed: name, value, value before.
+Statement settings(Session session);
 
 // One row if the extension is there. What the session starts from now on ends with it, by
 // ecto_job.session_leases, where it has that setting and nobody has set it.

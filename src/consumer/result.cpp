@@ -1,8 +1,9 @@
 // SQLSTATEs and what follows from them.
 //
-// 25006 (read-only transaction) comes from a standby: after a failover the old server may be back
-// as one, so the way out is a new connection. Class 22 is no fatal error: a job's own text may be
-// what the server refuses. No lock.
+// 25006 (read-only transaction) mostly comes from a standby: after a failover the old server may be
+// back as one, so the way out is a new connection. From a primary it comes by a setting, and a new
+// connection would get it again. Class 22 is no fatal error: a job's own text may be what the
+// server refuses. No lock.
 #include "consumer/result.hpp"
 
 #include <algorithm>
@@ -14,9 +15,11 @@ namespace {
 
 constexpr std::string_view stale_completion = "JQ001";
 constexpr std::string_view read_only_transaction = "25006";
+constexpr std::string_view serialization_failure = "40001";
+constexpr std::string_view deadlock = "40P01";
 
-// Rollback (deadlock, serialization), resources, object not ready (locks), operator (time-outs,
-// shutdown), system, internal
+// Rollback for other reasons than a conflict, resources, object not ready (locks), operator
+// (time-outs, shutdown), system, internal
 constexpr std::array<std::string_view, 6> transient_classes{"40", "53", "55", "57", "58", "XX"};
 // Not supported, authorization, no database, no schema, syntax and access rules
 constexpr std::array<std::string_view, 5> fatal_classes{"0A", "28", "3D", "3F", "42"};
@@ -39,7 +42,9 @@ Verdict Result::verdict() const {
     if (sqlstate == stale_completion)
         return Verdict::stale;
     if (sqlstate == read_only_transaction)
-        return Verdict::lost;
+        return of_primary_ ? Verdict::read_only : Verdict::lost;
+    if (sqlstate == serialization_failure || sqlstate == deadlock)
+        return Verdict::conflict;
     if (holds(transient_classes, sqlstate))
         return Verdict::transient;
     return holds(fatal_classes, sqlstate) ? Verdict::fatal : Verdict::refused;

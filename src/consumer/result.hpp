@@ -18,16 +18,18 @@ enum class Verdict {
     ok,
     lost,      // the connection is gone, or leads to a server that cannot write
     stale,     // the job is somebody else's by now
+    conflict,  // with another transaction: the same statements may succeed at once
     transient, // the same statement may succeed later
+    read_only, // transactions are read-only here by a setting, and not because it is a standby
     refused,   // it will not, and no other job is to blame
     fatal      // nor will any: no such queue, no privilege, no extension
 };
 
 class Result {
 public:
-    explicit Result(PGresult *result) : result_(result) {}
+    explicit Result(PGresult *result, bool of_primary) : result_(result), of_primary_(of_primary) {}
     static Result lost(std::string message) {
-        Result result(nullptr);
+        Result result(nullptr, false);
         result.lost_ = std::move(message);
         return result;
     }
@@ -37,8 +39,6 @@ public:
     // As psql shows it: severity, message, DETAIL, HINT, CONTEXT.
     std::string message() const;
 
-    // "INSERT 0 1", "COMMIT"
-    std::string_view command() const { return PQcmdStatus(result_.get()); }
     int rows() const { return PQntuples(result_.get()); }
     std::string_view get(int row, int column) const;
     std::optional<std::string> get_optional(int row, int column) const;
@@ -48,6 +48,7 @@ private:
         void operator()(PGresult *result) const { PQclear(result); }
     };
     std::unique_ptr<PGresult, Clear> result_;
+    bool of_primary_; // of a server that says of itself that it is no standby
     std::string lost_;
 };
 

@@ -33,6 +33,23 @@ std::string valid_utf8(std::string_view text) {
     return result;
 }
 
+std::string clipped(std::string text, std::size_t limit) {
+    if (text.size() <= limit)
+        return text;
+    while (limit > 0 && is_continuation(text[limit]))
+        limit--;
+    text.resize(limit);
+    return text;
+}
+
+std::string ascii(std::string_view text) {
+    std::string result;
+    for (const char byte : text)
+        if (!is_continuation(byte))
+            result += static_cast<unsigned char>(byte) < 0x80U ? byte : '?';
+    return result;
+}
+
 void Tail::append(std::string_view bytes) {
     if (bytes.size() >= limit_) {
         cut_ = cut_ || !kept_.empty() || bytes.size() > limit_;

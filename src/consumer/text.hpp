@@ -16,6 +16,12 @@ std::string one_line(std::string_view text);
 // Without NUL, and with U+FFFD for what is not UTF-8.
 std::string valid_utf8(std::string_view text);
 
+// The first bytes of a valid UTF-8 text, at most `limit`, without a character that breaks off.
+std::string clipped(std::string text, std::size_t limit);
+
+// With '?' for each character of a valid UTF-8 text that is not ASCII: every encoding has that.
+std::string ascii(std::string_view text);
+
 // The last bytes of a stream, never more than `limit`.
 class Tail {
 public:

@@ -22,6 +22,14 @@ TEST(backoff, grows_from_1_s_to_30_s) {
     }
 }
 
+TEST(backoff, of_conflicts_grows_from_milliseconds_to_a_second) {
+    Backoff backoff = conflict_backoff();
+    EXPECT_LE(backoff.next(), 10ms);
+    for (int i = 0; i < 20; i++)
+        EXPECT_LE(backoff.next(), 1s);
+    EXPECT_GE(backoff.next(), 500ms);
+}
+
 TEST(backoff, starts_over_after_a_success) {
     Backoff backoff;
     for (int i = 0; i < 10; i++)

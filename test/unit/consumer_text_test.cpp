@@ -38,6 +38,28 @@ RC_GTEST_PROP(text, valid_utf8_is_what_the_database_takes, (const std::string &b
     RC_ASSERT(text.size() <= 3 * bytes.size());
 }
 
+TEST(text, clipped_ends_with_a_whole_character) {
+    EXPECT_EQ(clipped("abc", 3), "abc");
+    EXPECT_EQ(clipped("abcd", 3), "abc");
+    EXPECT_EQ(clipped("aöb", 2), "a");
+    EXPECT_EQ(clipped("aöb", 3), "aö");
+    EXPECT_EQ(clipped("ö", 1), "");
+}
+
+RC_GTEST_PROP(text, clipped_is_valid_and_within_its_limit, (const std::string &bytes)) {
+    const std::string text = valid_utf8(bytes);
+    const auto limit = *rc::gen::inRange<std::size_t>(0, 20);
+    const std::string result = clipped(text, limit);
+    RC_ASSERT(valid_utf8(result) == result);
+    RC_ASSERT(result.size() <= limit || result == text);
+    RC_ASSERT(text.starts_with(result));
+}
+
+TEST(text, ascii_has_one_mark_for_each_character) {
+    EXPECT_EQ(ascii("größe: can’t"), "gr??e: can?t");
+    EXPECT_EQ(ascii("plain\n"), "plain\n");
+}
+
 TEST(tail, of_what_fits_is_all_of_it) {
     Tail tail(5);
     tail.append("ab");
