@@ -176,10 +176,6 @@ is($status, 0, 'drained, although a job failed');
 like(sql('SELECT state, error FROM by_sql'), qr/^(RETRY|AVAILABLE)\|ERROR:  insert or update on table "deferred" violates/,
 	'an error at COMMIT is a failure too');
 is(sql('SELECT count(*) FROM deferred'), '0', 'without effects');
-sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{}')});
-($status) = run_consumer($node, '--queue', 'by_sql', '--drain', '--sql', 'ROLLBACK');
-is(sql('SELECT error FROM by_sql'), 'the statement has ended the job\'s transaction',
-	'a statement that ends the transaction completes nothing');
 
 # A statement without parameters, one with both
 sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{"n": "a\"b"}'); TRUNCATE effects});

@@ -5,6 +5,8 @@
 #   is($consumer->end, 0, 'drained');
 #
 # run_consumer($node, ...) starts one, waits for its end and returns its exit status and its log.
+#
+# local @ConsumerTest::through = ('sh', '-c', 'ulimit -n 20; exec "$@"', 'sh') starts it by another program.
 package ConsumerTest;
 
 use strict;
@@ -18,6 +20,7 @@ use Exporter 'import';
 
 our @EXPORT = qw(run_consumer);
 
+our @through;
 my $count = 0;
 my @running;
 
@@ -27,7 +30,7 @@ sub start
 	my $self = bless {
 		log => "$PostgreSQL::Test::Utils::log_path/" . basename($0, '.pl') . '_consumer' . ++$count
 	}, $class;
-	my @command = ('ecto_job_consumer', '-d', $node->connstr('postgres'), @arguments);
+	my @command = (@through, 'ecto_job_consumer', '-d', $node->connstr('postgres'), @arguments);
 	note("@command");
 	$self->{pid} = fork() // die "fork: $!";
 	if ($self->{pid} == 0)
