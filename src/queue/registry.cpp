@@ -93,33 +93,35 @@ IntervalMs to_ms(const Interval *interval) {
 const char *shown(const Interval *interval) {
     return DatumGetCString(
         DirectFunctionCall1(interval_out, IntervalPGetDatum(const_cast<Interval *>(interval))));
-    bool has_column(const char *table, const char *column) {
-        const Oid oid = get_relname_relid(table, get_namespace_oid("ecto_job", false));
-        return get_attnum(oid, column) != InvalidAttrNumber;
-    }
+}
 
-    // False: the extension is of version 0.1.0
-    bool has_kinds() {
-        return has_column("queue_settings", "kind");
-    }
+bool has_column(const char *table, const char *column) {
+    const Oid oid = get_relname_relid(table, get_namespace_oid("ecto_job", false));
+    return get_attnum(oid, column) != InvalidAttrNumber;
+}
 
-    // The first queue of a database makes it one that runs; a copy of another database is not. It
-    // waits for nobody who does the same: each writes a row, which is one too many and harmless.
-    // Before version 0.2.1 there was one row at most.
-    void record_that_database_runs() {
-        Oid types[] = {OIDOID};
-        Datum values[] = {ObjectIdGetDatum(MyDatabaseId)};
-        write_registry(
-            psprintf("INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
-                     " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
-                     " AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state AS r"
-                     " WHERE r.database OPERATOR(pg_catalog.=) $1)%s",
-                     has_column("scheduler_state", "only_row")
-                         ? " ON CONFLICT (only_row) DO UPDATE"
-                           " SET database = excluded.database, enabled = true"
-                         : ""),
-            1, types, values, nullptr);
-    }
+// False: the extension is of version 0.1.0
+bool has_kinds() {
+    return has_column("queue_settings", "kind");
+}
+
+// The first queue of a database makes it one that runs; a copy of another database is not. It
+// waits for nobody who does the same: each writes a row, which is one too many and harmless.
+// Before version 0.2.1 there was one row at most.
+void record_that_database_runs() {
+    Oid types[] = {OIDOID};
+    Datum values[] = {ObjectIdGetDatum(MyDatabaseId)};
+    write_registry(
+        psprintf("INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
+                 " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
+                 " AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state AS r"
+                 " WHERE r.database OPERATOR(pg_catalog.=) $1)%s",
+                 has_column("scheduler_state", "only_row")
+                     ? " ON CONFLICT (only_row) DO UPDATE"
+                       " SET database = excluded.database, enabled = true"
+                     : ""),
+        1, types, values, nullptr);
+}
 
 } // namespace
 
