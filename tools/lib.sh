@@ -91,7 +91,7 @@ make_private_tree() {
     cp -r "$programs" "$root$(dirname "$programs")/"
     cp -rs "$library" "$root$(dirname "$library")/"
     cp -rs "$share" "$root$(dirname "$share")/"
-    find "$root" -name 'ecto_job*' -delete
+    find "$root" ! -type d -name 'ecto_job*' -delete
     build "$@" install DESTDIR="$root"
 }
 
