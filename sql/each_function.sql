@@ -1,0 +1,35 @@
+-- Each function that changes a queue, once, on both kinds of queue: what `make check KINDS=discard` runs by default,
+-- where a call takes seconds. The other tests say what the functions do.
+\set ECHO none
+\getenv top PG_ABS_SRCDIR
+\i :top/test/regress/prepare.sql
+\set ECHO all
+SELECT ecto_job.create_queue('each_plain');
+SELECT ecto_job.create_queue('each_shared', ectojob => true);
+SELECT max_attempts FROM ecto_job.configure_queue('each_plain', max_attempts => 1);
+SELECT ecto_job.enqueue('each_plain', '{}'), ecto_job.enqueue('each_shared', '{}');
+INSERT INTO each_shared (params, schedule) VALUES ('{}', '2001-01-01');
+
+-- Claims
+SELECT id, lease FROM ecto_job.start_available_jobs('each_plain', timeout => '1 day') \gset
+SELECT state FROM ecto_job.fail_job('each_plain', :id, :lease);
+SELECT state FROM ecto_job.requeue('each_plain', :id);
+SELECT count(*) FROM ecto_job.sweep('each_plain');
+SELECT id, lease FROM ecto_job.start_available_jobs('each_plain', timeout => '1 day') \gset
+SELECT ecto_job.complete_job('each_plain', :id, :lease);
+SELECT id, lease, attempt FROM ecto_job.reserve_available_jobs('each_shared', 1) \gset
+SELECT attempt FROM ecto_job.update_job_in_progress('each_shared', :id, :attempt, lease => :lease);
+SELECT ecto_job.complete_jobs('each_shared', ARRAY[:id], ARRAY[:lease]);
+
+-- What the planner and the triggers look at
+UPDATE each_shared SET state = 'SCHEDULED', schedule = '2001-01-01';
+SELECT count(*) FROM ecto_job.sweep('each_shared');
+SELECT queue, status FROM ecto_job.queues WHERE queue::text LIKE 'each%' ORDER BY queue::text;
+
+-- The ways out and in
+SELECT ecto_job.release_queue('each_shared');
+SELECT ecto_job.adopt_queue('each_shared');
+ALTER TABLE each_plain RENAME TO each_renamed;
+SELECT ecto_job.drop_queue('each_renamed');
+DROP TABLE each_shared;
+SELECT count(*) FROM ecto_job.queue_settings WHERE queue::text LIKE 'each%';
