@@ -218,7 +218,7 @@ fails('BEGIN; DROP DATABASE restored', 'landlord', qr/cannot run inside a transa
 sweeps('restored', 'and changes nothing');
 
 # stop_scheduler() keeps the scheduler away until it has committed, whatever is told meanwhile
-$gate = $node->background_psql('postgres');
+$gate = $node->background_psql('restored');
 $gate->query_safe('SELECT pg_advisory_lock(1)');
 my $stopper = $node->background_psql('restored', extra_params => [ '-U', 'landlord' ]);
 $stopper->query_until(qr/begun/, q{\echo begun
