@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::int64_t first_pause_ms = 1000;
 constexpr std::int64_t longest_pause_ms = 300'000;
+constexpr std::int64_t longest_to_try_us = 2'000'000; // twice as many jobs take no longer than 4 s
 constexpr Micros quiet_us = 2 * longest_pause_ms * 1000;
 
 } // namespace
@@ -46,18 +47,30 @@ void BatchSize::estimate(std::int64_t moved, std::int64_t took_us) {
     }
 }
 
+// Towards a batch of the goal's length, by what a full one has taken
+std::int64_t BatchSize::wanted(std::int64_t took_us) {
+    const bool long_one = took_us > batch_goal_us;
+    if (long_one && !estimated_ && jobs_ > 1)
+        return jobs_ / 2; // to have two to compare
+    // What was estimated may be no longer true, and batches of one size do not tell
+    const bool tries =
+        long_one && took_us < longest_to_try_us && (!estimated_ || ++since_try_ > 16);
+    if (tries) {
+        since_try_ = 0;
+        return 2 * jobs_;
+    }
+    const auto room = static_cast<double>(std::max(batch_goal_us - fixed_us_, fixed_us_));
+    return room >= each_us_ * static_cast<double>(largest_batch)
+               ? largest_batch
+               : static_cast<std::int64_t>(room / each_us_);
+}
+
 void BatchSize::finished(std::int64_t moved, std::int64_t took_us) {
     const std::int64_t size = jobs_;
-    const bool long_one = took_us > batch_goal_us;
     if (moved >= size) {
         estimate(moved, took_us);
-        const auto room = static_cast<double>(std::max(batch_goal_us - fixed_us_, fixed_us_));
-        const bool fits = room >= each_us_ * static_cast<double>(largest_batch);
-        const std::int64_t wanted = !estimated_ && long_one ? size / 2 // to have two to compare
-                                    : fits                  ? largest_batch
-                                           : static_cast<std::int64_t>(room / each_us_);
-        jobs_ = std::clamp(wanted, size / 2, 2 * size);
-    } else if (long_one) {
+        jobs_ = std::clamp(wanted(took_us), size / 2, 2 * size);
+    } else if (took_us > batch_goal_us) {
         // Few jobs that took long: more of them may take longer, or not
         jobs_ = std::max(2 * moved, size / 2);
     }
@@ -69,7 +82,7 @@ void BatchSize::finished(std::int64_t moved, std::int64_t took_us) {
 void BatchSize::timed_out() {
     jobs_ = std::max<std::int64_t>(jobs_ / 8, 1);
     last_moved_ = fixed_us_ = 0;
-    estimated_ = false;
+    estimated_ = true; // the jobs take all of the time, until something else is seen
 }
 
 std::int64_t pause_ms_after(std::int32_t failures) {

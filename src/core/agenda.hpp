@@ -59,6 +59,7 @@ public:
 
 private:
     void estimate(std::int64_t moved, std::int64_t took_us);
+    std::int64_t wanted(std::int64_t took_us);
 
     std::int64_t jobs_ = first_batch;
     std::int64_t last_moved_ = 0; // by the batch before; 0: not known
@@ -67,6 +68,7 @@ private:
     std::int64_t fixed_us_ = 0;
     double each_us_ = 0;
     bool estimated_ = false; // by two batches of different size
+    int since_try_ = 0;      // full batches since one of another size was tried
 };
 
 // The pause of what failed so many times in a row, in milliseconds: 1 s, doubled up to 5 minutes.

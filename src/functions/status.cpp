@@ -84,7 +84,8 @@ const char *slowness_of(const QueueRecord *record) {
         return psprintf("slow: its batch has taken %.1f s so far; a trigger or index of the table "
                         "may be slow",
                         static_cast<double>(running_us) / 1e6);
-    if (record->batch_us > slow_us)
+    // One that moved nothing is not repeated for long, and may have been slow by chance
+    if (record->batch_jobs > 0 && record->batch_us > slow_us)
         return psprintf("slow: its last batch took %.1f s and moved " INT64_FORMAT
                         "; a trigger or index of the table may be slow",
                         static_cast<double>(record->batch_us) / 1e6, record->batch_jobs);

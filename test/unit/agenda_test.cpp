@@ -110,26 +110,39 @@ RC_GTEST_PROP(BatchSize, IsBounded, ()) {
     }
 }
 
-std::int64_t settled(std::int64_t fixed_us, std::int64_t each_us) {
-    BatchSize size;
-    for (int i = 0; i < 40; i++)
+// The usual size of a batch of a backlog; now and then another one is tried
+std::int64_t settled(BatchSize size, std::int64_t fixed_us, std::int64_t each_us) {
+    std::vector<std::int64_t> sizes;
+    for (int i = 0; i < 80; i++) {
         size.finished(size.jobs(), fixed_us + size.jobs() * each_us);
-    return size.jobs();
+        sizes.push_back(size.jobs());
+    }
+    std::sort(sizes.end() - 30, sizes.end());
+    return sizes[65];
 }
 
 RC_GTEST_PROP(BatchSize, ABatchTakesAsLongAsItShall, ()) {
     const auto each_us = *rc::gen::inRange<std::int64_t>(1, 10'000'000);
-    const auto jobs = settled(0, each_us);
+    const auto jobs = settled({}, 0, each_us);
     RC_ASSERT(jobs == 1 || jobs * each_us <= 3 * batch_goal_us / 2);
     RC_ASSERT(jobs == largest_batch || (jobs + 1) * each_us >= batch_goal_us / 2);
 }
 
-// What does not depend on the number of jobs costs half of the time at most
+// What does not depend on the number of jobs costs about half of the time at most, whatever was
+// seen before
 RC_GTEST_PROP(BatchSize, SmallBatchesAreNoEndInThemselves, ()) {
-    const auto fixed_us = *rc::gen::inRange<std::int64_t>(100'000, 2'000'000);
-    const auto each_us = *rc::gen::inRange<std::int64_t>(10, 100'000);
-    const auto jobs = settled(fixed_us, each_us);
-    RC_ASSERT(jobs == largest_batch || (jobs + 1) * each_us >= fixed_us / 2);
+    BatchSize size;
+    for (int i = 0; i < *rc::gen::inRange(0, 20); i++) {
+        if (*rc::gen::inRange(0, 3) == 0)
+            size.timed_out();
+        else
+            size.finished(*rc::gen::inRange<std::int64_t>(0, 3),
+                          *rc::gen::inRange<std::int64_t>(0, 1'000'000));
+    }
+    const auto fixed_us = *rc::gen::inRange<std::int64_t>(150'000, 1'000'000);
+    const auto each_us = *rc::gen::inRange<std::int64_t>(10, 20'000);
+    const auto jobs = settled(size, fixed_us, each_us);
+    RC_ASSERT(jobs == largest_batch || (jobs + 1) * each_us >= fixed_us / 4);
 }
 
 TEST(BatchSize, FewSlowJobsMakeTheNextBatchSmall) {
