@@ -6,7 +6,7 @@ namespace ecto_job {
 
 namespace {
 
-constexpr Size most_kept = 1024 * 1024;
+constexpr Size most_kept = Size{1024} * 1024;
 // NOTIFY's own limit, by which it would refuse a longer payload when the sweep is committed
 constexpr Size payload_limit = BLCKSZ - NAMEDATALEN - 128;
 

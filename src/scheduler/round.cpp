@@ -56,7 +56,7 @@ TimestampTz next_look = 0;           // without a reason
 bool was_enabled = false;            // the setting, in the last round
 bool all_due = true;                 // at the start, and when the clock was set back
 TimestampTz clock_seen = DT_NOBEGIN; // when it was last asked whether it was set back
-Shares shares;
+Shares *shares = nullptr;
 WaitingOwner waiting[max_owner_deaths]; // of owners whose code has ended a scheduler
 int waiting_count = 0;
 
@@ -290,7 +290,7 @@ Watched *next_in_turn(TimestampTz now) {
         const TimestampTz due = next_turn_of(watched);
         if (due > now)
             return;
-        const Candidate candidate{watched->owner, shares.used_by(watched->owner), due};
+        const Candidate candidate{watched->owner, shares->used_by(watched->owner), due};
         if (first == nullptr || goes_before(candidate, best)) {
             first = watched;
             best = candidate;
@@ -382,7 +382,7 @@ bool take_turn_of(Watched *watched, int slot, TimestampTz now) {
     instr_time took;
     INSTR_TIME_SET_CURRENT(took);
     INSTR_TIME_SUBTRACT(took, start);
-    shares.charge(watched->owner, static_cast<int64>(INSTR_TIME_GET_MICROSEC(took)));
+    shares->charge(watched->owner, static_cast<int64>(INSTR_TIME_GET_MICROSEC(took)));
     clean_session();
     trim_memory();
     send_rings(slot);
@@ -461,6 +461,7 @@ void clear_round_context() {
 
 void prepare_rounds() {
     prepare_limits();
+    shares = new Shares;
     HASHCTL control{};
     control.keysize = sizeof(Oid);
     control.entrysize = sizeof(Watched);

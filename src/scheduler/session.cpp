@@ -20,13 +20,14 @@ constexpr EndingSetting ending_settings[] = {{"exit_on_error", "off"},
                                              {"transaction_timeout", "0"}};
 
 // Some dozens of settings: what code that means no harm may need
-constexpr Size harmless_size = 16 * 1024;
+constexpr Size harmless_size = Size{16} * 1024;
 
-std::unordered_map<Oid, Size> left_by; // owners whose code has left any
+std::unordered_map<Oid, Size> *left_by = nullptr; // owners whose code has left any
 
 } // namespace
 
 void protect_session() {
+    left_by = new std::unordered_map<Oid, Size>;
     for_each_setting([](config_generic *setting) {
         for (const EndingSetting &ending : ending_settings)
             if (strcmp(setting->name, ending.name) == 0) {
@@ -55,7 +56,7 @@ bool has_left_too_much(Oid owner, Size before) {
     const Size now = size_of_custom_settings();
     if (now <= before)
         return false;
-    Size &left = left_by[owner];
+    Size &left = (*left_by)[owner];
     left += now - before;
     if (left <= harmless_size)
         return false;
