@@ -30,7 +30,7 @@ bool is_held_by(const Holder &holder) {
         (lease == nullptr || strcmp(lease, psprintf(INT64_FORMAT, *holder.lease)) != 0))
         return false;
     if (holder.attempt)
-        return strcmp(attempt, psprintf("%d", *holder.attempt)) == 0;
+        return attempt != nullptr && strcmp(attempt, psprintf("%d", *holder.attempt)) == 0;
     const std::optional<State> state = state_of(0);
     return state == State::reserved || state == State::in_progress;
 }
