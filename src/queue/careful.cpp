@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "pg/text.hpp"
 #include "queue/left_out.hpp"
 #include "queue/notices.hpp"
 #include "queue/plans.hpp"
@@ -117,9 +118,8 @@ bool pick_and_change(Pass *pass, int64 limit) {
 // As the other texts in the column are
 Datum text_of_error(const ErrorData *error) {
     const char *const message = error->message != nullptr ? error->message : "unknown error";
-    const auto length = static_cast<int>(strlen(message));
-    return PointerGetDatum(
-        cstring_to_text_with_len(message, pg_mbcliplen(message, length, error_bytes)));
+    const int length = clipped_length(message, static_cast<int>(strlen(message)), error_bytes);
+    return PointerGetDatum(cstring_to_text_with_len(message, length));
 }
 
 bool set_failed(Pass *pass, const Fault &fault) {

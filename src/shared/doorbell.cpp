@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "pg/text.hpp"
 #include "shared/low_water.hpp"
 #include "shared/records.hpp"
 #include "shared/roster.hpp"
@@ -91,10 +92,8 @@ void answer(int slot, bool answers) {
 
 void show_unannounced(int slot, const char *why) {
     lock_segment(LW_EXCLUSIVE);
-    char *const shown = segment()->schedulers[slot].unannounced;
-    strlcpy(shown, why != nullptr ? why : "", sizeof SchedulerSlot::unannounced);
-    shown[pg_mbcliplen(shown, static_cast<int>(strlen(shown)),
-                       sizeof SchedulerSlot::unannounced - 1)] = '\0';
+    copy_shown_text(segment()->schedulers[slot].unannounced, why != nullptr ? why : "",
+                    sizeof SchedulerSlot::unannounced);
     unlock_segment();
 }
 

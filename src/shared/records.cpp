@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "pg/text.hpp"
 #include "settings.hpp"
 
 namespace ecto_job {
@@ -124,9 +125,7 @@ void note_left_out(Oid queue, bool claims, int count, const char *reason, bool o
         if (reason != nullptr) {
             jobs.until =
                 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settings::safety_interval_ms);
-            const auto length = static_cast<int>(strlen(reason));
-            strlcpy(jobs.reason, reason,
-                    static_cast<Size>(pg_mbcliplen(reason, length, sizeof jobs.reason - 1)) + 1);
+            copy_shown_text(jobs.reason, reason, sizeof jobs.reason);
         }
         jobs.all = (jobs.all || reason != nullptr) && !others_move;
         if (reason != nullptr || !claims) // other sessions may leave some out of theirs
