@@ -13,9 +13,8 @@ INSERT INTO bad_sums (params, attempt, max_attempts) VALUES
 SELECT id, attempt, expires, expires - updated_at AS lease FROM ecto_job.start_available_jobs('bad_sums', 3, '100 days', '2001-01-01');
 SELECT j.id, f.state, f.attempt, CASE WHEN f.state = 'RETRY' THEN f.schedule END AS schedule FROM bad_sums AS j,
     LATERAL (SELECT * FROM ecto_job.fail_job('bad_sums', j.id, j.lease, 'x', now => '2001-01-01')) AS f ORDER BY j.id;
-SELECT ecto_job.configure_queue('bad_sums', retry_timeout => '20000000 days') IS NULL AS configured;
 UPDATE bad_sums SET state = 'IN_PROGRESS', attempt = 100, max_attempts = 2147483647;
-SELECT state, attempt, schedule FROM ecto_job.job_failed('bad_sums', 3, 100, '2001-01-01');
+SELECT state, attempt, schedule FROM ecto_job.job_failed('bad_sums', 3, 100, '2001-01-01', 20000000 * 86400000::bigint);
 UPDATE bad_sums SET state = 'RESERVED', attempt = 2147483647, expires = '2001-01-02', lease = 5;
 SELECT id, attempt, expires FROM ecto_job.update_job_in_progress('bad_sums', 1, 2147483647, '2001-01-01', 86400000);
 -- What is no sum is told as ever
