@@ -86,7 +86,7 @@ becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass
 	'failing: it took longer than ecto_job.sweep_timeout, 500 ms', 'a slow sweep is cancelled');
 due('beside the slow', 'good');
 moved('beside the slow', 'good');
-my $pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
+$pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 sql(q{CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 	LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$});
 becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $pid",
