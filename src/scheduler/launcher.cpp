@@ -31,8 +31,9 @@ constexpr int64 longest_pause_ms = 60'000;
 constexpr int64 steady_ms = 60'000;
 // A trial that hangs does not keep the others waiting for longer
 constexpr int64 trial_limit_ms = 10'000;
-// After a start there is no other for this long, however often we are told
+// However often we are told, there is no other start for this long, once a few have come in a row
 constexpr int64 trial_interval_ms = 2000;
+constexpr int few_starts = 3;
 // How soon to look again at a database that a command has for itself
 constexpr int64 locked_ms = 200;
 // How soon to look again for databases that were opened
@@ -49,6 +50,7 @@ struct Database {
     int64 pause_ms;      // the next one's length
     TimestampTz since;   // running: the start; pausing: when it ends
     TimestampTz started; // when one was last started here
+    int starts_in_row;   // each less than trial_interval_ms after the one before
     BackgroundWorkerHandle *handle;
 };
 
@@ -77,7 +79,7 @@ void want(Database *database) {
     const TimestampTz earliest = TimestampTzPlusMilliseconds(database->started, trial_interval_ms);
     if (database->state == State::running)
         database->again = true;
-    else if (earliest > GetCurrentTimestamp())
+    else if (database->starts_in_row >= few_starts && earliest > GetCurrentTimestamp())
         pause_until(database, earliest);
     else
         database->state = State::wanted;
@@ -227,8 +229,11 @@ void start(Database *database) {
         pause(database);
         return;
     }
+    const TimestampTz now = GetCurrentTimestamp();
+    const bool soon = now - database->started < trial_interval_ms * 1000;
+    database->starts_in_row = soon ? database->starts_in_row + 1 : 1;
     database->state = State::running;
-    database->since = database->started = GetCurrentTimestamp();
+    database->since = database->started = now;
 }
 
 bool is_trial(const Database *database, TimestampTz now) {
