@@ -24,7 +24,7 @@ namespace ecto_job {
 // Raises an ERROR in a server that is too old, whatever headers we were compiled with. PostgreSQL
 // itself compares the majors only.
 inline void check_server_version() {
-    if (atoi(GetConfigOption("server_version_num", false, false)) < ECTO_JOB_LEAST_SERVER)
+    if (pg_strtoint32(GetConfigOption("server_version_num", false, false)) < ECTO_JOB_LEAST_SERVER)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("ecto_job needs PostgreSQL 15.9 or later, and this server is %s",
                                GetConfigOption("server_version", false, false)),

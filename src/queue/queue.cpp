@@ -109,6 +109,8 @@ void remove_least_used() {
     while (auto *const entry = static_cast<Entry *>(hash_seq_search(&scan)))
         if (least == nullptr || entry->last_use < least->last_use)
             least = entry;
+    if (least == nullptr)
+        return;
     remove(least);
     freed++;
 }
