@@ -107,6 +107,13 @@ void Lane::undone(Verdict verdict, const std::string &why) {
 void Lane::tend(Clock::time_point now) {
     connection_.tend(now);
     outcomes_.tend(now);
+    // A repetition has no place to happen: its jobs wait, as others do, until their leases are over
+    if (again_at_ && !connection_.ready()) {
+        again_at_.reset();
+        conflicts_ = 0;
+        for (Job &job : std::exchange(jobs_, {}))
+            alone_.push_back(std::move(job));
+    }
     give_up_overdue(alone_, now);
     if (connection_.idle() && again_at_ && now >= *again_at_) {
         again_at_.reset();
