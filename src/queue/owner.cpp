@@ -3,13 +3,21 @@
 
 namespace ecto_job {
 
-FormerSelf become_owner(Oid owner) {
+namespace {
+
+Oid swept = InvalidOid;   // the table, and
+Oid sweeper = InvalidOid; // its owner, while a sweep runs
+
+} // namespace
+
+FormerSelf become_owner(Oid owner, Oid table) {
     if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
         elog(ERROR, "SET CONSTRAINTS ALL IMMEDIATE failed");
     FormerSelf self{};
     GetUserIdAndSecContext(&self.user, &self.context);
-    SetUserIdAndSecContext(owner,
-                           self.context | SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+    SetUserIdAndSecContext(owner, self.context | SECURITY_RESTRICTED_OPERATION);
+    swept = table;
+    sweeper = owner;
     self.settings_level = NewGUCNestLevel();
     set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
                       GUC_ACTION_SAVE, true, 0, false);
@@ -19,6 +27,11 @@ FormerSelf become_owner(Oid owner) {
 void become_self(const FormerSelf &self) {
     AtEOXact_GUC(false, self.settings_level);
     SetUserIdAndSecContext(self.user, self.context);
+    swept = sweeper = InvalidOid;
+}
+
+bool sees_all_jobs(Oid table) {
+    return OidIsValid(swept) && swept == table && sweeper == GetUserId();
 }
 
 } // namespace ecto_job

@@ -20,8 +20,14 @@ struct FormerSelf {
 };
 
 // Deferred constraint triggers become immediate first: at COMMIT they would run with our rights.
-FormerSelf become_owner(Oid owner);
+FormerSelf become_owner(Oid owner, Oid table);
 
 void become_self(const FormerSelf &self);
+
+// Returns whether this is a sweep of the table as its owner. Its policies do not hide jobs from
+// that, even with FORCE ROW LEVEL SECURITY: jobs that they hide would never be due. The flag for it
+// would hold for whatever code of the owner reads, too, through functions of other owners as well;
+// so it is set only where statements are parsed, which runs no code of theirs (queue/plans).
+bool sees_all_jobs(Oid table);
 
 } // namespace ecto_job

@@ -6,6 +6,8 @@
 // (anew).
 #include "queue/plans.hpp"
 
+#include "queue/owner.hpp"
+
 namespace ecto_job {
 
 namespace {
@@ -172,8 +174,15 @@ SPIPlanPtr prepare(const Queue *queue, const StatementSource &source) {
     memcpy(types, source.types, sizeof types);
     if (queue->binary && types[0] == JSONBOID) // params, the only jsonb that stands first
         types[0] = BYTEAOID;
+    Oid user = InvalidOid;
+    int context = 0;
+    GetUserIdAndSecContext(&user, &context);
+    // Policies become part of the statement here. An ERROR puts the context back
+    if (sees_all_jobs(queue->oid))
+        SetUserIdAndSecContext(user, context | SECURITY_NOFORCE_RLS);
     SPIPlanPtr const plan = SPI_prepare_cursor(expand(source.text, queue), source.parameters, types,
                                                CURSOR_OPT_GENERIC_PLAN);
+    SetUserIdAndSecContext(user, context);
     if (plan == nullptr)
         elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
     SPI_keepplan(plan);
@@ -193,14 +202,26 @@ void choose_plan(SPIPlanPtr plan, bool by_index) {
     AtEOXact_GUC(false, nest);
 }
 
+CachedPlanSource *source_of_plan(SPIPlanPtr plan) {
+    return static_cast<CachedPlanSource *>(linitial(SPI_plan_get_plan_sources(plan)));
+}
+
 } // namespace
 
 void require_own_table(const Queue *queue, SPIPlanPtr plan) {
-    auto *const source = static_cast<CachedPlanSource *>(linitial(SPI_plan_get_plan_sources(plan)));
+    CachedPlanSource *const source = source_of_plan(plan);
     if (!list_member_oid(source->relationOids, queue->oid))
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("queue \"%s\" was renamed or moved just now", NameStr(queue->table)),
                         errhint("Try again.")));
+    // Made again, it may have been parsed again, and a policy hide jobs from the sweep
+    constexpr int made_once = 1;
+    if (source->dependsOnRLS && sees_all_jobs(queue->oid) && source->generation > made_once) {
+        outdate_queue(queue->oid);
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("queue \"%s\" was altered just now", NameStr(queue->table)),
+                        errhint("Try again.")));
+    }
 }
 
 SPIPlanPtr plan_for(Queue *queue, Statement statement) {

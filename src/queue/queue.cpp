@@ -160,6 +160,11 @@ uint64 freed_queues() {
     return freed;
 }
 
+void outdate_queue(Oid oid) {
+    if (Entry *const entry = find_entry(oid))
+        entry->valid = false;
+}
+
 void forget_queues() {
     if (entries != nullptr)
         invalidate_all();

@@ -52,6 +52,9 @@ void free_queue(Oid oid);
 // Returns how many queues were freed in this process, by free_queue() or since there were many.
 uint64 freed_queues();
 
+// Has the queue and its plans made anew at the next look-up.
+void outdate_queue(Oid oid);
+
 // All registered queues and their caches are forgotten: the extension was made anew.
 void forget_queues();
 

@@ -207,7 +207,7 @@ BatchEnd run_batch(Watched *watched, const Assignment &assignment, Batch *batch)
     pgstat_report_activity(STATE_RUNNING, psprintf("sweeping queue %s", watched->name));
 
     turn_of = watched->owner = table->rd_rel->relowner;
-    const FormerSelf self = become_owner(watched->owner);
+    const FormerSelf self = become_owner(watched->owner, watched->queue);
     phase = Phase::sweep;
     limit_time(assignment.limit_ms);
     limit_process(2 * assignment.limit_ms);

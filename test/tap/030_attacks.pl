@@ -124,6 +124,35 @@ sweep_attacked('forced row security hides all', q{
 	ALTER TABLE QUEUE FORCE ROW LEVEL SECURITY},
 	runs => 0);
 
+# A function of another owner's, for which forced policies decide what of his table mallory sees
+sql(q{
+	CREATE ROLE keeper; CREATE SCHEMA kept AUTHORIZATION keeper; GRANT USAGE ON SCHEMA kept TO mallory;
+	SET ROLE keeper;
+	CREATE TABLE kept.words (tenant name, word text);
+	INSERT INTO kept.words VALUES ('mallory', 'hers'), ('keeper', 'kept');
+	ALTER TABLE kept.words ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE kept.words FORCE ROW LEVEL SECURITY;
+	CREATE POLICY p ON kept.words USING (tenant = pg_catalog.current_setting('app.tenant', true));
+	CREATE FUNCTION kept.words_of_mallory() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+	$$ SELECT pg_catalog.set_config('app.tenant', 'mallory', true) LIMIT 0; SELECT word FROM kept.words $$});
+is(as_mallory("SET app.tenant = 'mallory'; SELECT string_agg(word, ' ') FROM kept.words_of_mallory() AS word"), 'hers',
+	'by itself the function shows mallory what is hers');
+sweep_attacked('rows that policies keep', q{
+	CREATE FUNCTION read_words() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM public.attack('rows that policies keep');
+		PERFORM pg_catalog.set_config('app.tenant', 'mallory', true);
+		INSERT INTO public.evidence SELECT 'word ' || word, current_user FROM kept.words_of_mallory() AS word;
+		RETURN NEW;
+	END $$;
+	ALTER TABLE QUEUE ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE QUEUE FORCE ROW LEVEL SECURITY;
+	CREATE TRIGGER a BEFORE UPDATE ON QUEUE FOR EACH ROW EXECUTE FUNCTION read_words()},
+	also => sub {
+		is(sql("SELECT string_agg(DISTINCT what, ' ') FROM evidence WHERE what LIKE 'word %'"), 'word hers',
+			'forced policies of other tables hold in the sweep');
+	});
+
 sweep_attacked('inheritance child', q{
 	CREATE TABLE child () INHERITS (QUEUE);
 	CREATE TRIGGER a BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION attack_trigger('inheritance child')},
