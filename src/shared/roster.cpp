@@ -47,10 +47,12 @@ int hand_out_slot(Oid database, uint64 generation) {
 
 Ended take_back_slot(int slot) {
     lock_segment(LW_EXCLUSIVE);
-    const Ended ended = slot_at(slot).left   ? Ended::left
-                        : slot_at(slot).died ? Ended::died_in_turn
-                                             : Ended::failed;
-    slot_at(slot).database = InvalidOid;
+    SchedulerSlot &ended_one = slot_at(slot);
+    // One that was asked to leave, and was terminated because it did not, is not missed
+    const Ended ended = ended_one.left || ended_one.dismissed ? Ended::left
+                        : ended_one.died                      ? Ended::died_in_turn
+                                                              : Ended::failed;
+    ended_one.database = InvalidOid;
     unlock_segment();
     return ended;
 }
