@@ -94,13 +94,12 @@ const char *slowness_of(const QueueRecord *record) {
 
 // Why nobody hears of jobs in this database; null: they are announced
 const char *why_unannounced() {
+    char why[sizeof SchedulerSlot::unannounced] = "";
     lock_segment(LW_SHARED);
-    const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
-    const char *const why = scheduler != nullptr && scheduler->unannounced[0] != '\0'
-                                ? psprintf("not announced: %s", scheduler->unannounced)
-                                : nullptr;
+    if (const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId))
+        memcpy(why, scheduler->unannounced, sizeof why);
     unlock_segment();
-    return why;
+    return why[0] != '\0' ? psprintf("not announced: %s", why) : nullptr; // may raise: not locked
 }
 
 const char *status_of(const QueueRecord *record) {
