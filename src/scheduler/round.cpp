@@ -223,6 +223,9 @@ void look(Look *look) {
     bool is_null = false;
     select("SELECT extversion FROM pg_catalog.pg_extension WHERE oid OPERATOR(pg_catalog.=) $1",
            OIDOID, ObjectIdGetDatum(look->extension));
+    // Made anew since this transaction's snapshot, which get_extension_oid() does not go by
+    if (SPI_processed == 0)
+        return;
     char *const version = TextDatumGetCString(column(0, 1, &is_null));
     look->version = MemoryContextStrdup(round_context, version);
     look->database = MemoryContextStrdup(round_context, database_name());

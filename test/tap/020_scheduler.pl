@@ -182,6 +182,22 @@ sql("BEGIN; DROP EXTENSION ecto_job CASCADE; DROP TABLE jobs; CREATE EXTENSION e
 sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'made anew in one transaction, it runs');
 
+# Made anew while the scheduler is between its snapshot, which does not show the new extension, and the look for its OID,
+# which finds it
+my $remaker = $node->background_psql('postgres');
+$remaker->query_safe('BEGIN; LOCK TABLE pg_catalog.pg_extension IN ACCESS EXCLUSIVE MODE');
+my $looking = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
+sql('SELECT pg_reload_conf()'); # the scheduler looks
+becomes($node, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_extension'::regclass AND pid = $looking", 1,
+	'the scheduler waits for the catalog of extensions');
+$remaker->query_safe("SET client_min_messages = error; DROP EXTENSION ecto_job CASCADE; DROP TABLE jobs; CREATE EXTENSION ecto_job;
+	SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms'); COMMIT");
+is($remaker->query_safe('SELECT 1'), '1', 'an extension made anew during the look ends no session');
+$remaker->quit;
+sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
+becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'an extension made anew during the look is served');
+is(sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'"), $looking, 'the scheduler of before serves an extension made anew during the look');
+
 # A queue that goes
 sql("SELECT ecto_job.create_queue('brief')");
 becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE last_sweep IS NOT NULL", 2, 'two queues');
