@@ -17,17 +17,21 @@ namespace {
 Oid taken[64];
 int taken_count = 0;
 
-// A try that waits for NOTIFY's lock keeps everybody's jobs waiting for as long. One that is slow
-// for another reason, on a busy machine, gets more time the next time.
+// A try that waits for NOTIFY's lock keeps everybody's jobs waiting for as long. Where one commit
+// keeps the lock, more time is of no use. Where commits have it in turn, a try must last until its
+// own turn; so it does on a busy machine.
 constexpr int first_limit_ms = 100;
-constexpr int longest_limit_ms = 1600;
+constexpr int longest_limit_ms = 6400;
 constexpr int64 retry_us = 1'000'000;
 
 bool told_of_failure = false;
 bool sent = false; // since the last pause
 bool waits = false;
 int limit_ms = first_limit_ms;
-instr_time last_failure; // waits
+int64 pause_us = retry_us;        // before the next try, waits
+instr_time last_failure;          // waits
+VirtualTransactionId last_holder; // of NOTIFY's lock, when the last try gave up; invalid: nobody
+RecordNumber next_place = 0;      // where the walk over the flags goes on
 
 // As it is committed now. Not from the caches: who rang may have renamed the table, and sends its
 // invalidations after it has rung.
@@ -64,13 +68,13 @@ void notify(const Oid *queues, int count) {
     }
 }
 
-// The process that has NOTIFY's lock; 0: nobody has
-int holder_of_notify() {
+// Returns the transaction that has NOTIFY's lock; invalid: none has.
+VirtualTransactionId holder_of_notify() {
     LOCKTAG tag;
     SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, InvalidOid, 0); // as async.c takes it
     int count = 0;
     const VirtualTransactionId *const holders = GetLockConflicts(&tag, AccessExclusiveLock, &count);
-    return count > 0 ? pid_of(holders[0]) : 0;
+    return holders[0]; // an invalid one ends the list
 }
 
 int64 us_since_failure() {
@@ -89,14 +93,25 @@ void at_exit(int, Datum) {
     put_taken_back();
 }
 
+// Decides on the next try after one that was over its limit.
+void set_next_try(const VirtualTransactionId &holder) {
+    const bool stuck =
+        VirtualTransactionIdIsValid(holder) && VirtualTransactionIdEquals(holder, last_holder);
+    last_holder = holder;
+    limit_ms = stuck ? first_limit_ms : std::min(2 * limit_ms, longest_limit_ms);
+    pause_us = stuck ? retry_us : std::min<int64>(limit_ms * INT64CONST(500), retry_us);
+}
+
 void note_failure(int slot, const ErrorData *error) {
-    const int holder = was_over_limit() ? holder_of_notify() : 0;
-    const char *const why =
-        holder != 0        ? psprintf("NOTIFY waits for a lock, which process %d holds", holder)
-        : was_over_limit() ? psprintf("NOTIFY took longer than %d ms", limit_ms)
-                           : error->message;
-    if (was_over_limit() && holder == 0)
-        limit_ms = std::min(2 * limit_ms, longest_limit_ms);
+    const char *why = error->message;
+    pause_us = retry_us;
+    if (was_over_limit()) {
+        const VirtualTransactionId holder = holder_of_notify();
+        why = VirtualTransactionIdIsValid(holder)
+                  ? psprintf("NOTIFY waits for a lock, which process %d holds", pid_of(holder))
+                  : psprintf("NOTIFY took longer than %d ms", limit_ms);
+        set_next_try(holder);
+    }
     INSTR_TIME_SET_CURRENT(last_failure);
     waits = true;
     show_unannounced(slot, why);
@@ -107,11 +122,14 @@ void note_failure(int slot, const ErrorData *error) {
     told_of_failure = true;
 }
 
+// The limit shrinks slowly: where commits have the lock in turn, the next announcement takes as
+// long.
 void note_success(int slot) {
     if (waits)
         show_unannounced(slot, nullptr);
     waits = told_of_failure = false;
-    limit_ms = first_limit_ms;
+    SetInvalidVirtualTransactionId(last_holder);
+    limit_ms = std::max(limit_ms - limit_ms / 8, first_limit_ms);
 }
 
 // Null, or why it failed
@@ -135,20 +153,21 @@ void prepare_rings() {
     keep_notices();
 }
 
+// One walk over the flags, however many are set meanwhile: turns go on, and no queue is passed over
 bool send_rings(int slot) {
-    constexpr int at_once = lengthof(taken);
-    if (waits && us_since_failure() < retry_us)
+    if (waits && us_since_failure() < pause_us)
         return false;
-    int count = at_once;
-    while (count == at_once) {
-        count = taken_count = take_rings(taken, at_once);
-        if (count == 0 && kept_notices() == nullptr)
+    do {
+        const RecordNumber began = next_place;
+        taken_count = take_rings(taken, lengthof(taken), &next_place);
+        if (taken_count == 0 && kept_notices() == nullptr)
             continue;
         if (const ErrorData *const error = announce()) {
+            next_place = began;
             note_failure(slot, error);
             return false;
         }
-    }
+    } while (next_place != 0);
     note_success(slot);
     return true;
 }
@@ -158,18 +177,18 @@ bool announcements_wait() {
 }
 
 TimestampTz next_announcement(TimestampTz now) {
-    return waits ? now + std::max<int64>(retry_us - us_since_failure(), 0) : DT_NOEND;
+    return waits ? now + std::max<int64>(pause_us - us_since_failure(), 0) : DT_NOEND;
 }
 
 void gather_rings() {
     constexpr long shortest_us = 1000;
     constexpr long longest_us = 4000;
-    static long pause_us = shortest_us;
+    static long gather_us = shortest_us;
     if (!sent)
         return;
     sent = false;
-    pg_usleep(pause_us);
-    pause_us = MyLatch->is_set ? std::min(2 * pause_us, longest_us) : shortest_us;
+    pg_usleep(gather_us);
+    gather_us = MyLatch->is_set ? std::min(2 * gather_us, longest_us) : shortest_us;
 }
 
 } // namespace ecto_job

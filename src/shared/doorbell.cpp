@@ -97,18 +97,23 @@ void show_unannounced(int slot, const char *why) {
     unlock_segment();
 }
 
-int take_rings(Oid *queues, int size) {
+int take_rings(Oid *queues, int size, RecordNumber *from) {
     int count = 0;
     // Nobody's commit waits for a walk over very many queues. Who rings meanwhile wakes us
     lock_segment(LW_SHARED);
-    for_each_record([&](QueueRecord *record) {
-        if (!record->rung || count == size)
-            return;
+    // Its queue may have gone since
+    if (*from == 0 || record_at(*from)->database != MyDatabaseId)
+        *from = first_record_of(MyDatabaseId);
+    while (*from != 0 && count < size) {
+        QueueRecord *const record = record_at(*from);
+        *from = record->next_of_database;
+        if (record->database != MyDatabaseId || !record->rung)
+            continue;
         SpinLockAcquire(&record->mutex);
         record->rung = false;
         SpinLockRelease(&record->mutex);
         queues[count++] = record->queue;
-    });
+    }
     unlock_segment();
     return count;
 }

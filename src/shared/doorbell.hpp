@@ -26,8 +26,9 @@ void ring_all();
 
 // By the scheduler.
 void answer(int slot, bool answers);
-// The rung queues' oids, at most `size`; their flags are cleared.
-int take_rings(Oid *queues, int size);
+// Returns the oids of rung queues, at most `size`, and clears their flags. `from` is where the walk
+// over the database's records goes on: 0, at the beginning and after the end.
+int take_rings(Oid *queues, int size, RecordNumber *from);
 bool has_rings();                              // with the lock held
 void ring_again(const Oid *queues, int count); // it failed to notify
 // The earliest times that commits brought since the last call, merged into the record's own.

@@ -63,6 +63,24 @@ becomes($node, $status, 'ok', 'and the status is well');
 becomes($node, "SELECT count(*) FROM notifies WHERE state = 'SCHEDULED'", 0, 'the sweep that failed is done');
 is(() = slurp_file($node->logfile, $offset) =~ /WARNING:  notifying consumers failed: NOTIFY waits for a lock/g, 1, 'the log says it once');
 $holder->quit;
+
+# Commits that have notified wait in a line for NOTIFY's lock, and each keeps it for 100 ms: who stands last waits for all of them
+my $commits = $node->basedir . '/commits.sql';
+append_to_file($commits, "BEGIN; INSERT INTO other VALUES (1); NOTIFY anything; COMMIT;\n");
+$node->append_conf('postgresql.conf', "fsync = on\n"); # else commit_delay means nothing
+$node->reload;
+my ($in, $out) = ('', '');
+my $line = do {
+	local $ENV{PGOPTIONS} = '-c commit_delay=100000 -c commit_siblings=0';
+	IPC::Run::start([ 'pgbench', '-n', '-c', '5', '-T', '600', '-f', $commits, '-h', $node->host, '-p', $node->port, 'postgres' ],
+		'<', \$in, '>', \$out, '2>&1');
+};
+becomes($node, q{SELECT count(*) >= 3 FROM pg_locks WHERE locktype = 'object' AND database = 0 AND objid = 0 AND NOT granted},
+	't', 'commits stand in a line for NOTIFY\'s lock');
+sql(job_due('jobs'));
+like(heard_next($listener, 'jobs', 30), qr/^jobs:scheduler$/, 'what is due is announced, though the line never ends');
+$line->signal('TERM');
+$line->finish;
 $listener->{session}->quit;
 $node->stop;
 done_testing();
