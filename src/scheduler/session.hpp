@@ -17,12 +17,19 @@ void protect_session();
 // process if another scheduler has the database: see only_one.hpp.
 void clean_session();
 
-// Bytes that settings take which no library has defined: PostgreSQL forgets none of them while the
-// process lives.
-Size size_of_custom_settings();
+// Bytes that the process does not get back while it lives.
+struct Leftovers {
+    Size settings; // that no library has defined: PostgreSQL forgets none of them
+    Size memory; // of procedural languages and the like; not PostgreSQL's caches, which are bounded
+};
+
+// Returns what there is now.
+Leftovers leftovers();
+
+enum class Excess { none, settings, memory };
 
 // Adds what a turn has left to what other turns of this owner's queues have left in this process.
-// True if that is more than is harmless. `before`: size_of_custom_settings() before the turn.
-bool has_left_too_much(Oid owner, Size before);
+// Returns of what that is more than is harmless. `before`: leftovers() before the turn.
+Excess note_leftovers(Oid owner, const Leftovers &before);
 
 } // namespace ecto_job

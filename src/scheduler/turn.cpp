@@ -430,17 +430,29 @@ ErrorData *move_jobs(Watched *watched, const Assignment &assignment, Batch *batc
 }
 
 // True if it is to be replaced
-bool has_spoilt_session(Watched *watched, Size settings_before) {
-    if (!has_left_too_much(watched->owner, settings_before))
+bool has_spoilt_session(Watched *watched, const Leftovers &before) {
+    const Excess excess = note_leftovers(watched->owner, before);
+    if (excess == Excess::none)
         return false;
-    constexpr const char *message = "its code leaves settings behind in the scheduler's session";
-    if (count_failure(watched, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message))
+    const bool settings = excess == Excess::settings;
+    const char *const message = settings
+                                    ? "its code leaves settings behind in the scheduler's session"
+                                    : "its code leaves memory behind in the scheduler's session";
+    if (count_failure(watched,
+                      settings ? ERRCODE_CONFIGURATION_LIMIT_EXCEEDED : ERRCODE_OUT_OF_MEMORY,
+                      message))
         ereport(WARNING,
-                (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                (errcode(settings ? ERRCODE_CONFIGURATION_LIMIT_EXCEEDED : ERRCODE_OUT_OF_MEMORY),
                  errmsg("sweep of queue \"%s\" failed: %s", watched->name, message),
-                 errdetail("A custom setting stays defined for as long as the process lives."),
-                 errhint("A trigger of the table, or a function that it calls, should set the same "
-                         "few settings each time.")));
+                 settings
+                     ? errdetail("A custom setting stays defined for as long as the process lives.")
+                     : errdetail("What a language has compiled of a function, or keeps for its "
+                                 "session, stays for as long as the process lives."),
+                 settings
+                     ? errhint("A trigger of the table, or a function that it calls, should set "
+                               "the same few settings each time.")
+                     : errhint("A trigger of the table, or a function that it calls, should not "
+                               "create functions each time.")));
     return is_segment_shared(); // else nobody would start another
 }
 
@@ -484,7 +496,7 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     instr_time start;
     INSTR_TIME_SET_CURRENT(start);
     Batch moving{};
-    const Size settings_before = size_of_custom_settings();
+    const Leftovers before = leftovers();
     mark_turn(watched->record, true);
     turn_of = watched->owner;
     batch_size = watched->batch.jobs();
@@ -512,7 +524,7 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     if (due.everything && sum_of(moving.moved) == 0 &&
         full_interval_ms(watched) > longest_kept_idle_ms)
         free_queue(watched->queue);
-    if (has_spoilt_session(watched, settings_before))
+    if (has_spoilt_session(watched, before))
         return TurnEnd::spoilt;
     turn_of = InvalidOid;
     return last.end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted

@@ -129,6 +129,32 @@ becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto
 like(sql("SELECT status FROM ecto_job.queues WHERE queue = 'litter'::regclass"), qr/^failing: its code leaves settings behind/,
 	'the status says so');
 victim_is_swept('another queue is swept by the new process');
+
+# Functions of new names, which PL/pgSQL keeps compiled when they are dropped. Each has many variables, so that few do
+sql('CREATE SCHEMA hoard AUTHORIZATION mallory');
+as_mallory(q{SELECT ecto_job.create_queue('hoard');
+	CREATE FUNCTION hoard() RETURNS trigger LANGUAGE plpgsql AS $$
+	DECLARE
+		variables text := (SELECT string_agg('v' || i || ' int;', ' ') FROM generate_series(1, 2000) AS i);
+	BEGIN
+		FOR i IN 1 .. 10 LOOP
+			EXECUTE format('CREATE FUNCTION hoard.f_%s_%s() RETURNS int LANGUAGE plpgsql AS $f$ DECLARE %s BEGIN RETURN 1; END $f$', NEW.id, i, variables);
+			EXECUTE format('SELECT hoard.f_%s_%s()', NEW.id, i);
+			EXECUTE format('DROP FUNCTION hoard.f_%s_%s()', NEW.id, i);
+		END LOOP;
+		RETURN NEW;
+	END $$;
+	CREATE TRIGGER hoard BEFORE UPDATE ON hoard FOR EACH ROW EXECUTE FUNCTION hoard()});
+$pid = scheduler_pid($node);
+$offset = -s $node->logfile;
+as_mallory("INSERT INTO hoard (params, schedule, state) SELECT '{}', clock_timestamp(), 'SCHEDULED' FROM generate_series(1, 100)");
+ok(wait_for_log($node, qr/WARNING:  sweep of queue "public.hoard" failed: its code leaves memory behind/, $offset),
+	'a sweep that leaves memory behind counts as failed');
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $pid", 1,
+	'the process that kept the memory is replaced');
+like(sql("SELECT status FROM ecto_job.queues WHERE queue = 'hoard'::regclass"), qr/^failing: its code leaves memory behind/,
+	'the status says that memory is left behind');
+victim_is_swept('another queue is swept by the process that is new again');
 as_mallory("SELECT ecto_job.drop_queue(queue) FROM ecto_job.queues WHERE queue <> 'victim'::regclass");
 
 # Code that ends the process: it catches the cancellation at the limit. One owner has many such queues
