@@ -116,10 +116,13 @@ bool same_column(const NewQueue &queue, Oid table, const char *wanted, const Nam
         return wanted == nullptr && NameStr(present)[0] == '\0';
     if (strcmp(wanted, NameStr(present)) != 0)
         return false;
+    const AttrNumber number = get_attnum(table, wanted);
+    if (number == InvalidAttrNumber) // the owner has dropped or renamed it
+        return false;
     Oid type;
     int32 typmod;
     Oid collation;
-    get_atttypetypmodcoll(table, get_attnum(table, wanted), &type, &typmod, &collation);
+    get_atttypetypmodcoll(table, number, &type, &typmod, &collation);
     return typmod == queue.timestamp_typmod;
 }
 

@@ -18,8 +18,10 @@ namespace ecto_job {
 
 namespace {
 
+// False for a table that is dropped at this moment, for which the view shall not fail
 bool may_read(Oid table) {
-    return pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+    bool is_missing = false;
+    return pg_class_aclcheck_ext(table, GetUserId(), ACL_SELECT, &is_missing) == ACLCHECK_OK;
 }
 
 bool allows_connections(Oid database) {
