@@ -44,17 +44,39 @@ void before_command(const Node *command, bool at_top_level) {
         nudge_scheduler_at_commit();
 }
 
-void after_command(const Node *command) {
-    if (IsA(command, CreatedbStmt))
-        look_for_databases_at_commit();
+// What is to be known of a command when it has run. It may have freed its parse tree: a procedure
+// that is called ends transactions.
+struct FinishedCommand {
+    bool creates_database;
+    bool finishes_prepared;
+    bool commits;
+    char gid[GIDSIZE];
+};
+
+FinishedCommand what_finishes(const Node *command) {
+    FinishedCommand finished{};
+    finished.creates_database = IsA(command, CreatedbStmt);
     const TransactionStmt *const transaction = transaction_command(command);
     if (transaction == nullptr)
+        return finished;
+    finished.commits = transaction->kind == TRANS_STMT_COMMIT_PREPARED;
+    finished.finishes_prepared =
+        finished.commits || transaction->kind == TRANS_STMT_ROLLBACK_PREPARED;
+    if (finished.finishes_prepared)
+        strlcpy(finished.gid, transaction->gid, sizeof finished.gid);
+    return finished;
+}
+
+void after_command(const FinishedCommand &finished) {
+    if (finished.creates_database)
+        look_for_databases_at_commit();
+    if (!finished.finishes_prepared)
         return;
-    if (transaction->kind == TRANS_STMT_COMMIT_PREPARED) {
-        tell_prepared(transaction->gid);
-    } else if (transaction->kind == TRANS_STMT_ROLLBACK_PREPARED) {
+    if (finished.commits) {
+        tell_prepared(finished.gid);
+    } else {
         PreparedNote undone{};
-        take_prepared(transaction->gid, &undone);
+        take_prepared(finished.gid, &undone);
     }
 }
 
@@ -64,11 +86,12 @@ void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
                 QueryCompletion *completion) {
     const Node *const command = statement->utilityStmt;
     const bool at_top_level = context == PROCESS_UTILITY_TOPLEVEL;
+    const FinishedCommand finished = what_finishes(command);
     at_boundary([=] { before_command(command, at_top_level); });
     const ProcessUtility_hook_type next =
         next_hook != nullptr ? next_hook : standard_ProcessUtility;
     next(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
-    at_boundary([command] { after_command(command); });
+    at_boundary([&finished] { after_command(finished); });
 }
 
 } // namespace
