@@ -72,6 +72,8 @@ CREATE FUNCTION ecto_job.registry_changed() RETURNS trigger LANGUAGE c
 COMMENT ON FUNCTION ecto_job.registry_changed() IS 'trigger: nobody registers a table that is not his; caches are told';
 CREATE TRIGGER registry_changed BEFORE INSERT OR UPDATE OR DELETE ON ecto_job.queue_settings
     FOR EACH ROW EXECUTE FUNCTION ecto_job.registry_changed();
+-- A restore may run as a replica
+ALTER TABLE ecto_job.queue_settings ENABLE ALWAYS TRIGGER registry_changed;
 COMMENT ON TRIGGER registry_changed ON ecto_job.queue_settings IS 'checks ownership, invalidates caches';
 
 -- Not dumped: a restored or copied database must not start to run the jobs of the one it came from. No key,
@@ -90,6 +92,7 @@ CREATE FUNCTION ecto_job.forget_dropped_queues() RETURNS event_trigger LANGUAGE 
 COMMENT ON FUNCTION ecto_job.forget_dropped_queues() IS 'event trigger: a dropped queue leaves the registry';
 CREATE EVENT TRIGGER ecto_job_forget_dropped_queues ON sql_drop
     EXECUTE FUNCTION ecto_job.forget_dropped_queues();
+ALTER EVENT TRIGGER ecto_job_forget_dropped_queues ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER ecto_job_forget_dropped_queues IS 'a dropped queue leaves the registry';
 
 CREATE FUNCTION ecto_job.register_restored_queue() RETURNS event_trigger LANGUAGE c
@@ -97,6 +100,7 @@ CREATE FUNCTION ecto_job.register_restored_queue() RETURNS event_trigger LANGUAG
 COMMENT ON FUNCTION ecto_job.register_restored_queue() IS 'event trigger: a table that a dump brings with our triggers is a queue with its settings';
 CREATE EVENT TRIGGER ecto_job_register_restored_queue ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
     EXECUTE FUNCTION ecto_job.register_restored_queue();
+ALTER EVENT TRIGGER ecto_job_register_restored_queue ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER ecto_job_register_restored_queue IS 'a table that a dump brings with our triggers is a queue with its settings';
 
 -- Errors: 42809 not a queue, 42501 not the owner.

@@ -28,19 +28,22 @@ my $catalog = q{
 	SELECT name, 'comment', obj_description(objid, classid::regclass::name) FROM member
 	UNION ALL SELECT name, 'function', pg_get_functiondef(objid) || ' ' || coalesce(proacl::text, '')
 		FROM member JOIN pg_proc p ON p.oid = objid WHERE classid = 'pg_proc'::regclass
-	UNION ALL SELECT name, 'column ' || attnum, format('%s %s %s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
+	UNION ALL SELECT name, 'column ' || row_number() OVER (PARTITION BY attrelid ORDER BY attnum), format('%s %s %s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
 			pg_get_expr(adbin, adrelid), col_description(attrelid, attnum), attacl)
-		FROM member JOIN pg_attribute a ON attrelid = objid AND attnum > 0 LEFT JOIN pg_attrdef f ON adrelid = objid AND adnum = attnum
+		FROM member JOIN pg_attribute a ON attrelid = objid AND attnum > 0 AND NOT attisdropped
+		LEFT JOIN pg_attrdef f ON adrelid = objid AND adnum = attnum
 		WHERE classid = 'pg_class'::regclass
 	UNION ALL SELECT name, 'relation', format('%s %s %s', relkind, relacl, CASE relkind WHEN 'v' THEN pg_get_viewdef(objid) END)
 		FROM member JOIN pg_class c ON c.oid = objid WHERE classid = 'pg_class'::regclass
 	UNION ALL SELECT name, 'constraint', conname || ' ' || pg_get_constraintdef(c.oid)
 		FROM member JOIN pg_constraint c ON conrelid = objid WHERE classid = 'pg_class'::regclass
-	UNION ALL SELECT name, 'trigger', pg_get_triggerdef(t.oid) || coalesce(obj_description(t.oid, 'pg_trigger'), '')
+	UNION ALL SELECT name, 'trigger', pg_get_triggerdef(t.oid) || tgenabled::text || coalesce(obj_description(t.oid, 'pg_trigger'), '')
 		FROM member JOIN pg_trigger t ON tgrelid = objid WHERE classid = 'pg_class'::regclass
-	UNION ALL SELECT name, 'attribute ' || attnum, attname || ' ' || format_type(atttypid, atttypmod)
-		FROM member JOIN pg_type t ON t.oid = objid JOIN pg_attribute a ON attrelid = typrelid AND attnum > 0
+	UNION ALL SELECT name, 'attribute ' || row_number() OVER (PARTITION BY attrelid ORDER BY attnum), attname || ' ' || format_type(atttypid, atttypmod)
+		FROM member JOIN pg_type t ON t.oid = objid JOIN pg_attribute a ON attrelid = typrelid AND attnum > 0 AND NOT attisdropped
 		WHERE classid = 'pg_type'::regclass
+	UNION ALL SELECT name, 'event trigger', format('%s %s %s', evtevent, evtenabled, evttags)
+		FROM member JOIN pg_event_trigger v ON v.oid = objid WHERE classid = 'pg_event_trigger'::regclass
 	UNION ALL SELECT 'extension', 'dumped', extconfig::regclass[]::text || extcondition::text FROM pg_extension WHERE extname = 'ecto_job'
 	ORDER BY 1, 2, 3};
 
@@ -112,7 +115,14 @@ for my $old (@older)
 	# The update
 	in_database($database, q{SELECT ecto_job.enqueue('jobs', '{"n": 5}')});
 	my $settings = in_database($database, "SELECT queue, retry_timeout, max_attempts FROM ecto_job.queue_settings ORDER BY 1");
+	in_database($database, q{
+		CREATE VIEW runs AS SELECT enabled FROM ecto_job.scheduler_state WHERE database IS NOT NULL;
+		GRANT UPDATE ON ecto_job.scheduler_state TO pg_monitor});
 	in_database($database, 'ALTER EXTENSION ecto_job UPDATE');
+	is( in_database($database, q{
+		SELECT enabled, has_table_privilege('pg_monitor', 'ecto_job.scheduler_state', 'UPDATE') FROM runs;
+		REVOKE UPDATE ON ecto_job.scheduler_state FROM pg_monitor}),
+		't|t', "$old: views and grants on the extension's tables outlive the update");
 	is(in_database($database, "SELECT extversion FROM pg_extension WHERE extname = 'ecto_job'"), $version, "$old: updated");
 	is(in_database($database, $catalog), $fresh, "$old: the result equals a fresh installation");
 	is(in_database($database, "SELECT queue, retry_timeout, max_attempts FROM ecto_job.queue_settings ORDER BY 1"), $settings,

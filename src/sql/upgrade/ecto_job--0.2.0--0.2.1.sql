@@ -7,11 +7,16 @@ SELECT ecto_job.require_library('0.2.1');
 ALTER EXTENSION ecto_job DROP TABLE ecto_job.queue_settings;
 ALTER EXTENSION ecto_job ADD TABLE ecto_job.queue_settings;
 
+-- A restore may run as a replica
+ALTER TABLE ecto_job.queue_settings ENABLE ALWAYS TRIGGER registry_changed;
+ALTER EVENT TRIGGER ecto_job_forget_dropped_queues ENABLE ALWAYS;
+
 CREATE FUNCTION ecto_job.register_restored_queue() RETURNS event_trigger LANGUAGE c
     AS 'MODULE_PATHNAME', 'ecto_job_register_restored_queue';
 COMMENT ON FUNCTION ecto_job.register_restored_queue() IS 'event trigger: a table that a dump brings with our triggers is a queue with its settings';
 CREATE EVENT TRIGGER ecto_job_register_restored_queue ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
     EXECUTE FUNCTION ecto_job.register_restored_queue();
+ALTER EVENT TRIGGER ecto_job_register_restored_queue ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER ecto_job_register_restored_queue IS 'a table that a dump brings with our triggers is a queue with its settings';
 
 -- Errors: 42809 not a queue, 42501 not the owner.
@@ -24,17 +29,9 @@ COMMENT ON FUNCTION ecto_job.carry_settings(pg_catalog.regclass) IS
 SELECT ecto_job.carry_settings(s.queue)
 FROM ecto_job.queue_settings AS s JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue;
 
--- Without a key
-ALTER TABLE ecto_job.scheduler_state RENAME TO former_scheduler_state;
-CREATE TABLE ecto_job.scheduler_state (
-    database pg_catalog.oid NOT NULL,
-    enabled pg_catalog.bool NOT NULL
-);
+-- Without a key; a view of somebody's on the table, and grants, stay
+ALTER TABLE ecto_job.scheduler_state DROP COLUMN only_row;
 COMMENT ON TABLE ecto_job.scheduler_state IS 'does this database run its queues? written by the first create_queue, enable, disable';
-COMMENT ON COLUMN ecto_job.scheduler_state.database IS 'oid of the database that the record was made in';
-COMMENT ON COLUMN ecto_job.scheduler_state.enabled IS 'false after disable()';
-GRANT SELECT ON ecto_job.scheduler_state TO PUBLIC;
-INSERT INTO ecto_job.scheduler_state SELECT database, enabled FROM ecto_job.former_scheduler_state;
 -- Replaced, not made anew: views of others may rest on it, and grants on it stay
 CREATE OR REPLACE VIEW ecto_job.queues AS
     SELECT s.queue,
@@ -83,6 +80,5 @@ CREATE OR REPLACE VIEW ecto_job.queues AS
          CROSS JOIN LATERAL ecto_job.queue_status(s.queue, r.enabled) AS t
     WHERE pg_catalog.has_table_privilege(s.queue, 'SELECT')
        OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
-DROP TABLE ecto_job.former_scheduler_state;
 COMMENT ON COLUMN ecto_job.queues.warning IS
     'who, besides the owner, may have code run with his rights: by the privilege TRIGGER, or by a trigger''s function; null: nobody';
