@@ -15,10 +15,15 @@ const char *settings_text(Oid table) {
                       true, 0, false);
     Oid types[] = {REGCLASSOID};
     Datum values[] = {ObjectIdGetDatum(table)};
-    if (SPI_execute_with_args("SELECT pg_catalog.to_jsonb(q) OPERATOR(pg_catalog.-)"
-                              " 'queue'::pg_catalog.text FROM ecto_job.queue_settings AS q"
-                              " WHERE q.queue OPERATOR(pg_catalog.=) $1",
-                              1, types, values, nullptr, false, 1) != SPI_OK_SELECT)
+    SPIPlanPtr const plan = SPI_prepare("SELECT pg_catalog.to_jsonb(q) OPERATOR(pg_catalog.-)"
+                                        " 'queue'::pg_catalog.text FROM ecto_job.queue_settings"
+                                        " AS q WHERE q.queue OPERATOR(pg_catalog.=) $1",
+                                        1, types);
+    if (plan == nullptr)
+        elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    // The transaction's own snapshot may be older than what other sessions have configured since
+    if (SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, true,
+                             false, 1) != SPI_OK_SELECT)
         elog(ERROR, "reading ecto_job.queue_settings failed");
     const char *const text =
         SPI_processed > 0 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : nullptr;
