@@ -245,10 +245,11 @@ void require_event_trigger(FunctionCallInfo fcinfo) {
 void note_new_trigger(Oid table, const char *settings) {
     if (is_registered(table))
         carry_settings(table);
-    else if (settings != nullptr && owns_table(table, GetUserId()) &&
-             get_rel_relkind(table) == RELKIND_RELATION &&
-             get_rel_persistence(table) != RELPERSISTENCE_TEMP)
-        register_carried(table, settings);
+    else if (settings == nullptr || !owns_table(table, GetUserId()) ||
+             get_rel_persistence(table) == RELPERSISTENCE_TEMP ||
+             !register_carried(table, settings))
+        return;
+    record_restore();
 }
 
 } // namespace
@@ -352,8 +353,9 @@ ECTO_JOB_FUNCTION(ecto_job_forget_dropped_queues) {
     return 0;
 }
 
-// ddl_command_end, CREATE TRIGGER: a table that a dump brings with the trigger job_changed is a
-// queue. Where it is one already, what the registry says holds, and goes into the new trigger.
+// ddl_command_end, CREATE TRIGGER: a table that a dump brings with the trigger ecto_job_changed is a
+// queue. Where it is one already, what the registry says holds, and goes into the new trigger. One
+// of another name, which anybody with the right TRIGGER may add, says nothing.
 ECTO_JOB_FUNCTION(ecto_job_register_restored_queue) {
     require_event_trigger(fcinfo);
     SPI_connect();
@@ -366,6 +368,7 @@ ECTO_JOB_FUNCTION(ecto_job_register_restored_queue) {
                     " JOIN pg_catalog.pg_namespace AS n"
                     " ON n.oid OPERATOR(pg_catalog.=) p.pronamespace"
                     " WHERE d.classid OPERATOR(pg_catalog.=) 2620::pg_catalog.oid"
+                    " AND t.tgname OPERATOR(pg_catalog.=) 'ecto_job_changed'"
                     " AND p.proname OPERATOR(pg_catalog.=) 'job_changed'"
                     " AND n.nspname OPERATOR(pg_catalog.=) 'ecto_job'",
                     false, 1) != SPI_OK_SELECT)

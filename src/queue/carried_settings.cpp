@@ -1,7 +1,11 @@
 // Writing and reading a trigger's argument. See carried_settings.hpp.
 #include "queue/carried_settings.hpp"
 
+#include "core/channel.hpp"
+#include "pg/names.hpp"
 #include "queue/registry.hpp"
+#include "queue/subtransaction.hpp"
+#include "queue/survey.hpp"
 
 namespace ecto_job {
 
@@ -52,6 +56,47 @@ void set_argument(Relation triggers, HeapTuple row, const char *text) {
     CatalogTupleUpdate(triggers, &changed->t_self, changed);
 }
 
+// Says what keeps the table from being a queue, which does not fail a restore
+bool may_be_queue(Oid oid) {
+    Relation const table = table_open(oid, AccessShareLock);
+    const char *reason = fault_of_table(table);
+    const char *const column = reason == nullptr ? missing_column(table) : nullptr;
+    if (column != nullptr)
+        reason = psprintf("it has no column \"%s\" as a queue has it", column);
+    if (check_table_name(RelationGetRelationName(table)) != NameFault::none)
+        reason = "its name is too long, or has a control character";
+    if (reason != nullptr)
+        ereport(WARNING,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                 errmsg("\"%s\" is not made a queue: %s", RelationGetRelationName(table), reason),
+                 errhint("ecto_job.create_queue() makes a queue; ecto_job.adopt_queue() makes a "
+                         "table of EctoJob's one.")));
+    table_close(table, NoLock);
+    return reason == nullptr;
+}
+
+// What is missing keeps its default. Nothing is taken for the time of a job but a timestamp.
+void write_settings(Oid *types, Datum *values) {
+    write_registry("UPDATE ecto_job.queue_settings AS q SET (params_type, inserted_at, updated_at,"
+                   " poll_interval, reservation_timeout, execution_timeout, retry_timeout,"
+                   " max_attempts, kind) = (SELECT p.params_type,"
+                   " (SELECT a.attname FROM pg_catalog.pg_attribute AS a"
+                   " WHERE a.attrelid OPERATOR(pg_catalog.=) $1"
+                   " AND a.attname OPERATOR(pg_catalog.=) p.inserted_at"
+                   " AND a.atttypid OPERATOR(pg_catalog.=) ANY ('{1114,1184}'::pg_catalog.oid[])),"
+                   " (SELECT a.attname FROM pg_catalog.pg_attribute AS a"
+                   " WHERE a.attrelid OPERATOR(pg_catalog.=) $1"
+                   " AND a.attname OPERATOR(pg_catalog.=) p.updated_at"
+                   " AND a.atttypid OPERATOR(pg_catalog.=) ANY ('{1114,1184}'::pg_catalog.oid[])),"
+                   " p.poll_interval, p.reservation_timeout, p.execution_timeout,"
+                   " p.retry_timeout, p.max_attempts, p.kind"
+                   " FROM pg_catalog.jsonb_populate_record(q, pg_catalog.jsonb_strip_nulls("
+                   "$2::pg_catalog.jsonb OPERATOR(pg_catalog.-)"
+                   " '{queue,options}'::pg_catalog.text[])) AS p)"
+                   " WHERE q.queue OPERATOR(pg_catalog.=) $1",
+                   2, types, values, nullptr);
+}
+
 } // namespace
 
 void carry_settings(Oid table) {
@@ -77,19 +122,23 @@ void carry_settings(Oid table) {
     CommandCounterIncrement();
 }
 
-void register_carried(Oid table, const char *text) {
+bool register_carried(Oid table, const char *text) {
+    if (!may_be_queue(table))
+        return false;
     Oid types[] = {REGCLASSOID, TEXTOID};
     Datum values[] = {ObjectIdGetDatum(table), CStringGetTextDatum(text)};
     write_registry("INSERT INTO ecto_job.queue_settings (queue) VALUES ($1)", 1, types, values,
                    nullptr);
-    write_registry("UPDATE ecto_job.queue_settings AS q SET (params_type, inserted_at, updated_at,"
-                   " poll_interval, reservation_timeout, execution_timeout, retry_timeout,"
-                   " max_attempts, options, kind) = (SELECT p.params_type, p.inserted_at,"
-                   " p.updated_at, p.poll_interval, p.reservation_timeout, p.execution_timeout,"
-                   " p.retry_timeout, p.max_attempts, p.options, p.kind"
-                   " FROM pg_catalog.jsonb_populate_record(q, $2::pg_catalog.jsonb) AS p)"
-                   " WHERE q.queue OPERATOR(pg_catalog.=) $1",
-                   2, types, values, nullptr);
+    const ErrorData *const error = in_subtransaction([&] { write_settings(types, values); });
+    if (error == nullptr)
+        return true;
+    ereport(WARNING,
+            (errcode(error->sqlerrcode),
+             errmsg("settings of queue \"%s\" cannot be restored: %s", shown_table_name(table),
+                    error->message),
+             errhint("It has the default settings; ecto_job.configure_queue() changes them.")));
+    carry_settings(table);
+    return true;
 }
 
 } // namespace ecto_job

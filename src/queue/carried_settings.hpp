@@ -15,8 +15,9 @@ namespace ecto_job {
 void carry_settings(Oid table);
 
 // Registers a table that a dump has brought, with the settings in `text`, a JSON object: what is
-// missing there has its default. The caller has proved that the table is the current role's. SPI is
-// connected.
-void register_carried(Oid table, const char *text);
+// missing there has its default, and all of it, with a WARNING, if something cannot be read.
+// Returns false, after a WARNING, for a table that cannot be a queue. The caller has proved that
+// the table is the current role's. SPI is connected.
+bool register_carried(Oid table, const char *text);
 
 } // namespace ecto_job

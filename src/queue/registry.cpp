@@ -105,22 +105,26 @@ bool has_kinds() {
     return has_column("queue_settings", "kind");
 }
 
-// The first queue of a database makes it one that runs; a copy of another database is not. It
-// waits for nobody who does the same: each writes a row, which is one too many and harmless.
-// Before version 0.2.1 there was one row at most.
+bool keeps_only_row() { // before version 0.2.1
+    return has_column("scheduler_state", "only_row");
+}
+
+// The first queue of a database makes it one that runs; one that is a copy, or was restored, has a
+// record that says so. Which queues are registered says nothing: anybody may restore a table of his
+// own. It waits for nobody who does the same: each writes a row, which is one too many and harmless.
 void record_that_database_runs() {
     Oid types[] = {OIDOID};
     Datum values[] = {ObjectIdGetDatum(MyDatabaseId)};
-    write_registry(
-        psprintf("INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
-                 " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
-                 " AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state AS r"
-                 " WHERE r.database OPERATOR(pg_catalog.=) $1)%s",
-                 has_column("scheduler_state", "only_row")
-                     ? " ON CONFLICT (only_row) DO UPDATE"
-                       " SET database = excluded.database, enabled = true"
-                     : ""),
-        1, types, values, nullptr);
+    write_registry(keeps_only_row()
+                       ? "INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
+                         " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
+                         " AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state AS r"
+                         " WHERE r.database OPERATOR(pg_catalog.=) $1)"
+                         " ON CONFLICT (only_row) DO UPDATE"
+                         " SET database = excluded.database, enabled = true"
+                       : "INSERT INTO ecto_job.scheduler_state (database, enabled)"
+                         " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.scheduler_state)",
+                   1, types, values, nullptr);
 }
 
 } // namespace
@@ -170,6 +174,16 @@ void require_kinds() {
 void require_owner(Oid table) {
     if (!owns_table(table, GetUserId()))
         aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, shown_table_name(table));
+}
+
+void record_restore() {
+    if (keeps_only_row() || !(owns_database(MyDatabaseId, GetUserId()) ||
+                              owns_database(MyDatabaseId, GetAuthenticatedUserId())))
+        return;
+    write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled)"
+                   " SELECT 0::pg_catalog.oid, false"
+                   " WHERE NOT EXISTS (SELECT FROM ecto_job.scheduler_state)",
+                   0, nullptr, nullptr, nullptr);
 }
 
 int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls) {

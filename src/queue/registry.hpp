@@ -36,6 +36,11 @@ void register_queue(const Registration &registration);
 // The table is a queue no longer.
 void unregister_queue(Oid table);
 
+// Records that this database was restored and waits for enable(), unless it is known whether it
+// runs. Whoever may not call enable(), nor became the current role from one who may, has restored
+// tables of his own and no database.
+void record_restore();
+
 // Runs one statement of ours as the owner of the extension. SPI is connected; result of SPI.
 int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls);
 

@@ -244,6 +244,20 @@ const char *fault_of_table(Relation table) {
     return nullptr;
 }
 
+const char *missing_column(Relation table) {
+    const auto fits = [table](const ColumnRule &rule) {
+        Form_pg_attribute const column = find_column(RelationGetDescr(table), rule.name);
+        return column != nullptr && has_right_type(column, rule);
+    };
+    for (const ColumnRule &rule : rules)
+        if (!fits(rule))
+            return rule.name;
+    for (const ColumnRule &rule : own_rules)
+        if (!fits(rule))
+            return rule.name;
+    return nullptr;
+}
+
 Survey survey_table(Relation table, const TimestampNames &given) {
     Survey survey{};
     // A copy: names of types are looked up on the way, and ALTER TABLE need not wait for our lock

@@ -11,6 +11,10 @@ namespace ecto_job {
 // Why nobody may sweep the table, though its owner says that it is a queue; null pointer: no reason
 const char *fault_of_table(Relation table);
 
+// The name of a column that every queue has, and the table not, or of another type; null pointer:
+// it has all. Their constraints may be missing, which a restore makes last.
+const char *missing_column(Relation table);
+
 // What somebody said about the columns that keep the times of a job: a name, a null pointer for no
 // such column, or nothing
 struct TimestampNames {

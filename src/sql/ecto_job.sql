@@ -83,7 +83,7 @@ CREATE TABLE ecto_job.scheduler_state (
     enabled pg_catalog.bool NOT NULL
 );
 COMMENT ON TABLE ecto_job.scheduler_state IS 'does this database run its queues? written by the first create_queue, enable, disable';
-COMMENT ON COLUMN ecto_job.scheduler_state.database IS 'oid of the database that the record was made in';
+COMMENT ON COLUMN ecto_job.scheduler_state.database IS 'oid of the database that the record was made in; 0: it was restored, and waits for enable()';
 COMMENT ON COLUMN ecto_job.scheduler_state.enabled IS 'false after disable()';
 GRANT SELECT ON ecto_job.scheduler_state TO PUBLIC;
 

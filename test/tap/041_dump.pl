@@ -158,7 +158,7 @@ for my $form (
 	my ($name, $dump_options, $restores, $where) = @$form;
 	restored_from($name, $dump_options, $restores);
 	is(settings_in('target', 'true'), settings_in('source', $where), "$name: every queue that is there has its settings");
-	is($node->safe_psql('target', 'SELECT count(*) FROM ecto_job.scheduler_state'), 0, "$name: it is idle");
+	is($node->safe_psql('target', 'SELECT count(*) FROM ecto_job.scheduler_state WHERE enabled'), 0, "$name: it is idle");
 }
 
 # As a replica
@@ -191,17 +191,48 @@ $node->safe_psql('target', q{
 	GRANT ALL ON plain TO consumer;
 	CREATE TABLE others (LIKE keep INCLUDING ALL);
 	ALTER TABLE others OWNER TO landlord});
-my $trigger = q{CREATE TRIGGER t AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION ecto_job.job_changed('{"max_attempts": 4}')};
+my $trigger = q{CREATE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION ecto_job.job_changed('{"max_attempts": 4}')};
 in_database('target', sprintf($trigger, 'plain'), 'consumer');
 in_database('target', sprintf($trigger, 'others'));
 is($node->safe_psql('target', "SELECT queue, max_attempts FROM ecto_job.queue_settings WHERE queue::text IN ('plain', 'others')"),
 	'others|4', "a trigger makes a queue of one's own table, and not of a table of others");
-$node->safe_psql('target', sprintf($trigger, 'keep'));
+$node->safe_psql('target', sprintf($trigger =~ s/ecto_job_changed/another/r, 'keep'));
 is(settings_in('target', "queue <> 'others'::regclass"), $made, 'and says nothing of what is a queue already');
 unlike(
-	$node->safe_psql('target', "SELECT string_agg(pg_get_triggerdef(oid), '') FROM pg_trigger WHERE tgrelid = 'keep'::regclass"),
+	$node->safe_psql('target', "SELECT string_agg(pg_get_triggerdef(oid), '') FROM pg_trigger WHERE tgrelid = 'keep'::regclass AND tgname = 'ecto_job_changed'"),
 	qr/"max_attempts": 4/, 'nor later, from a dump');
 is($node->psql('target', "CREATE TEMP TABLE x (LIKE keep); " . sprintf($trigger, 'x')), 0, 'a temporary table is left alone');
+
+# What is no queue, and settings that are none
+my @tables = map { "t$_" } 1 .. 6;
+$node->safe_psql('target', "CREATE TABLE $_ (LIKE keep INCLUDING ALL)") for @tables;
+$node->safe_psql('target', 'ALTER TABLE t1 DROP COLUMN lease; CREATE TABLE child () INHERITS (t2)');
+my %settings = (
+	t1 => '{}', t2 => '{}', t3 => '[1]', t4 => '{"poll_interval": "1 month"}', t5 => 'not JSON',
+	t6 => '{"queue": "keep", "options": 1, "updated_at": "params", "inserted_at": "inserted_at", "max_attempts": 7}');
+for my $table (@tables)
+{
+	my ($status, undef, $said) = $node->psql('target', sprintf($trigger, $table) =~ s/'\{.*\}'/'$settings{$table}'/r);
+	is($status, 0, "a trigger with $settings{$table} on $table is made");
+	my $reason = $table lt 't3' ? qr/WARNING:  "$table" is not made a queue: / : qr/WARNING:  settings of queue "$table" cannot be restored: /;
+	like($said, $table eq 't6' ? qr/^$/ : $reason, "what is wrong with $table is said");
+}
+is($node->safe_psql('target', q{SELECT queue, poll_interval, max_attempts, options, inserted_at, updated_at
+		FROM ecto_job.queue_settings WHERE queue::text ~ '^t[0-9]' ORDER BY queue::text}),
+	join("\n", (map { "$_|00:01:00|5|{}||" } 't3', 't4', 't5'), 't6|00:01:00|7|{}|inserted_at|'),
+	'settings that cannot be read leave the defaults, and nothing but settings is read');
+
+# A table that somebody restores is no restored database
+sql('CREATE DATABASE fresh');
+$node->safe_psql('fresh', q{CREATE EXTENSION ecto_job; GRANT CREATE ON SCHEMA public TO PUBLIC});
+in_database('fresh', q{
+	CREATE TABLE mine (id int8, state text, expires timestamptz, schedule timestamptz, attempt int4, max_attempts int4,
+		params jsonb, notify varchar(255), lease int8, key text, error text, meta jsonb)}, 'consumer');
+in_database('fresh', sprintf($trigger, 'mine'), 'consumer');
+is($node->safe_psql('fresh', 'SELECT queue FROM ecto_job.queue_settings'), 'mine', 'somebody restores a table of his own');
+in_database('fresh', q{SELECT ecto_job.create_queue('first')});
+becomes_in($node, 'fresh', q{SELECT status FROM ecto_job.queues WHERE queue = 'first'::regclass}, 'ok',
+	'which does not keep the first queue of another role from running');
 
 # A dump of a version whose registry was dumped
 sql('CREATE DATABASE old OWNER landlord; DROP DATABASE target; CREATE DATABASE target OWNER landlord');

@@ -32,6 +32,11 @@ FROM ecto_job.queue_settings AS s JOIN pg_catalog.pg_class AS c ON c.oid OPERATO
 -- Without a key; a view of somebody's on the table, and grants, stay
 ALTER TABLE ecto_job.scheduler_state DROP COLUMN only_row;
 COMMENT ON TABLE ecto_job.scheduler_state IS 'does this database run its queues? written by the first create_queue, enable, disable';
+COMMENT ON COLUMN ecto_job.scheduler_state.database IS 'oid of the database that the record was made in; 0: it was restored, and waits for enable()';
+-- One that was restored and is not enabled has no row yet
+INSERT INTO ecto_job.scheduler_state (database, enabled)
+SELECT 0::pg_catalog.oid, false
+WHERE EXISTS (SELECT FROM ecto_job.queue_settings) AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state);
 -- Replaced, not made anew: views of others may rest on it, and grants on it stay
 CREATE OR REPLACE VIEW ecto_job.queues AS
     SELECT s.queue,
