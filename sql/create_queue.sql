@@ -174,6 +174,9 @@ SELECT to_regclass('cq_rolled_back') IS NULL AS no_table;
 SELECT count(*) AS registered_without_table FROM ecto_job.queue_settings AS s
 WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = s.queue);
 
+-- A column that its owner has renamed
+ALTER TABLE cq_naive RENAME inserted_at TO renamed_at;
+SELECT ecto_job.create_queue('cq_naive');
 SELECT ecto_job.drop_queue('cq_app.cq_jobs'), ecto_job.drop_queue('cq_app.cq_second'),
        ecto_job.drop_queue('"Odd ""name""; DROP"'), ecto_job.drop_queue(repeat('n', 53)::regclass),
        ecto_job.drop_queue((repeat('ä', 26) || 'a')::regclass), ecto_job.drop_queue('cq_named'),

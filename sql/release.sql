@@ -123,6 +123,14 @@ SET ROLE regress_ecto_owner;
 SELECT ecto_job.release_queue('rel_owned.jobs');
 RESET ROLE;
 SELECT pg_temp.outcome(format('SELECT ecto_job.release_queue(%s)', queue)) FROM unnest(ARRAY['NULL', '''pg_class''', '4294967295']) AS queue;
+-- Triggers that somebody has added go, too
+SELECT ecto_job.create_queue('rel_more');
+CREATE TRIGGER more AFTER INSERT ON rel_more FOR EACH ROW EXECUTE FUNCTION ecto_job.job_inserted();
+CREATE TRIGGER most AFTER UPDATE ON rel_more FOR EACH ROW EXECUTE FUNCTION ecto_job.job_changed('{"max_attempts": 9}');
+SELECT ecto_job.release_queue('rel_more');
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'rel_more'::regclass;
+DROP TABLE rel_more;
+DROP FUNCTION fn_notify_inserted();
 SELECT count(*) FROM ecto_job.queue_settings;
 DROP TABLE rel_before, rel_owned.jobs;
 DROP FUNCTION rel_owned.fn_notify_inserted();

@@ -105,10 +105,16 @@ void give_back_notification(const Queue *queue, const FoundTriggers &found) {
 
 void release(const Queue *queue) {
     const char *const table = qualified_name(queue);
-    const FoundTriggers found = triggers_of(queue->oid);
-    for (const char *trigger : {found.schedule, found.changed, found.lease})
-        drop_trigger(table, trigger);
+    FoundTriggers found = triggers_of(queue->oid);
+    // More than one of a kind, if somebody has added some
+    while (found.schedule != nullptr || found.changed != nullptr || found.lease != nullptr) {
+        for (const char *trigger : {found.schedule, found.changed, found.lease})
+            drop_trigger(table, trigger);
+        found = triggers_of(queue->oid);
+    }
     give_back_notification(queue, found);
+    while (const char *const another = triggers_of(queue->oid).inserted)
+        drop_trigger(table, another);
     if (queue->kind != QueueKind::native)
         restore_state_statistics(table);
 }
