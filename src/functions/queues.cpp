@@ -114,10 +114,8 @@ void lock_name(const NewQueue &queue) {
 bool same_column(const NewQueue &queue, Oid table, const char *wanted, const NameData &present) {
     if (wanted == nullptr || NameStr(present)[0] == '\0')
         return wanted == nullptr && NameStr(present)[0] == '\0';
-    if (strcmp(wanted, NameStr(present)) != 0)
-        return false;
-    const AttrNumber number = get_attnum(table, wanted);
-    if (number == InvalidAttrNumber) // the owner has dropped or renamed it
+    const AttrNumber number = get_attnum(table, wanted); // its owner may have dropped or renamed it
+    if (number == InvalidAttrNumber || strcmp(wanted, NameStr(present)) != 0)
         return false;
     Oid type;
     int32 typmod;

@@ -353,9 +353,9 @@ ECTO_JOB_FUNCTION(ecto_job_forget_dropped_queues) {
     return 0;
 }
 
-// ddl_command_end, CREATE TRIGGER: a table that a dump brings with the trigger ecto_job_changed is a
-// queue. Where it is one already, what the registry says holds, and goes into the new trigger. One
-// of another name, which anybody with the right TRIGGER may add, says nothing.
+// ddl_command_end, CREATE TRIGGER: a table that a dump brings with the trigger ecto_job_changed is
+// a queue. Where it is one already, what the registry says holds, and goes into the new trigger.
+// One of another name, which anybody with the right TRIGGER may add, says nothing.
 ECTO_JOB_FUNCTION(ecto_job_register_restored_queue) {
     require_event_trigger(fcinfo);
     SPI_connect();

@@ -111,7 +111,8 @@ bool keeps_only_row() { // before version 0.2.1
 
 // The first queue of a database makes it one that runs; one that is a copy, or was restored, has a
 // record that says so. Which queues are registered says nothing: anybody may restore a table of his
-// own. It waits for nobody who does the same: each writes a row, which is one too many and harmless.
+// own. It waits for nobody who does the same: each writes a row, which is one too many and
+// harmless.
 void record_that_database_runs() {
     Oid types[] = {OIDOID};
     Datum values[] = {ObjectIdGetDatum(MyDatabaseId)};
