@@ -121,6 +121,22 @@ void note_look(bool some_closed) {
     unlock_segment();
 }
 
+// What is known of the queues of a database that is gone goes, but not under a scheduler, a former
+// launcher's perhaps, that is still writing to it
+void forget_databases() {
+    for_each_database([](Database *database) {
+        if (database->listed || database->state == State::running)
+            return;
+        if (is_occupied(database->oid)) {
+            pause_until(database,
+                        TimestampTzPlusMilliseconds(GetCurrentTimestamp(), first_pause_ms));
+            return;
+        }
+        release_records_of(database->oid);
+        hash_search(databases, &database->oid, HASH_REMOVE, nullptr);
+    });
+}
+
 // A database that is gone, or closed, is forgotten; one that is not known yet is tried
 void read_databases() {
     bool some_closed = false;
@@ -137,12 +153,14 @@ void read_databases() {
     table_close(catalog, AccessShareLock);
     CommitTransactionCommand();
     note_look(some_closed);
-    for_each_database([](Database *database) {
-        if (database->listed || database->state == State::running)
-            return;
-        release_records_of(database->oid);
-        hash_search(databases, &database->oid, HASH_REMOVE, nullptr);
-    });
+    forget_databases();
+}
+
+// Databases that went while no launcher ran have left records
+void release_lost_records() {
+    read_databases();
+    release_records_unless(
+        [](Oid database) { return find(database) != nullptr || is_occupied(database); });
 }
 
 bool is_pause_over(TimestampTz now) {
@@ -317,6 +335,7 @@ void at_exit(int, Datum) {
     before_shmem_exit(at_exit, 0);
     // A former launcher's schedulers leave: their handles are lost
     generation = new_generation(MyLatch);
+    release_lost_records();
     for (;;) {
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();

@@ -116,6 +116,19 @@ void release_records_of(Oid database) {
     give_back_those_of(database, [](Oid) { return false; });
 }
 
+void release_records_unless(bool (*is_kept)(Oid database)) {
+    lock_segment(LW_SHARED);
+    const auto used = static_cast<RecordNumber>(segment()->records_used);
+    unlock_segment();
+    for (RecordNumber number = 1; number <= used; number++) {
+        lock_segment(LW_SHARED);
+        const Oid database = record_at(number)->database;
+        unlock_segment();
+        if (OidIsValid(database) && !is_kept(database))
+            release_records_of(database);
+    }
+}
+
 void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move) {
     if (segment() == nullptr)
         return;

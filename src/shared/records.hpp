@@ -47,6 +47,8 @@ void keep_records(bool (*is_listed)(Oid queue));
 
 // Releases those of a database that is gone.
 void release_records_of(Oid database);
+// Gives back the records of every database that is not kept.
+void release_records_unless(bool (*is_kept)(Oid database));
 
 // Says for the view ecto_job.queues how many jobs this process leaves out of claims or sweeps, and,
 // if one was at fault just now, why; that also makes the claims of all sessions careful for a

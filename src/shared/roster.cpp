@@ -64,6 +64,16 @@ bool is_settled(int slot) {
     return settled;
 }
 
+bool is_occupied(Oid database) {
+    const Segment &shared = *segment();
+    bool occupied = false;
+    lock_segment(LW_SHARED);
+    for (int i = 0; i < shared.scheduler_count; i++)
+        occupied = occupied || shared.schedulers[i].database == database;
+    unlock_segment();
+    return occupied;
+}
+
 bool attach(int slot, Oid database, uint64 generation) {
     lock_segment(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);

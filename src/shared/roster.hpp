@@ -16,6 +16,8 @@ uint64 new_generation(Latch *launcher);
 int hand_out_slot(Oid database, uint64 generation); // -1: none is free
 Ended take_back_slot(int slot);
 bool is_settled(int slot);
+// Returns whether a scheduler of any launcher is in the database, or about to be
+bool is_occupied(Oid database);
 
 // By the scheduler.
 bool attach(int slot, Oid database, uint64 generation);
