@@ -50,7 +50,7 @@ struct Database {
     int64 pause_ms;      // the next one's length
     TimestampTz since;   // running: the start; pausing: when it ends
     TimestampTz started; // when one was last started here
-    int starts_in_row;   // each less than trial_interval_ms after the one before
+    int starts_in_row;   // each less than twice trial_interval_ms after the one before
     BackgroundWorkerHandle *handle;
 };
 
@@ -248,7 +248,8 @@ void start(Database *database) {
         return;
     }
     const TimestampTz now = GetCurrentTimestamp();
-    const bool soon = now - database->started < trial_interval_ms * 1000;
+    // One that has waited for its time is of the row, too
+    const bool soon = now - database->started < 2 * trial_interval_ms * 1000;
     database->starts_in_row = soon ? database->starts_in_row + 1 : 1;
     database->state = State::running;
     database->since = database->started = now;
