@@ -203,6 +203,15 @@ unlike(
 	qr/"max_attempts": 4/, 'nor later, from a dump');
 is($node->psql('target', "CREATE TEMP TABLE x (LIKE keep); " . sprintf($trigger, 'x')), 0, 'a temporary table is left alone');
 
+# In a transaction whose snapshot is older than what is configured meanwhile
+my $old = $node->background_psql('target');
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM keep');
+$node->safe_psql('target', q{SELECT ecto_job.configure_queue('keep', retry_timeout => '11 s')});
+$old->query_safe(sprintf($trigger =~ s/CREATE/CREATE OR REPLACE/r, 'keep') . '; COMMIT');
+$old->quit;
+like($node->safe_psql('target', "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'keep'::regclass AND tgname = 'ecto_job_changed'"),
+	qr/"retry_timeout": "PT11S"/, 'a trigger made by an older snapshot carries the settings as they are');
+
 # What is no queue, and settings that are none
 my @tables = map { "t$_" } 1 .. 6;
 $node->safe_psql('target', "CREATE TABLE $_ (LIKE keep INCLUDING ALL)") for @tables;
