@@ -118,7 +118,7 @@ SELECT code, split_part(pg_temp.outcome(format($$TRUNCATE bad_raise RESTART IDEN
     SELECT id FROM ecto_job.start_available_jobs('bad_raise', 9)$$, code)), ':', 1) AS start,
     split_part(pg_temp.outcome(format($$TRUNCATE bad_raise RESTART IDENTITY; INSERT INTO bad_raise (params, state, schedule) VALUES ('{"code": "%1$s"}', 'SCHEDULED', '2001-01-01'), ('{}', 'SCHEDULED', '2001-01-01');
     SELECT ecto_job.activate_scheduled_jobs('bad_raise')$$, code)), ':', 1) AS sweep
-FROM unnest('{22012,23505,P0001,P0002,09000,38000,21000,42501,40001,40P01,55P03,57000,53200,53100,57P01,58030,XX000,XX001}'::text[]) AS code;
+FROM unnest('{22012,23505,P0001,P0002,09000,38000,21000,APP01,0A000,54000,42501,08006,25006,40001,40P01,55P03,57000,53200,53100,57P01,58030,XX000,XX001}'::text[]) AS code;
 RESET client_min_messages;
 
 -- As many as a pass puts up with: the next call comes to the next ones

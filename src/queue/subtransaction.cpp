@@ -19,22 +19,23 @@ bool is_data_error(int sqlstate) {
 }
 
 bool is_row_error(int sqlstate) {
-    static constexpr int categories[] = {
-        ERRCODE_TRIGGERED_ACTION_EXCEPTION,
-        ERRCODE_CARDINALITY_VIOLATION,
-        ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION,
-        ERRCODE_SQL_ROUTINE_EXCEPTION,
-        ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
-        ERRCODE_EXTERNAL_ROUTINE_INVOCATION_EXCEPTION,
-        ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
-        ERRCODE_PLPGSQL_ERROR,
+    static constexpr int of_session_or_server[] = {
+        ERRCODE_CONNECTION_EXCEPTION,
+        ERRCODE_INVALID_TRANSACTION_STATE,
+        ERRCODE_INVALID_TRANSACTION_TERMINATION,
+        ERRCODE_TRANSACTION_ROLLBACK,
+        ERRCODE_INSUFFICIENT_RESOURCES,
+        ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        ERRCODE_OPERATOR_INTERVENTION,
+        ERRCODE_IO_ERROR,
+        ERRCODE_SNAPSHOT_TOO_OLD,
+        ERRCODE_CONFIG_FILE_ERROR,
+        ERRCODE_INTERNAL_ERROR,
     };
-    if (is_data_error(sqlstate))
-        return true;
-    for (const int category : categories)
-        if (class_of(sqlstate) == category)
-            return true;
-    return false;
+    for (const int other : of_session_or_server)
+        if (class_of(sqlstate) == class_of(other))
+            return false;
+    return true;
 }
 
 ErrorData *roll_back(MemoryContext context, ResourceOwner owner) {

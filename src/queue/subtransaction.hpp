@@ -7,8 +7,9 @@
 
 namespace ecto_job {
 
-// Whether an error may be the fault of a single row: its data, a constraint, a trigger's say. All
-// others are nobody's or the session's: locks, cancellation, conflicts of transactions, resources.
+// Whether an error may be the fault of a single row: its data, a constraint, a trigger's say, with
+// whatever SQLSTATE the trigger has chosen. Only the classes of the session and the server are not:
+// connections, transactions and their conflicts, resources, locks, cancellation, corruption.
 bool is_row_error(int sqlstate);
 
 // A row's data or a constraint: what the row itself is at fault for, whoever is asked.
