@@ -7,7 +7,7 @@ namespace ecto_job {
 namespace {
 
 constexpr Size most_kept = Size{1024} * 1024;
-// NOTIFY's own limit, by which it would refuse a longer payload when the sweep is committed
+// NOTIFY's own limit. The column has a lower one, but the table's owner may have altered its type
 constexpr Size payload_limit = BLCKSZ - NAMEDATALEN - 128;
 
 MemoryContext kept_context = nullptr; // null: notices are sent at once
@@ -15,13 +15,8 @@ KeptNotice *kept = nullptr;           // the latest first
 KeptNotice *committed_kept = nullptr; // where those of committed transactions begin
 bool lost = false;                    // since the last time that all were sent
 
-void keep(Oid queue, const char *table, Notice notice, const char *payload) {
+void keep(Oid queue, Notice notice, const char *payload) {
     const Size length = strlen(payload);
-    if (length >= payload_limit)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("notify of a job of queue \"%s\" is too long", table),
-                        errdetail("A notification has less than %zu bytes.", payload_limit),
-                        errhint("Shorten it in the table.")));
     if (kept != nullptr && kept->queue == queue && kept->notice == notice &&
         strcmp(kept->payload, payload) == 0)
         return;
@@ -44,6 +39,19 @@ void keep(Oid queue, const char *table, Notice notice, const char *payload) {
     kept = added;
 }
 
+// A job's transition does not fail by its notice, which is dropped, with one WARNING
+bool is_too_long(Oid table_oid, const char *table, const char *payload) {
+    static Oid warned_of = InvalidOid;
+    if (strlen(payload) < payload_limit)
+        return false;
+    if (warned_of != table_oid)
+        ereport(WARNING, (errmsg("notify of a job of queue \"%s\" is too long to be sent", table),
+                          errdetail("A notification has less than %zu bytes.", payload_limit),
+                          errhint("Shorten it in the table.")));
+    warned_of = table_oid;
+    return true;
+}
+
 } // namespace
 
 void send_notice_now(Oid table_oid, const char *table, Notice notice, const char *payload) {
@@ -59,10 +67,10 @@ void send_notice_now(Oid table_oid, const char *table, Notice notice, const char
 }
 
 void send_notice(Oid table_oid, const char *table, Notice notice, const char *payload) {
-    if (payload == nullptr)
+    if (payload == nullptr || is_too_long(table_oid, table, payload))
         return;
     if (kept_context != nullptr)
-        keep(table_oid, table, notice, payload);
+        keep(table_oid, notice, payload);
     else
         send_notice_now(table_oid, table, notice, payload);
 }

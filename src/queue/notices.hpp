@@ -9,8 +9,8 @@
 
 namespace ecto_job {
 
-// Nothing for a null payload (the job asked for no notice), and nothing but a WARNING, once a
-// session, for a table that was renamed to a name too long for its channels.
+// Nothing for a null payload (the job asked for no notice), and nothing but a WARNING for a payload
+// that is too long for NOTIFY, or a table that was renamed to a name too long for its channels.
 void send_notice(Oid table_oid, const char *table, Notice notice, const char *payload);
 
 inline void send_notice(const Queue *queue, Notice notice, const char *payload) {
