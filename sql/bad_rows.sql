@@ -128,6 +128,27 @@ ALTER TABLE bad_many ADD CONSTRAINT good CHECK (NOT params ? 'bad') NOT VALID;
 SELECT pg_temp.outcome($$SELECT id FROM ecto_job.start_available_jobs('bad_many', 1)$$);
 SELECT id FROM ecto_job.start_available_jobs('bad_many', 1);
 
+-- However many there are: each call goes on behind those that the last one has tried
+SET client_min_messages = error;
+SELECT ecto_job.create_queue('bad_thousand');
+INSERT INTO bad_thousand (params) SELECT CASE WHEN n <= 1000 THEN '{"bad": 1}' ELSE '{}' END::jsonb FROM generate_series(1, 1002) AS n;
+ALTER TABLE bad_thousand ADD CONSTRAINT good CHECK (NOT params ? 'bad') NOT VALID;
+SELECT call, pg_temp.outcome($$SELECT id FROM ecto_job.start_available_jobs('bad_thousand', 1)$$) AS start FROM generate_series(1, 5) AS call;
+SELECT id, state FROM bad_thousand WHERE id > 1000 ORDER BY id;
+-- One that comes in front of them is not forgotten
+INSERT INTO bad_thousand (params, priority) VALUES ('{}', -1);
+SELECT id FROM ecto_job.start_available_jobs('bad_thousand', 1);
+-- The sweeps likewise, also of those that have one schedule
+TRUNCATE bad_thousand RESTART IDENTITY;
+ALTER TABLE bad_thousand DROP CONSTRAINT good;
+INSERT INTO bad_thousand (params, state, schedule) SELECT CASE WHEN n <= 1000 THEN '{"bad": 1}' ELSE '{}' END::jsonb, 'SCHEDULED', '2001-01-01' FROM generate_series(1, 1002) AS n;
+INSERT INTO bad_thousand (params, state, schedule, expires, lease) SELECT CASE WHEN n > 2 THEN '{"bad": 1}' ELSE '{}' END::jsonb, 'RESERVED', '2001-01-01', '2001-01-01', 4 FROM generate_series(1, 1002) AS n;
+ALTER TABLE bad_thousand ADD CONSTRAINT good CHECK (NOT params ? 'bad') NOT VALID;
+SELECT call, pg_temp.outcome($$SELECT ecto_job.activate_scheduled_jobs('bad_thousand')$$) AS sweep FROM generate_series(1, 6) AS call;
+SELECT call, pg_temp.outcome($$SELECT ecto_job.activate_expired_jobs('bad_thousand')$$) AS sweep FROM generate_series(1, 6) AS call;
+SELECT id, state FROM bad_thousand WHERE NOT params ? 'bad' ORDER BY id;
+RESET client_min_messages;
+
 -- The sweeps: a unique index of the user's, for those that wait
 SELECT ecto_job.create_queue('bad_unique');
 CREATE UNIQUE INDEX ON bad_unique ((params ->> 'key')) WHERE state IN ('AVAILABLE', 'SCHEDULED', 'RETRY');

@@ -68,6 +68,10 @@ bool is_any_left_out(const LeftOutJobs &jobs) {
     return jobs.count > 0 && jobs.until > GetCurrentTimestamp();
 }
 
+bool do_all_fail(const LeftOutJobs &jobs) {
+    return jobs.all && jobs.until > GetCurrentTimestamp();
+}
+
 // Null if none is
 const char *left_out_of(const char *what, const LeftOutJobs &jobs) {
     if (!is_any_left_out(jobs))
@@ -114,8 +118,9 @@ const char *status_of(const QueueRecord *record) {
         return psprintf("failing: %s", record->error);
     if (record->locked)
         return "locked: the table is locked by another session";
-    if (record->sweeps_left_out.all && is_any_left_out(record->sweeps_left_out))
-        return psprintf("failing: %s", record->sweeps_left_out.reason);
+    for (const LeftOutJobs &jobs : {record->sweeps_left_out, record->claims_left_out})
+        if (do_all_fail(jobs))
+            return psprintf("failing: %s", jobs.reason);
     if (const char *const why = why_unannounced())
         return why;
     if (const char *const slow = slowness_of(record))

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "pg/text.hpp"
-#include "queue/left_out.hpp"
 #include "queue/notices.hpp"
 #include "queue/plans.hpp"
 #include "queue/subtransaction.hpp"
@@ -17,6 +16,8 @@ namespace {
 
 constexpr int error_bytes = 8192;
 
+int64 tried_alone = 0;
+
 struct Fault {
     int64 id;
     ErrorData *error; // null: nothing was raised, and the row is as it was
@@ -27,7 +28,8 @@ struct Pass {
     const Selection *selection;
     void (*on_change)(Queue *queue, void *context);
     void *context;
-    ErrorData *cause; // of the care; null: another reason
+    ErrorData *cause;     // of the care; null: another reason
+    const JobKey *behind; // where the walk begins now; null: where the selection says
     Taken taken;
     int fault_count;
     int skipped_count;
@@ -35,9 +37,29 @@ struct Pass {
     Datum skipped[2 * most_left_out]; // left out before, and at fault now
 };
 
+bool is_claim(const Pass *pass) {
+    return pass->selection->walk == Walk::claims;
+}
+
+bool is_full(const Pass *pass) {
+    return pass->fault_count == most_left_out;
+}
+
 ArrayType *array_of(Datum *ids, int64 count) {
     return construct_array(ids, static_cast<int>(count), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
                            TYPALIGN_DOUBLE);
+}
+
+void begin_from(Parameter *parameters, const JobKey &key) {
+    parameters[0] = Parameter(Int32GetDatum(key.priority));
+    parameters[1] = Parameter(TimestampTzGetDatum(key.schedule));
+    parameters[2] = Parameter(Int64GetDatum(key.id));
+}
+
+// The leases are read downwards
+JobKey later(const Selection &selection, const JobKey &key) {
+    return selection.walk == Walk::claims ? std::max(selection.key, key)
+                                          : std::min(selection.key, key);
 }
 
 uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count, int64 limit) {
@@ -46,12 +68,20 @@ uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count, 
     std::copy_n(selection.parameters, selection.count, parameters);
     if (limit != 0)
         parameters[selection.limit_at] = Parameter(Int64GetDatum(limit));
-    parameters[selection.count] = Parameter(PointerGetDatum(array_of(ids, count)));
-    return run(pass->queue, statement, parameters, selection.count + 1);
+    int number = selection.count;
+    parameters[number++] = Parameter(PointerGetDatum(array_of(ids, count)));
+    if (pass->behind != nullptr && selection.walk != Walk::scheduled) {
+        begin_from(parameters + selection.key_at, later(selection, *pass->behind));
+    } else if (pass->behind != nullptr && statement == selection.pick) {
+        statement = Statement::pick_scheduled_behind;
+        parameters[number++] = Parameter(TimestampTzGetDatum(pass->behind->schedule));
+        parameters[number++] = Parameter(Int64GetDatum(pass->behind->id));
+    }
+    return run(pass->queue, statement, parameters, number);
 }
 
 void add_fault(Pass *pass, int64 id, ErrorData *error) {
-    if (pass->fault_count == most_left_out)
+    if (is_full(pass))
         return;
     pass->faults[pass->fault_count++] = {id, error};
     pass->skipped[pass->skipped_count++] = Int64GetDatum(id);
@@ -76,7 +106,7 @@ void take(Pass *pass, const Datum *ids, int64 count) {
     for (int64 i = 0; i < count && part.count < count; i++)
         if (!std::binary_search(part.ids, part.ids + part.count, ids[i], below))
             add_fault(pass, DatumGetInt64(ids[i]), nullptr);
-    if (pass->selection->claims)
+    if (is_claim(pass))
         append(&pass->taken, part);
     pass->taken.count += part.count;
     if (pass->on_change != nullptr)
@@ -86,8 +116,9 @@ void take(Pass *pass, const Datum *ids, int64 count) {
 }
 
 void change(Pass *pass, Datum *ids, int64 count) {
-    if (count == 0 || pass->fault_count == most_left_out)
+    if (count == 0 || is_full(pass))
         return;
+    tried_alone = count == 1 ? DatumGetInt64(ids[0]) : 0;
     ErrorData *const error =
         in_subtransaction([&] { run_with(pass, pass->selection->picked, ids, count, 0); });
     if (error == nullptr) {
@@ -113,6 +144,54 @@ bool pick_and_change(Pass *pass, int64 limit) {
         ReThrowError(pass->cause != nullptr ? pass->cause : error);
     change(pass, picked.ids, picked.count);
     return picked.count > 0;
+}
+
+bool has_room(const Pass *pass) {
+    const int64 limit = pass->selection->limit;
+    return !is_full(pass) && (limit == 0 || pass->taken.count < limit);
+}
+
+void walk_on(Pass *pass) {
+    const int64 limit = pass->selection->limit;
+    while (has_room(pass))
+        if (!pick_and_change(pass, limit == 0 ? 0 : limit - pass->taken.count) || limit == 0)
+            break;
+}
+
+// The next pass begins behind the last job that this one has tried
+void remember_end(const Pass *pass, bool in_order) {
+    const Walk walk = pass->selection->walk;
+    if (run(pass->queue, Statement::key_of_job,
+            {Int64GetDatum(pass->faults[most_left_out - 1].id)}) != 1)
+        return;
+    JobKey key = key_of_only_row();
+    if (walk == Walk::scheduled && !in_order) // those of one time come in any order at first
+        key.id = lowest_key.id;
+    // Longer than calls and sweeps that fail wait for the next one; but those that come in front of
+    // others by their priority do not wait for long
+    constexpr int64 claims_ms = 60'000;
+    begin_behind(pass->queue->oid, walk, key,
+                 is_claim(pass) ? claims_ms : settings::safety_interval_ms);
+}
+
+// From where the last pass that was full has ended, and round at the end
+void walk(Pass *pass) {
+    const Selection &selection = *pass->selection;
+    JobKey begin;
+    if (const JobKey *const known = begins_behind(pass->queue->oid, selection.walk)) {
+        begin = *known;
+        pass->behind = &begin;
+        walk_on(pass);
+        if (is_full(pass))
+            return remember_end(pass, true);
+        if (!has_room(pass))
+            return;
+        pass->behind = nullptr;
+        begin_at_start(pass->queue->oid, selection.walk);
+    }
+    walk_on(pass);
+    if (is_full(pass))
+        remember_end(pass, false);
 }
 
 // As the other texts in the column are
@@ -206,6 +285,11 @@ bool is_missing_something(const ErrorData *error) {
     return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
 }
 
+void note_pass(const Pass *pass, const char *reason) {
+    note_left_out(pass->queue->oid, is_claim(pass), left_out_count(pass->queue->oid), reason,
+                  pass->taken.count > 0);
+}
+
 void raise_if_all_fail(const Pass *pass) {
     if (pass->taken.count > 0)
         return;
@@ -213,34 +297,37 @@ void raise_if_all_fail(const Pass *pass) {
         ErrorData *const error = pass->faults[i].error;
         if (error == nullptr)
             continue;
-        if (is_missing_something(error))
-            ReThrowError(pass->cause != nullptr ? pass->cause : error);
-        if (pass->fault_count < most_left_out)
+        const bool missing = is_missing_something(error);
+        if (!missing && !is_full(pass))
             return;
-        for (int j = 0; j < pass->fault_count; j++)
+        for (int j = 0; j < pass->fault_count && !missing; j++)
             leave_alone(pass, pass->faults[j]); // so that the next call comes to the next ones
-        ReThrowError(error);
+        note_pass(pass, reason_of(pass->faults[i]));
+        ReThrowError(missing && pass->cause != nullptr ? pass->cause : error);
     }
 }
 
 } // namespace
 
-bool leaves_out(const Queue *queue) {
-    return left_out_count(queue->oid) > 0;
+void begin_trying() {
+    tried_alone = 0;
 }
 
-bool may_veto(Oid table) {
-    Relation relation = relation_open(table, NoLock);
-    const TriggerDesc *const triggers = relation->trigdesc;
-    bool found = false;
-    if (triggers != nullptr && triggers->trig_update_before_row)
-        for (int i = 0; i < triggers->numtriggers; i++)
-            // By name: ours keeps nothing
-            found = found || (TRIGGER_TYPE_MATCHES(triggers->triggers[i].tgtype, TRIGGER_TYPE_ROW,
-                                                   TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE) &&
-                              strcmp(triggers->triggers[i].tgname, "ecto_job_lease") != 0);
-    relation_close(relation, NoLock);
-    return found;
+void leave_out_slow(Oid queue, const char *name) {
+    if (tried_alone == 0)
+        return;
+    const char *const reason = "its change took longer than ecto_job.sweep_timeout";
+    if (leave_out(queue, tried_alone, settings::safety_interval_ms))
+        ereport(WARNING,
+                (errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", tried_alone, name,
+                        reason),
+                 errhint("A trigger of the table may be slow. The job is tried again when the "
+                         "table's definition changes, and from time to time.")));
+    note_left_out(queue, false, left_out_count(queue), reason, false);
+}
+
+bool leaves_out(const Queue *queue) {
+    return left_out_count(queue->oid) > 0;
 }
 
 void run_plain(Queue *queue, const Selection &selection) {
@@ -280,16 +367,11 @@ Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begu
     pass->taken = begun;
     pass->cause = cause;
     pass->skipped_count = left_out_ids(queue->oid, pass->skipped);
-    if (selection.limit == 0)
-        pick_and_change(pass, 0);
-    while (pass->taken.count < selection.limit && pass->fault_count < most_left_out)
-        if (!pick_and_change(pass, selection.limit - pass->taken.count))
-            break;
+    walk(pass);
     raise_if_all_fail(pass);
     settle_faults(pass);
     const Fault *const last = last_fault(pass);
-    note_left_out(queue->oid, selection.claims, left_out_count(queue->oid),
-                  last != nullptr ? reason_of(*last) : nullptr, pass->taken.count > 0);
+    note_pass(pass, last != nullptr ? reason_of(*last) : nullptr);
     return pass->taken;
 }
 

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "pg/pg.hpp"
+#include "queue/left_out.hpp"
 #include "queue/run.hpp"
 
 namespace ecto_job {
@@ -28,7 +29,9 @@ struct Selection {
     int limit_at; // which one is the limit
     int64 limit;  // 0: none
     TimestampTz now;
-    bool claims; // for the caller, and not as a sweep
+    Walk walk;
+    int key_at; // the first of the three parameters that say where the walk starts
+    JobKey key; // which they are
 };
 
 // Those that were taken
@@ -40,9 +43,6 @@ struct Taken {
 
 // Does whoever picks jobs of the queue have to leave some out?
 bool leaves_out(const Queue *queue);
-
-// May the table's owner have a trigger that keeps rows as they are? The table is locked.
-bool may_veto(Oid table);
 
 // Runs `plain` as it is. What a row raises is noted, so that the next claims are careful, and goes
 // to the caller with a HINT that says so.
@@ -56,6 +56,11 @@ ErrorData *run_guarded(Queue *queue, const Selection &selection);
 // returned. `on_change` is called with the rows of each part in SPI_tuptable; null: it need not be.
 Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun, ErrorData *cause,
                      void (*on_change)(Queue *queue, void *context), void *context);
+
+// A sweep of a single job that is cancelled for the time that it takes: begin_trying() comes before
+// the sweep, and leave_out_slow() after it leaves out the job, if one was being changed alone.
+void begin_trying();
+void leave_out_slow(Oid queue, const char *name);
 
 // The ids of the last statement's rows, for `begun`
 Taken taken_ids();

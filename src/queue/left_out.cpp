@@ -12,8 +12,14 @@ struct LeftOut {
     TimestampTz until; // it is tried again from then on
 };
 
+struct Beginning {
+    JobKey behind;
+    TimestampTz until; // 0: at the start
+};
+
 struct Entry {
     Oid queue; // the hash table's key
+    Beginning beginnings[walks];
     int count;
     int size;
     LeftOut *jobs;
@@ -25,20 +31,34 @@ MemoryContext memory = nullptr;
 void try_again(Entry *entry) {
     for (int i = 0; i < entry->count; i++)
         entry->jobs[i].until = 0;
+    for (Beginning &beginning : entry->beginnings)
+        beginning.until = 0;
 }
 
-// Whatever has changed may have mended what was at fault
+// Whatever has changed may have mended what was at fault. That all caches are reset (InvalidOid)
+// says of no table that it has changed
 void on_relcache_change(Datum, Oid relation) {
-    if (relation != InvalidOid) {
-        if (auto *const entry =
-                static_cast<Entry *>(hash_search(entries, &relation, HASH_FIND, nullptr)))
-            try_again(entry);
-        return;
-    }
+    auto *const entry = static_cast<Entry *>(hash_search(entries, &relation, HASH_FIND, nullptr));
+    if (entry != nullptr)
+        try_again(entry);
+}
+
+int count_at(const Entry *entry, TimestampTz now) {
+    return static_cast<int>(std::count_if(entry->jobs, entry->jobs + entry->count,
+                                          [now](const LeftOut &job) { return job.until > now; }));
+}
+
+// Forgets the queues of which no job is left out any more, such as those that were dropped
+void remove_past() {
+    const TimestampTz now = GetCurrentTimestamp();
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, entries);
     while (auto *const entry = static_cast<Entry *>(hash_seq_search(&scan)))
-        try_again(entry);
+        if (count_at(entry, now) == 0) {
+            if (entry->jobs != nullptr)
+                pfree(entry->jobs);
+            hash_search(entries, &entry->queue, HASH_REMOVE, nullptr);
+        }
 }
 
 void prepare() {
@@ -60,13 +80,14 @@ Entry *find(Oid queue) {
 }
 
 Entry *make(Oid queue) {
+    if (Entry *const known = find(queue))
+        return known;
     prepare();
-    bool found;
-    auto *const entry = static_cast<Entry *>(hash_search(entries, &queue, HASH_ENTER, &found));
-    if (!found) {
-        entry->count = entry->size = 0;
-        entry->jobs = nullptr;
-    }
+    remove_past();
+    auto *const entry = static_cast<Entry *>(hash_search(entries, &queue, HASH_ENTER, nullptr));
+    entry->count = entry->size = 0;
+    entry->jobs = nullptr;
+    std::fill_n(entry->beginnings, walks, Beginning{});
     return entry;
 }
 
@@ -91,11 +112,7 @@ LeftOut *place_in(Entry *entry) {
 
 int left_out_count(Oid queue) {
     const Entry *const entry = find(queue);
-    if (entry == nullptr)
-        return 0;
-    const TimestampTz now = GetCurrentTimestamp();
-    return static_cast<int>(std::count_if(entry->jobs, entry->jobs + entry->count,
-                                          [now](const LeftOut &job) { return job.until > now; }));
+    return entry == nullptr ? 0 : count_at(entry, GetCurrentTimestamp());
 }
 
 int left_out_ids(Oid queue, Datum *ids) {
@@ -106,6 +123,24 @@ int left_out_ids(Oid queue, Datum *ids) {
         if (entry->jobs[i].until > now)
             ids[count++] = Int64GetDatum(entry->jobs[i].id);
     return count;
+}
+
+const JobKey *begins_behind(Oid queue, Walk walk) {
+    const Entry *const entry = find(queue);
+    if (entry == nullptr)
+        return nullptr;
+    const Beginning &beginning = entry->beginnings[static_cast<int>(walk)];
+    return beginning.until > GetCurrentTimestamp() ? &beginning.behind : nullptr;
+}
+
+void begin_behind(Oid queue, Walk walk, const JobKey &key, int64 for_ms) {
+    make(queue)->beginnings[static_cast<int>(walk)] = {
+        key, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), for_ms)};
+}
+
+void begin_at_start(Oid queue, Walk walk) {
+    if (Entry *const entry = find(queue))
+        entry->beginnings[static_cast<int>(walk)].until = 0;
 }
 
 bool leave_out(Oid queue, int64 id, int64 for_ms) {

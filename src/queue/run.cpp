@@ -49,4 +49,12 @@ std::optional<State> state_of(uint64 row) {
     return text != nullptr ? state_from(text) : std::nullopt;
 }
 
+JobKey key_of_only_row() {
+    const auto value = [](int column) {
+        bool is_null;
+        return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &is_null);
+    };
+    return {DatumGetInt32(value(1)), DatumGetTimestampTz(value(2)), DatumGetInt64(value(3))};
+}
+
 } // namespace ecto_job

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <optional>
 
+#include "core/key.hpp"
 #include "core/state.hpp"
 #include "pg/pg.hpp"
 #include "queue/queue.hpp"
@@ -42,5 +43,8 @@ const char *text_of(uint64 row, const char *column);
 
 // The state as it is after the statement: a trigger of the owner's may have had its say
 std::optional<State> state_of(uint64 row);
+
+// The key of a statement's only row, which has nothing but the three columns of it
+JobKey key_of_only_row();
 
 } // namespace ecto_job

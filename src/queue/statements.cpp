@@ -88,9 +88,9 @@
 #define NOT_AMONG(alias, ids) " AND " alias ".id" NE "ALL (" ids ")"
 #define ACTIVATE                                                                                   \
     "UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL{touch} WHERE j.id" EQ
-#define DUE(but)                                                                                   \
+#define DUE(but, then)                                                                             \
     "SELECT w.id FROM ONLY {table} AS w WHERE {waits:w} AND w.schedule" LE "{as_schedule:$1}" but  \
-    " ORDER BY w.schedule LIMIT $2 FOR UPDATE SKIP LOCKED"
+    " ORDER BY w.schedule" then " LIMIT $2 FOR UPDATE SKIP LOCKED"
 #define END_LEASE                                                                                  \
     "UPDATE ONLY {table} AS j SET expires = NULL, lease = NULL,"                                   \
     " error = CASE WHEN j.state" EQ "'IN_PROGRESS' THEN 'the lease of attempt '"                   \
@@ -149,9 +149,16 @@ constexpr StatementSource sources[] = {
      {JSONBOID, TIMESTAMPTZOID, INT4OID, INT4OID, VARCHAROID, JSONBOID},
      Scan::statistics},
     // activate_scheduled_jobs: ORDER BY makes the plan an index's
-    {ACTIVATE "ANY (ARRAY(" DUE("") "))", 2, {TIMESTAMPTZOID, INT8OID}, Scan::own_index},
-    // pick_scheduled_jobs, activate_picked_jobs
-    {DUE(NOT_AMONG("w", "$3")), 3, {TIMESTAMPTZOID, INT8OID, INT8ARRAYOID}, Scan::own_index},
+    {ACTIVATE "ANY (ARRAY(" DUE("", "") "))", 2, {TIMESTAMPTZOID, INT8OID}, Scan::own_index},
+    // pick_scheduled_jobs, pick_scheduled_behind (which those of one time need their ids for),
+    // activate_picked_jobs
+    {DUE(NOT_AMONG("w", "$3"), ""), 3, {TIMESTAMPTZOID, INT8OID, INT8ARRAYOID}, Scan::own_index},
+    {DUE(" AND w.schedule" GE "{as_schedule:$4} AND (w.schedule, w.id)" GT
+         "({as_schedule:$4}, $5)" NOT_AMONG("w", "$3"),
+         ", w.id"),
+     5,
+     {TIMESTAMPTZOID, INT8OID, INT8ARRAYOID, TIMESTAMPTZOID, INT8OID},
+     Scan::own_index},
     {ACTIVATE "ANY ($3) AND {waits:j}" CHANGED,
      3,
      {TIMESTAMPTZOID, INT8OID, INT8ARRAYOID},
@@ -291,6 +298,12 @@ constexpr StatementSource sources[] = {
     {"SELECT {priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
      " j.id::pg_catalog.int8 FROM ONLY {table} AS j WHERE {in_play:j}true"
      " ORDER BY {with_priority:j.priority, }j.schedule, j.id OFFSET $1 LIMIT 1",
+     1,
+     {INT8OID},
+     Scan::index},
+    // key_of_job
+    {"SELECT {priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,"
+     " j.id::pg_catalog.int8 FROM ONLY {table} AS j WHERE j.id" EQ "$1",
      1,
      {INT8OID},
      Scan::index},

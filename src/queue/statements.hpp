@@ -12,6 +12,7 @@ enum class Statement {
     enqueue_scheduled,
     activate_scheduled_jobs,
     pick_scheduled_jobs,
+    pick_scheduled_behind,
     activate_picked_jobs,
     available_jobs,
     reserve_available_jobs,
@@ -42,7 +43,8 @@ enum class Statement {
     first_available,
     last_held,
     end_of_head,
+    key_of_job,
 };
-inline constexpr std::size_t statement_count = static_cast<std::size_t>(Statement::end_of_head) + 1;
+inline constexpr std::size_t statement_count = static_cast<std::size_t>(Statement::key_of_job) + 1;
 
 } // namespace ecto_job

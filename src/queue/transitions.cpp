@@ -12,6 +12,8 @@
 #include "queue/notices.hpp"
 #include "queue/run.hpp"
 #include "queue/stale.hpp"
+#include "queue/triggers.hpp"
+#include "shared/records.hpp"
 #include "shared/sessions.hpp"
 
 namespace ecto_job {
@@ -50,15 +52,6 @@ TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
                                NameStr(queue->table), timeout_ms),
                         errhint("Give a shorter timeout.")));
     return *expires;
-}
-
-// Of a row that has nothing but the three columns of a key
-JobKey key_of_only_row() {
-    const auto value = [](int column) {
-        bool is_null;
-        return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &is_null);
-    };
-    return {DatumGetInt32(value(1)), DatumGetTimestampTz(value(2)), DatumGetInt64(value(3))};
 }
 
 // The last job of a claim, in the queue's order, which the rows are not in yet. Unless the owner
@@ -118,11 +111,14 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
     Taken begun{};
     ErrorData *cause = nullptr;
     if (!leaves_out(queue)) {
-        if (queue->claims_pass)
-            run_plain(queue, selection);
-        else
+        const bool guarded = !queue->claims_pass;
+        if (guarded)
             cause = run_guarded(queue, selection);
+        else
+            run_plain(queue, selection);
         queue->claims_pass = cause == nullptr;
+        if (guarded && cause == nullptr && SPI_processed > 0)
+            note_left_out(queue->oid, true, 0, nullptr, true);
         if (cause == nullptr && !may_have_missed(queue, selection, SPI_processed))
             return SPI_processed;
         if (cause == nullptr)
@@ -148,9 +144,10 @@ uint64 claim_from(Queue *queue, const Claim &claim, const JobKey &from) {
         Int32GetDatum(from.priority),   TimestampTzGetDatum(from.schedule),
         Int64GetDatum(from.id),         attempts_after_first(claim.now, claim.timeout_ms)};
     constexpr int limit_at = 3;
+    constexpr int key_at = 4;
     const uint64 claimed =
         run_claim(queue, {claim.plain, claim.pick, claim.picked, parameters, lengthof(parameters),
-                          limit_at, claim.demand, claim.now, true});
+                          limit_at, claim.demand, claim.now, Walk::claims, key_at, from});
     if (claimed == 0)
         return 0;
     const JobKey last = last_key();
@@ -174,7 +171,7 @@ Taken sweep(Queue *queue, const Selection &selection, bool guarded,
             void (*on_change)(Queue *queue, void *context), void *context) {
     Taken begun{};
     ErrorData *cause = nullptr;
-    if (!leaves_out(queue)) {
+    if (!leaves_out(queue) && selection.limit != 1) { // the only one is to be known by its id
         if (guarded)
             cause = run_guarded(queue, selection);
         else
@@ -233,10 +230,11 @@ EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 li
                                     limit_of(limit),
                                     exhausted};
     constexpr int limit_at = 4;
+    constexpr int key_at = 1;
     return sweep_leases(queue,
                         {Statement::end_expired_leases, Statement::pick_expired_jobs,
                          Statement::end_picked_leases, parameters, lengthof(parameters), limit_at,
-                         limit, now, false},
+                         limit, now, Walk::leases, key_at, to},
                         guarded);
 }
 
@@ -273,7 +271,7 @@ uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit, bool 
         queue,
         {Statement::activate_scheduled_jobs, Statement::pick_scheduled_jobs,
          Statement::activate_picked_jobs, parameters, lengthof(parameters), limit_at, limit, now,
-         false},
+         Walk::scheduled, 0, lowest_key},
         guarded, [](Queue *, void *) {}, nullptr);
     return static_cast<uint64>(taken.count);
 }
@@ -395,10 +393,11 @@ EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, 
                                     Int64GetDatum(limit),
                                     attempts_after_first(now, timeout_ms)};
     constexpr int limit_at = 7;
+    constexpr int key_at = 4;
     return sweep_leases(queue,
                         {Statement::give_back_jobs, Statement::pick_orphaned_jobs,
                          Statement::give_back_picked_jobs, parameters, lengthof(parameters),
-                         limit_at, limit, now, false},
+                         limit_at, limit, now, Walk::orphans, key_at, to},
                         guarded);
 }
 

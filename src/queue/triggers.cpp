@@ -140,4 +140,19 @@ FoundTriggers find_triggers(Relation table) {
     return found;
 }
 
+bool may_veto(Oid table) {
+    Relation relation = relation_open(table, NoLock);
+    const TriggerDesc *const triggers = relation->trigdesc;
+    bool found = false;
+    if (triggers != nullptr && triggers->trig_update_before_row)
+        for (int i = 0; i < triggers->numtriggers; i++)
+            // By name: ours keeps nothing
+            found = found || (triggers->triggers[i].tgenabled != TRIGGER_DISABLED &&
+                              TRIGGER_TYPE_MATCHES(triggers->triggers[i].tgtype, TRIGGER_TYPE_ROW,
+                                                   TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE) &&
+                              strcmp(triggers->triggers[i].tgname, "ecto_job_lease") != 0);
+    relation_close(relation, NoLock);
+    return found;
+}
+
 } // namespace ecto_job

@@ -34,4 +34,7 @@ struct FoundTriggers {
 // The caller holds a lock on the table.
 FoundTriggers find_triggers(Relation table);
 
+// May the table's owner have a trigger that keeps rows as they are? The table is locked.
+bool may_veto(Oid table);
+
 } // namespace ecto_job

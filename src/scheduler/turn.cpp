@@ -299,8 +299,11 @@ const char *text_of(const ErrorData *error) {
 
 void note_failure(Watched *watched, const ErrorData *error) {
     const char *const message = text_of(error);
-    if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && was_over_limit() && phase == Phase::sweep)
+    if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && was_over_limit() && phase == Phase::sweep) {
+        if (watched->batch.jobs() == 1)
+            leave_out_slow(watched->queue, watched->name);
         watched->batch.timed_out();
+    }
     watched->turn_us = 0;
     if (!count_failure(watched, error->sqlerrcode, message))
         return;
@@ -410,6 +413,7 @@ void mark_turn(QueueRecord *record, bool in_turn) {
 
 // One transaction of a turn. What it makes AVAILABLE is announced after it.
 ErrorData *run_transaction(Watched *watched, const Assignment &assignment, Batch *batch) {
+    begin_trying();
     ErrorData *const error = attempt([&] { batch->end = run_batch(watched, assignment, batch); });
     settle_notices(error == nullptr);
     if (error == nullptr && batch->announces)

@@ -130,8 +130,12 @@ void release_records_unless(bool (*is_kept)(Oid database)) {
 }
 
 void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move) {
-    if (segment() == nullptr)
+    QueueRecord known;
+    if (segment() == nullptr || !read_record(queue, &known))
         return;
+    const LeftOutJobs &before = claims ? known.claims_left_out : known.sweeps_left_out;
+    if (reason == nullptr && before.count <= count && !(before.all && others_move))
+        return; // nothing changes
     lock_segment(LW_EXCLUSIVE);
     if (QueueRecord *const record = find_record(queue)) {
         LeftOutJobs &jobs = claims ? record->claims_left_out : record->sweeps_left_out;
@@ -141,8 +145,8 @@ void note_left_out(Oid queue, bool claims, int count, const char *reason, bool o
             copy_shown_text(jobs.reason, reason, sizeof jobs.reason);
         }
         jobs.all = (jobs.all || reason != nullptr) && !others_move;
-        if (reason != nullptr || !claims) // other sessions may leave some out of theirs
-            jobs.count = count;
+        // Another session may leave out more than this one, which has met no other fault
+        jobs.count = reason != nullptr ? count : std::min(jobs.count, count);
     }
     unlock_segment();
 }
