@@ -287,7 +287,7 @@ bool is_missing_something(const ErrorData *error) {
 
 void note_pass(const Pass *pass, const char *reason) {
     note_left_out(pass->queue->oid, is_claim(pass), left_out_count(pass->queue->oid), reason,
-                  pass->taken.count > 0);
+                  pass->taken.count + pass->taken.failed > 0);
 }
 
 void raise_if_all_fail(const Pass *pass) {

@@ -84,5 +84,42 @@ is(sql('SELECT state FROM claimed WHERE id = 3'), 'AVAILABLE', 'the row is as it
 is(sql(status_of('claimed')), 'ok; 1 job left out of claims: not this one', 'the status says that claims leave it out');
 $_->quit for @sessions;
 
+# A queue of which no claim succeeds is not well, until one does
+sql("SELECT ecto_job.create_queue(q) FROM unnest('{refused,slow,long}'::text[]) AS q");
+sql(q{INSERT INTO refused (params) SELECT '{}' FROM generate_series(1, 3)});
+sql('ALTER TABLE refused ADD CONSTRAINT typo CHECK (false) NOT VALID');
+my $fails = 'failing: new row for relation "refused" violates check constraint "typo"';
+is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('refused')"), 0, 'no job of the queue can be started');
+is(sql(status_of('refused')), $fails, 'the status says so');
+sql('ALTER TABLE refused DROP CONSTRAINT typo');
+is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('refused', 9)"), 3, 'when the constraint is gone all start');
+is(sql(status_of('refused')), 'ok', 'and the status is well at once');
+
+# More than a call puts up with, all of them refused
+sql(q{INSERT INTO refused (params) SELECT '{}' FROM generate_series(1, 300)});
+sql('ALTER TABLE refused ADD CONSTRAINT typo CHECK (false) NOT VALID');
+$node->psql('postgres', "SELECT count(*) FROM ecto_job.start_available_jobs('refused')");
+is(sql(status_of('refused')), $fails, 'a claim that raises for many jobs is shown too');
+
+# A notify that is too long for NOTIFY, since the owner has altered the column's type
+sql("ALTER TABLE long ALTER notify TYPE text");
+$offset = -s $node->logfile;
+sql("INSERT INTO long (params, notify, state, attempt, max_attempts, expires, lease)
+	SELECT '{}', repeat('x', 9000), 'IN_PROGRESS', 1, 1, now() + interval '300 ms', 4 FROM generate_series(1, 2)");
+becomes($node, "SELECT count(*) FROM long WHERE state = 'FAILED'", 2, 'jobs with a notify that cannot be sent are swept');
+ok(wait_for_log($node, qr/WARNING:  notify of a job of queue "long" is too long to be sent/, $offset), 'which is told');
+
+# A single job whose trigger takes longer than a sweep may
+$node->append_conf('postgresql.conf', "ecto_job.sweep_timeout = '500 ms'");
+$node->reload;
+sql(q{CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN IF NEW.params ? 'slow' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$;
+	CREATE TRIGGER sleep BEFORE UPDATE ON slow FOR EACH ROW EXECUTE FUNCTION sleep();
+	INSERT INTO slow (params, schedule) SELECT CASE n WHEN 1 THEN '{"slow": 1}' ELSE '{}' END::jsonb, now() + interval '1 s' + n * interval '1 ms'
+	FROM generate_series(1, 20) AS n});
+becomes($node, "SELECT count(*) FROM slow WHERE state = 'AVAILABLE'", 19, 'the jobs behind the slow one move');
+becomes($node, status_of('slow'), 'ok; 1 job left out of sweeps: its change took longer than ecto_job.sweep_timeout',
+	'the status says which takes too long');
+
 $node->stop;
 done_testing();
