@@ -33,7 +33,8 @@ CREATE TABLE chaos.effects (
     lease bigint
 );
 
--- What the state machine does not allow about this edge, if anything. Each transition writes its `now` into
+-- What the state machine does not allow about this edge, if anything. A row at fault may become FAILED from any state,
+-- but nothing refuses a row of this queue, so here such an edge is a fault. Each transition writes its `now` into
 -- updated_at, so the guards of leases are compared with the very clock that they read.
 CREATE FUNCTION chaos.fault(o public.jobs, n public.jobs) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
