@@ -121,6 +121,7 @@ void change(Pass *pass, Datum *ids, int64 count) {
     tried_alone = count == 1 ? DatumGetInt64(ids[0]) : 0;
     ErrorData *const error =
         in_subtransaction([&] { run_with(pass, pass->selection->picked, ids, count, 0); });
+    tried_alone = 0; // its change has ended
     if (error == nullptr) {
         take(pass, ids, count);
     } else if (count == 1) {
