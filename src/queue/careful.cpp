@@ -303,7 +303,7 @@ void raise_if_all_fail(const Pass *pass) {
             return;
         for (int j = 0; j < pass->fault_count && !missing; j++)
             leave_alone(pass, pass->faults[j]); // so that the next call comes to the next ones
-        if (is_claim(pass)) // a sweep that raises counts as failed itself
+        if (is_claim(pass))                     // a sweep that raises counts as failed itself
             note_pass(pass, reason_of(pass->faults[i]));
         ReThrowError(missing && pass->cause != nullptr ? pass->cause : error);
     }
