@@ -421,11 +421,18 @@ ErrorData *run_transaction(Watched *watched, const Assignment &assignment, Batch
     return error;
 }
 
+// What a further transaction of a turn may take: what is left of the time for one, at least half
+int time_left_ms(instr_time start) {
+    return std::max(settings::sweep_timeout_ms - static_cast<int>(us_since(start) / 1000),
+                    settings::sweep_timeout_ms / 2);
+}
+
 // The first transaction of a turn. If a row may be at fault, it is done again with care.
-ErrorData *move_jobs(Watched *watched, const Assignment &assignment, Batch *batch) {
+ErrorData *move_jobs(Watched *watched, Assignment assignment, instr_time start, Batch *batch) {
     ErrorData *error = run_transaction(watched, assignment, batch);
     if (error != nullptr && shall_be_careful(watched, error)) {
         *batch = {};
+        assignment.limit_ms = time_left_ms(start);
         error = run_transaction(watched, assignment, batch);
     }
     if (error != nullptr)
@@ -505,15 +512,13 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     turn_of = watched->owner;
     batch_size = watched->batch.jobs();
     const TimestampTz swept = GetCurrentTimestamp();
-    ErrorData *error =
-        move_jobs(watched, {due, extension, settings::sweep_timeout_ms, swept, false}, &moving);
+    ErrorData *error = move_jobs(
+        watched, {due, extension, settings::sweep_timeout_ms, swept, false}, start, &moving);
     const int64 took_us = us_since(start);
     Batch last = moving;
     if (error == nullptr && moving.end == BatchEnd::moved && !is_dismissed(slot)) {
-        const int left_ms = std::max(settings::sweep_timeout_ms - static_cast<int>(took_us / 1000),
-                                     settings::sweep_timeout_ms / 2);
         last.moved = {};
-        error = run_transaction(watched, {due, extension, left_ms, swept, true}, &last);
+        error = run_transaction(watched, {due, extension, time_left_ms(start), swept, true}, &last);
     }
     count_batch(watched->record, moving.moved, us_since(start));
     if (error == nullptr && moving.end != BatchEnd::locked)
