@@ -269,6 +269,10 @@ is(sql($schedulers) =~ s/ ?quiet//r, 'busy', 'no scheduler is left there');
 # One that was opened, and where nobody writes
 becomes_in($node, 'quiet', 'SELECT status FROM ecto_job.queues', 'ok',
 	'a database that was opened has its scheduler back within a minute');
+# Nobody writes there, and nothing else has the launcher look
+close_database('quiet');
+sql('ALTER DATABASE quiet ALLOW_CONNECTIONS true');
+becomes_in($node, 'quiet', 'SELECT status FROM ecto_job.queues', 'ok', 'without a write the launcher finds it within a minute', 90);
 in_database('postgres', "DROP DATABASE $_") for qw(quiet busy);
 sql('DROP DATABASE bystander');
 
