@@ -4,7 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes);
 use ConsumerTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -92,11 +92,9 @@ like($log, qr/error: by_exec job 24: failed for good, FAILED after attempt 2 of 
 	'logged: failed for good');
 
 # An idle consumer hears of a new job at once, whatever its poll interval
-is( sql(q{
-		SELECT ecto_job.configure_queue('by_sql', poll_interval => '1 h') IS NOT NULL;
-		SELECT count(*) FROM pg_stat_activity
-		WHERE application_name = 'ecto_job_consumer' AND state <> 'active' AND xact_start IS NULL}),
-	"t\n5",
+sql("SELECT ecto_job.configure_queue('by_sql', poll_interval => '1 h')");
+becomes($node, q{SELECT count(*) FROM pg_stat_activity
+		WHERE application_name = 'ecto_job_consumer' AND state <> 'active' AND xact_start IS NULL}, 5,
 	'an idle consumer has no transaction');
 for my $n (101 .. 103)
 {

@@ -27,15 +27,15 @@ my @queue = ('--queue', 'jobs');
 
 # idle_session_timeout: a session that holds jobs is idle while their programs run. By the role, so that it comes again
 # with each connection
-sql(q{CREATE ROLE hasty LOGIN SUPERUSER; ALTER ROLE hasty SET idle_session_timeout = '200 ms'; ALTER ROLE hasty SET exit_on_error = on});
+sql(q{CREATE ROLE hasty LOGIN SUPERUSER; ALTER ROLE hasty SET idle_session_timeout = '2 s'; ALTER ROLE hasty SET exit_on_error = on});
 {
 	one_job();
 	my $consumer = ConsumerTest->start($node, @queue, '-U', 'hasty',
 		'--exec', "echo begun >>$directory/idle; until [ -e $directory/go ]; do sleep 0.05; done");
 	ok(poll_until(sub { count_lines("$directory/idle") == 1 }, 'the program'), 'a program runs');
-	like($consumer->log, qr/main connection: set for this session: idle_session_timeout = 0, was 200/, 'what is set is logged');
+	like($consumer->log, qr/main connection: set for this session: idle_session_timeout = 0, was 2000/, 'what is set is logged');
 	my $idle = q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'hasty' AND state = 'idle'
-		AND state_change < clock_timestamp() - interval '1 s'};
+		AND state_change < clock_timestamp() - interval '3 s'};
 	becomes($node, $idle, '1', 'its session is idle for longer than idle_session_timeout, and lives');
 	append_to_file("$directory/go", '');
 	ok($consumer->wait_for_log(qr/completed after/), 'the job is completed');
