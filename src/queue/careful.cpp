@@ -28,8 +28,8 @@ struct Pass {
     const Selection *selection;
     void (*on_change)(Queue *queue, void *context);
     void *context;
-    ErrorData *cause;     // of the care; null: another reason
-    const JobKey *behind; // where the walk begins now; null: where the selection says
+    ErrorData *cause;             // of the care; null: another reason
+    std::optional<JobKey> behind; // where the walk begins now; none: where the selection says
     Taken taken;
     int fault_count;
     int skipped_count;
@@ -70,9 +70,9 @@ uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count, 
         parameters[selection.limit_at] = Parameter(Int64GetDatum(limit));
     int number = selection.count;
     parameters[number++] = Parameter(PointerGetDatum(array_of(ids, count)));
-    if (pass->behind != nullptr && selection.walk != Walk::scheduled) {
+    if (pass->behind && selection.walk != Walk::scheduled) {
         begin_from(parameters + selection.key_at, later(selection, *pass->behind));
-    } else if (pass->behind != nullptr && statement == selection.pick) {
+    } else if (pass->behind && statement == selection.pick) {
         statement = Statement::pick_scheduled_behind;
         parameters[number++] = Parameter(TimestampTzGetDatum(pass->behind->schedule));
         parameters[number++] = Parameter(Int64GetDatum(pass->behind->id));
@@ -178,16 +178,14 @@ void remember_end(const Pass *pass, bool in_order) {
 // From where the last pass that was full has ended, and round at the end
 void walk(Pass *pass) {
     const Selection &selection = *pass->selection;
-    JobKey begin;
     if (const JobKey *const known = begins_behind(pass->queue->oid, selection.walk)) {
-        begin = *known;
-        pass->behind = &begin;
+        pass->behind = *known;
         walk_on(pass);
         if (is_full(pass))
             return remember_end(pass, true);
         if (!has_room(pass))
             return;
-        pass->behind = nullptr;
+        pass->behind = std::nullopt;
         begin_at_start(pass->queue->oid, selection.walk);
     }
     walk_on(pass);
