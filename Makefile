@@ -41,7 +41,7 @@ override with_llvm := no
 EXTRA_CLEAN   = $(OBJS:.o=.d) $(CONSUMER_ONLY) $(CONSUMER_ONLY:.o=.d) build output_iso tmp_check
 
 # These are scripts, which need nothing of PostgreSQL's build files and install them if they are missing
-SCRIPTED = check model chaos chaos-teeth teeth quickstart lint format dist help
+SCRIPTED = check model chaos chaos-mutants mutation-test quickstart lint format dist help
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPTED),$(MAKECMDGOALS)),all),)
 ifneq ($(shell command -v $(PG_CONFIG)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -135,12 +135,12 @@ check:
 endif
 chaos:
 	+@MAKE='$(MAKE)' test/chaos/run
-chaos-teeth:
-	+@MAKE='$(MAKE)' test/chaos/teeth
+chaos-mutants:
+	+@MAKE='$(MAKE)' test/chaos/mutants
 quickstart:
 	+@MAKE='$(MAKE)' tools/quickstart
-teeth:
-	+@MAKE='$(MAKE)' tools/teeth $(TEETH)
+mutation-test:
+	+@MAKE='$(MAKE)' tools/mutation-test $(MUTANT)
 lint:
 	+@MAKE='$(MAKE)' tools/lint
 format:
@@ -157,4 +157,4 @@ lint-flags:
 help:
 	@cat tools/help.txt
 
-.PHONY: all check model chaos chaos-teeth teeth quickstart lint format unit fuzz build-tests build-property bench dist help consumer-packages lint-flags
+.PHONY: all check model chaos chaos-mutants mutation-test quickstart lint format unit fuzz build-tests build-property bench dist help consumer-packages lint-flags

@@ -2,10 +2,10 @@
 // memory, the launcher and the hook on commands only where it is in shared_preload_libraries.
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
-#include "queue/planner.hpp"
+#include "table/planner_hook.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
-#include "shared/segment.hpp"
+#include "shared/state.hpp"
 
 extern "C" {
 #ifdef PG_MODULE_MAGIC_EXT

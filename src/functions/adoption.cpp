@@ -5,16 +5,16 @@
 // all. Where nothing is to be done it is not asked for. Its order: the table, then the registry.
 #include "core/channel.hpp"
 #include "functions/arguments.hpp"
-#include "functions/timestamps.hpp"
+#include "functions/timestamps_opts.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
-#include "queue/carried_settings.hpp"
+#include "queue/dumped_settings.hpp"
 #include "queue/changes.hpp"
-#include "queue/ddl.hpp"
+#include "table/ddl.hpp"
 #include "queue/registry.hpp"
-#include "queue/survey.hpp"
-#include "queue/triggers.hpp"
-#include "shared/wakeup.hpp"
+#include "table/check.hpp"
+#include "table/triggers.hpp"
+#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 namespace {

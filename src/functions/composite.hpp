@@ -4,7 +4,7 @@
 // in this session alone. Stored under the type that the function declares, it would be read in
 // another session by the columns that have this number there: an interval's bytes as a pointer. So
 // each row is made anew here, under the declared type. Sets of rows carry no type of their own: see
-// rows.hpp.
+// job_rows.hpp.
 #pragma once
 
 #include "pg/boundary.hpp"

@@ -1,7 +1,7 @@
 // The functions that producers and consumers call. Each reads its arguments, calls one transition
 // and returns its rows; ours first, EctoJob's vocabulary after them.
 #include "functions/arguments.hpp"
-#include "functions/rows.hpp"
+#include "functions/job_rows.hpp"
 #include "pg/compat.hpp"
 #include "queue/transitions.hpp"
 

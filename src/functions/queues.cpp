@@ -7,14 +7,14 @@
 #include "core/channel.hpp"
 #include "functions/arguments.hpp"
 #include "functions/composite.hpp"
-#include "functions/timestamps.hpp"
+#include "functions/timestamps_opts.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
-#include "queue/carried_settings.hpp"
-#include "queue/ddl.hpp"
+#include "queue/dumped_settings.hpp"
+#include "table/ddl.hpp"
 #include "queue/registry.hpp"
-#include "queue/triggers.hpp"
-#include "shared/wakeup.hpp"
+#include "table/triggers.hpp"
+#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 namespace {

@@ -6,10 +6,10 @@
 // is held for milliseconds or not had at all. Its order: the table, then the registry.
 #include "functions/arguments.hpp"
 #include "pg/names.hpp"
-#include "queue/ddl.hpp"
+#include "table/ddl.hpp"
 #include "queue/registry.hpp"
-#include "queue/triggers.hpp"
-#include "shared/wakeup.hpp"
+#include "table/triggers.hpp"
+#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 namespace {

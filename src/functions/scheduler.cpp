@@ -7,8 +7,8 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "queue/registry.hpp"
-#include "shared/scheduler_process.hpp"
-#include "shared/wakeup.hpp"
+#include "shared/scheduler_processes.hpp"
+#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 namespace {

@@ -10,9 +10,9 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "settings.hpp"
-#include "shared/records.hpp"
-#include "shared/roster.hpp"
-#include "shared/scheduler_process.hpp"
+#include "shared/queue_records.hpp"
+#include "shared/scheduler_slots.hpp"
+#include "shared/scheduler_processes.hpp"
 
 namespace ecto_job {
 

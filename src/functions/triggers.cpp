@@ -12,11 +12,11 @@
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
-#include "queue/carried_settings.hpp"
+#include "queue/dumped_settings.hpp"
 #include "queue/changes.hpp"
 #include "queue/own_statement.hpp"
 #include "queue/registry.hpp"
-#include "shared/wakeup.hpp"
+#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 namespace {

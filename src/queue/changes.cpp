@@ -9,11 +9,11 @@
 
 #include "pg/boundary.hpp"
 #include "pg/names.hpp"
-#include "queue/notices.hpp"
-#include "shared/doorbell.hpp"
-#include "shared/prepared.hpp"
+#include "queue/notifications.hpp"
+#include "shared/mailbox.hpp"
+#include "shared/prepared_transactions.hpp"
 #include "shared/sessions.hpp"
-#include "shared/wakeup.hpp"
+#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "pg/pg.hpp"
-#include "shared/segment.hpp"
+#include "shared/state.hpp"
 
 namespace ecto_job {
 

@@ -9,7 +9,7 @@
 #include <array>
 
 #include "pg/pg.hpp"
-#include "queue/shape.hpp"
+#include "table/layout.hpp"
 #include "queue/statements.hpp"
 
 namespace ecto_job {

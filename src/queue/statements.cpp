@@ -83,7 +83,7 @@
         TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8OID,        \
             INT4OID, INT8ARRAYOID                                                                  \
     }
-// What a part of a batch returns: see careful.hpp
+// What a part of a batch returns: see rows_at_fault.hpp
 #define CHANGED " RETURNING j.id::pg_catalog.int8 AS id, j.state, j.notify"
 #define NOT_AMONG(alias, ids) " AND " alias ".id" NE "ALL (" ids ")"
 #define ACTIVATE                                                                                   \

@@ -1,6 +1,6 @@
 // The statements that a queue's plans are made of, one per transition and a few readers.
 // Their texts stand in statements.cpp. A transition that changes many rows has three: it picks and
-// changes them at once, picks them, and changes those picked (careful.hpp says when).
+// changes them at once, picks them, and changes those picked (rows_at_fault.hpp says when).
 #pragma once
 
 #include <cstddef>

@@ -5,15 +5,15 @@
 
 #include "core/lease.hpp"
 #include "core/times.hpp"
-#include "queue/careful.hpp"
+#include "queue/rows_at_fault.hpp"
 #include "queue/changes.hpp"
 #include "queue/claims.hpp"
 #include "queue/leases.hpp"
-#include "queue/notices.hpp"
-#include "queue/run.hpp"
-#include "queue/stale.hpp"
-#include "queue/triggers.hpp"
-#include "shared/records.hpp"
+#include "queue/notifications.hpp"
+#include "queue/run_statement.hpp"
+#include "queue/stale_jobs.hpp"
+#include "table/triggers.hpp"
+#include "shared/queue_records.hpp"
 #include "shared/sessions.hpp"
 
 namespace ecto_job {

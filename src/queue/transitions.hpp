@@ -26,7 +26,7 @@ struct NewJob {
 int64 enqueue(Queue *queue, const NewJob &job);
 
 // The sweeps. Limit 0: all. A row at fault ends those that are not `guarded` with its error, which
-// costs the others nothing; see careful.hpp.
+// costs the others nothing; see rows_at_fault.hpp.
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded);
 uint64 available_jobs(Queue *queue, int64 demand);
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);

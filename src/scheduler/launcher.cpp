@@ -3,8 +3,9 @@
 //
 // It cannot see into a database, so it tries: a scheduler that finds nothing to do leaves at once
 // and says so. Every database is tried once at the start, one at a time, since worker slots are few
-// (max_worker_processes); after that only when somebody says so (shared/wakeup), or it is new. One
-// that is closed to connections is forgotten; while some are, pg_database is read once a minute.
+// (max_worker_processes); after that only when somebody says so (shared/scheduler_signals), or it
+// is new. One that is closed to connections is forgotten; while some are, pg_database is read once
+// a minute.
 //
 // Per database: absent -> wanted -> running -> absent, when it left because of nothing to do, or
 // -> pausing, when it ended otherwise, from one second to a minute -> wanted.
@@ -15,10 +16,10 @@
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
 #include "shared/database_locks.hpp"
-#include "shared/records.hpp"
-#include "shared/roster.hpp"
-#include "shared/scheduler_process.hpp"
-#include "shared/wakeup.hpp"
+#include "shared/queue_records.hpp"
+#include "shared/scheduler_slots.hpp"
+#include "shared/scheduler_processes.hpp"
+#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 

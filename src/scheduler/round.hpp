@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pg/pg.hpp"
-#include "shared/doorbell.hpp"
+#include "shared/mailbox.hpp"
 
 namespace ecto_job {
 

@@ -1,23 +1,23 @@
 // The scheduler of one database: a background worker that the launcher starts, or without preload
 // start_scheduler(), and that leaves by itself when there is nothing to do. Its loop: reset the
-// latch, read the flags, a round, sleep. Only one runs in a database: see only_one.hpp.
+// latch, read the flags, a round, sleep. Only one runs in a database: see singleton_lock.hpp.
 #include <algorithm>
 
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
-#include "scheduler/only_one.hpp"
-#include "scheduler/rings.hpp"
+#include "scheduler/singleton_lock.hpp"
+#include "scheduler/announce.hpp"
 #include "scheduler/round.hpp"
-#include "scheduler/session.hpp"
-#include "scheduler/turn.hpp"
+#include "scheduler/session_guard.hpp"
+#include "scheduler/sweep.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
-#include "shared/doorbell.hpp"
-#include "shared/owners.hpp"
-#include "shared/roster.hpp"
-#include "shared/scheduler_process.hpp"
-#include "shared/wakeup.hpp"
+#include "shared/mailbox.hpp"
+#include "shared/owner_deaths.hpp"
+#include "shared/scheduler_slots.hpp"
+#include "shared/scheduler_processes.hpp"
+#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "shared/records.hpp"
+#include "shared/queue_records.hpp"
 
 namespace ecto_job {
 

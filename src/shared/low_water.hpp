@@ -18,7 +18,7 @@
 // Guarded by the record's spinlock, under the segment's lock in either mode.
 #pragma once
 
-#include "shared/segment.hpp"
+#include "shared/state.hpp"
 
 namespace ecto_job {
 

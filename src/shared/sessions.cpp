@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "shared/records.hpp"
-#include "shared/roster.hpp"
+#include "shared/queue_records.hpp"
+#include "shared/scheduler_slots.hpp"
 
 namespace ecto_job {
 

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "core/key.hpp"
-#include "shared/segment.hpp"
+#include "shared/state.hpp"
 
 namespace ecto_job {
 

@@ -1,6 +1,6 @@
 # A server that is too old is refused: by the compiler with its headers, and by the library in a server that says so.
 #
-# Seen to fail with test/teeth/old_server_runs.patch and test/teeth/old_headers_compile.patch.
+# Seen to fail with test/mutants/old_server_runs.patch and test/mutants/old_headers_compile.patch.
 use strict;
 use warnings;
 use FindBin;

@@ -2,7 +2,7 @@
 # grows with them. Here few places are reserved, and so many more that they would not do if those of dropped
 # queues were lost.
 #
-# Seen to fail on 0.2.0, and with each of test/teeth/further_places_unused.patch, places_not_given_back.patch,
+# Seen to fail on 0.2.0, and with each of test/mutants/further_places_unused.patch, places_not_given_back.patch,
 # scheduler_keeps_caches.patch and session_keeps_all_plans.patch.
 use strict;
 use warnings;

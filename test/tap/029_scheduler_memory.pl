@@ -5,7 +5,7 @@
 # another, and each is a transaction that pg_stat_database counts. One queue has jobs that come due all the
 # time, since a sweep that moves a job runs more of our code, and one a trigger that raises.
 #
-# Seen to fail with 16 bytes in TopMemoryContext kept of each sweep (test/teeth/sweep_leaks.patch).
+# Seen to fail with 16 bytes in TopMemoryContext kept of each sweep (test/mutants/sweep_leaks.patch).
 use strict;
 use warnings;
 use FindBin;

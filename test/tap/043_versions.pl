@@ -2,7 +2,7 @@
 # not updated works in full with the newer library, its scheduler included; one that is newer than the library that
 # the server has loaded is refused.
 #
-# Seen to fail with test/teeth/upgrade_forgets_function.patch, and with the registry's columns named in select_settings().
+# Seen to fail with test/mutants/upgrade_forgets_function.patch, and with the registry's columns named in select_settings().
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,6 @@
 # What was acknowledged is there after a crash, as it was given, once; and no id comes again.
 #
-# I1, I23. Seen to fail with test/teeth/enqueue_not_flushed.patch and ids_reused.patch.
+# I1, I23. Seen to fail with test/mutants/enqueue_not_flushed.patch and ids_reused.patch.
 use strict;
 use warnings;
 use FindBin;

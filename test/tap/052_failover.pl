@@ -2,7 +2,7 @@
 #
 # A synchronous standby has every acknowledged job. An asynchronous one may lack the last ones, may give their ids
 # to other jobs, and runs a completed job again together with its writes: the lease tells the old holder, that of
-# another job, or of an attempt that never was. Seen to fail with test/teeth/complete_any_lease.patch and with
+# another job, or of an attempt that never was. Seen to fail with test/mutants/complete_any_lease.patch and with
 # synchronous_commit = on instead of local in the scheduler.
 use strict;
 use warnings;

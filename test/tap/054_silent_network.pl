@@ -5,7 +5,7 @@
 # forbids that it is skipped, and says so. Of what is cut off, the sessions differ only in their settings. Seen to
 # fail without tcp_keepalives_idle, without tcp_user_timeout, without client_connection_check_interval in the
 # sessions that the server is to end, without keepalives in the consumer's connection string, and with
-# test/teeth/end_unnoted.patch, consumer_without_keepalives.patch.
+# test/mutants/end_unnoted.patch, consumer_without_keepalives.patch.
 use strict;
 use warnings;
 use FindBin;

@@ -1,7 +1,7 @@
 # A consumer of one's own that dies, at each point of a job's way: what becomes of the job.
 #
 # The client is psql, ended by kill -9, so that nobody says goodbye. The leases are not bound to the session: they
-# end by their time. Seen to fail with test/teeth/reserved_stuck.patch and stale_completion_succeeds.patch.
+# end by their time. Seen to fail with test/mutants/reserved_stuck.patch and stale_completion_succeeds.patch.
 use strict;
 use warnings;
 use FindBin;

@@ -1,0 +1,144 @@
+// Writing and reading a trigger's argument. See dumped_settings.hpp.
+#include "queue/dumped_settings.hpp"
+
+#include "core/channel.hpp"
+#include "pg/names.hpp"
+#include "queue/registry.hpp"
+#include "queue/subtransaction.hpp"
+#include "table/check.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+// The registry's row without the oid, which means nothing elsewhere; null: no such queue
+const char *settings_text(Oid table) {
+    // An interval is read alike under any IntervalStyle if it was written under this one
+    const int nest = NewGUCNestLevel();
+    set_config_option("IntervalStyle", "iso_8601", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                      true, 0, false);
+    Oid types[] = {REGCLASSOID};
+    Datum values[] = {ObjectIdGetDatum(table)};
+    SPIPlanPtr const plan = SPI_prepare("SELECT pg_catalog.to_jsonb(q) OPERATOR(pg_catalog.-)"
+                                        " 'queue'::pg_catalog.text FROM ecto_job.queue_settings"
+                                        " AS q WHERE q.queue OPERATOR(pg_catalog.=) $1",
+                                        1, types);
+    if (plan == nullptr)
+        elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+    // The transaction's own snapshot may be older than what other sessions have configured since
+    if (SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, true,
+                             false, 1) != SPI_OK_SELECT)
+        elog(ERROR, "reading ecto_job.queue_settings failed");
+    const char *const text =
+        SPI_processed > 0 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : nullptr;
+    AtEOXact_GUC(false, nest);
+    return text;
+}
+
+// As pg_trigger has them: each ends with a zero byte
+bytea *trigger_arguments(const char *text) {
+    const Size length = strlen(text) + 1;
+    auto *const arguments = static_cast<bytea *>(palloc(VARHDRSZ + length));
+    SET_VARSIZE(arguments, VARHDRSZ + length);
+    memcpy(VARDATA(arguments), text, length);
+    return arguments;
+}
+
+void set_argument(Relation triggers, HeapTuple row, const char *text) {
+    Datum values[Natts_pg_trigger]{};
+    bool nulls[Natts_pg_trigger]{};
+    bool replaces[Natts_pg_trigger]{};
+    replaces[Anum_pg_trigger_tgnargs - 1] = replaces[Anum_pg_trigger_tgargs - 1] = true;
+    values[Anum_pg_trigger_tgnargs - 1] = Int16GetDatum(1);
+    values[Anum_pg_trigger_tgargs - 1] = PointerGetDatum(trigger_arguments(text));
+    HeapTuple const changed =
+        heap_modify_tuple(row, RelationGetDescr(triggers), values, nulls, replaces);
+    CatalogTupleUpdate(triggers, &changed->t_self, changed);
+}
+
+// Says what keeps the table from being a queue, which does not fail a restore
+bool may_be_queue(Oid oid) {
+    Relation const table = table_open(oid, AccessShareLock);
+    const char *reason = fault_of_table(table);
+    const char *const column = reason == nullptr ? missing_column(table) : nullptr;
+    if (column != nullptr)
+        reason = psprintf("it has no column \"%s\" as a queue has it", column);
+    if (check_table_name(RelationGetRelationName(table)) != NameFault::none)
+        reason = "its name is too long, or has a control character";
+    if (reason != nullptr)
+        ereport(WARNING,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                 errmsg("\"%s\" is not made a queue: %s", RelationGetRelationName(table), reason),
+                 errhint("ecto_job.create_queue() makes a queue; ecto_job.adopt_queue() makes a "
+                         "table of EctoJob's one.")));
+    table_close(table, NoLock);
+    return reason == nullptr;
+}
+
+// What is missing keeps its default. Nothing is taken for the time of a job but a timestamp.
+void write_settings(Oid *types, Datum *values) {
+    write_registry("UPDATE ecto_job.queue_settings AS q SET (params_type, inserted_at, updated_at,"
+                   " poll_interval, reservation_timeout, execution_timeout, retry_timeout,"
+                   " max_attempts, kind) = (SELECT p.params_type,"
+                   " (SELECT a.attname FROM pg_catalog.pg_attribute AS a"
+                   " WHERE a.attrelid OPERATOR(pg_catalog.=) $1"
+                   " AND a.attname OPERATOR(pg_catalog.=) p.inserted_at"
+                   " AND a.atttypid OPERATOR(pg_catalog.=) ANY ('{1114,1184}'::pg_catalog.oid[])),"
+                   " (SELECT a.attname FROM pg_catalog.pg_attribute AS a"
+                   " WHERE a.attrelid OPERATOR(pg_catalog.=) $1"
+                   " AND a.attname OPERATOR(pg_catalog.=) p.updated_at"
+                   " AND a.atttypid OPERATOR(pg_catalog.=) ANY ('{1114,1184}'::pg_catalog.oid[])),"
+                   " p.poll_interval, p.reservation_timeout, p.execution_timeout,"
+                   " p.retry_timeout, p.max_attempts, p.kind"
+                   " FROM pg_catalog.jsonb_populate_record(q, pg_catalog.jsonb_strip_nulls("
+                   "$2::pg_catalog.jsonb OPERATOR(pg_catalog.-)"
+                   " '{queue,options}'::pg_catalog.text[])) AS p)"
+                   " WHERE q.queue OPERATOR(pg_catalog.=) $1",
+                   2, types, values, nullptr);
+}
+
+} // namespace
+
+void carry_settings(Oid table) {
+    const char *const text = settings_text(table);
+    List *const name =
+        list_make2(makeString(pstrdup("ecto_job")), makeString(pstrdup("job_changed")));
+    const Oid function = LookupFuncName(name, 0, nullptr, false);
+    if (text == nullptr)
+        return;
+    Relation const triggers = table_open(TriggerRelationId, RowExclusiveLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+                ObjectIdGetDatum(table));
+    SysScanDesc scan =
+        systable_beginscan(triggers, TriggerRelidNameIndexId, true, nullptr, 1, &key);
+    // All of them, so that none that somebody else has added brings other settings
+    while (HeapTuple const row = systable_getnext(scan))
+        if (reinterpret_cast<Form_pg_trigger>(GETSTRUCT(row))->tgfoid == function)
+            set_argument(triggers, row, text);
+    systable_endscan(scan);
+    table_close(triggers, RowExclusiveLock);
+    CacheInvalidateRelcacheByRelid(table);
+    CommandCounterIncrement();
+}
+
+bool register_carried(Oid table, const char *text) {
+    if (!may_be_queue(table))
+        return false;
+    Oid types[] = {REGCLASSOID, TEXTOID};
+    Datum values[] = {ObjectIdGetDatum(table), CStringGetTextDatum(text)};
+    write_registry("INSERT INTO ecto_job.queue_settings (queue) VALUES ($1)", 1, types, values,
+                   nullptr);
+    const ErrorData *const error = in_subtransaction([&] { write_settings(types, values); });
+    if (error == nullptr)
+        return true;
+    ereport(WARNING,
+            (errcode(error->sqlerrcode),
+             errmsg("settings of queue \"%s\" cannot be restored: %s", shown_table_name(table),
+                    error->message),
+             errhint("It has the default settings; ecto_job.configure_queue() changes them.")));
+    carry_settings(table);
+    return true;
+}
+
+} // namespace ecto_job

@@ -1,0 +1,157 @@
+// Remembering whom to leave out. See left_out_jobs.hpp.
+#include "queue/left_out_jobs.hpp"
+
+#include <algorithm>
+
+namespace ecto_job {
+
+namespace {
+
+struct LeftOut {
+    int64 id;
+    TimestampTz until; // it is tried again from then on
+};
+
+struct Beginning {
+    JobKey behind;
+    TimestampTz until; // 0: at the start
+};
+
+struct Entry {
+    Oid queue; // the hash table's key
+    Beginning beginnings[walks];
+    int count;
+    int size;
+    LeftOut *jobs;
+};
+
+HTAB *entries = nullptr;
+MemoryContext memory = nullptr;
+
+void try_again(Entry *entry) {
+    for (int i = 0; i < entry->count; i++)
+        entry->jobs[i].until = 0;
+    for (Beginning &beginning : entry->beginnings)
+        beginning.until = 0;
+}
+
+// Whatever has changed may have mended what was at fault. That all caches are reset (InvalidOid)
+// says of no table that it has changed
+void on_relcache_change(Datum, Oid relation) {
+    auto *const entry = static_cast<Entry *>(hash_search(entries, &relation, HASH_FIND, nullptr));
+    if (entry != nullptr)
+        try_again(entry);
+}
+
+int count_at(const Entry *entry, TimestampTz now) {
+    return static_cast<int>(std::count_if(entry->jobs, entry->jobs + entry->count,
+                                          [now](const LeftOut &job) { return job.until > now; }));
+}
+
+// Forgets the queues of which no job is left out any more, such as those that were dropped
+void remove_past() {
+    const TimestampTz now = GetCurrentTimestamp();
+    HASH_SEQ_STATUS scan;
+    hash_seq_init(&scan, entries);
+    while (auto *const entry = static_cast<Entry *>(hash_seq_search(&scan)))
+        if (count_at(entry, now) == 0) {
+            if (entry->jobs != nullptr)
+                pfree(entry->jobs);
+            hash_search(entries, &entry->queue, HASH_REMOVE, nullptr);
+        }
+}
+
+void prepare() {
+    if (entries != nullptr)
+        return;
+    memory = AllocSetContextCreate(TopMemoryContext, "ecto_job left out", ALLOCSET_SMALL_SIZES);
+    HASHCTL control{};
+    control.keysize = sizeof(Oid);
+    control.entrysize = sizeof(Entry);
+    control.hcxt = memory;
+    entries = hash_create("ecto_job left out", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    CacheRegisterRelcacheCallback(on_relcache_change, 0);
+}
+
+Entry *find(Oid queue) {
+    return entries == nullptr
+               ? nullptr
+               : static_cast<Entry *>(hash_search(entries, &queue, HASH_FIND, nullptr));
+}
+
+Entry *make(Oid queue) {
+    if (Entry *const known = find(queue))
+        return known;
+    prepare();
+    remove_past();
+    auto *const entry = static_cast<Entry *>(hash_search(entries, &queue, HASH_ENTER, nullptr));
+    entry->count = entry->size = 0;
+    entry->jobs = nullptr;
+    std::fill_n(entry->beginnings, walks, Beginning{});
+    return entry;
+}
+
+// Where to put another: behind the last, or in the place of the one that is tried again first
+LeftOut *place_in(Entry *entry) {
+    if (entry->count == most_left_out)
+        return std::min_element(
+            entry->jobs, entry->jobs + entry->count,
+            [](const LeftOut &a, const LeftOut &b) { return a.until < b.until; });
+    if (entry->count == entry->size) {
+        const int size = entry->size == 0 ? 4 : 2 * entry->size;
+        const Size bytes = static_cast<Size>(size) * sizeof(LeftOut);
+        entry->jobs =
+            static_cast<LeftOut *>(entry->jobs == nullptr ? MemoryContextAlloc(memory, bytes)
+                                                          : repalloc(entry->jobs, bytes));
+        entry->size = size;
+    }
+    return &entry->jobs[entry->count++];
+}
+
+} // namespace
+
+int left_out_count(Oid queue) {
+    const Entry *const entry = find(queue);
+    return entry == nullptr ? 0 : count_at(entry, GetCurrentTimestamp());
+}
+
+int left_out_ids(Oid queue, Datum *ids) {
+    const Entry *const entry = find(queue);
+    const TimestampTz now = GetCurrentTimestamp();
+    int count = 0;
+    for (int i = 0; entry != nullptr && i < entry->count; i++)
+        if (entry->jobs[i].until > now)
+            ids[count++] = Int64GetDatum(entry->jobs[i].id);
+    return count;
+}
+
+const JobKey *begins_behind(Oid queue, Walk walk) {
+    const Entry *const entry = find(queue);
+    if (entry == nullptr)
+        return nullptr;
+    const Beginning &beginning = entry->beginnings[static_cast<int>(walk)];
+    return beginning.until > GetCurrentTimestamp() ? &beginning.behind : nullptr;
+}
+
+void begin_behind(Oid queue, Walk walk, const JobKey &key, int64 for_ms) {
+    make(queue)->beginnings[static_cast<int>(walk)] = {
+        key, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), for_ms)};
+}
+
+void begin_at_start(Oid queue, Walk walk) {
+    if (Entry *const entry = find(queue))
+        entry->beginnings[static_cast<int>(walk)].until = 0;
+}
+
+bool leave_out(Oid queue, int64 id, int64 for_ms) {
+    Entry *const entry = make(queue);
+    LeftOut *const end = entry->jobs + entry->count;
+    LeftOut *const found =
+        std::find_if(entry->jobs, end, [id](const LeftOut &job) { return job.id == id; });
+    const bool is_new = found == end;
+    LeftOut *const place = is_new ? place_in(entry) : found;
+    *place = {id, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), for_ms)};
+    return is_new;
+}
+
+} // namespace ecto_job

@@ -1,0 +1,104 @@
+// Sending and keeping notices. See notifications.hpp. Duplicates within a transaction are folded by
+// PostgreSQL.
+#include "queue/notifications.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr Size most_kept = Size{1024} * 1024;
+// NOTIFY's own limit. The column has a lower one, but the table's owner may have altered its type
+constexpr Size payload_limit = BLCKSZ - NAMEDATALEN - 128;
+
+MemoryContext kept_context = nullptr; // null: notices are sent at once
+KeptNotice *kept = nullptr;           // the latest first
+KeptNotice *committed_kept = nullptr; // where those of committed transactions begin
+bool lost = false;                    // since the last time that all were sent
+
+void keep(Oid queue, Notice notice, const char *payload) {
+    const Size length = strlen(payload);
+    if (kept != nullptr && kept->queue == queue && kept->notice == notice &&
+        strcmp(kept->payload, payload) == 0)
+        return;
+    if (MemoryContextMemAllocated(kept_context, false) > most_kept) {
+        if (!lost)
+            ereport(WARNING, (errmsg("notices of retries and failures are lost"),
+                              errdetail("More of them wait to be sent than are kept."),
+                              errhint("The status in the view ecto_job.queues says why "
+                                      "notifications cannot be sent. The jobs are not "
+                                      "concerned.")));
+        lost = true;
+        return;
+    }
+    auto *const added = static_cast<KeptNotice *>(
+        MemoryContextAlloc(kept_context, offsetof(KeptNotice, payload) + length + 1));
+    added->queue = queue;
+    added->notice = notice;
+    added->next = kept;
+    memcpy(added->payload, payload, length + 1);
+    kept = added;
+}
+
+// A job's transition does not fail by its notice, which is dropped, with one WARNING
+bool is_too_long(Oid table_oid, const char *table, const char *payload) {
+    static Oid warned_of = InvalidOid;
+    if (strlen(payload) < payload_limit)
+        return false;
+    if (warned_of != table_oid)
+        ereport(WARNING, (errmsg("notify of a job of queue \"%s\" is too long to be sent", table),
+                          errdetail("A notification has less than %zu bytes.", payload_limit),
+                          errhint("Shorten it in the table.")));
+    warned_of = table_oid;
+    return true;
+}
+
+} // namespace
+
+void send_notice_now(Oid table_oid, const char *table, Notice notice, const char *payload) {
+    static Oid warned_of = InvalidOid;
+    if (const std::optional<Channel> to = channel(table, notice)) {
+        Async_Notify(to->name, payload);
+    } else if (warned_of != table_oid) {
+        warned_of = table_oid;
+        ereport(WARNING, (errmsg("queue \"%s\" sends no notifications", table),
+                          errdetail("Its name is longer than %zu bytes.", max_table_name_bytes),
+                          errhint("Rename the table; consumers find its jobs by polling.")));
+    }
+}
+
+void send_notice(Oid table_oid, const char *table, Notice notice, const char *payload) {
+    if (payload == nullptr || is_too_long(table_oid, table, payload))
+        return;
+    if (kept_context != nullptr)
+        keep(table_oid, notice, payload);
+    else
+        send_notice_now(table_oid, table, notice, payload);
+}
+
+void keep_notices() {
+    kept_context =
+        AllocSetContextCreate(TopMemoryContext, "ecto_job notices", ALLOCSET_DEFAULT_SIZES);
+}
+
+void settle_notices(bool committed) {
+    while (!committed && kept != committed_kept) {
+        KeptNotice *const undone = kept;
+        kept = kept->next;
+        pfree(undone);
+    }
+    committed_kept = kept;
+}
+
+const KeptNotice *kept_notices() {
+    return committed_kept;
+}
+
+void forget_kept_notices() {
+    if (kept == nullptr && !lost)
+        return;
+    MemoryContextReset(kept_context);
+    kept = committed_kept = nullptr;
+    lost = false;
+}
+
+} // namespace ecto_job

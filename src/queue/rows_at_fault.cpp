@@ -1,0 +1,392 @@
+// Sorting out the rows at fault. See rows_at_fault.hpp.
+#include "queue/rows_at_fault.hpp"
+
+#include <algorithm>
+
+#include "pg/text.hpp"
+#include "queue/notifications.hpp"
+#include "queue/plans.hpp"
+#include "queue/subtransaction.hpp"
+#include "settings.hpp"
+#include "shared/queue_records.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr int error_bytes = 8192;
+
+int64 tried_alone = 0;
+
+struct Fault {
+    int64 id;
+    ErrorData *error; // null: nothing was raised, and the row is as it was
+};
+
+struct Pass {
+    Queue *queue;
+    const Selection *selection;
+    void (*on_change)(Queue *queue, void *context);
+    void *context;
+    ErrorData *cause;             // of the care; null: another reason
+    std::optional<JobKey> behind; // where the walk begins now; none: where the selection says
+    Taken taken;
+    int fault_count;
+    int skipped_count;
+    Fault faults[most_left_out];
+    Datum skipped[2 * most_left_out]; // left out before, and at fault now
+};
+
+bool is_claim(const Pass *pass) {
+    return pass->selection->walk == Walk::claims;
+}
+
+bool is_full(const Pass *pass) {
+    return pass->fault_count == most_left_out;
+}
+
+ArrayType *array_of(Datum *ids, int64 count) {
+    return construct_array(ids, static_cast<int>(count), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+                           TYPALIGN_DOUBLE);
+}
+
+void begin_from(Parameter *parameters, const JobKey &key) {
+    parameters[0] = Parameter(Int32GetDatum(key.priority));
+    parameters[1] = Parameter(TimestampTzGetDatum(key.schedule));
+    parameters[2] = Parameter(Int64GetDatum(key.id));
+}
+
+// The leases are read downwards
+JobKey later(const Selection &selection, const JobKey &key) {
+    return selection.walk == Walk::claims ? std::max(selection.key, key)
+                                          : std::min(selection.key, key);
+}
+
+uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count, int64 limit) {
+    const Selection &selection = *pass->selection;
+    Parameter parameters[lengthof(StatementSource::types)];
+    std::copy_n(selection.parameters, selection.count, parameters);
+    if (limit != 0)
+        parameters[selection.limit_at] = Parameter(Int64GetDatum(limit));
+    int number = selection.count;
+    parameters[number++] = Parameter(PointerGetDatum(array_of(ids, count)));
+    if (pass->behind && selection.walk != Walk::scheduled) {
+        begin_from(parameters + selection.key_at, later(selection, *pass->behind));
+    } else if (pass->behind && statement == selection.pick) {
+        statement = Statement::pick_scheduled_behind;
+        parameters[number++] = Parameter(TimestampTzGetDatum(pass->behind->schedule));
+        parameters[number++] = Parameter(Int64GetDatum(pass->behind->id));
+    }
+    return run(pass->queue, statement, parameters, number);
+}
+
+void add_fault(Pass *pass, int64 id, ErrorData *error) {
+    if (is_full(pass))
+        return;
+    pass->faults[pass->fault_count++] = {id, error};
+    pass->skipped[pass->skipped_count++] = Int64GetDatum(id);
+}
+
+bool below(Datum a, Datum b) {
+    return DatumGetInt64(a) < DatumGetInt64(b);
+}
+
+void append(Taken *taken, const Taken &part) {
+    const Size bytes = static_cast<Size>(taken->count + part.count + 1) * sizeof(Datum);
+    taken->ids = static_cast<Datum *>(taken->ids == nullptr
+                                          ? MemoryContextAllocHuge(CurrentMemoryContext, bytes)
+                                          : repalloc_huge(taken->ids, bytes));
+    std::copy_n(part.ids, part.count, taken->ids + taken->count);
+}
+
+// Those of `ids` that the last statement has returned are taken; a trigger has kept the others
+void take(Pass *pass, const Datum *ids, int64 count) {
+    const Taken part = taken_ids();
+    std::sort(part.ids, part.ids + part.count, below);
+    for (int64 i = 0; i < count && part.count < count; i++)
+        if (!std::binary_search(part.ids, part.ids + part.count, ids[i], below))
+            add_fault(pass, DatumGetInt64(ids[i]), nullptr);
+    if (is_claim(pass))
+        append(&pass->taken, part);
+    pass->taken.count += part.count;
+    if (pass->on_change != nullptr)
+        pass->on_change(pass->queue, pass->context);
+    pfree(part.ids);
+    SPI_freetuptable(SPI_tuptable);
+}
+
+void change(Pass *pass, Datum *ids, int64 count) {
+    if (count == 0 || is_full(pass))
+        return;
+    tried_alone = count == 1 ? DatumGetInt64(ids[0]) : 0;
+    ErrorData *const error =
+        in_subtransaction([&] { run_with(pass, pass->selection->picked, ids, count, 0); });
+    tried_alone = 0; // its change has ended
+    if (error == nullptr) {
+        take(pass, ids, count);
+    } else if (count == 1) {
+        add_fault(pass, DatumGetInt64(ids[0]), error);
+    } else {
+        FreeErrorData(error);
+        change(pass, ids, count / 2);
+        change(pass, ids + count / 2, count - count / 2);
+    }
+}
+
+// False if there is nothing to take
+bool pick_and_change(Pass *pass, int64 limit) {
+    Taken picked{};
+    ErrorData *const error = in_subtransaction([&] {
+        run_with(pass, pass->selection->pick, pass->skipped, pass->skipped_count, limit);
+        picked = taken_ids();
+        SPI_freetuptable(SPI_tuptable);
+    });
+    if (error != nullptr) // which is not a row's, then
+        ReThrowError(pass->cause != nullptr ? pass->cause : error);
+    change(pass, picked.ids, picked.count);
+    return picked.count > 0;
+}
+
+bool has_room(const Pass *pass) {
+    const int64 limit = pass->selection->limit;
+    return !is_full(pass) && (limit == 0 || pass->taken.count < limit);
+}
+
+void walk_on(Pass *pass) {
+    const int64 limit = pass->selection->limit;
+    while (has_room(pass))
+        if (!pick_and_change(pass, limit == 0 ? 0 : limit - pass->taken.count) || limit == 0)
+            break;
+}
+
+// The next pass begins behind the last job that this one has tried
+void remember_end(const Pass *pass, bool in_order) {
+    const Walk walk = pass->selection->walk;
+    if (run(pass->queue, Statement::key_of_job,
+            {Int64GetDatum(pass->faults[most_left_out - 1].id)}) != 1)
+        return;
+    JobKey key = key_of_only_row();
+    if (walk == Walk::scheduled && !in_order) // those of one time come in any order at first
+        key.id = lowest_key.id;
+    // Longer than calls and sweeps that fail wait for the next one; but those that come in front of
+    // others by their priority do not wait for long
+    constexpr int64 claims_ms = 60'000;
+    begin_behind(pass->queue->oid, walk, key,
+                 is_claim(pass) ? claims_ms : settings::safety_interval_ms);
+}
+
+// From where the last pass that was full has ended, and round at the end
+void walk(Pass *pass) {
+    const Selection &selection = *pass->selection;
+    if (const JobKey *const known = begins_behind(pass->queue->oid, selection.walk)) {
+        pass->behind = *known;
+        walk_on(pass);
+        if (is_full(pass))
+            return remember_end(pass, true);
+        if (!has_room(pass))
+            return;
+        pass->behind = std::nullopt;
+        begin_at_start(pass->queue->oid, selection.walk);
+    }
+    walk_on(pass);
+    if (is_full(pass))
+        remember_end(pass, false);
+}
+
+// As the other texts in the column are
+Datum text_of_error(const ErrorData *error) {
+    const char *const message = error->message != nullptr ? error->message : "unknown error";
+    const int length = clipped_length(message, static_cast<int>(strlen(message)), error_bytes);
+    return PointerGetDatum(cstring_to_text_with_len(message, length));
+}
+
+bool set_failed(Pass *pass, const Fault &fault) {
+    bool failed = false;
+    ErrorData *const error = in_subtransaction([&] {
+        failed = run(pass->queue, Statement::fail_picked_job,
+                     {TimestampTzGetDatum(pass->selection->now), text_of_error(fault.error),
+                      Int64GetDatum(fault.id)}) == 1 &&
+                 state_of(0) == State::failed;
+    });
+    if (error != nullptr || !failed)
+        return false;
+    send_notice(pass->queue, Notice::failed, text_of(0, "notify"));
+    return true;
+}
+
+const char *reason_of(const Fault &fault) {
+    return fault.error != nullptr && fault.error->message != nullptr
+               ? fault.error->message
+               : "a trigger or policy of the table keeps it as it is";
+}
+
+void warn(const Pass *pass, const Fault &first, int count) {
+    const char *const table = NameStr(pass->queue->table);
+    ereport(WARNING,
+            (count == 1
+                 ? errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", first.id, table,
+                          reason_of(first))
+                 : errmsg("%d jobs of queue \"%s\" are left out; of job " INT64_FORMAT ": %s",
+                          count, table, first.id, reason_of(first)),
+             first.error != nullptr && first.error->detail != nullptr
+                 ? errdetail_internal("%s", first.error->detail)
+                 : 0,
+             first.error != nullptr && first.error->context != nullptr
+                 ? errcontext("%s", first.error->context)
+                 : 0,
+             errhint("Repair the job, or what refuses its change. It is tried again when the "
+                     "table's definition changes, and from time to time.")));
+}
+
+bool is_at_fault_itself(const Pass *pass, const Fault &fault) {
+    if (fault.error == nullptr)
+        return false;
+    return pass->taken.count > 0 ||
+           (pass->fault_count == 1 && is_data_error(fault.error->sqlerrcode));
+}
+
+// What raised alone is left out for long. What raised like all others may be mended from outside,
+// and what a trigger keeps may be meant to wait for something
+bool leave_alone(const Pass *pass, const Fault &fault) {
+    constexpr int64 all_fail_ms = 10'000;
+    constexpr int64 kept_ms = 1000;
+    const int64 for_ms = fault.error == nullptr   ? kept_ms
+                         : pass->taken.count == 0 ? all_fail_ms
+                                                  : settings::safety_interval_ms;
+    return leave_out(pass->queue->oid, fault.id, for_ms);
+}
+
+// Of those that raised; null: none did
+const Fault *last_fault(const Pass *pass) {
+    for (int i = pass->fault_count - 1; i >= 0; i--)
+        if (pass->faults[i].error != nullptr)
+            return &pass->faults[i];
+    return nullptr;
+}
+
+void settle_faults(Pass *pass) {
+    const Fault *first = nullptr;
+    int fresh = 0;
+    for (int i = 0; i < pass->fault_count; i++) {
+        const Fault &fault = pass->faults[i];
+        if (is_at_fault_itself(pass, fault) && set_failed(pass, fault))
+            pass->taken.failed++;
+        else if (leave_alone(pass, fault) && fresh++ == 0)
+            first = &fault;
+    }
+    if (fresh > 0)
+        warn(pass, *first, fresh);
+}
+
+// A right or an object is missing, for every job: nobody's fault but that of who called, or of the
+// table's owner
+bool is_missing_something(const ErrorData *error) {
+    return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
+}
+
+void note_pass(const Pass *pass, const char *reason) {
+    note_left_out(pass->queue->oid, is_claim(pass), left_out_count(pass->queue->oid), reason,
+                  pass->taken.count + pass->taken.failed > 0);
+}
+
+void raise_if_all_fail(const Pass *pass) {
+    if (pass->taken.count > 0)
+        return;
+    for (int i = 0; i < pass->fault_count; i++) {
+        ErrorData *const error = pass->faults[i].error;
+        if (error == nullptr)
+            continue;
+        const bool missing = is_missing_something(error);
+        if (!missing && !is_full(pass))
+            return;
+        for (int j = 0; j < pass->fault_count && !missing; j++)
+            leave_alone(pass, pass->faults[j]); // so that the next call comes to the next ones
+        if (is_claim(pass))                     // a sweep that raises counts as failed itself
+            note_pass(pass, reason_of(pass->faults[i]));
+        ReThrowError(missing && pass->cause != nullptr ? pass->cause : error);
+    }
+}
+
+} // namespace
+
+void begin_trying() {
+    tried_alone = 0;
+}
+
+void leave_out_slow(Oid queue, const char *name) {
+    if (tried_alone == 0)
+        return;
+    const char *const reason = "its change took longer than ecto_job.sweep_timeout";
+    if (leave_out(queue, tried_alone, settings::safety_interval_ms))
+        ereport(WARNING,
+                (errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", tried_alone, name,
+                        reason),
+                 errhint("A trigger of the table may be slow. The job is tried again when the "
+                         "table's definition changes, and from time to time.")));
+    note_left_out(queue, false, left_out_count(queue), reason, false);
+}
+
+bool leaves_out(const Queue *queue) {
+    return left_out_count(queue->oid) > 0;
+}
+
+void run_plain(Queue *queue, const Selection &selection) {
+    MemoryContext const context = CurrentMemoryContext;
+    PG_TRY();
+    { run(queue, selection.plain, selection.parameters, selection.count); }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(context);
+        ErrorData *const error = CopyErrorData();
+        if (!is_row_error(error->sqlerrcode))
+            PG_RE_THROW();
+        queue->claims_pass = false;
+        if (is_missing_something(error))
+            PG_RE_THROW();
+        FlushErrorState();
+        note_left_out(queue->oid, true, left_out_count(queue->oid), reason_of({0, error}), true);
+        const char *const hint = "Call again: the next call leaves out the job at fault.";
+        error->hint = error->hint == nullptr ? pstrdup(hint) : psprintf("%s %s", error->hint, hint);
+        ReThrowError(error);
+    }
+    PG_END_TRY();
+}
+
+ErrorData *run_guarded(Queue *queue, const Selection &selection) {
+    return in_subtransaction(
+        [&] { run(queue, selection.plain, selection.parameters, selection.count); });
+}
+
+Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun, ErrorData *cause,
+                     void (*on_change)(Queue *queue, void *context), void *context) {
+    auto *const pass = static_cast<Pass *>(palloc0(sizeof(Pass)));
+    pass->queue = queue;
+    pass->selection = &selection;
+    pass->on_change = on_change;
+    pass->context = context;
+    pass->taken = begun;
+    pass->cause = cause;
+    pass->skipped_count = left_out_ids(queue->oid, pass->skipped);
+    walk(pass);
+    raise_if_all_fail(pass);
+    settle_faults(pass);
+    const Fault *const last = last_fault(pass);
+    note_pass(pass, last != nullptr ? reason_of(*last) : nullptr);
+    return pass->taken;
+}
+
+ArrayType *array_of_ids(const Taken &taken) {
+    return array_of(taken.ids, taken.count);
+}
+
+Taken taken_ids() {
+    Taken taken{};
+    taken.count = static_cast<int64>(SPI_processed);
+    taken.ids = static_cast<Datum *>(MemoryContextAllocHuge(
+        CurrentMemoryContext, static_cast<Size>(taken.count + 1) * sizeof(Datum)));
+    for (int64 row = 0; row < taken.count; row++)
+        taken.ids[row] = Int64GetDatum(bigint_of(static_cast<uint64>(row), "id"));
+    return taken;
+}
+
+} // namespace ecto_job

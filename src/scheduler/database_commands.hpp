@@ -1,0 +1,12 @@
+// Commands that need a database for themselves. See database_commands.cpp.
+#pragma once
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+// Before a command, which may be any: no scheduler is in the database that it needs, until its
+// transaction ends. `at_top_level`: a client has sent the command, and no function runs it.
+void make_room_for(const Node *command, bool at_top_level);
+
+} // namespace ecto_job

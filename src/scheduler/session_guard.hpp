@@ -1,0 +1,35 @@
+// The scheduler's session, in which the code of the queues' owners runs: what that code must not
+// change, and what it may leave behind.
+//
+// The security-restricted operation of a sweep (queue/owner) forbids most of it, its end reverts
+// settings, and its transaction's end closes what belongs to a transaction.
+#pragma once
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+// Switches the settings off by which a session ends itself, and forbids code in a sweep to change
+// them; once in a process.
+void protect_session();
+
+// Forgets what code in a sweep may have left: advisory locks and values of sequences. Ends the
+// process if another scheduler has the database: see singleton_lock.hpp.
+void clean_session();
+
+// Bytes that the process does not get back while it lives.
+struct Leftovers {
+    Size settings; // that no library has defined: PostgreSQL forgets none of them
+    Size memory; // of procedural languages and the like; not PostgreSQL's caches, which are bounded
+};
+
+// Returns what there is now.
+Leftovers leftovers();
+
+enum class Excess { none, settings, memory };
+
+// Adds what a turn has left to what other turns of this owner's queues have left in this process.
+// Returns of what that is more than is harmless. `before`: leftovers() before the turn.
+Excess note_leftovers(Oid owner, const Leftovers &before);
+
+} // namespace ecto_job

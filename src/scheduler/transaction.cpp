@@ -1,0 +1,23 @@
+// What a worker does after an ERROR, in the order that works. See transaction.hpp.
+#include "scheduler/transaction.hpp"
+
+namespace ecto_job {
+
+ErrorData *recover(MemoryContext context) {
+    HOLD_INTERRUPTS();
+    disable_all_timeouts(false);
+    QueryCancelPending = false;
+    MemoryContextSwitchTo(context);
+    ErrorData *const error = CopyErrorData();
+    AbortCurrentTransaction();
+    // The abort does nothing about a lock that was taken outside of a transaction
+    LWLockReleaseAll();
+    ConditionVariableCancelSleep();
+    pgstat_report_wait_end();
+    MemoryContextSwitchTo(context);
+    FlushErrorState();
+    RESUME_INTERRUPTS();
+    return error;
+}
+
+} // namespace ecto_job

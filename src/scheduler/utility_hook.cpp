@@ -1,0 +1,105 @@
+// The hook on utility commands: those that need a database for themselves, those that finish a
+// prepared transaction, and those that may take the extension away, which a sleeping scheduler
+// would not notice.
+#include "pg/boundary.hpp"
+#include "queue/changes.hpp"
+#include "scheduler/database_commands.hpp"
+#include "scheduler/workers.hpp"
+#include "shared/prepared_transactions.hpp"
+#include "shared/scheduler_signals.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+ProcessUtility_hook_type next_hook = nullptr;
+
+const TransactionStmt *transaction_command(const Node *command) {
+    return IsA(command, TransactionStmt) ? reinterpret_cast<const TransactionStmt *>(command)
+                                         : nullptr;
+}
+
+bool may_change_extensions(const Node *command) {
+    switch (nodeTag(command)) {
+    case T_AlterExtensionStmt:
+    case T_DropOwnedStmt:
+        return true;
+    case T_DropStmt:
+        return reinterpret_cast<const DropStmt *>(command)->removeType == OBJECT_EXTENSION;
+    default:
+        return false;
+    }
+}
+
+void before_command(const Node *command, bool at_top_level) {
+    if (const TransactionStmt *const transaction = transaction_command(command)) {
+        if (transaction->kind == TRANS_STMT_PREPARE)
+            begin_prepare(transaction->gid);
+        return;
+    }
+    if (!IsTransactionState())
+        return;
+    make_room_for(command, at_top_level);
+    if (may_change_extensions(command))
+        nudge_scheduler_at_commit();
+}
+
+// What is to be known of a command when it has run. It may have freed its parse tree: a procedure
+// that is called ends transactions.
+struct FinishedCommand {
+    bool creates_database;
+    bool finishes_prepared;
+    bool commits;
+    char gid[GIDSIZE];
+};
+
+FinishedCommand what_finishes(const Node *command) {
+    FinishedCommand finished{};
+    finished.creates_database = IsA(command, CreatedbStmt);
+    const TransactionStmt *const transaction = transaction_command(command);
+    if (transaction == nullptr)
+        return finished;
+    finished.commits = transaction->kind == TRANS_STMT_COMMIT_PREPARED;
+    finished.finishes_prepared =
+        finished.commits || transaction->kind == TRANS_STMT_ROLLBACK_PREPARED;
+    if (finished.finishes_prepared)
+        strlcpy(finished.gid, transaction->gid, sizeof finished.gid);
+    return finished;
+}
+
+void after_command(const FinishedCommand &finished) {
+    if (finished.creates_database)
+        look_for_databases_at_commit();
+    if (!finished.finishes_prepared)
+        return;
+    if (finished.commits) {
+        tell_prepared(finished.gid);
+    } else {
+        PreparedNote undone{};
+        take_prepared(finished.gid, &undone);
+    }
+}
+
+void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
+                ProcessUtilityContext context, ParamListInfo parameters,
+                QueryEnvironment *environment, DestReceiver *receiver,
+                QueryCompletion *completion) {
+    const Node *const command = statement->utilityStmt;
+    const bool at_top_level = context == PROCESS_UTILITY_TOPLEVEL;
+    const FinishedCommand finished = what_finishes(command);
+    at_boundary([=] { before_command(command, at_top_level); });
+    const ProcessUtility_hook_type next =
+        next_hook != nullptr ? next_hook : standard_ProcessUtility;
+    next(statement, text, read_only_tree, context, parameters, environment, receiver, completion);
+    at_boundary([&finished] { after_command(finished); });
+}
+
+} // namespace
+
+void install_command_hook() {
+    watch_prepared();
+    next_hook = ProcessUtility_hook;
+    ProcessUtility_hook = on_command;
+}
+
+} // namespace ecto_job

@@ -1,0 +1,19 @@
+// How often code of a queues' owner has ended the scheduler, and until when that owner's queues
+// wait for it. In shared memory, since the process that knows it ends.
+#pragma once
+
+#include "shared/state.hpp"
+
+namespace ecto_job {
+
+// By a scheduler that ends in a turn of a queue of this owner. Cannot fail.
+void note_owners_death(Oid owner);
+
+// The owners of this database that wait; at most max_owner_deaths. Returns how many.
+struct WaitingOwner {
+    Oid owner;
+    TimestampTz until;
+};
+int read_waiting_owners(WaitingOwner *waiting, TimestampTz now);
+
+} // namespace ecto_job

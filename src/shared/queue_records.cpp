@@ -1,0 +1,168 @@
+// Where the records are found. See queue_records.hpp.
+#include "shared/queue_records.hpp"
+
+#include <algorithm>
+
+#include "pg/text.hpp"
+#include "settings.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+// Returns the head of the list that the queue's record is in
+RecordNumber &first_of_key(Oid database, Oid queue) {
+    return segment()
+        ->by_key[hash_combine(murmurhash32(database), murmurhash32(queue)) % record_lists];
+}
+
+// Takes a record that was given back, or the next one; 0: all are taken
+RecordNumber take_free_record() {
+    assert_locked_exclusively();
+    Segment &shared = *segment();
+    if (const RecordNumber number = shared.free_record) {
+        shared.free_record = record_at(number)->next_of_key;
+        return number;
+    }
+    if (shared.records_used == shared.record_count + shared.further_count)
+        return 0;
+    const auto number = static_cast<RecordNumber>(++shared.records_used);
+    SpinLockInit(&record_at(number)->mutex);
+    return number;
+}
+
+void enter(RecordNumber number, Oid queue) {
+    assert_locked_exclusively();
+    QueueRecord *const record = record_at(number);
+    clear_record(record);
+    record->database = MyDatabaseId;
+    record->queue = queue;
+    RecordNumber &of_key = first_of_key(MyDatabaseId, queue);
+    record->next_of_key = of_key;
+    of_key = number;
+    RecordNumber &of_database = first_record_of(MyDatabaseId);
+    record->next_of_database = of_database;
+    of_database = number;
+}
+
+void give_back(RecordNumber number) {
+    assert_locked_exclusively();
+    QueueRecord *const record = record_at(number);
+    RecordNumber *link = &first_of_key(record->database, record->queue);
+    while (*link != number)
+        link = &record_at(*link)->next_of_key;
+    *link = record->next_of_key;
+    clear_record(record);
+    record->next_of_key = segment()->free_record;
+    segment()->free_record = number;
+}
+
+template <typename F> void give_back_those_of(Oid database, F is_kept) {
+    lock_segment(LW_EXCLUSIVE);
+    for (RecordNumber *link = &first_record_of(database); *link != 0;) {
+        const RecordNumber number = *link;
+        QueueRecord *const record = record_at(number);
+        if (record->database != database || is_kept(record->queue)) {
+            link = &record->next_of_database;
+            continue;
+        }
+        *link = record->next_of_database;
+        give_back(number);
+    }
+    unlock_segment();
+}
+
+} // namespace
+
+QueueRecord *find_record(Oid queue) {
+    assert_locked();
+    for (RecordNumber at = first_of_key(MyDatabaseId, queue); at != 0;) {
+        QueueRecord *const record = record_at(at);
+        if (record->database == MyDatabaseId && record->queue == queue)
+            return record;
+        at = record->next_of_key;
+    }
+    return nullptr;
+}
+
+void clear_record(QueueRecord *record) {
+    QueueRecord empty{};
+    empty.due = empty.expiry = empty.next_due = empty.next_expiry = empty.next_orphans = DT_NOEND;
+    empty.leased_to = empty.leases_to = empty.orphaned_to = empty.orphans_to = lowest_key;
+    // An advance of the mark that is under way is not taken for a later one
+    empty.low_water.advance = record->low_water.advance + 1;
+    // Its lock stays what it is: nobody holds it without the segment's
+    empty.mutex = record->mutex;
+    *record = empty;
+}
+
+QueueRecord *claim_record(Oid queue) {
+    lock_segment(LW_EXCLUSIVE);
+    QueueRecord *record = find_record(queue);
+    if (record == nullptr)
+        if (const RecordNumber number = take_free_record()) {
+            enter(number, queue);
+            record = record_at(number);
+        }
+    unlock_segment();
+    return record;
+}
+
+void keep_records(bool (*is_listed)(Oid queue)) {
+    give_back_those_of(MyDatabaseId, is_listed);
+}
+
+void release_records_of(Oid database) {
+    give_back_those_of(database, [](Oid) { return false; });
+}
+
+void release_records_unless(bool (*is_kept)(Oid database)) {
+    lock_segment(LW_SHARED);
+    const auto used = static_cast<RecordNumber>(segment()->records_used);
+    unlock_segment();
+    for (RecordNumber number = 1; number <= used; number++) {
+        lock_segment(LW_SHARED);
+        const Oid database = record_at(number)->database;
+        unlock_segment();
+        if (OidIsValid(database) && !is_kept(database))
+            release_records_of(database);
+    }
+}
+
+void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move) {
+    QueueRecord known;
+    if (segment() == nullptr || !read_record(queue, &known))
+        return;
+    const LeftOutJobs &before = claims ? known.claims_left_out : known.sweeps_left_out;
+    if (reason == nullptr && before.count <= count && !(before.all && others_move))
+        return; // nothing changes
+    lock_segment(LW_EXCLUSIVE);
+    if (QueueRecord *const record = find_record(queue)) {
+        LeftOutJobs &jobs = claims ? record->claims_left_out : record->sweeps_left_out;
+        if (reason != nullptr) {
+            jobs.until =
+                TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settings::safety_interval_ms);
+            copy_shown_text(jobs.reason, reason, sizeof jobs.reason);
+        }
+        jobs.all = (jobs.all || reason != nullptr) && !others_move;
+        // Another session may leave out more than this one, which has met no other fault
+        jobs.count = reason != nullptr ? count : std::min(jobs.count, count);
+    }
+    unlock_segment();
+}
+
+bool read_record(Oid queue, QueueRecord *copy) {
+    lock_segment(LW_SHARED);
+    QueueRecord *const record = find_record(queue);
+    if (record != nullptr) {
+        SpinLockAcquire(&record->mutex);
+        *copy = *record;
+        SpinLockRelease(&record->mutex);
+        // What the scheduler has not taken yet, since it is not due
+        copy->next_due = std::min(copy->next_due, copy->due);
+    }
+    unlock_segment();
+    return record != nullptr;
+}
+
+} // namespace ecto_job

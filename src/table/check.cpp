@@ -1,0 +1,318 @@
+// Looking at a table. See check.hpp.
+//
+// Catalogs only, so that it takes no time whatever the table's size; no lock of ours.
+#include "table/check.hpp"
+
+#include <iterator>
+
+#include "pg/compat.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+constexpr int max_notify_characters = 255;
+constexpr int longest_state = 11; // IN_PROGRESS
+
+struct ColumnRule {
+    const char *name;
+    const char *type; // as the message says it
+    Oid types[2];
+    bool is_nullable;
+};
+
+// What EctoJob's migrations make, but what has a name of its own or may be missing
+constexpr ColumnRule rules[] = {
+    {"id", "bigint", {INT8OID}, false},
+    {"state", "text or character varying", {VARCHAROID, TEXTOID}, false},
+    {"expires", "a timestamp", {TIMESTAMPOID, TIMESTAMPTZOID}, true},
+    {"schedule", "a timestamp", {TIMESTAMPOID, TIMESTAMPTZOID}, false},
+    {"attempt", "integer", {INT4OID}, false},
+    {"max_attempts", "integer", {INT4OID}, false},
+    {"params", "jsonb or bytea", {JSONBOID, BYTEAOID}, false},
+    {"notify", "character varying(255)", {VARCHAROID}, true},
+};
+constexpr ColumnRule priority_rule = {"priority", "integer", {INT4OID}, false};
+
+// What ecto_job adds
+constexpr ColumnRule own_rules[] = {
+    {"lease", "bigint", {INT8OID}, true},
+    {"key", "text", {TEXTOID}, true},
+    {"error", "text", {TEXTOID}, true},
+    {"meta", "jsonb", {JSONBOID}, true},
+};
+
+constexpr const char *utc_default = "pg_catalog.timezone('UTC', pg_catalog.now())";
+
+void append_line(StringInfo lines, const char *line) {
+    appendStringInfo(lines, "%s%s", lines->len > 0 ? "\n" : "", line);
+}
+
+// Null pointer: there is none
+Form_pg_attribute find_column(TupleDesc columns, const char *name) {
+    for (int i = 0; i < columns->natts; i++) {
+        Form_pg_attribute const column = TupleDescAttr(columns, i);
+        if (!column->attisdropped && strcmp(NameStr(column->attname), name) == 0)
+            return column;
+    }
+    return nullptr;
+}
+
+bool is_time(Form_pg_attribute column) {
+    return column->atttypid == TIMESTAMPOID || column->atttypid == TIMESTAMPTZOID;
+}
+
+int characters(Form_pg_attribute column) {
+    return column->atttypmod < 0 ? -1 : column->atttypmod - static_cast<int>(VARHDRSZ);
+}
+
+bool has_right_type(Form_pg_attribute column, const ColumnRule &rule) {
+    if (column->atttypid != rule.types[0] && column->atttypid != rule.types[1])
+        return false;
+    if (strcmp(rule.name, "notify") == 0) // a longer payload would make each completion fail
+        return characters(column) >= 0 && characters(column) <= max_notify_characters;
+    if (strcmp(rule.name, "state") == 0)
+        return characters(column) < 0 || characters(column) >= longest_state;
+    return true;
+}
+
+void check_column(Form_pg_attribute column, const ColumnRule &rule, StringInfo misfits) {
+    if (!has_right_type(column, rule))
+        append_line(misfits, psprintf("Column \"%s\" is %s, not %s.", rule.name,
+                                      format_type_with_typemod(column->atttypid, column->atttypmod),
+                                      rule.type));
+    else if (column->attgenerated != '\0')
+        append_line(misfits, psprintf("Column \"%s\" is generated.", rule.name));
+    else if (rule.is_nullable && column->attnotnull)
+        append_line(misfits, psprintf("Column \"%s\" is NOT NULL.", rule.name));
+    else if (!rule.is_nullable && !column->attnotnull)
+        append_line(misfits, psprintf("Column \"%s\" is not NOT NULL.", rule.name));
+}
+
+// Null pointer: it is a column of the application's
+const ColumnRule *rule_for(const char *name) {
+    const auto names_it = [name](const ColumnRule &rule) { return strcmp(rule.name, name) == 0; };
+    for (const ColumnRule &rule : rules)
+        if (names_it(rule))
+            return &rule;
+    for (const ColumnRule &rule : own_rules)
+        if (names_it(rule))
+            return &rule;
+    return names_it(priority_rule) ? &priority_rule : nullptr;
+}
+
+// The number that is the column's default; EctoJob's if it is none that could be, or an expression,
+// which is the owner's code and may not run for whoever calls
+int32 default_attempts(Relation table, Form_pg_attribute column) {
+    constexpr int32 ectojobs = 5;
+    Node *const value = build_column_default(table, column->attnum);
+    if (value == nullptr || !IsA(value, Const))
+        return ectojobs;
+    const auto *const number = reinterpret_cast<Const *>(value);
+    const int32 attempts = number->constisnull ? 0 : DatumGetInt32(number->constvalue);
+    return attempts < 1 ? ectojobs : attempts;
+}
+
+// Ecto's macro `timestamps` makes its columns NOT NULL and without a default. The library could not
+// insert a job if there were others.
+bool may_be_timestamp(Form_pg_attribute column) {
+    return !column->attisdropped && is_time(column) && column->attnotnull && !column->atthasdef &&
+           rule_for(NameStr(column->attname)) == nullptr;
+}
+
+const char *default_name(TupleDesc columns, const char *name) {
+    return find_column(columns, name) != nullptr ? name : nullptr;
+}
+
+// By what was said, by the usual name, or else the columns that nothing but `timestamps` makes
+void find_timestamps(TupleDesc columns, const TimestampNames &given, Survey *survey,
+                     StringInfo misfits) {
+    survey->inserted_at = given.inserted_at.value_or(default_name(columns, "inserted_at"));
+    survey->updated_at = given.updated_at.value_or(default_name(columns, "updated_at"));
+    const bool wants_inserted = !given.inserted_at && survey->inserted_at == nullptr;
+    const bool wants_updated = !given.updated_at && survey->updated_at == nullptr;
+    const auto is_taken = [&](const char *name) {
+        return (survey->inserted_at != nullptr && strcmp(survey->inserted_at, name) == 0) ||
+               (survey->updated_at != nullptr && strcmp(survey->updated_at, name) == 0);
+    };
+    const char *candidates[2] = {};
+    int count = 0;
+    for (int i = 0; i < columns->natts; i++) {
+        Form_pg_attribute const column = TupleDescAttr(columns, i);
+        if (!may_be_timestamp(column) || is_taken(NameStr(column->attname)))
+            continue;
+        if (count < 2)
+            candidates[count] = pstrdup(NameStr(column->attname));
+        count++;
+    }
+    const int wanted = (wants_inserted ? 1 : 0) + (wants_updated ? 1 : 0);
+    if (wanted == 0 || count == 0)
+        return;
+    if (count > wanted) {
+        append_line(misfits, "More than one column may be inserted_at or updated_at; "
+                             "timestamps_opts can name them.");
+        return;
+    }
+    // In the order in which Ecto makes them. One for two is inserted_at, which we never write
+    if (wants_inserted)
+        survey->inserted_at = candidates[0];
+    if (wants_updated)
+        survey->updated_at = wants_inserted ? candidates[1] : candidates[0];
+}
+
+void check_timestamp(TupleDesc columns, const char *name, StringInfo misfits, StringInfo lacks) {
+    if (name == nullptr)
+        return;
+    Form_pg_attribute const column = find_column(columns, name);
+    if (column == nullptr) {
+        append_line(misfits, psprintf("Column \"%s\" is missing.", name));
+    } else if (!is_time(column) || column->attgenerated != '\0' || rule_for(name) != nullptr) {
+        append_line(misfits, psprintf("Column \"%s\" is no timestamp for \"inserted_at\" or "
+                                      "\"updated_at\".",
+                                      name));
+    } else if (!column->atthasdef) {
+        appendStringInfo(lacks, "%s ALTER COLUMN %s SET DEFAULT %s", lacks->len > 0 ? "," : "",
+                         quote_identifier(name),
+                         column->atttypid == TIMESTAMPOID ? utc_default : "pg_catalog.now()");
+    }
+}
+
+// enqueue names params and what it is given; the rest needs a value of its own
+void check_defaults(TupleDesc columns, const Survey &survey, StringInfo misfits) {
+    for (int i = 0; i < columns->natts; i++) {
+        Form_pg_attribute const column = TupleDescAttr(columns, i);
+        const char *const name = NameStr(column->attname);
+        const auto is = [name](const char *other) {
+            return other != nullptr && strcmp(name, other) == 0;
+        };
+        const ColumnRule *const rule = rule_for(name);
+        if (rule != nullptr && rule->is_nullable)
+            continue;
+        if (!column->attisdropped && column->attnotnull && !column->atthasdef &&
+            column->attidentity == '\0' && !is("params") && !is(survey.inserted_at) &&
+            !is(survey.updated_at))
+            append_line(misfits, psprintf("Column \"%s\" is NOT NULL and has no default.", name));
+    }
+}
+
+bool is_btree(Oid index) {
+    HeapTuple const row = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
+    if (!HeapTupleIsValid(row))
+        return false;
+    const bool result = reinterpret_cast<Form_pg_class>(GETSTRUCT(row))->relam == BTREE_AM_OID;
+    ReleaseSysCache(row);
+    return result;
+}
+
+// Does a usable index begin with these columns? Of ours, which hold rows in play only, the
+// predicate counts as none.
+bool has_index(Relation table, const char *const *names, int count, bool unique, bool partial) {
+    bool found = false;
+    List *const indexes = RelationGetIndexList(table);
+    ListCell *cell;
+    foreach (cell, indexes) {
+        HeapTuple const tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
+        if (!HeapTupleIsValid(tuple))
+            continue;
+        const auto *const index = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
+        bool fits = index->indisvalid && index->indnkeyatts >= count &&
+                    (!unique ||
+                     (index->indisunique && index->indimmediate && index->indnkeyatts == count)) &&
+                    (partial || heap_attisnull(tuple, Anum_pg_index_indpred, nullptr)) &&
+                    is_btree(lfirst_oid(cell));
+        for (int i = 0; fits && i < count; i++)
+            fits = index->indkey.values[i] == get_attnum(RelationGetRelid(table), names[i]);
+        ReleaseSysCache(tuple);
+        found = found || fits;
+    }
+    list_free(indexes);
+    return found;
+}
+
+} // namespace
+
+const char *fault_of_table(Relation table) {
+    const Oid oid = RelationGetRelid(table);
+    if (table->rd_rel->relkind != RELKIND_RELATION || table->rd_rel->relispartition)
+        return "it is not an ordinary table";
+    if (table->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+        return "it is not a permanent table";
+    if (IsSystemRelation(table) || OidIsValid(getExtensionOfObject(RelationRelationId, oid)))
+        return "it belongs to the system or to an extension";
+    if (has_superclass(oid) || find_inheritance_children(oid, NoLock) != NIL)
+        return "it takes part in inheritance";
+    return nullptr;
+}
+
+const char *missing_column(Relation table) {
+    const auto fits = [table](const ColumnRule &rule) {
+        Form_pg_attribute const column = find_column(RelationGetDescr(table), rule.name);
+        return column != nullptr && has_right_type(column, rule);
+    };
+    for (const ColumnRule &rule : rules)
+        if (!fits(rule))
+            return rule.name;
+    for (const ColumnRule &rule : own_rules)
+        if (!fits(rule))
+            return rule.name;
+    return nullptr;
+}
+
+Survey survey_table(Relation table, const TimestampNames &given) {
+    Survey survey{};
+    // A copy: names of types are looked up on the way, and ALTER TABLE need not wait for our lock
+    const TupleDesc columns = CreateTupleDescCopyConstr(RelationGetDescr(table));
+    StringInfoData misfits;
+    StringInfoData lacks;
+    initStringInfo(&misfits);
+    initStringInfo(&lacks);
+    for (const ColumnRule &rule : rules) {
+        Form_pg_attribute const column = find_column(columns, rule.name);
+        if (column == nullptr)
+            append_line(&misfits, psprintf("Column \"%s\" is missing.", rule.name));
+        else
+            check_column(column, rule, &misfits);
+    }
+    Form_pg_attribute const priority = find_column(columns, priority_rule.name);
+    if (priority != nullptr)
+        check_column(priority, priority_rule, &misfits);
+    for (const ColumnRule &rule : own_rules) {
+        Form_pg_attribute const column = find_column(columns, rule.name);
+        if (column != nullptr)
+            check_column(column, rule, &misfits);
+        else
+            appendStringInfo(&lacks, "%s ADD COLUMN %s %s", lacks.len > 0 ? "," : "",
+                             quote_identifier(rule.name), format_type_be_qualified(rule.types[0]));
+    }
+    find_timestamps(columns, given, &survey, &misfits);
+    check_timestamp(columns, survey.inserted_at, &misfits, &lacks);
+    check_timestamp(columns, survey.updated_at, &misfits, &lacks);
+    check_defaults(columns, survey, &misfits);
+
+    constexpr const char *key[] = {"id"};
+    if (find_column(columns, "id") != nullptr && !has_index(table, key, 1, true, false))
+        append_line(&misfits, "Column \"id\" is not the primary key.");
+    survey.misfits = misfits.data;
+    survey.lacks = lacks.data;
+    if (misfits.len > 0)
+        return survey;
+
+    survey.has_priority = priority != nullptr;
+    constexpr const char *order[] = {"priority", "schedule", "id"};
+    const int first = survey.has_priority ? 0 : 1;
+    const Form_pg_attribute in_play = find_column(columns, "in_play");
+    survey.has_index = has_index(table, order + first, static_cast<int>(std::size(order)) - first,
+                                 false, in_play != nullptr && in_play->attgenerated != '\0');
+    survey.binary = find_column(columns, "params")->atttypid == BYTEAOID;
+    survey.utc_schedule = find_column(columns, "schedule")->atttypid == TIMESTAMPOID;
+    const AttrNumber state = find_column(columns, "state")->attnum;
+    // A dump takes the target along, but not the statistics
+    survey.state_statistics_vary =
+        statistics_target(RelationGetRelid(table), state) != 0 ||
+        !SearchSysCacheExists3(STATRELATTINH, ObjectIdGetDatum(RelationGetRelid(table)),
+                               Int16GetDatum(state), BoolGetDatum(false));
+    survey.max_attempts = default_attempts(table, find_column(columns, "max_attempts"));
+    return survey;
+}
+
+} // namespace ecto_job

@@ -1,0 +1,158 @@
+// Making and finding triggers. See triggers.hpp.
+#include "table/triggers.hpp"
+
+#include "pg/names.hpp"
+#include "table/ddl.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+void comment_trigger(const char *table, const char *trigger, const char *comment) {
+    execute(psprintf("COMMENT ON TRIGGER %s ON %s IS %s", quote_identifier(trigger), table,
+                     quote_literal_cstr(comment)));
+}
+
+// What is kept of a trigger while its function is looked up, which may free the relation cache's
+// array of triggers
+struct TriggerCopy {
+    const char *name;
+    Oid function;
+    int16 type;
+};
+
+// Those that are nobody's foreign key; their number in `count`
+TriggerCopy *copy_triggers(Relation table, int *count) {
+    *count = 0;
+    const TriggerDesc *const triggers = table->trigdesc;
+    if (triggers == nullptr)
+        return nullptr;
+    auto *const copies = static_cast<TriggerCopy *>(
+        palloc(static_cast<Size>(triggers->numtriggers) * sizeof(TriggerCopy)));
+    for (int i = 0; i < triggers->numtriggers; i++) {
+        const Trigger &trigger = triggers->triggers[i];
+        if (!trigger.tgisinternal)
+            copies[(*count)++] = {pstrdup(trigger.tgname), trigger.tgfoid, trigger.tgtype};
+    }
+    return copies;
+}
+
+bool is_named(const char *name, const char *wanted) {
+    return name != nullptr && strcmp(name, wanted) == 0;
+}
+
+bool calls_ours(const TriggerCopy &trigger, const char *function) {
+    return is_named(schema_name_or_null(get_func_namespace(trigger.function)), "ecto_job") &&
+           is_named(function_name_or_null(trigger.function), function);
+}
+
+bool calls_ectojobs(const TriggerCopy &trigger) {
+    return TRIGGER_TYPE_MATCHES(trigger.type, TRIGGER_TYPE_ROW, TRIGGER_TYPE_AFTER,
+                                TRIGGER_TYPE_INSERT) &&
+           is_named(function_name_or_null(trigger.function), "fn_notify_inserted");
+}
+
+// A node whose clock is ahead enqueues jobs that are due by that clock, and not yet by ours. They
+// are not for the future, and shall not wait until ours is as far. The library cuts the time at
+// which it enqueues to whole seconds, if not told otherwise.
+const char *not_due_when_enqueued(Oid table, const QueueTriggers &triggers) {
+    if (triggers.enqueued_at == nullptr)
+        return "";
+    const Oid type = get_atttype(table, get_attnum(table, triggers.enqueued_at));
+    const char *time = psprintf("NEW.%s", quote_identifier(triggers.enqueued_at));
+    if ((type == TIMESTAMPOID) != triggers.utc_schedule)
+        time = psprintf("pg_catalog.timezone('UTC', %s)", time);
+    return psprintf(" AND (NEW.schedule OPERATOR(pg_catalog.<=) (CASE WHEN %s"
+                    " OPERATOR(pg_catalog.=) pg_catalog.date_trunc('second', %s)"
+                    " THEN %s OPERATOR(pg_catalog.+) '1 s'::pg_catalog.interval ELSE %s END))"
+                    " IS NOT TRUE",
+                    time, time, time, time);
+}
+
+} // namespace
+
+void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
+    execute(psprintf("CREATE OR REPLACE TRIGGER ecto_job_schedule BEFORE INSERT ON %s FOR EACH ROW"
+                     " WHEN (NEW.state OPERATOR(pg_catalog.=) 'AVAILABLE'"
+                     " AND NEW.schedule OPERATOR(pg_catalog.>) %s%s)"
+                     " EXECUTE FUNCTION ecto_job.schedule_job()",
+                     table,
+                     triggers.utc_schedule
+                         ? "pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())"
+                         : "pg_catalog.clock_timestamp()",
+                     not_due_when_enqueued(oid, triggers)));
+    comment_trigger(table, "ecto_job_schedule", "a job inserted for the future is SCHEDULED");
+
+    execute(psprintf("CREATE OR REPLACE TRIGGER %s AFTER INSERT ON %s FOR EACH ROW"
+                     " EXECUTE FUNCTION ecto_job.job_inserted()",
+                     quote_identifier(triggers.inserted), table));
+    comment_trigger(table, triggers.inserted, "notifies consumers of an AVAILABLE job");
+
+    // A claim gives a new lease, and says by itself when that ends. IS DISTINCT FROM would take the
+    // search_path's operator
+    execute(psprintf(
+        "CREATE OR REPLACE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW"
+        " WHEN ((NEW.lease IS NULL OR (NEW.lease OPERATOR(pg_catalog.=) OLD.lease) IS TRUE"
+        " OR NEW.state OPERATOR(pg_catalog.<>) ALL ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[]))"
+        " AND (OLD.state OPERATOR(pg_catalog.<>) NEW.state"
+        " OR OLD.schedule OPERATOR(pg_catalog.<>) NEW.schedule"
+        " OR COALESCE(OLD.expires, '-infinity') OPERATOR(pg_catalog.<>)"
+        " COALESCE(NEW.expires, '-infinity')%s))"
+        " EXECUTE FUNCTION ecto_job.job_changed()",
+        table,
+        triggers.watches_priority ? " OR OLD.priority OPERATOR(pg_catalog.<>) NEW.priority" : ""));
+    comment_trigger(table, "ecto_job_changed",
+                    "notifies consumers of a job that becomes AVAILABLE");
+
+    if (!triggers.clears_leases)
+        return;
+    // What the library changes, and few of our statements: a job that waits for its time has no
+    // lease, and a claim draws a new one. No lease is 0
+    execute(psprintf("CREATE OR REPLACE TRIGGER ecto_job_lease BEFORE UPDATE ON %s FOR EACH ROW"
+                     " WHEN (NEW.state OPERATOR(pg_catalog.<>) OLD.state"
+                     " AND OLD.state OPERATOR(pg_catalog.<>)"
+                     " ALL ('{SCHEDULED,RETRY}'::pg_catalog.text[])"
+                     " AND COALESCE(NEW.lease, 0) OPERATOR(pg_catalog.=) COALESCE(OLD.lease, 0))"
+                     " EXECUTE FUNCTION ecto_job.clear_lease()",
+                     table));
+    comment_trigger(table, "ecto_job_lease",
+                    "does what EctoJob's library leaves out when it changes a job's state");
+}
+
+FoundTriggers find_triggers(Relation table) {
+    FoundTriggers found{};
+    int count;
+    const TriggerCopy *const triggers = copy_triggers(table, &count);
+    for (int i = 0; i < count; i++) {
+        const TriggerCopy &trigger = triggers[i];
+        const char *const name = trigger.name;
+        if (calls_ours(trigger, "schedule_job"))
+            found.schedule = name;
+        else if (calls_ours(trigger, "job_inserted"))
+            found.inserted = name;
+        else if (calls_ours(trigger, "job_changed"))
+            found.changed = name;
+        else if (calls_ours(trigger, "clear_lease"))
+            found.lease = name;
+        else if (calls_ectojobs(trigger))
+            found.ectojobs = name;
+    }
+    return found;
+}
+
+bool may_veto(Oid table) {
+    Relation relation = relation_open(table, NoLock);
+    const TriggerDesc *const triggers = relation->trigdesc;
+    bool found = false;
+    if (triggers != nullptr && triggers->trig_update_before_row)
+        for (int i = 0; i < triggers->numtriggers; i++)
+            // By name: ours keeps nothing
+            found = found || (triggers->triggers[i].tgenabled != TRIGGER_DISABLED &&
+                              TRIGGER_TYPE_MATCHES(triggers->triggers[i].tgtype, TRIGGER_TYPE_ROW,
+                                                   TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE) &&
+                              strcmp(triggers->triggers[i].tgname, "ecto_job_lease") != 0);
+    relation_close(relation, NoLock);
+    return found;
+}
+
+} // namespace ecto_job
