@@ -8,7 +8,7 @@ use Test::More;
 
 my $node = new_node(extension => 0);
 
-# One line for each object of the database, without those that a session makes for itself
+# Returns one line for each object of the database, without those that a session makes for itself
 my $objects = q{
 	SELECT pg_catalog.pg_describe_object(d.classid, d.objid, 0)
 	FROM (SELECT 'pg_class'::regclass AS classid, oid AS objid FROM pg_class
@@ -23,7 +23,7 @@ my $before = $node->safe_psql('postgres', $objects);
 $node->safe_psql('postgres', 'CREATE EXTENSION ecto_job');
 my ($version) = slurp_source('ecto_job.control') =~ /^default_version = '(.*)'$/m;
 is($node->safe_psql('postgres', "SELECT extversion FROM pg_extension WHERE extname = 'ecto_job'"),
-	$version, 'the version is that of the control file');
+	$version, "the extension's version is that of the control file");
 
 is( $node->safe_psql('postgres', q{
 	SELECT pg_catalog.pg_describe_object(d.classid, d.objid, 0)
@@ -32,18 +32,18 @@ is( $node->safe_psql('postgres', q{
 	  AND NOT EXISTS (SELECT FROM pg_description c
 	                  WHERE c.classoid = d.classid AND c.objoid = d.objid AND c.objsubid = 0)
 	ORDER BY 1}),
-	'', 'every object has a comment');
+	'', 'every object of the extension has a comment');
 
 is( $node->safe_psql('postgres',
 		"SELECT count(*) FROM pg_namespace n JOIN pg_depend d ON d.objid = n.oid AND d.deptype = 'e'
 		 WHERE n.nspname = 'ecto_job'"),
-	'1', 'the schema belongs to the extension');
+	'1', 'the schema ecto_job belongs to the extension');
 
 $node->safe_psql('postgres', 'DROP EXTENSION ecto_job');
 is($node->safe_psql('postgres', $objects), $before, 'DROP EXTENSION leaves nothing behind');
 
 $node->safe_psql('postgres', 'CREATE EXTENSION ecto_job');
-pass('and it can be created again');
+pass('the extension can be created again after DROP EXTENSION');
 
 $node->stop;
 done_testing();

@@ -14,15 +14,15 @@ use Test::More;
 my @scripts = map { s/.*\/src\//src\//r } glob(source_dir() . '/src/sql/*.sql'), glob(source_dir() . '/src/sql/*/*.sql');
 my ($version) = slurp_source('ecto_job.control') =~ /^default_version = '(.*)'$/m;
 @scripts = grep { !/ecto_job--\Q$version\E\.sql$/ } @scripts; # a copy that make has made
-ok(scalar(grep { $_ eq 'src/sql/ecto_job.sql' } @scripts), 'there is an install script');
+ok(scalar(grep { $_ eq 'src/sql/ecto_job.sql' } @scripts), 'the tree has an install script');
 
 my $control = slurp_source('ecto_job.control');
-like($control, qr/^relocatable = false$/m, 'not relocatable');
-like($control, qr/^schema = pg_catalog$/m, "its objects' schema is not the installer's choice");
-like($control, qr/^superuser = true$/m, 'for superusers');
-like($control, qr/^trusted = false$/m, 'and for nobody else');
+like($control, qr/^relocatable = false$/m, 'the control file makes the extension not relocatable');
+like($control, qr/^schema = pg_catalog$/m, 'the control file leaves the installer no choice of a schema');
+like($control, qr/^superuser = true$/m, 'the control file lets only superusers install the extension');
+like($control, qr/^trusted = false$/m, 'the control file does not declare the extension trusted');
 
-# Without comments, string constants and bodies
+# code_of($text): the script without its comments, string constants and bodies
 sub code_of
 {
 	my ($text) = @_;
@@ -36,21 +36,21 @@ for my $script (@scripts)
 {
 	my $text = slurp_source($script);
 	my $code = code_of($text);
-	# An update may replace a view of the extension; of somebody else's PostgreSQL refuses to
+	# An upgrade script may replace a view of the extension; PostgreSQL refuses to replace one of somebody else's
 	$code =~ s/\bCREATE\s+OR\s+REPLACE\s+VIEW\s+ecto_job\./CREATE VIEW ecto_job./gi if $script =~ m{/upgrade/};
-	unlike($code, qr/\bOR\s+REPLACE\b/i, "$script: no OR REPLACE, which would take over what is there");
-	unlike($code, qr/\bIF\s+NOT\s+EXISTS\b/i, "$script: no IF NOT EXISTS, which would keep it");
-	unlike($code, qr/\bSECURITY\s+DEFINER\b/i, "$script: no function runs with other rights than the caller's");
-	unlike($text, qr/\@extschema/, "$script: no \@extschema\@, which a schema's name could break out of");
+	unlike($code, qr/\bOR\s+REPLACE\b/i, "$script has no OR REPLACE, which would take over what is there");
+	unlike($code, qr/\bIF\s+NOT\s+EXISTS\b/i, "$script has no IF NOT EXISTS, which would keep what is there");
+	unlike($code, qr/\bSECURITY\s+DEFINER\b/i, "$script has no function that runs with other rights than the caller's");
+	unlike($text, qr/\@extschema/, "$script has no \@extschema\@, which a schema's name could break out of");
 	# The filter of an event trigger is no expression
 	unlike($code =~ s/\bWHEN TAG IN \(//r, qr/\b(?:CASE\s+(?!WHEN)\S|IN\s*\(|NOT\s+IN\b|LIKE\b|BETWEEN\b|IS\s+(?:NOT\s+)?DISTINCT\b)/i,
-		"$script: no syntax that looks up an operator by itself");
+		"$script has no syntax that looks up an operator by itself");
 	my @made = $code =~ /\bCREATE\s+(?:UNIQUE\s+)?(?:FUNCTION|PROCEDURE|TABLE|VIEW|TYPE|DOMAIN|SEQUENCE|AGGREGATE)\s+([^\s(]+)/gi;
-	is_deeply([ grep { !/^ecto_job\./ } @made ], [], "$script: everything is made in the schema ecto_job");
+	is_deeply([ grep { !/^ecto_job\./ } @made ], [], "$script makes everything in the schema ecto_job");
 }
 
-# The script is run with traps ahead of pg_catalog: a type, function and operator of its own for each one that
-# PostgreSQL has and the script may name. What depends on a trap was resolved through the search_path.
+# The script is run with traps ahead of pg_catalog in the search_path: a type, a function and an operator for each
+# one of PostgreSQL's that the script may name. What depends on a trap was resolved through the search_path.
 my $node = new_node(extension => 0);
 $node->safe_psql('postgres', q{
 	CREATE SCHEMA trap;
@@ -94,7 +94,7 @@ sub run_with_traps
 	my ($script) = @_;
 	$script =~ s/^\\echo.*$//mg;
 	$script =~ s/'MODULE_PATHNAME'/'\$libdir\/ecto_job'/g;
-	# It is for members of an extension only
+	# pg_extension_config_dump() is for members of an extension only
 	$script =~ s/^SELECT pg_catalog\.pg_extension_config_dump.*?;$//msg;
 	return $node->psql('postgres',
 		"SET search_path = trap, pg_catalog; BEGIN; $script; SET search_path = ''; $trapped; ROLLBACK;", on_error_stop => 1);
@@ -103,13 +103,13 @@ sub run_with_traps
 my $script = slurp_source('src/sql/ecto_job.sql');
 my ($status, $output, $error) = run_with_traps($script);
 is($status, 0, 'the script runs with traps ahead of pg_catalog') or diag($error);
-is($output =~ s/^\s+//r, '', 'and resolves nothing through the search_path');
+is($output =~ s/^\s+//r, '', 'the script resolves nothing through the search_path');
 
-# The traps work
+# The traps find what is not qualified
 (undef, $output) = run_with_traps($script =~ s/RETURNS pg_catalog\.bool/RETURNS bool/r);
-like($output, qr/function .*uses\|type trap\.bool/, 'an unqualified type would be found');
+like($output, qr/function .*uses\|type trap\.bool/, 'the traps find an unqualified type');
 (undef, $output, $error) = run_with_traps($script =~ s/c\.oid OPERATOR\(pg_catalog\.=\) s\.queue/c.oid = s.queue/r);
-like($output, qr/uses\|operator trap\.=/, 'an unqualified operator would be found') or diag($error);
+like($output, qr/uses\|operator trap\.=/, 'the traps find an unqualified operator') or diag($error);
 
 $node->stop;
 done_testing();

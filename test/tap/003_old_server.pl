@@ -1,4 +1,5 @@
-# A server that is too old is refused: by the compiler with its headers, and by the library in a server that says so.
+# A server that is too old is refused: by the compiler, which reads the version in its headers, and by the library,
+# which reads the server's setting server_version_num.
 #
 # Seen to fail with test/mutants/old_server_runs.patch and test/mutants/old_headers_compile.patch.
 use strict;
@@ -12,7 +13,7 @@ use Test::More;
 
 sub ask { my ($option) = @_; chomp(my $answer = `pg_config $option`); return $answer; }
 
-# What a command says on both of its outputs
+# output($command, $input): what the command prints on standard output and standard error
 sub output
 {
 	my ($command, $input) = @_;
@@ -20,7 +21,7 @@ sub output
 	return $output;
 }
 
-# The installed headers, with another number
+# A copy of the installed headers, for compile() to write another version number into
 my $headers = PostgreSQL::Test::Utils::tempdir;
 system_or_bail('cp', '-rs', ask('--includedir-server') . '/.', $headers);
 my $config = slurp_file("$headers/pg_config.h");
@@ -34,11 +35,12 @@ sub compile
 		'-DECTO_JOB_VERSION=""', '-DPGDLLEXPORT=', source_dir() . '/src/module.cpp' ]);
 }
 my $sentence = qr/ecto_job needs PostgreSQL 15\.9 or later/;
-is(compile(150009), '', 'headers of 15.9 compile');
-like(compile(150008), qr/error: .*$sentence.*: install the newest minor/, 'headers of 15.8 do not, and the message says what to do');
+is(compile(150009), '', 'the library compiles with the headers of 15.9');
+like(compile(150008), qr/error: .*$sentence.*: install the newest minor/,
+	'compiling with the headers of 15.8 fails, and the message says what to do');
 
-# A server that says another number: a copy of its program, beside it, with the setting's three numbers changed (boot
-# value, least and greatest value)
+# A server of another version is a copy of the program postgres, beside the original, in which the three numbers of
+# the setting server_version_num (boot value, least and greatest value) are changed
 my $node = new_node(extension => 0, preload => 0);
 my $present = $node->safe_psql('postgres', 'SHOW server_version_num');
 $node->stop;
@@ -61,14 +63,15 @@ sub load_in
 
 SKIP:
 {
-	skip 'the directory of programs is not ours', 4 unless -w $bin;
+	skip "the directory of PostgreSQL's programs cannot be written to", 4 unless -w $bin;
 	like(load_in(150009), qr/server_version_num = "150009".*ecto_job\.enabled = "on"/s, 'a server of 15.9 loads the library');
 	my $loaded = load_in(150008);
-	like($loaded, qr/ERROR:  $sentence, and this server is .*HINT:  Update the server/s, 'a server of 15.8 refuses LOAD with what to do');
-	unlike($loaded, qr/ecto_job\.enabled = /, 'and has nothing of it');
+	like($loaded, qr/ERROR:  $sentence, and this server is .*HINT:  Update the server/s,
+		'a server of 15.8 refuses LOAD, and the error says what to do');
+	unlike($loaded, qr/ecto_job\.enabled = /, 'a server of 15.8 has no setting of the library after the refused LOAD');
 	like(load_in(150008, '-c', 'shared_preload_libraries=ecto_job'),
 		qr/FATAL:  $sentence.*HINT:  .*To start it as it is, take ecto_job out of "shared_preload_libraries"/s,
-		'preloaded it keeps the server from starting, with what to do');
+		'a server of 15.8 does not start with the library preloaded, and the error says what to do');
 }
 
 done_testing();

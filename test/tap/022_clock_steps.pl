@@ -15,7 +15,7 @@ my $clock = $node->basedir . '/clock';
 my $library = $node->basedir . '/stepped_clock.so';
 my $offset = 0;
 
-# From what the clock showed, for all processes at once
+# step($seconds): steps the clock of all processes at once, relative to what it showed
 sub step
 {
 	$offset += shift;
@@ -25,7 +25,8 @@ sub step
 }
 
 sub sql { return $node->safe_psql('postgres', shift); }
-# Not for as long as at_rest() waits: without what is tested here it never sleeps
+# rests(): whether the scheduler sleeps soon. Without the guards that are tested here it never does, and at_rest() would
+# wait for its full limit
 sub rests
 {
 	return poll_until(
@@ -56,76 +57,79 @@ step(0);
 }
 sql('CREATE EXTENSION ecto_job');
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{jobs,beside}'::text[]) AS name");
-becomes_soon("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'two queues');
-ok(rests(), q{it rests});
+becomes_soon("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'two queues are ok');
+ok(rests(), q{the scheduler sleeps before the first step});
 
 # The scheduler sees the steps, or the test would prove nothing
 step(-86400);
 schedule('proof', '10 ms');
 becomes_soon("SELECT updated_at AT TIME ZONE 'UTC' < clock_timestamp() FROM jobs WHERE state = 'AVAILABLE'", 't',
-	"the scheduler's clock is the sessions'");
-ok(rests(), q{it rests});
+	"the scheduler's clock is stepped like the sessions'");
+ok(rests(), q{the scheduler sleeps after a step of a day back});
 
-# Asleep. A step of less than ten minutes looks like a rest; a queue rests until after its turn
+# Steps while the scheduler sleeps. After a sweep a queue rests; a step back of less than ten minutes looks like a rest
 for my $back (5, 300, 3600)
 {
 	step(-$back);
 	schedule("back $back", '300 ms');
-	moves("back $back", "$back s back: a job scheduled in the new time");
-	ok(rests(), q{it rests});
+	moves("back $back", "a job scheduled after a step of $back s back is moved");
+	ok(rests(), qq{the scheduler sleeps after a step of $back s back});
 }
 schedule('waits', '30 minutes');
 schedule('wakes', '1 hour');
-ok(rests(), q{it rests});
+ok(rests(), q{the scheduler sleeps while jobs wait for their time});
 step(1801);
 sql("INSERT INTO beside (params) VALUES ('{}')");
-moves('waits', 'forward: what is due now, when anything wakes the scheduler');
-is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'wakes'"), 'SCHEDULED', 'and no more');
-ok(rests(), q{it rests});
+moves('waits', 'a job that a step forward makes due is moved when a commit wakes the scheduler');
+is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'wakes'"), 'SCHEDULED',
+	'a job that is not due after the step forward stays SCHEDULED');
+ok(rests(), q{the scheduler sleeps after a step forward});
 step(1801);
-moves('wakes', 'or within the minute that it sleeps at most', 70);
+moves('wakes', 'a job that a step forward makes due is moved within about a minute by itself', 70);
 
-# Leases end by the clock that shows now
+# Leases end by the clock as it was stepped
 sql("DELETE FROM jobs; INSERT INTO jobs (params) VALUES ('{}')");
 my ($job, $lease) = split /\|/, sql("SELECT id, lease FROM ecto_job.start_available_jobs('jobs', 1, '3 s')");
 step(-3600);
 schedule('beside a lease', '4 s');
-moves('beside a lease', 'a lease of an hour later keeps nothing waiting');
-is(sql("SELECT state FROM jobs WHERE params = '{}'"), 'IN_PROGRESS', 'and lasts longer');
+moves('beside a lease', 'a lease that ends an hour later keeps no due job waiting');
+is(sql("SELECT state FROM jobs WHERE params = '{}'"), 'IN_PROGRESS', 'a lease lasts longer after a step back');
 step(3600);
 sql("INSERT INTO beside (params) VALUES ('{}')");
-becomes_soon("SELECT state FROM jobs WHERE params = '{}'", 'AVAILABLE', 'until the clock has passed it');
+becomes_soon("SELECT state FROM jobs WHERE params = '{}'", 'AVAILABLE',
+	'a lease ends when the clock has passed its end');
 my (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.complete_job('jobs', $job, $lease)");
-like($error, qr/ERROR:  JQ001: /, 'then its holder is told, JQ001');
+like($error, qr/ERROR:  JQ001: /, 'the holder of a lease that has ended gets JQ001');
 
-# In the middle of a turn, which a trigger makes long. A step forward may end it as too long, and the queue is tried
-# again after a second.
+# Steps in the middle of a sweep, which a trigger makes long. A step forward may cancel the sweep as too long, and the
+# queue is tried again after a second.
 sql(q{DELETE FROM jobs; CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
 	CREATE TRIGGER a_wait BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION wait()});
 my $holder = session($node);
 for my $seconds (-3600, 500, -86400 * 365 * 20, 86400 * 365 * 20)
 {
-	my $name = "a step of $seconds s in a turn";
+	my $name = "a step of $seconds s in a sweep";
 	$holder->query_safe('SELECT pg_advisory_lock(1)');
-	# Both in one round, and the other queue, whose turn was the last, after this one: its job is due when the round
-	# begins, and after a step back no more
+	# Both queues are due in one pass of the scheduler, and `beside`, which was swept last, comes after `jobs`: its job
+	# is due when the pass begins, and after a step back no more
 	my $later = "INSERT INTO beside (params, schedule, state) VALUES ('{}', clock_timestamp() - interval '1 s', 'SCHEDULED')";
 	sql("DELETE FROM beside; $later");
-	becomes_soon('SELECT state FROM beside', 'AVAILABLE', "$name: another queue's turn");
-	ok(rests(), q{it rests});
+	becomes_soon('SELECT state FROM beside', 'AVAILABLE', "$name: the other queue is swept before");
+	ok(rests(), qq{$name: the scheduler sleeps before});
 	before_the_scheduler($node, sub {
 		sql("$later; INSERT INTO jobs (params, schedule, state)
 		     VALUES ('{\"what\": \"in $seconds\"}', clock_timestamp() - interval '2 s', 'SCHEDULED')");
 	});
 	becomes_soon("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND wait_event = 'advisory'",
-		1, "$name: it begins");
+		1, "$name: the sweep begins");
 	step($seconds);
 	$holder->query_safe('SELECT pg_advisory_unlock(1)');
-	moves("in $seconds", "$name: it ends");
+	moves("in $seconds", "$name: the sweep moves its job");
 	schedule("after $seconds", '300 ms');
-	moves("after $seconds", "$name: the next job");
-	becomes_soon("SELECT state FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'idle', "$name: it sleeps");
+	moves("after $seconds", "$name: the next job is moved");
+	becomes_soon("SELECT state FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'idle',
+		"$name: the scheduler sleeps afterwards");
 }
 $node->stop;
 done_testing();

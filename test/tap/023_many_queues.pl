@@ -1,6 +1,6 @@
-# Very many queues of one tenant cost nobody else his place in shared memory, and the scheduler no memory that
-# grows with them. Here few places are reserved, and so many more that they would not do if those of dropped
-# queues were lost.
+# Very many queues of one tenant take nobody else's place in shared memory, and the scheduler's memory does not grow
+# with them. Few places are reserved here; the further ones are enough for all queues at a time, but not if the places
+# of dropped queues were lost.
 #
 # Seen to fail on 0.2.0, and with each of test/mutants/further_places_unused.patch, places_not_given_back.patch,
 # scheduler_keeps_caches.patch and session_keeps_all_plans.patch.
@@ -27,9 +27,9 @@ sub create
 	my ($from, $to) = @_;
 	crowd("SELECT count(ecto_job.create_queue('q' || i)) FROM generate_series($from, $to) AS i");
 	becomes_in($node, 'crowd', "SELECT DISTINCT status FROM ecto_job.queues WHERE queue::text ~ '^q'", 'ok',
-		"all of q$from to q$to have a place");
+		"all queues from q$from to q$to have a place in shared memory");
 	becomes_in($node, 'crowd', 'SELECT count(*) FROM ecto_job.queues WHERE last_sweep IS NULL', 0,
-		"and a sweep of everything");
+		"all queues from q$from to q$to are swept");
 	at_rest($node, 'crowd');
 }
 
@@ -41,11 +41,11 @@ sub private_memory
 }
 
 # A setting that was valid in the version before
-is(sql('SHOW ecto_job.sweep_timeout'), '10s', 'a sweep_timeout that is too short is not used');
+is(sql('SHOW ecto_job.sweep_timeout'), '10s', 'a sweep_timeout that is too short is replaced by the default');
 like(slurp_file($node->logfile), qr/WARNING:  1 .* outside the valid range for parameter "ecto_job.sweep_timeout" \(100 /,
-	'which the log says');
+	'the log warns of a sweep_timeout that is too short');
 
-# One tenant's
+# The queues of one tenant
 sql('CREATE DATABASE crowd');
 crowd('CREATE EXTENSION ecto_job');
 create(1, 60);
@@ -55,25 +55,27 @@ my $after = private_memory();
 my $growth = ($after - $before) / ($many - 60);
 cmp_ok($growth, '<', 20, "a queue takes $growth kB of the scheduler's memory, which was $before kB and is $after kB");
 
-# Another's
+# The queues of another tenant, in another database
 sql('CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue(name) FROM unnest(\'{fence,jobs}\'::text[]) AS name');
 becomes($node, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', 'the queues of another database have places');
 my $listener = listen_to($node, 'jobs');
 at_rest($node);
 sql("INSERT INTO jobs (params) VALUES ('{}')");
-is(heard($listener), 'jobs:scheduler', 'the scheduler announces its jobs');
+is(heard($listener), 'jobs:scheduler', 'the scheduler announces a job of the other database');
 my $id = sql(q{SELECT ecto_job.enqueue('jobs', '{}', schedule => clock_timestamp() + interval '1 s')});
-is(heard_next($listener, 'jobs', 30), 'jobs:scheduler', 'one for later is announced');
+is(heard_next($listener, 'jobs', 30), 'jobs:scheduler',
+	'the scheduler announces a job for later in the other database');
 my $late = sql("SELECT date_part('epoch', clock_timestamp() - schedule) FROM jobs WHERE id = $id");
-cmp_ok($late, '<', 30, "at its time and not after poll_interval: $late s");
+cmp_ok($late, '<', 30, "a job for later is announced at its time and not after poll_interval: $late s late");
 my $consumer = session($node);
 $consumer->query_safe('SET ecto_job.session_leases = on');
 is($consumer->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 2)"), 2, 'a session starts two jobs');
 $consumer->quit;
-becomes($node, "SELECT count(*) FROM jobs WHERE state IN ('AVAILABLE', 'RETRY')", 2, 'they come back when it ends', 30);
+becomes($node, "SELECT count(*) FROM jobs WHERE state IN ('AVAILABLE', 'RETRY')", 2,
+	"a session's jobs come back when the session ends", 30);
 $listener->{session}->quit;
 
-# The low-water mark, under a snapshot that keeps what is finished
+# The low-water mark, under an old snapshot that keeps the index entries of finished jobs
 sql("INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 11000)");
 sql('VACUUM ANALYZE jobs');
 my ($old, $claimer) = map { session($node) } 1 .. 2;
@@ -87,7 +89,7 @@ for (1 .. 40)
 	$least = $now - $seen if defined $seen && (!defined $least || $now - $seen < $least);
 	$seen = $now;
 }
-cmp_ok($least, '<', 1000, "a claim does not read the entries of 10,000 finished jobs, but $least");
+cmp_ok($least, '<', 1000, "a claim reads $least index entries, and not those of 10,000 finished jobs");
 $_->quit for $old, $claimer;
 
 # A session that works on many queues
@@ -98,19 +100,20 @@ my $plans = $producer->query_safe(
 is($plans, 100, 'a session keeps the plans of a hundred queues');
 $producer->quit;
 
-# Places come back
+# The places of dropped queues are used again
 crowd("SELECT count(ecto_job.drop_queue(('q' || i)::regclass)) FROM generate_series(1, $many) AS i");
 create($many + 1, 2 * $many);
-unlike(slurp_file($node->logfile), qr/more queues than places/, 'and no place was missing');
+unlike(slurp_file($node->logfile), qr/more queues than places/, 'the log warns of no queue without a place');
 
-# A crash empties them
+# A crash empties all places
 my $offset = -s $node->logfile;
 kill 9, scheduler_pid($node, 'crowd');
-ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'a crash');
+ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'the server restarts after a crash');
 $node->poll_query_until('postgres', 'SELECT true');
 becomes_in($node, 'crowd', "SELECT status || ' ' || count(*) FROM ecto_job.queues WHERE last_sweep IS NOT NULL GROUP BY status",
-	"ok $many", 'all have places again');
-becomes($node, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', 'in the other database, too');
+	"ok $many", 'all queues have places again after a crash');
+becomes($node, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok',
+	'the queues of the other database have places again after a crash');
 
 $node->stop;
 done_testing();

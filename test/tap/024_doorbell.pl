@@ -1,5 +1,5 @@
-# The doorbell: who announces a job, and when; nobody is told of what was not committed, and nothing that
-# was is lost when the scheduler goes at any moment.
+# Announcements of jobs: who sends them, and when. A job that was not committed is not announced, and every
+# committed job is, at whatever moment the scheduler ends.
 use strict;
 use warnings;
 use FindBin;
@@ -16,11 +16,12 @@ my $job = "INSERT INTO jobs (params) VALUES ('{}')";
 sub sql { return $node->safe_psql('postgres', shift); }
 
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs,other}'::text[]) AS name");
-becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 3, 'three queues');
+becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 3, 'three queues are ok');
 my $listener = listen_to($node, qw(jobs other renamed third));
 at_rest($node);
 
-# hears($expected, $name, $statements): in a session of their own
+# hears($expected, $name, $statements, $now): what the listener hears of the statements, run in a session of their own
+# while the scheduler rests; with $now without waiting for that
 sub hears
 {
 	my ($expected, $name, $statements, $answered) = @_;
@@ -31,42 +32,44 @@ sub hears
 
 # At commit
 hears('jobs:scheduler', 'the scheduler announces a job', $job);
-hears('jobs:scheduler', 'and those of a COPY', "COPY jobs (params) FROM STDIN;\n{}\n{}\n\\.\n");
-hears('jobs:scheduler', 'of many rows', "INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 1000)");
-hears('jobs:scheduler', 'of enqueue', "SELECT ecto_job.enqueue('jobs', '{}')");
-hears('jobs:scheduler other:scheduler', 'two queues in one transaction',
+hears('jobs:scheduler', 'the scheduler announces the jobs of a COPY', "COPY jobs (params) FROM STDIN;\n{}\n{}\n\\.\n");
+hears('jobs:scheduler', 'the scheduler announces the jobs of an INSERT of many rows',
+	"INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 1000)");
+hears('jobs:scheduler', 'the scheduler announces a job of enqueue()', "SELECT ecto_job.enqueue('jobs', '{}')");
+hears('jobs:scheduler other:scheduler', 'the scheduler announces two queues that one transaction wrote to',
 	"BEGIN; $job; INSERT INTO other (params) VALUES ('{}'); COMMIT");
-hears('', 'ROLLBACK rings nothing', "BEGIN; $job; ROLLBACK");
-hears('', 'nor does ROLLBACK TO', "BEGIN; SAVEPOINT a; $job; ROLLBACK TO a; COMMIT");
-hears('', 'with what was released within',
+hears('', 'ROLLBACK sends no notification', "BEGIN; $job; ROLLBACK");
+hears('', 'ROLLBACK TO before COMMIT sends no notification', "BEGIN; SAVEPOINT a; $job; ROLLBACK TO a; COMMIT");
+hears('', 'ROLLBACK TO sends no notification of savepoints that were released within',
 	"BEGIN; SAVEPOINT a; SAVEPOINT b; $job; RELEASE b; SAVEPOINT c; $job; RELEASE c; ROLLBACK TO a; COMMIT");
-hears('jobs:scheduler', 'what is released rings',
+hears('jobs:scheduler', 'a job of a released savepoint is announced',
 	"BEGIN; SAVEPOINT a; SAVEPOINT b; $job; RELEASE b; SAVEPOINT c; $job; ROLLBACK TO c; RELEASE a; COMMIT");
-hears('other:scheduler', 'each queue for itself',
+hears('other:scheduler', 'ROLLBACK TO leaves the announcement of another queue',
 	"BEGIN; SAVEPOINT a; $job; ROLLBACK TO a; INSERT INTO other (params) VALUES ('{}'); COMMIT");
-hears('', 'an exception block that is left by an error rings nothing',
+hears('', 'a job of an exception block that an error ends is not announced',
 	"DO \$\$ BEGIN BEGIN $job; RAISE 'x'; EXCEPTION WHEN OTHERS THEN NULL; END; END \$\$");
-hears('jobs:scheduler', 'but what stood before it does',
+hears('jobs:scheduler', 'a job written before an exception block that an error ends is announced',
 	"DO \$\$ BEGIN $job; BEGIN $job; RAISE 'x'; EXCEPTION WHEN OTHERS THEN NULL; END; END \$\$");
-hears('jobs:scheduler', 'a procedure that commits and goes on',
+hears('jobs:scheduler', 'a job that a DO block commits is announced when the next one is rolled back',
 	"DO \$\$ BEGIN $job; COMMIT; $job; ROLLBACK; END \$\$");
-hears('', 'a job for later rings nothing',
+hears('', 'a job for later is not announced at commit',
 	"INSERT INTO jobs (params, schedule) VALUES ('{\"later\": 1}', clock_timestamp() + interval '1 day')");
-hears('jobs:scheduler', 'until it is made AVAILABLE',
+hears('jobs:scheduler', 'a SCHEDULED job that an UPDATE makes AVAILABLE is announced',
 	"UPDATE jobs SET state = 'AVAILABLE', schedule = clock_timestamp() WHERE state = 'SCHEDULED'");
-hears('', 'one that is so already rings nothing', "UPDATE jobs SET priority = 1");
-hears('jobs:scheduler', 'a job that comes back does',
+hears('', 'an UPDATE of jobs that stay AVAILABLE sends no notification', "UPDATE jobs SET priority = 1");
+hears('jobs:scheduler', 'a job that an UPDATE takes back from IN_PROGRESS is announced',
 	"SELECT ecto_job.start_available_jobs('jobs', 1); UPDATE jobs SET state = 'AVAILABLE' WHERE state = 'IN_PROGRESS'");
-hears('', 'nor does DELETE', 'DELETE FROM jobs');
-hears('', 'nor an UPDATE without a row: a claim on an empty queue wakes nobody',
+hears('', 'DELETE sends no notification', 'DELETE FROM jobs');
+hears('', 'an UPDATE and a claim that find no row send no notification',
 	"UPDATE jobs SET state = 'AVAILABLE'; SELECT * FROM ecto_job.start_available_jobs('jobs', 10)");
-hears('jobs:scheduler', 'after a parallel query in the same transaction',
+hears('jobs:scheduler', 'jobs before and after a parallel query of the same transaction are announced',
 	"BEGIN; SET LOCAL force_parallel_mode = on; $job; SELECT count(*) FROM pg_class; $job; COMMIT");
-hears('jobs:scheduler', 'of a table that moves', "CREATE SCHEMA elsewhere; BEGIN; $job; ALTER TABLE jobs SET SCHEMA elsewhere; COMMIT");
+hears('jobs:scheduler', 'a job is announced when its transaction moves the table to another schema',
+	"CREATE SCHEMA elsewhere; BEGIN; $job; ALTER TABLE jobs SET SCHEMA elsewhere; COMMIT");
 sql('ALTER TABLE elsewhere.jobs SET SCHEMA public');
 
-# Renamed in the same transaction: the listeners are those of the new name. Whoever rings wakes the
-# scheduler before the caches know, so again and again.
+# A table is renamed by the transaction that writes to it: the listeners are those of the new name. The signal may
+# wake the scheduler before its caches know the new name, so the test repeats this many times.
 my ($from, $to) = ('jobs', 'renamed');
 my $misled = 0;
 my $renamer = session($node);
@@ -78,38 +81,42 @@ for (1 .. 60)
 	$misled++ unless $got =~ /^$to:\w+$/;
 	($from, $to) = ($to, $from);
 }
-is($misled, 0, 'a table that is renamed is announced by its new name');
+is($misled, 0, 'a table that its transaction renames is announced by the new name');
 my $long = 'x' x 60;
 my $offset = -s $node->logfile;
 sql("ALTER TABLE jobs RENAME TO $long");
-hears('', 'a name that is too long for a channel sends nothing', "INSERT INTO $long (params) VALUES ('{}')");
-ok(wait_for_log($node, qr/WARNING:  queue "$long" sends no notifications/, $offset), 'and the log says so');
+hears('', 'a queue whose name is too long for a channel sends no notification',
+	"INSERT INTO $long (params) VALUES ('{}')");
+ok(wait_for_log($node, qr/WARNING:  queue "$long" sends no notifications/, $offset),
+	'the log warns of a queue whose name is too long for a channel');
 sql("ALTER TABLE $long RENAME TO jobs");
-hears('jobs:scheduler', 'renamed back it is announced', $job);
+hears('jobs:scheduler', 'a job is announced when its queue has a shorter name again', $job);
 $renamer->quit;
 
-# Written with triggers off: the safety sweep
-hears('', 'triggers that are off ring nothing', "SET session_replication_role = replica; $job");
+# Jobs that are written with triggers off are found by the safety sweep
+hears('', 'a job written with triggers off is not announced at commit', "SET session_replication_role = replica; $job");
 sql("ALTER SYSTEM SET ecto_job.safety_interval = '1 s'");
 $node->reload;
-is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'the safety sweep announces');
+is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'the safety sweep announces a job written with triggers off');
 sql('DELETE FROM jobs; DELETE FROM other; ALTER SYSTEM RESET ecto_job.safety_interval');
 $node->reload;
-# The sweep that it had planned announces what it finds; the one after it is far away
+# The sweep that the scheduler had planned announces what it finds; the next one is far away
 my $reset = sql('SELECT clock_timestamp()');
-becomes($node, "SELECT bool_and(last_sweep > '$reset') FROM ecto_job.queues", 't', 'the last of those sweeps');
+becomes($node, "SELECT bool_and(last_sweep > '$reset') FROM ecto_job.queues", 't',
+	'every queue is swept once after safety_interval is reset');
 at_rest($node);
 heard($listener);
 
-# Prepared
+# Prepared transactions
 my $prepare = "BEGIN; $job; PREPARE TRANSACTION 'p'";
-hears('', 'PREPARE rings nothing', $prepare);
-hears('jobs:scheduler', 'COMMIT PREPARED rings, in another session', "COMMIT PREPARED 'p'");
-hears('', 'nor does ROLLBACK PREPARED', "$prepare; ROLLBACK PREPARED 'p'");
-hears('jobs:scheduler', 'the name again, in the same session', "$prepare; COMMIT PREPARED 'p'");
-hears('jobs:scheduler', 'a rolled back savepoint in it',
+hears('', 'PREPARE TRANSACTION sends no notification', $prepare);
+hears('jobs:scheduler', 'COMMIT PREPARED in another session announces the job', "COMMIT PREPARED 'p'");
+hears('', 'ROLLBACK PREPARED sends no notification', "$prepare; ROLLBACK PREPARED 'p'");
+hears('jobs:scheduler', 'COMMIT PREPARED in the same session, of a name used before, announces the job',
+	"$prepare; COMMIT PREPARED 'p'");
+hears('jobs:scheduler', 'COMMIT PREPARED does not announce what ROLLBACK TO undid before PREPARE',
 	"BEGIN; $job; SAVEPOINT a; INSERT INTO other (params) VALUES ('{}'); ROLLBACK TO a; PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'");
-hears('', 'one that failed to prepare',
+hears('', 'COMMIT PREPARED does not announce the job of a transaction rolled back before',
 	"BEGIN; $job; CREATE TEMP TABLE t (); SAVEPOINT s; ROLLBACK; BEGIN; PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'");
 sql('DELETE FROM jobs; DELETE FROM other; DELETE FROM fence');
 my $missed = 0;
@@ -118,12 +125,12 @@ $claimer->query_safe('LISTEN jobs');
 for my $n (1 .. 100)
 {
 	$preparer->query_safe("BEGIN; $job; PREPARE TRANSACTION 'p$n'");
-	# Not waited for: whoever is notified too early looks too early
+	# COMMIT PREPARED is not waited for: a consumer that is notified too early claims too early
 	$finisher->{stdin} .= "COMMIT PREPARED 'p$n';\n";
 	$finisher->{run}->pump_nb;
 	my $text = '';
 	poll_until(sub { for (1 .. 20) { return 1 if ($text .= $claimer->query('SELECT 1')) =~ /"jobs"/ } return 0 },
-		'the notification of a prepared job') or die "not told of job $n\n";
+		'the notification of a prepared job') or die "no notification of job $n\n";
 	$missed++ if $claimer->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('jobs')") ne 1;
 	$finisher->query_safe('SELECT 1');
 }
@@ -132,34 +139,38 @@ $_->quit for $preparer, $finisher, $claimer;
 heard($listener);
 
 sql("BEGIN; SELECT ecto_job.create_queue('third'); INSERT INTO third (params) VALUES ('{}'); PREPARE TRANSACTION 'q'");
-is(heard($listener), '', 'a queue that is prepared is none');
+is(heard($listener), '', 'the job of a queue that is created in a prepared transaction is not announced');
 sql("COMMIT PREPARED 'q'");
-becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'third'::regclass", 'ok', 'COMMIT PREPARED makes it one');
-like(heard($listener), qr/\bthird:/, 'and announces its job');
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'third'::regclass", 'ok',
+	'a queue is ok after COMMIT PREPARED of its creation');
+like(heard($listener), qr/\bthird:/, 'COMMIT PREPARED announces the job of the queue that it creates');
 sql("SELECT ecto_job.drop_queue('third')");
 
-# A note that is lost: every queue is rung
+# The server's end loses the record of which queues a prepared transaction wrote to: every queue is announced
 sql("INSERT INTO other (params) VALUES ('{}'); BEGIN; $job; PREPARE TRANSACTION 'r'");
 $listener->{session}->quit;
 $node->restart;
 $listener = listen_to($node, qw(jobs other renamed third));
 at_rest($node);
 heard($listener);
-hears('jobs:scheduler other:scheduler', 'prepared before a restart: every queue is rung', "COMMIT PREPARED 'r'");
+hears('jobs:scheduler other:scheduler', 'COMMIT PREPARED of a transaction prepared before a restart announces every queue',
+	"COMMIT PREPARED 'r'");
 
 sql($prepare);
 eval { $listener->{session}->quit };
 $offset = -s $node->logfile;
 kill 9, scheduler_pid($node);
-ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'a crash');
+ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset),
+	'the server restarts after a crash with a prepared transaction');
 $node->poll_query_until('postgres', 'SELECT true');
 $listener = listen_to($node, qw(jobs other renamed third));
 at_rest($node);
 heard($listener);
-hears('jobs:scheduler other:scheduler', 'the same after a crash', "COMMIT PREPARED 'p'");
+hears('jobs:scheduler other:scheduler', 'COMMIT PREPARED of a transaction prepared before a crash announces every queue',
+	"COMMIT PREPARED 'p'");
 sql('DELETE FROM jobs; DELETE FROM other; DELETE FROM fence');
 
-# One notification for each queue, however many commits have rung
+# One notification for each queue, however many commits have signalled it
 sub count_of
 {
 	my ($statements) = @_;
@@ -176,31 +187,33 @@ is(count_of(sub {
 			kill 'STOP', $asleep;
 			sql(join ';', ($job, "INSERT INTO other (params) VALUES ('{}')") x 50);
 			kill 'CONT', $asleep;
-		}), 'jobs:1 other:1', 'one notification for 50 commits, in each of two queues');
+		}), 'jobs:1 other:1', '50 commits send one notification for each of two queues');
 
 # Without a scheduler that answers the session notifies itself
 sql("SELECT ecto_job.disable()");
-becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0, 'disabled');
-hears('jobs:session', 'disabled: the session notifies', $job, 1);
-hears('', 'but not when it rolls back', "BEGIN; $job; ROLLBACK", 1);
-hears('', 'a transaction can be prepared', $prepare, 1);
-hears('jobs:session', 'and COMMIT PREPARED notifies', "COMMIT PREPARED 'p'", 1);
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
+	'the scheduler has left after disable()');
+hears('jobs:session', 'the session notifies by itself while the scheduler is disabled', $job, 1);
+hears('', 'ROLLBACK sends no notification while the scheduler is disabled', "BEGIN; $job; ROLLBACK", 1);
+hears('', 'PREPARE TRANSACTION sends no notification while the scheduler is disabled', $prepare, 1);
+hears('jobs:session', 'COMMIT PREPARED notifies by itself while the scheduler is disabled', "COMMIT PREPARED 'p'", 1);
 sql("SELECT ecto_job.enable()");
 at_rest($node);
 heard($listener);
 sql('ALTER SYSTEM SET ecto_job.enabled = off');
 $node->reload;
 ok( poll_until(sub { sql($job); heard($listener) eq 'jobs:session' }, 'the stop'),
-	'ecto_job.enabled = off: the session notifies');
+	'the session notifies by itself while ecto_job.enabled is off');
 sql('ALTER SYSTEM RESET ecto_job.enabled');
 $node->reload;
 ok( poll_until(sub { sql($job); heard($listener) eq 'jobs:scheduler' }, 'the end of the stop'),
-	'on again: the scheduler');
-hears('jobs:session', 'terminated and backing off: the session notifies', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'; $job", 1);
+	'the scheduler announces when ecto_job.enabled is on again');
+hears('jobs:session', 'the session notifies by itself before a terminated scheduler is started again',
+	"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'; $job", 1);
 at_rest($node);
 
-# A scheduler that is ended with rings that it has not taken: the next one need not wait until the launcher
-# tries again, which is 4 s after the third end
+# A scheduler is terminated with signals that it has not read: the next one need not wait until the launcher tries
+# again, which is 4 s after the third end
 sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 at_rest($node);
 heard($listener);
@@ -210,9 +223,10 @@ sql($job);
 kill 'TERM', $stopped;
 kill 'CONT', $stopped;
 my $start = time;
-is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'what a scheduler leaves is announced');
+is(heard_next($listener, 'jobs'), 'jobs:scheduler',
+	'a job signalled to a scheduler that is terminated is announced by the next one');
 my $took = time - $start;
-cmp_ok($took, '<', 3, "by the next one, at once ($took s)");
+cmp_ok($took, '<', 3, "the next scheduler reads at once the signals that the last one left ($took s)");
 at_rest($node);
 heard($listener);
 
@@ -222,22 +236,25 @@ $node->reload;
 my $waiting = IPC::Run::start(
 	[ 'psql', '-X', '-q', '-c', 'BEGIN; CREATE TABLE written (); NOTIFY held; COMMIT', '-h', $node->host, '-p', $node->port, 'postgres' ],
 	'>', '/dev/null', '2>', '/dev/null');
-becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", 1, "somebody has NOTIFY's lock");
+becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", 1,
+	"a session that waits for a standby has NOTIFY's lock");
 is($node->psql('postgres', "SET lock_timeout = '10 s'; SET synchronous_commit = local; $job"),
-	0, 'enqueuing does not need it');
-becomes($node, "SELECT wait_event_type FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'Lock', 'the scheduler waits for it');
+	0, "a commit that enqueues does not need NOTIFY's lock");
+becomes($node, "SELECT wait_event_type FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'Lock',
+	"the scheduler waits for NOTIFY's lock");
 sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 sql('ALTER SYSTEM RESET synchronous_standby_names');
 $node->reload;
 $waiting->finish;
 $start = time;
-is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'ended while it announces, the next one does');
+is(heard_next($listener, 'jobs'), 'jobs:scheduler',
+	'a job whose announcing scheduler is terminated is announced by the next one');
 $took = time - $start;
-cmp_ok($took, '<', 4, "at once, too ($took s)");
+cmp_ok($took, '<', 4, "the next scheduler announces at once what the last one was announcing ($took s)");
 at_rest($node);
 heard($listener);
 
-# While another queue's turn lasts
+# While another queue is swept
 sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 	$$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
 	CREATE TRIGGER a_slow BEFORE UPDATE ON other FOR EACH ROW EXECUTE FUNCTION slow()});
@@ -245,91 +262,98 @@ my $slow = session($node);
 $slow->query_safe('SELECT pg_advisory_lock(42)');
 heard($listener);
 sql("INSERT INTO other (params, schedule, state) VALUES ('{}', '2000-01-01', 'SCHEDULED')");
-becomes($node, "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'advisory', 'a long turn');
+becomes($node, "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'advisory',
+	'the sweep of another queue waits in a trigger');
 $start = time;
 sql($job);
 $took = time - $start;
-is(heard($listener), 'jobs:session', 'during it the session notifies');
-ok($took < 5, "and does not wait ($took s)");
+is(heard($listener), 'jobs:session', 'the session notifies by itself during the sweep of another queue');
+ok($took < 5, "a commit that enqueues does not wait for the sweep of another queue ($took s)");
 $slow->query_safe('SELECT pg_advisory_unlock(42)');
 $slow->quit;
 sql('DROP TRIGGER a_slow ON other');
 at_rest($node);
-like(heard($listener), qr/other:scheduler/, 'then it goes on');
+like(heard($listener), qr/other:scheduler/, 'the scheduler announces the job of the long sweep when that has ended');
 
-# While it waits for the registry
+# While the scheduler waits for the registry
 my $lock = session($node);
 $lock->query_safe('BEGIN; LOCK TABLE ecto_job.queue_settings');
 heard($listener);
-sql('SELECT ecto_job.enable()'); # it looks
-becomes($node, "SELECT wait_event_type FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'Lock', 'the registry is locked');
+sql('SELECT ecto_job.enable()'); # the scheduler reads the registry
+becomes($node, "SELECT wait_event_type FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'Lock',
+	'the scheduler waits for the lock on the registry');
 sql($job);
-is(heard($listener), 'jobs:session', 'the session notifies');
+is(heard($listener), 'jobs:session', 'the session notifies by itself while the scheduler waits for the registry');
 $lock->query_safe('COMMIT');
 $lock->quit;
 at_rest($node);
 heard($listener);
 
-# More queues than places
+# More queues than places in shared memory
 my $full = -s $node->logfile;
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{third,fourth}'::text[]) AS name");
-ok(wait_for_log($node, qr/WARNING:  more queues than places in shared memory/), 'more queues than places');
+ok(wait_for_log($node, qr/WARNING:  more queues than places in shared memory/),
+	'the log warns of more queues than places in shared memory');
 my $unplaced = sql("SELECT queue FROM ecto_job.queues WHERE status ~ '^not recorded'");
 at_rest($node);
 $listener->{session}->query_safe('LISTEN fourth');
 heard($listener);
-hears("$unplaced:session", 'in a queue without a place the session notifies',
+hears("$unplaced:session", 'the session notifies by itself of a job in a queue without a place',
 	"INSERT INTO $unplaced (params) VALUES ('{}')");
-hears('jobs:scheduler', 'in another the scheduler', $job);
+hears('jobs:scheduler', 'the scheduler announces a job of a queue with a place', $job);
 $node->safe_psql('postgres', "SELECT ecto_job.enqueue('$unplaced', '{}') FROM generate_series(1, 100)");
-pass('no enqueuing fails of it');
+pass('100 calls of enqueue() in a queue without a place succeed');
 sql("SELECT ecto_job.configure_queue('$unplaced', poll_interval => '200 ms')");
 sql("INSERT INTO $unplaced (params, schedule, state) VALUES ('{\"what\": \"unplaced\"}', clock_timestamp(), 'SCHEDULED')");
-becomes($node, "SELECT state FROM $unplaced WHERE params ->> 'what' = 'unplaced'", 'AVAILABLE', 'what is due there is found by polling');
-is(() = slurp_file($node->logfile, $full) =~ /more queues than/g, 1, 'one WARNING');
+becomes($node, "SELECT state FROM $unplaced WHERE params ->> 'what' = 'unplaced'", 'AVAILABLE',
+	'a due job in a queue without a place is moved after poll_interval');
+is(() = slurp_file($node->logfile, $full) =~ /more queues than/g, 1, 'the log warns once of more queues than places');
 my ($placed) = grep { $_ ne $unplaced } qw(third fourth);
 sql("SELECT ecto_job.drop_queue('$placed')");
-becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = '$unplaced'::regclass", 'ok', 'it gets the place of one that is dropped');
+becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = '$unplaced'::regclass", 'ok',
+	'a queue without a place gets that of a dropped queue');
 at_rest($node);
 heard($listener);
-hears("$unplaced:scheduler", 'and the scheduler announces', "INSERT INTO $unplaced (params) VALUES ('{}')");
+hears("$unplaced:scheduler", 'the scheduler announces a job of a queue that has got a place',
+	"INSERT INTO $unplaced (params) VALUES ('{}')");
 sql("SELECT ecto_job.drop_queue('$unplaced')");
 
-# When nobody can notify: pages of the notification queue that cannot be written. Commits do not fail of it
+# Nobody can NOTIFY, since the pages of the notification queue cannot be written. Commits do not fail
 my $pages = $node->data_dir . '/pg_notify';
 my $holder = session($node);
 $holder->query_safe('LISTEN filler');
 $holder->query_safe('BEGIN');
 rename $pages, "$pages.away" or die $!;
-# Each of the first takes a page; the last ones what is left of it
+# A long payload takes a page; the empty ones take what is left of the last page
 for my $payload ("repeat('x', 7900)", "''")
 {
 	my $n = 0;
 	1 while $n++ < 500 && $node->psql('postgres', "SELECT pg_notify('filler', $payload)") == 0;
 }
 $offset = -s $node->logfile;
-is($node->psql('postgres', $job), 0, 'a commit that enqueues does not fail of NOTIFY');
-ok(wait_for_log($node, qr/WARNING:  notifying consumers failed: /, $offset), 'the scheduler does, and says so');
-is($node->psql('postgres', $job), 0, 'nor does a later one');
+is($node->psql('postgres', $job), 0, 'a commit that enqueues succeeds while NOTIFY fails');
+ok(wait_for_log($node, qr/WARNING:  notifying consumers failed: /, $offset),
+	"the log warns that the scheduler's NOTIFY fails");
+is($node->psql('postgres', $job), 0, 'a later commit that enqueues succeeds while NOTIFY fails');
 sql(q{INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')});
-becomes($node, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'what is due is moved meanwhile');
+becomes($node, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'a due job is moved while NOTIFY fails');
 like(sql("SELECT status FROM ecto_job.queues WHERE queue = 'jobs'::regclass"), qr/^not announced: /,
-	'the status says that nobody is told');
+	'the status says that jobs are not announced while NOTIFY fails');
 rename "$pages.away", $pages or die $!;
-is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'it is announced when that works again');
+is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'the jobs are announced when NOTIFY works again');
 $holder->query_safe('COMMIT');
 $holder->quit;
 heard($listener);
-# It would outlive its limit while it is not asked
+# The listener's session would reach its time limit, which only a query starts anew
 $listener->{session}->quit;
 
-# 100,000 rings
+# 100,000 signals
 my $memory = q{SELECT pg_log_backend_memory_contexts(pid) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'};
 sub memory_of_scheduler
 {
 	my $log = -s $node->logfile;
 	sql($memory);
-	sql($job); # it looks at the request when it wakes
+	sql($job); # the scheduler serves the request when it wakes
 	wait_for_log($node, qr/Grand total: \d+ bytes/, $log);
 	slurp_file($node->logfile, $log) =~ /Grand total: (\d+) bytes/;
 	return $1;
@@ -337,14 +361,14 @@ sub memory_of_scheduler
 at_rest($node);
 my $before = memory_of_scheduler();
 my $pid = scheduler_pid($node);
-# A commit each; which of them ring once more depends on how fast the scheduler is
+# Each job is a commit of its own; how many of these commits signal depends on how fast the scheduler is
 sql("DO \$\$ BEGIN FOR i IN 1 .. 100000 LOOP $job; COMMIT; END LOOP; END \$\$");
 at_rest($node);
-cmp_ok(memory_of_scheduler(), '<', $before + 65536, '100,000 rings leave nothing in its memory');
-is(scheduler_pid($node), $pid, 'it is the same one');
+cmp_ok(memory_of_scheduler(), '<', $before + 65536, "100,000 commits leave nothing in the scheduler's memory");
+is(scheduler_pid($node), $pid, 'the scheduler is the same process after 100,000 commits');
 sql('TRUNCATE jobs');
 
-# Killed at any moment, under load; the consumer wakes by notifications only
+# Scheduler and launcher are terminated at any moment, under load; the consumer wakes by notifications only
 sub consume
 {
 	my ($session, $seconds) = @_;
@@ -380,37 +404,39 @@ while (time < $end)
 	$killed += kill 'TERM', $victim if $victim;
 }
 $load->finish;
-note("killed $killed times");
-cmp_ok($killed, '>', 2, 'the scheduler and the launcher were killed');
+note("terminated $killed times");
+cmp_ok($killed, '>', 2, 'scheduler and launcher were terminated more than twice under load');
 my $waited = time;
 ok( consume($consumer, 30, sub { sql("SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'") eq 0 }),
-	'no announcement is lost');
-note(sprintf 'after %.1f s', time - $waited);
+	'no announcement is lost when scheduler and launcher are terminated under load');
+note(sprintf 'the queue was empty %.1f s after the load', time - $waited);
 $consumer->quit;
 
-# And killed, which ends every session: a consumer that comes back looks, as it must, and then listens
+# The scheduler is killed, which ends every session: a consumer that comes back listens and then claims, as it must
 for my $crash (1, 2)
 {
 	$load = IPC::Run::start(
 		[ 'pgbench', '-n', '-c', 3, '-T', 30, '-D', 'pause=1000', '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ],
 		'>', '/dev/null', '2>', '/dev/null');
 	at_rest($node);
-	becomes($node, "SELECT count(*) > 100 FROM jobs WHERE state = 'AVAILABLE'", 't', "load, $crash");
+	becomes($node, "SELECT count(*) > 100 FROM jobs WHERE state = 'AVAILABLE'", 't',
+		"more than 100 jobs wait under load before crash $crash");
 	$offset = -s $node->logfile;
 	kill 9, scheduler_pid($node);
 	$load->finish;
-	ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'a crash');
+	ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset),
+		"the server restarts after crash $crash under load");
 	$node->poll_query_until('postgres', 'SELECT true');
 	$consumer = session($node);
 	$consumer->query_safe('LISTEN jobs');
 	$consumer->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 1000000); DELETE FROM jobs");
 	sql($job);
 	ok( consume($consumer, 10, sub { sql("SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'") eq 0 }),
-		'what comes after it is announced');
+		"a job enqueued after crash $crash is announced");
 	$consumer->quit;
 }
 
-# A transaction with very many savepoints does not keep what they did
+# A transaction with very many savepoints keeps little memory of them
 my $many = session($node);
 my $memory_of = "SELECT total_bytes FROM pg_backend_memory_contexts WHERE name = 'TopTransactionContext'";
 for my $fate ("RAISE 'x'", 'NULL')
@@ -418,7 +444,8 @@ for my $fate ("RAISE 'x'", 'NULL')
 	$many->query_safe('BEGIN');
 	$many->query_safe("DO \$\$ BEGIN FOR i IN 1 .. 20000 LOOP
 			BEGIN $job; $fate; EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP; END \$\$");
-	cmp_ok($many->query_safe($memory_of), '<', 1_000_000, "20,000 savepoints with $fate leave little memory");
+	cmp_ok($many->query_safe($memory_of), '<', 1_000_000,
+		"20,000 savepoints with $fate leave less than 1 MB in the transaction's memory");
 	$many->query_safe('ROLLBACK');
 }
 $many->quit;
@@ -435,15 +462,17 @@ for my $places (1000, 3000)
 	$node->stop;
 }
 my $bytes = ($size{3000} - $size{1000}) / 2000;
-cmp_ok(abs($bytes - $documented), '<=', 50, "$bytes bytes for a queue, $documented in the documentation");
+cmp_ok(abs($bytes - $documented), '<=', 50,
+	"a place for a queue takes $bytes bytes, and $documented in the documentation");
 
 # No worker is free
 my $crowded = new_node(name => 'full', conf => "max_worker_processes = 1\nmax_logical_replication_workers = 0\n");
 $crowded->safe_psql('postgres', "SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs}'::text[]) AS name");
-becomes($crowded, "SELECT DISTINCT status ~ 'no background worker is free' FROM ecto_job.queues", 't', 'no worker is free');
+becomes($crowded, "SELECT DISTINCT status ~ 'no background worker is free' FROM ecto_job.queues", 't',
+	'the view says that no background worker is free');
 my $other = listen_to($crowded, 'jobs');
 $crowded->safe_psql('postgres', $job);
-is(heard($other), 'jobs:session', 'the session notifies');
+is(heard($other), 'jobs:session', 'the session notifies by itself when no background worker is free');
 $other->{session}->quit;
 $crowded->stop;
 
@@ -451,11 +480,13 @@ my $bare = new_node(name => 'bare', preload => 0, conf => "max_prepared_transact
 $bare->safe_psql('postgres', "SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs}'::text[]) AS name");
 $other = listen_to($bare, 'jobs');
 $bare->safe_psql('postgres', $job);
-is(heard($other), 'jobs:session', 'without preload the session notifies');
+is(heard($other), 'jobs:session', 'the session notifies by itself without preload');
 my (undef, undef, $error) = $bare->psql('postgres', "\\set VERBOSITY verbose\nBEGIN; $job; PREPARE TRANSACTION 'p'");
-like($error, qr/ERROR:  0A000: cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY$/m, 'and cannot be prepared');
-is($bare->safe_psql('postgres', 'SELECT count(*) FROM jobs'), 1, 'so its job never was');
-is(heard($other), '', 'nor is anything sent');
+like($error, qr/ERROR:  0A000: cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY$/m,
+	'a transaction that enqueues cannot be prepared without preload');
+is($bare->safe_psql('postgres', 'SELECT count(*) FROM jobs'), 1,
+	'a transaction that could not be prepared leaves no job');
+is(heard($other), '', 'a transaction that could not be prepared sends no notification');
 $other->{session}->quit;
 $bare->stop;
 

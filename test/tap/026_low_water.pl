@@ -1,5 +1,5 @@
-# The low-water mark: a claim does not walk over what is finished, and whatever races with the mark's
-# advance, the lowest AVAILABLE job is what the next claim takes.
+# The low-water mark lets a claim skip finished jobs, and whatever races with the mark's advance, the next claim takes
+# the lowest AVAILABLE job.
 use strict;
 use warnings;
 use FindBin;
@@ -14,7 +14,7 @@ my $node = new_node(conf => "max_prepared_transactions = 5\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# A job with this priority; its number in params
+# job($n, $priority): an INSERT of a job with this priority; $n marks it in params
 sub job { return "INSERT INTO jobs (params, priority) VALUES ('{\"n\": \"$_[0]\"}', $_[1])"; }
 
 # claim($session, $demand): the priorities of what it gets
@@ -26,14 +26,15 @@ sub claim
 	return $got;
 }
 
-# Claims enough for the mark to be where the first job is
+# advance($session): as many claims as bring the mark to the first AVAILABLE job
 sub advance
 {
 	my ($session) = @_;
 	claim($session) for 1 .. 20;
 }
 
-# The same in the session's transaction, at once: half a second later a claim looks from the beginning
+# advance_at_once($session): the same as one statement, in the session's transaction, since half a second later a claim
+# searches from the beginning of the queue
 sub advance_at_once
 {
 	my ($session) = @_;
@@ -42,7 +43,7 @@ sub advance_at_once
 }
 
 sql("SELECT ecto_job.create_queue('jobs')");
-becomes($node, 'SELECT status FROM ecto_job.queues', 'ok', 'a queue with a place in shared memory');
+becomes($node, 'SELECT status FROM ecto_job.queues', 'ok', 'the queue has a place in shared memory');
 my ($a, $b) = map { session($node) } 1 .. 2;
 
 # Under an old snapshot
@@ -63,8 +64,8 @@ for (1 .. 20)
 	$before = $now;
 }
 cmp_ok($least, '<', 1000, "a claim reads $least index entries, and not those of 20,000 finished jobs");
-# Longer than a mark is trusted: whoever gets a job does not wait for a look from the beginning; but if a claim
-# above has relied on a mark that was outdated already, it is this one's turn, and the next one's not
+# The pause is longer than a mark is trusted: a claim that gets a job does not search from the beginning. But if a claim
+# above has relied on a mark that was outdated already, the first claim here does search, and the second does not
 my $read;
 for (1 .. 2)
 {
@@ -76,131 +77,136 @@ for (1 .. 2)
 	$before = $now;
 	last if $read < 1000;
 }
-cmp_ok($read, '<', 1000, "nor, after a pause, does one that finds jobs: $read");
+cmp_ok($read, '<', 1000,
+	"a claim that finds jobs after a pause reads $read index entries, and not those of finished jobs");
 $old->query_safe('COMMIT');
 $old->quit;
 sql("UPDATE jobs SET state = 'FAILED'");
 sql("INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 5000)");
 
-# What comes below the mark is found by the next claim
+# Jobs that are enqueued below the mark are found by the next claim
 advance($b);
 sql(job('insert', -1));
-is(claim($b), -1, 'a job that is inserted below the mark');
+is(claim($b), -1, 'a job that is inserted below the mark is claimed next');
 $a->query_safe('BEGIN; ' . job('uncommitted', -2));
 advance($b);
 $a->query_safe('COMMIT');
-is(claim($b), -2, 'one that was inserted before the advance and committed after it');
+is(claim($b), -2, 'a job that is inserted before the advance and committed after it is claimed next');
 $a->query_safe('BEGIN; ' . job('rolled back', -3) . '; ROLLBACK; ' . job('in a savepoint', -4));
 $a->query_safe('BEGIN; SAVEPOINT a');
-is(claim($a), -4, 'a job is claimed within a savepoint');
+is(claim($a), -4, 'a job of a committed transaction is claimed within a savepoint');
 advance($b);
 $a->query_safe('ROLLBACK TO a');
-is(claim($a), -4, 'ROLLBACK TO: the same transaction finds it again');
+is(claim($a), -4, 'the same transaction claims the job again after ROLLBACK TO');
 $a->query_safe('ROLLBACK');
-is(claim($b), -4, 'and after the end another');
+is(claim($b), -4, 'another session claims the job after ROLLBACK');
 sql(join ';', map { job($_, -5) } 1 .. 3);
 $a->query_safe('BEGIN');
-is(claim($a, 3), '-5,-5,-5', 'claimed and not committed');
+is(claim($a, 3), '-5,-5,-5', 'a transaction claims three jobs and does not commit');
 advance($b);
-is(claim($b), 0, 'others pass them by');
+is(claim($b), 0, 'another session passes by jobs whose claim is not committed');
 $a->query_safe('ROLLBACK');
-is(claim($b, 4), '-5,-5,-5,0', 'and find them when that is rolled back');
-# The advance is the claim's own, and is rolled back. It begins after the claim, which may have begun one itself
+is(claim($b, 4), '-5,-5,-5,0', 'another session claims the jobs when their claim is rolled back');
+# A claim's transaction advances the mark and is rolled back. The test advances it a while after the claim, which may
+# have begun an advance itself
 for my $ends ([ 'BEGIN', 'ROLLBACK' ], [ 'BEGIN; SAVEPOINT a', 'ROLLBACK TO a; COMMIT' ])
 {
 	my ($begin, $end) = @$ends;
 	sql(job('own', -6));
 	$a->query_safe($begin);
-	is(claim($a), -6, 'claimed');
+	is(claim($a), -6, "the lowest job is claimed after $begin");
 	$a->query_safe('SELECT pg_sleep(1.1)');
 	advance($a);
 	$a->query_safe($end);
-	is(claim($a), -6, "an advance that was rolled back is none: $end");
+	is(claim($a), -6, "the lowest job is claimed again when its claim and the advance are undone by $end");
 }
 $a->query_safe('BEGIN; SAVEPOINT a; ' . job('later', -6));
 advance($a);
 $a->query_safe(job('below', -7) . '; COMMIT');
-is(claim($b), -7, 'inserted by the transaction that advances');
+is(claim($b), -7, 'a job that is inserted by the transaction that advances the mark is claimed next');
 
 # Committed by another while the claim's advance is under way
 $a->query_safe('BEGIN');
 advance_at_once($a);
 sql(job('meanwhile', -7));
 $a->query_safe('COMMIT');
-is(claim($b), -7, 'one that was committed between the look and the advance');
+is(claim($b), -7, 'a job that is committed between the search and the advance is claimed next');
 
 # Committed before the advance began, but after the snapshot of its transaction
 $a->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 sql(job('unseen', -7));
 advance_at_once($a);
 $a->query_safe('COMMIT');
-is(claim($b), -7, 'one that the snapshot of the advance did not show');
+is(claim($b), -7, 'a job that the snapshot of the advance did not show is claimed next');
 
-# Made AVAILABLE, or lower, in other ways
+# Jobs that are made AVAILABLE, or lower, in other ways
 sql(job('held', -8));
-is(claim($b), -8, 'a job in progress');
+is(claim($b), -8, 'the lowest job is claimed before its state is changed');
 advance($b);
 sql("UPDATE jobs SET state = 'AVAILABLE' WHERE priority = -8");
-is(claim($b), -8, 'made AVAILABLE by a plain UPDATE');
+is(claim($b), -8, 'a job that a plain UPDATE makes AVAILABLE is claimed next');
 sql("UPDATE jobs SET priority = -9 WHERE id = (SELECT max(id) FROM jobs WHERE state = 'AVAILABLE')");
-is(claim($b), -9, 'a priority that is changed');
+is(claim($b), -9, 'a job whose priority is changed to the lowest is claimed next');
 sql("UPDATE jobs SET schedule = '2000-01-01' WHERE id = (SELECT max(id) FROM jobs WHERE state = 'AVAILABLE')");
 $b->query_safe("SELECT id FROM ecto_job.start_available_jobs('jobs')");
-is(sql("SELECT count(*) FROM jobs WHERE schedule = '2000-01-01' AND state = 'AVAILABLE'"), 0, 'a schedule too');
+is(sql("SELECT count(*) FROM jobs WHERE schedule = '2000-01-01' AND state = 'AVAILABLE'"), 0,
+	'a job whose schedule is changed to the earliest is claimed next');
 advance($b);
 sql("INSERT INTO jobs (params, priority, schedule) VALUES ('{}', -10, clock_timestamp() + interval '100 ms')");
-becomes($node, 'SELECT state FROM jobs WHERE priority = -10', 'AVAILABLE', 'the scheduler makes one AVAILABLE');
-is(claim($b), -10, 'and it is found');
+becomes($node, 'SELECT state FROM jobs WHERE priority = -10', 'AVAILABLE',
+	'the scheduler makes a job below the mark AVAILABLE');
+is(claim($b), -10, 'a job that the scheduler makes AVAILABLE is claimed next');
 
-# Prepared
+# Prepared transactions
 sql('BEGIN; ' . job('prepared', -11) . "; PREPARE TRANSACTION 'p'");
 advance($b);
 sql("COMMIT PREPARED 'p'");
-is(claim($b), -11, 'COMMIT PREPARED of a lower job');
+is(claim($b), -11, 'a lower job is claimed next after COMMIT PREPARED');
 sql(job('claimed', -12));
 sql("BEGIN; SELECT ecto_job.start_available_jobs('jobs'); PREPARE TRANSACTION 'p'");
 advance($b);
 sql("ROLLBACK PREPARED 'p'");
-is(claim($b), -12, 'ROLLBACK PREPARED of a claim');
+is(claim($b), -12, 'the lowest job is claimed again after ROLLBACK PREPARED of its claim');
 sql('BEGIN; ' . job('unknown', -13) . "; PREPARE TRANSACTION 'p'");
 $_->quit for $a, $b;
 $node->restart;
-ok(at_rest($node), 'a scheduler again');
+ok(at_rest($node), 'a scheduler sleeps after a restart');
 ($a, $b) = map { session($node) } 1 .. 2;
 advance($b);
 sql("COMMIT PREPARED 'p'");
-is(claim($b), -13, 'prepared before a restart');
+is(claim($b), -13, 'a lower job that was prepared before a restart is claimed next');
 
-# A crash takes the mark, and undoes the claim that it stands behind: what is claimed then is the lowest job,
-# although the first that is told of is another
+# A crash loses the mark, and undoes the claim that moved it: the next claim takes the lowest job, although the first
+# job that is signalled after the crash is another
 sql(job('undone', -15));
 $a->query_safe('BEGIN');
-is(claim($a), -15, 'claimed, and not committed');
+is(claim($a), -15, 'a transaction claims the lowest job and does not commit before a crash');
 advance($b);
 my $offset = -s $node->logfile;
 kill 9, $a->query_safe('SELECT pg_backend_pid()');
-ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'a crash');
+ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'the server restarts after a crash');
 eval { $_->{run}->kill_kill } for $a, $b;
 $node->poll_query_until('postgres', 'SELECT true');
-ok(at_rest($node), 'a scheduler again');
+ok(at_rest($node), 'a scheduler sleeps after a crash');
 ($a, $b) = map { session($node) } 1 .. 2;
 sql(job('after', -14));
-is(claim($b), -15, 'a claim that a crash has undone');
+is(claim($b), -15, 'the lowest job is claimed again when a crash has undone its claim');
 
-# With triggers off nothing lowers the mark: it is not trusted for long
+# With triggers off nothing lowers the mark, so a mark is not trusted for long
 advance($b);
 sql('SET session_replication_role = replica; ' . job('silent', -14));
 my $start = time;
 ok(poll_until(sub { claim($b) eq '-14' }, 'the job'), 'a job that was written with triggers off is found');
-note(sprintf 'after %.1f s', time - $start);
-cmp_ok(time - $start, '<', 5, 'soon');
+note(sprintf 'found after %.1f s', time - $start);
+cmp_ok(time - $start, '<', 5, 'a job that was written with triggers off is found within 5 s');
 sql("UPDATE jobs SET state = 'FAILED'");
-is(claim($b), '', 'an empty queue');
+is(claim($b), '', 'a claim on an empty queue returns nothing');
 sql('SET session_replication_role = replica; ' . job('silent', -15));
 $b->query_safe('SELECT pg_sleep(1)');
-is(claim($b), -15, 'a claim that would find nothing looks from the beginning');
+is(claim($b), -15, 'a claim that would find nothing searches from the beginning');
 
-# A look that is cancelled is none. Under an old snapshot it takes longer than it may
+# A search from the beginning that is cancelled does not count. Under an old snapshot it takes longer than
+# statement_timeout
 $old = session($node);
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 sql("INSERT INTO jobs (params, priority) SELECT '{}', -20 FROM generate_series(1, 60000)");
@@ -211,8 +217,8 @@ sql('SET session_replication_role = replica; ' . job('silent', -19));
 $b->query_safe('SELECT pg_sleep(1)');
 $cancelled->query_safe("SET statement_timeout = '2 ms'");
 $cancelled->query("SELECT FROM ecto_job.start_available_jobs('jobs')");
-like($cancelled->{stderr}, qr/canceling statement/, 'a look is cancelled');
-is(claim($b), -19, 'the next one finds the job');
+like($cancelled->{stderr}, qr/canceling statement/, 'a search from the beginning is cancelled');
+is(claim($b), -19, 'the claim after a cancelled search finds the job');
 $cancelled->quit;
 $old->query_safe('COMMIT');
 $old->quit;
@@ -221,7 +227,7 @@ $old->quit;
 my (undef, undef, $refused) = $node->psql('postgres', 'ALTER TABLE jobs ALTER COLUMN priority TYPE bigint USING -priority');
 like($refused, qr/cannot alter type of a column used in a trigger definition/, 'a key cannot be lowered by ALTER TABLE');
 
-# Many at once: nothing is left that a claim does not see
+# Many sessions at once: no job is left that a claim does not find
 sql('TRUNCATE jobs');
 $_->quit for $a, $b;
 my $enqueue = $node->basedir . '/enqueue.sql';
@@ -254,7 +260,7 @@ COMMIT;
 SQL
 command_ok(
 	[ 'pgbench', '-n', '-c', 6, '-T', 8, '-f', "$enqueue\@3", '-f', "$consume\@2", '-h', $node->host, '-p', $node->port, 'postgres' ],
-	'a storm');
+	'pgbench enqueues and claims in six sessions');
 $b = session($node);
 my ($claimed, $premature) = (0, 0);
 while (sql("SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'") > 0)
@@ -264,8 +270,8 @@ while (sql("SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'") > 0)
 	$premature++ if $got eq '';
 	last if $premature > 5;
 }
-cmp_ok($claimed, '>', 0, "jobs are left: $claimed");
-is($premature, 0, 'and no claim comes back empty while there are');
+cmp_ok($claimed, '>', 0, "jobs are left after the load: $claimed");
+is($premature, 0, 'no claim returns nothing while jobs are AVAILABLE');
 $b->quit;
 
 $node->stop;

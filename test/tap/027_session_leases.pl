@@ -1,5 +1,5 @@
-# Under ecto_job.session_leases a session's jobs come back when it ends, however it ends, and are never taken
-# from one that lives. Leases are an hour long and full sweeps ten minutes apart, so nothing else brings them.
+# Under ecto_job.session_leases a session's jobs come back when the session ends, however it ends, and are never taken
+# from a session that lives. Leases are an hour long and full sweeps ten minutes apart, so nothing else gives them back.
 use strict;
 use warnings;
 use FindBin;
@@ -15,7 +15,7 @@ my $node = new_node(allows_streaming => 1, conf => "max_prepared_transactions = 
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# A session whose leases are bound to it
+# consumer($node): a session to which its leases are bound
 sub consumer
 {
 	my $session = session(shift // $node);
@@ -23,14 +23,14 @@ sub consumer
 	return $session;
 }
 
-# enqueue($n, 'max_attempts => 1'): their ids
+# enqueue($n, 'max_attempts => 1'): enqueues $n jobs and returns their ids
 sub enqueue
 {
 	my ($n, $more) = (@_, "notify => 'x'");
 	return split /\n/, sql("SELECT ecto_job.enqueue('jobs', '{}', $more) FROM generate_series(1, $n)");
 }
 
-# What the session now holds, "id lease ..."
+# take($session, 'start', $n): starts (or reserves) jobs in the session and returns an id, its lease, the next id ...
 sub take
 {
 	my ($session, $how, $n) = @_;
@@ -40,22 +40,22 @@ sub take
 
 sub jobs { return join ', ', @_; }
 sub states { return 'SELECT string_agg(state, \' \' ORDER BY id) FROM jobs WHERE id IN (' . jobs(@_) . ')'; }
-# What follows a failure would wait in vain, each for its limit
-sub becomes_now { becomes($node, @_[ 0 .. 2 ]) or die "$_[2]: not in time\n"; }
+# becomes_now($query, $expected, $name): dies of a failure, after which each further test would wait for its limit
+sub becomes_now { becomes($node, @_[ 0 .. 2 ]) or die "not in time: $_[2]\n"; }
 
 sub quit { my $session = shift; eval { $session->quit }; return; }
 
 sub pid_of { return shift->query_safe('SELECT pg_backend_pid()'); }
 
-# After this whatever was noted before has been looked at: the scheduler gives back in order, and this last
+# fence(): returns when the scheduler has served the ends of all sessions before, since it gives jobs back in their order
 sub fence
 {
 	my ($id) = enqueue(1);
 	sql("UPDATE jobs SET priority = -1000 WHERE id = $id");
 	my $session = consumer();
-	is((take($session, 'reserve', 1))[0], $id, 'the fence');
+	is((take($session, 'reserve', 1))[0], $id, 'a session reserves the job of the fence');
 	quit($session);
-	becomes_now("SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', 'is given back');
+	becomes_now("SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', 'the job of the fence is given back');
 	sql("DELETE FROM jobs WHERE id = $id");
 	return;
 }
@@ -70,25 +70,30 @@ my $keeper = consumer();
 my @kept = enqueue(2);
 my @keepers = (take($keeper, 'start', 1), take($keeper, 'reserve', 1));
 my $kept = 'SELECT string_agg(id || \' \' || lease, \' \' ORDER BY id) FROM jobs WHERE id IN (' . jobs(@kept) . ')';
-sub keeps { is(sql($kept), "@keepers", shift . ': a living session keeps its jobs') or die "taken\n"; return; }
+sub keeps
+{
+	is(sql($kept), "@keepers", shift . ': a living session keeps its jobs') or die "a living session's job was taken\n";
+	return;
+}
 
-# In one claim, a job that is later in the queue's order than those with a higher id
+# One claim takes a job that stands behind one with a higher id
 {
 	my ($later, $sooner) = (enqueue(1, 'priority => 5'), enqueue(1));
 	my $session = consumer();
 	my %taken = take($session, 'reserve', 2);
-	is(jobs(sort { $a <=> $b } keys %taken), jobs($later, $sooner), 'a claim of two');
+	is(jobs(sort { $a <=> $b } keys %taken), jobs($later, $sooner), 'a claim takes both jobs');
 	quit($session);
-	becomes_now(states($later, $sooner), 'AVAILABLE AVAILABLE', 'both are given back, whatever the order of their ids');
+	becomes_now(states($later, $sooner), 'AVAILABLE AVAILABLE',
+		'both jobs are given back, whatever the order of their ids');
 	sql('DELETE FROM jobs WHERE id IN (' . jobs($later, $sooner) . ')');
 }
 
-# The lease
+# The number of a lease
 is($keepers[1] % 2, 1, 'a bound lease is odd');
-cmp_ok($keepers[1], '<', 2**53, 'and survives JSON');
-isnt($keepers[1], $keepers[3], 'each call draws one of its own');
+cmp_ok($keepers[1], '<', 2**53, 'a bound lease is below 2^53, so that JSON keeps it');
+isnt($keepers[1], $keepers[3], 'each call draws a lease of its own');
 
-# Every end
+# Every way in which a session may end
 my %ends = (
 	'the end of the program' => sub { quit(shift) },
 	'kill -9 of the program' => sub { my $session = shift; $session->{run}->signal('KILL'); eval { $session->{run}->finish } },
@@ -100,7 +105,7 @@ my %ends = (
 	},
 	'an error that ends the session' => sub {
 		my $session = shift;
-		$session->query("SET idle_session_timeout = '1 ms'"); # which may end it before the answer
+		$session->query("SET idle_session_timeout = '1 ms'"); # which may end the session before the answer
 		quit($session);
 	},
 );
@@ -112,19 +117,20 @@ for my $end (sort keys %ends)
 	my $session = consumer();
 	my ($id, $lease) = take($session, 'start', 2);
 	take($session, 'reserve', 1);
-	is(sql(states(@ids)), 'IN_PROGRESS IN_PROGRESS RESERVED AVAILABLE', "$end: before");
+	is(sql(states(@ids)), 'IN_PROGRESS IN_PROGRESS RESERVED AVAILABLE', "$end: the session holds its jobs before");
 	$ends{$end}->($session, $id, $lease);
 	becomes_now(states(@ids), 'RETRY FAILED AVAILABLE AVAILABLE', "$end: the jobs are given back");
 	is( sql(
 			'SELECT count(*) FROM jobs WHERE error = \'the consumer\'\'s connection ended\' AND lease IS NULL
 			 AND expires IS NULL AND id IN (' . jobs(@ids[ 0, 1 ]) . ')'),
-		2, 'with the reason');
+		2, "$end: started jobs are given back with the reason");
 	is(sql("SELECT error IS NULL AND lease IS NULL AND expires IS NULL AND attempt = 0 FROM jobs WHERE id = $ids[2]"),
-		't', 'which for a reserved one is none');
+		't', "$end: a reserved job is given back without error and attempt");
 	is( sql(
 			"SELECT schedule > clock_timestamp() + interval '110 minutes' AND attempt = 1 FROM jobs WHERE id = $ids[0]"),
-		't', 'the retry waits as after fail_job');
-	is(heard($listener), 'jobs.failed:scheduler jobs.retry:scheduler jobs:scheduler', 'with their notices');
+		't', "$end: the retry waits as after fail_job()");
+	is(heard($listener), 'jobs.failed:scheduler jobs.retry:scheduler jobs:scheduler',
+		"$end: the jobs and their notifications are announced");
 	keeps($end);
 	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
 	quit($listener->{session});
@@ -138,31 +144,33 @@ for my $end (sort keys %ends)
 	is($held[1] % 2, 0, 'without the setting a lease is even');
 	$session->query_safe('SET ecto_job.session_leases = on');
 	push @held, take($session, 'start', 1);
-	is($held[3] % 2, 1, 'and then odd');
+	is($held[3] % 2, 1, 'with the setting a lease is odd');
 	$session->query_safe('DISCARD ALL');
 	push @held, take($session, 'start', 1);
-	is($held[5] % 2, 0, 'DISCARD ALL ends that');
+	is($held[5] % 2, 0, 'after DISCARD ALL a lease is even');
 	push @held, $session->query_safe("SET ecto_job.session_leases = on; BEGIN; SAVEPOINT a;
 		SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 1); ROLLBACK TO a; COMMIT");
-	is(sql(states(@ids)), 'IN_PROGRESS IN_PROGRESS IN_PROGRESS AVAILABLE', 'a start that was rolled back is none');
+	is(sql(states(@ids)), 'IN_PROGRESS IN_PROGRESS IN_PROGRESS AVAILABLE',
+		'a start that ROLLBACK TO undoes leaves the job AVAILABLE');
 	quit($session);
 	becomes_now(states(@ids), 'IN_PROGRESS RETRY IN_PROGRESS AVAILABLE', 'only bound leases end with the session');
 	fence();
-	is(sql(states(@ids)), 'IN_PROGRESS RETRY IN_PROGRESS AVAILABLE', 'the others stay');
+	is(sql(states(@ids)), 'IN_PROGRESS RETRY IN_PROGRESS AVAILABLE', 'unbound leases stay after the end of their session');
 	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
 }
 
-# By way of a reservation, and over the batch that the scheduler moves at once
+# Jobs that are started from a reservation, and more of them than the scheduler moves in a batch
 {
 	my @ids = enqueue(2500);
 	my $session = consumer();
 	$session->query_safe("SELECT count(*) FROM ecto_job.reserve_available_jobs('jobs', 2500)");
 	$session->query_safe("SELECT count(*) FROM jobs AS j, ecto_job.update_job_in_progress('jobs', j.id, j.attempt,
 		lease => j.lease) WHERE j.state = 'RESERVED' AND j.id % 2 = 0 AND j.id >= $ids[0]");
-	is(sql("SELECT count(*) FROM jobs WHERE state = 'IN_PROGRESS' AND id >= $ids[0]"), 1250, 'half have progressed');
+	is(sql("SELECT count(*) FROM jobs WHERE state = 'IN_PROGRESS' AND id >= $ids[0]"), 1250,
+		'half of 2,500 reserved jobs are IN_PROGRESS');
 	quit($session);
 	becomes_now("SELECT count(*) FROM jobs WHERE state = CASE id % 2 WHEN 0 THEN 'RETRY' ELSE 'AVAILABLE' END
-		AND id >= $ids[0]", 2500, 'all are given back');
+		AND id >= $ids[0]", 2500, 'all of 2,500 jobs are given back');
 	keeps('many jobs');
 	sql("DELETE FROM jobs WHERE id >= $ids[0]");
 }
@@ -180,12 +188,12 @@ for my $version (2, 3)
 		SELECT * FROM ecto_job.reserve_available_jobs('adopted$version', 1)");
 	quit($session);
 	becomes_now("SELECT string_agg(state, ' ' ORDER BY id) FROM adopted$version", 'RETRY AVAILABLE AVAILABLE',
-		"a table of EctoJob's version $version");
+		"jobs of a table of EctoJob's version $version are given back");
 	is( sql("SELECT schedule > timezone('UTC', clock_timestamp()) FROM adopted$version WHERE state = 'RETRY'"),
-		't', 'with times in UTC');
+		't', "a retry in a table of EctoJob's version $version has its time in UTC");
 }
 
-# However many jobs wait, what is read is the front of the queue
+# However many jobs wait, the scheduler reads the front of the queue only
 {
 	my ($first) = enqueue(1);
 	sql("UPDATE jobs SET schedule = '2020-01-01' WHERE id = $first");
@@ -195,18 +203,18 @@ for my $version (2, 3)
 	my $pages = sql("SELECT sum(relpages) FROM pg_class WHERE relname LIKE 'jobs_priority%'");
 	my $session = consumer();
 	my @held = take($session, 'start', 1);
-	is($held[0], $first, 'the first of many is taken');
+	is($held[0], $first, 'the first of many jobs is taken');
 	my $before = sql($blocks);
 	quit($session);
-	becomes_now("SELECT state FROM jobs WHERE id = $first", 'RETRY', 'and given back');
-	fence(); # by now the scheduler has told its statistics
+	becomes_now("SELECT state FROM jobs WHERE id = $first", 'RETRY', 'the first of many jobs is given back');
+	fence(); # by now the scheduler has reported its statistics
 	my $read = sql($blocks) - $before;
 	note("$read of $pages pages of the index");
-	cmp_ok($read, '<', $pages / 2, 'without a look at those that wait');
+	cmp_ok($read, '<', $pages / 2, 'giving a job back reads less than half of the index');
 	sql("DELETE FROM jobs WHERE id >= $first");
 }
 
-# Another connection completes
+# Another connection completes a job of the session that ends
 for my $end (qw(COMMIT ROLLBACK))
 {
 	my @ids = enqueue(2);
@@ -215,16 +223,20 @@ for my $end (qw(COMMIT ROLLBACK))
 	my $completing = session($node);
 	$completing->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $held[0], $held[1])");
 	quit($session);
-	becomes_now("SELECT state FROM jobs WHERE id = $held[2]", 'RETRY', "a locked job keeps no other waiting");
-	is(sql("SELECT state FROM jobs WHERE id = $held[0]"), 'IN_PROGRESS', 'it stays with its lock');
+	becomes_now("SELECT state FROM jobs WHERE id = $held[2]", 'RETRY',
+		"a locked job keeps no other job waiting, before $end");
+	is(sql("SELECT state FROM jobs WHERE id = $held[0]"), 'IN_PROGRESS',
+		"a locked job stays IN_PROGRESS when its session ends, before $end");
 	$completing->query_safe($end);
 	if ($end eq 'COMMIT')
 	{
-		is(sql("SELECT count(*) FROM jobs WHERE id = $held[0]"), 0, 'COMMIT: it is completed');
+		is(sql("SELECT count(*) FROM jobs WHERE id = $held[0]"), 0,
+			'a job is gone when the other connection commits its completion');
 	}
 	else
 	{
-		becomes_now("SELECT state FROM jobs WHERE id = $held[0]", 'RETRY', 'ROLLBACK: it is given back');
+		becomes_now("SELECT state FROM jobs WHERE id = $held[0]", 'RETRY',
+			'a job is given back when the other connection rolls back its completion');
 	}
 	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
 	quit($completing);
@@ -232,27 +244,30 @@ for my $end (qw(COMMIT ROLLBACK))
 
 # Prepared transactions: one that completes keeps the job, one that starts belongs to the session
 {
-	my @ids = enqueue(4, 'max_attempts => 3'); # none with a notice, which could not be prepared
+	my @ids = enqueue(4, 'max_attempts => 3'); # none with notify, since a transaction that notifies cannot be prepared
 	my $session = consumer();
 	my @held = take($session, 'start', 1);
 	$session->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $held[0], $held[1]); PREPARE TRANSACTION 'completes'");
 	$session->query_safe("BEGIN; SELECT * FROM ecto_job.start_available_jobs('jobs', 1); PREPARE TRANSACTION 'starts'");
 	take($session, 'start', 1);
 	quit($session);
-	becomes_now("SELECT state FROM jobs WHERE id = $ids[2]", 'RETRY', 'what is not prepared is given back');
+	becomes_now("SELECT state FROM jobs WHERE id = $ids[2]", 'RETRY',
+		'a job outside of prepared transactions is given back');
 	sql("COMMIT PREPARED 'completes'");
-	is(sql("SELECT count(*) FROM jobs WHERE id = $ids[0]"), 0, 'a prepared completion holds');
+	is(sql("SELECT count(*) FROM jobs WHERE id = $ids[0]"), 0, 'a prepared completion deletes the job at COMMIT PREPARED');
 	sql("COMMIT PREPARED 'starts'");
-	becomes_now("SELECT state FROM jobs WHERE id = $ids[1]", 'RETRY', 'a prepared start is given back');
+	becomes_now("SELECT state FROM jobs WHERE id = $ids[1]", 'RETRY',
+		'a job whose prepared start is committed after the end of the session is given back');
 	$keeper->query_safe("BEGIN; SELECT * FROM ecto_job.start_available_jobs('jobs', 1); PREPARE TRANSACTION 'kept'");
 	sql("COMMIT PREPARED 'kept'");
 	fence();
-	is(sql("SELECT state FROM jobs WHERE id = $ids[3]"), 'IN_PROGRESS', 'unless the session lives');
+	is(sql("SELECT state FROM jobs WHERE id = $ids[3]"), 'IN_PROGRESS',
+		'a job whose prepared start is committed while the session lives stays IN_PROGRESS');
 	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
 	keeps('prepared transactions');
 }
 
-# While nothing is swept, and while there is no scheduler
+# Sessions that end while nothing is swept, and while there is no scheduler
 sub after_the_end
 {
 	my ($name, $before, $after) = @_;
@@ -262,13 +277,14 @@ sub after_the_end
 	$before->();
 	quit($session);
 	$after->();
-	becomes_now("SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', "$name: what ended meanwhile is given back");
+	becomes_now("SELECT state FROM jobs WHERE id = $id", 'AVAILABLE',
+		"$name: the job of a session that ended meanwhile is given back");
 	keeps($name);
 	sql("DELETE FROM jobs WHERE id = $id");
 	return;
 }
 after_the_end('disable',
-	sub { sql('SELECT ecto_job.disable()'); poll_until(sub { scheduler_pid($node) eq '' }, 'its end') },
+	sub { sql('SELECT ecto_job.disable()'); poll_until(sub { scheduler_pid($node) eq '' }, "the scheduler's end") },
 	sub { sql('SELECT ecto_job.enable()') });
 after_the_end('ecto_job.enabled = off',
 	sub {
@@ -285,15 +301,15 @@ after_the_end('the end of the scheduler', sub { sql('SELECT pg_terminate_backend
 	quit($locker);
 }
 
-# The scheduler has seen the lock
+# fence_of_locks(): waits until the scheduler has met the lock
 sub fence_of_locks
 {
 	$node->poll_query_until('postgres', "SELECT status LIKE 'locked%' FROM ecto_job.queues WHERE queue = 'jobs'::regclass");
 	return;
 }
 
-# not_mistaken($name, $end): a session holds a job, and $end ends it while there is no scheduler. Those that come
-# then, one in the place of its process, hold jobs too; they have other numbers
+# not_mistaken($name, $end): a session holds a job, and $end ends the session while there is no scheduler. The sessions
+# that begin then, one of them in the process slot of the first, hold jobs too; their session numbers are others
 sub not_mistaken
 {
 	my ($name, $end) = @_;
@@ -301,14 +317,16 @@ sub not_mistaken
 	my $session = consumer();
 	take($session, 'reserve', 1);
 	sql('SELECT ecto_job.disable()');
-	poll_until(sub { scheduler_pid($node) eq '' }, 'its end');
+	poll_until(sub { scheduler_pid($node) eq '' }, "the scheduler's end");
 	$end->($session);
 	my @others = map { consumer() } 1 .. 3;
 	take($_, 'reserve', 1) for @others;
 	sql('SELECT ecto_job.enable()');
-	becomes_now(states(@ids), 'AVAILABLE RESERVED RESERVED RESERVED', "$name: its job alone is given back");
+	becomes_now(states(@ids), 'AVAILABLE RESERVED RESERVED RESERVED',
+		"$name: only the job of the ended session is given back");
 	quit($_) for @others;
-	becomes_now(states(@ids), 'AVAILABLE AVAILABLE AVAILABLE AVAILABLE', 'and theirs when they end');
+	becomes_now(states(@ids), 'AVAILABLE AVAILABLE AVAILABLE AVAILABLE',
+		"$name: the jobs of later sessions are given back when those end");
 	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
 	return;
 }
@@ -320,8 +338,8 @@ not_mistaken('a session that others follow', sub {
 	});
 keeps('a session that others follow');
 
-# Many sessions that claim, die and complete, with full sweeps in between: nothing is taken from a living one,
-# whose completion would be stale, nothing is lost, nothing done twice
+# Many sessions claim, end and complete, with full sweeps in between: no job is taken from a living session, whose
+# completion would be stale, no job is lost, and none is done twice
 sql($_) for "ALTER SYSTEM SET ecto_job.safety_interval = '1 s'", 'SELECT pg_reload_conf()';
 sql(q{
 	SELECT ecto_job.configure_queue('jobs', retry_timeout => '0');
@@ -345,7 +363,7 @@ sql(q{
 			END LOOP;
 		END LOOP;
 	END $$;});
-# Sessions that come while the jobs of others are given back, one after the other
+# Sessions that begin while the jobs of others are given back, one after the other
 enqueue(40, 'max_attempts => 1000000');
 my $ending = fork() // die "fork: $!";
 if ($ending == 0)
@@ -365,7 +383,7 @@ for (1 .. 20)
 }
 kill 'KILL', $ending;
 waitpid $ending, 0;
-is($taken, '', 'a session that comes while others end keeps its job');
+is($taken, '', 'a session that begins while others end keeps its job');
 sql('DELETE FROM jobs WHERE id NOT IN (' . join(', ', @keepers[ 0, 2 ]) . ')');
 
 my $rows = 300;
@@ -383,25 +401,26 @@ for (1 .. 6)
 	system(@psql, '-c', 'SET ecto_job.session_leases = on', '-c', 'CALL consume()') while 1;
 	_exit(0);
 }
-ok(poll_until(sub { sql($left) eq '0' }, 'the end of the race'), 'a race: no job is lost') or diag(sql($left));
+ok(poll_until(sub { sql($left) eq '0' }, 'the end of the race'),
+	'no job is lost in a race of sessions that end') or diag(sql($left));
 for my $child (@children)
 {
 	kill 'KILL', $child;
 	waitpid $child, 0;
 }
-is(sql('SELECT count(*) FROM effects'), $rows, 'none is done twice');
+is(sql('SELECT count(*) FROM effects'), $rows, 'no job is done twice in the race');
 my $race = slurp_file($node->logfile, $log);
 my $deaths = () = $race =~ /terminating connection/g;
-cmp_ok($deaths, '>', 20, 'many sessions died');
-unlike($race, qr/no longer yours|duplicate key/, 'and none was taken from a living one');
+cmp_ok($deaths, '>', 20, 'more than 20 sessions ended in the race');
+unlike($race, qr/no longer yours|duplicate key/, 'no job was taken from a living session in the race');
 keeps('the race');
 is($keeper->query_safe("SELECT ecto_job.complete_jobs('jobs', ARRAY[$keepers[0], $keepers[2]], ARRAY[$keepers[1], $keepers[3]])"),
-	2, 'which then completes them');
+	2, 'a session completes the jobs that it kept through the race');
 quit($keeper);
 sql($_) for 'ALTER SYSTEM RESET ecto_job.safety_interval', 'SELECT pg_reload_conf()';
 sql("SELECT ecto_job.configure_queue('jobs', retry_timeout => '1 hour')");
 
-# What no session survives. An unbound lease does.
+# Ends of the server, which no session survives, but an unbound lease does
 sub prepare_for_the_end
 {
 	sql('DELETE FROM jobs');
@@ -419,13 +438,13 @@ sub end_of_all
 	my ($name, $end, $server) = @_;
 	my ($bound, $unbound, @ids) = prepare_for_the_end();
 	my $query = states(@ids);
-	is(sql($query), 'IN_PROGRESS IN_PROGRESS RESERVED IN_PROGRESS', "$name: before");
+	is(sql($query), 'IN_PROGRESS IN_PROGRESS RESERVED IN_PROGRESS', "$name: the sessions hold their jobs before");
 	$end->();
 	eval { $_->{run}->kill_kill } for $bound, $unbound;
 	$server //= $node;
 	my $now = sub { my ($status, $output) = $server->psql('postgres', $query); $status == 0 ? $output : 'no answer' };
 	ok( poll_until(sub { $now->() eq 'RETRY FAILED AVAILABLE IN_PROGRESS' }, $name),
-		"$name: bound leases are at an end, others are not") or diag($now->());
+		"$name: bound leases have ended, others have not") or diag($now->());
 	return;
 }
 sub crash
@@ -441,7 +460,7 @@ end_of_all('a crash', \&crash);
 end_of_all('kill -9 of the postmaster', sub { kill9_and_wait($node); $node->start });
 end_of_all('an immediate shutdown', sub { $node->stop('immediate'); $node->start });
 end_of_all('a restart', sub { $node->restart });
-# The first of a server's sessions, and those that are the first after its crash
+# The first session of a server, and those that are the first after its crash
 sql('DELETE FROM jobs');
 not_mistaken('the first session before a crash', sub { crash(); eval { shift->{run}->kill_kill } });
 $node->backup('base');
@@ -455,7 +474,7 @@ end_of_all('promotion', sub {
 	}, $standby);
 $standby->stop;
 
-# Without preload there is nobody to tell of an end, so no lease is bound; those of before are at an end
+# Without preload nothing reports the end of a session, so no lease is bound; leases that were bound before have ended
 my $plain = new_node(name => 'plain');
 $plain->safe_psql('postgres', "SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.enqueue('jobs', '{}') FROM generate_series(1, 2)");
 my $before = consumer($plain);
@@ -464,11 +483,11 @@ $plain->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
 $plain->restart;
 quit($before);
 my $session = consumer($plain);
-is((take($session, 'start', 1))[1] % 2, 0, 'without preload it is not');
+is((take($session, 'start', 1))[1] % 2, 0, 'without preload a lease is not bound');
 $session->query('SELECT ecto_job.start_scheduler()'); # which warns
-# Which of the two it started: the old scheduler may have given the first one back while it was stopped
+# Either job may be the started one: the old scheduler may have given the first back while it was being stopped
 becomes($plain, 'SELECT string_agg(state, \' \' ORDER BY state) FROM jobs', 'AVAILABLE IN_PROGRESS',
-	'one that was has ended with the server');
+	'a lease that was bound before the restart has ended with the server');
 quit($session);
 $plain->stop;
 

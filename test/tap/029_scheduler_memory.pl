@@ -1,9 +1,9 @@
-# The scheduler keeps nothing of a sweep: after 100,000 of them its memory contexts hold what they held before,
-# and it has the locks that it had. PostgreSQL itself counts both.
+# The scheduler keeps nothing of a sweep: after 100,000 sweeps its memory contexts hold what they held before, and it
+# has the locks that it had. PostgreSQL itself counts memory and locks.
 #
-# A queue without a place in shared memory is swept each poll_interval, here a millisecond; so a sweep follows
-# another, and each is a transaction that pg_stat_database counts. One queue has jobs that come due all the
-# time, since a sweep that moves a job runs more of our code, and one a trigger that raises.
+# A queue without a place in shared memory is swept at each poll_interval, here a millisecond; so one sweep follows the
+# other, and each is a transaction that pg_stat_database counts. One queue has jobs that come due all the time, since a
+# sweep that moves a job runs more of the extension's code, and one has a trigger that raises.
 #
 # Seen to fail with 16 bytes in TopMemoryContext kept of each sweep (test/mutants/sweep_leaks.patch).
 use strict;
@@ -21,7 +21,7 @@ my $limit = 1800; # on a machine that is busy otherwise
 my $node = new_node(conf => "ecto_job.max_queues = 1\necto_job.further_queues = 0\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
-# Not asked for more often, since asking takes the time that the sweeps need
+# transactions(): how many have been committed; waits first, since a query takes time from the sweeps
 sub transactions
 {
 	return sql("SELECT pg_sleep(0.3) \\g /dev/null
@@ -35,12 +35,12 @@ sub wait_for_sweeps
 	my ($count) = @_;
 	my $end = transactions() + $count;
 	my $start = time;
-	ok(poll_until(sub { transactions() >= $end }, "$count sweeps", $limit), "$count sweeps");
+	ok(poll_until(sub { transactions() >= $end }, "$count sweeps", $limit), "the scheduler makes $count sweeps");
 	note("$count sweeps in " . (time - $start) . ' s');
 }
 
-# Bytes used, by context and in all. What a sweep uses that is running is not what is kept of it: the least of
-# some looks counts.
+# used_bytes(): the bytes that the scheduler uses, by memory context and in all. A sweep at work uses more than is kept
+# of it, so the least of ten measurements counts.
 sub used_bytes
 {
 	my $pid = scheduler_pid($node);
@@ -71,7 +71,7 @@ sql(q{SELECT ecto_job.configure_queue(name::regclass, poll_interval => '1 ms') F
 sql(q{CREATE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$no$$; END';
       CREATE TRIGGER raise BEFORE UPDATE ON raising FOR EACH ROW EXECUTE FUNCTION raise();
       INSERT INTO raising (params, state) VALUES ('{}', 'RESERVED')});
-# Few, since a sweep reads them all
+# Few jobs, since a sweep reads them all
 my $due = "clock_timestamp() + n * interval '200 ms'";
 sql(qq{INSERT INTO moving (params, state, schedule, expires, attempt, max_attempts, notify)
        SELECT '{}', state, $due, $due, attempt, 2, 'told' FROM generate_series(1, 400) AS n JOIN
@@ -83,22 +83,24 @@ my %before = used_bytes();
 my $pid = scheduler_pid($node);
 wait_for_sweeps($sweeps);
 my %after = used_bytes();
-is(scheduler_pid($node), $pid, 'by the same scheduler');
+is(scheduler_pid($node), $pid, "the scheduler is the same process after $sweeps sweeps");
 
-# A byte of each sweep would be more
+# One byte kept of each sweep would be more
 my $growth = $after{'in all'} - $before{'in all'};
-cmp_ok($growth, '<', $sweeps / 2, "its memory is flat: $before{'in all'} bytes, then $after{'in all'}");
+cmp_ok($growth, '<', $sweeps / 2,
+	"the scheduler's memory does not grow: $before{'in all'} bytes, then $after{'in all'}");
 for my $context (sort keys %after)
 {
 	my $more = $after{$context} - ($before{$context} // 0);
 	note("$context: $more bytes more") if $more > 1000;
 }
-cmp_ok(sql("SELECT count(*) FROM moving WHERE state IN ('AVAILABLE', 'FAILED')"), '>', 0, 'jobs were moved');
+cmp_ok(sql("SELECT count(*) FROM moving WHERE state IN ('AVAILABLE', 'FAILED')"), '>', 0,
+	'jobs were moved in the sweeps');
 
 sql(q{SELECT ecto_job.configure_queue(name::regclass, poll_interval => '1 hour') FROM unnest('{idle,moving,raising}'::text[]) AS name;
       DROP TABLE moving, raising});
 at_rest($node);
-is(locks(), $locks, "between sweeps it has the locks that it had: $locks");
+is(locks(), $locks, "between sweeps the scheduler has the locks that it had before: $locks");
 
 $node->stop;
 done_testing();

@@ -1,5 +1,5 @@
-# The scheduler is a superuser and sweeps anybody's table. Whatever code the table's owner has put into
-# the table runs with the owner's rights, and cannot leave anything behind in the scheduler.
+# The scheduler is a superuser and sweeps anybody's table. The code that a table's owner has put into the table runs
+# with the owner's rights, and cannot leave anything behind in the scheduler.
 use strict;
 use warnings;
 use FindBin;
@@ -18,7 +18,7 @@ sql(q{CREATE ROLE mallory LOGIN; GRANT CREATE ON SCHEMA public TO mallory;
 	GRANT INSERT, SELECT ON evidence TO mallory;
 	CREATE TABLE secret (word text)});
 
-# What each attack tries, noting first as whom it runs
+# attack($what): what the code of each attack tries, after it has recorded as which role it runs
 as_mallory(q{
 	CREATE FUNCTION attack(what text) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
@@ -41,13 +41,13 @@ sub stop_scheduler
 		'the end of the scheduler');
 }
 
-# sweep_attacked($name, $sql_of_the_attack, state => expected): a queue of mallory's with a due job, disarmed
-# while the attack is put in place
+# sweep_attacked($name, $attack, %expected): the scheduler sweeps a queue of mallory's with a due job, into which the SQL
+# of $attack has put her code; the scheduler is stopped while that is done
 sub sweep_attacked
 {
 	my ($name, $attack, %expected) = @_;
 	my $queue = 'q' . ++$number;
-	subtest $name => sub {
+	subtest qq{the attack "$name" gains nothing} => sub {
 		as_mallory("SELECT ecto_job.create_queue('$queue');
 			SELECT ecto_job.configure_queue('$queue', poll_interval => '50 ms')");
 		stop_scheduler();
@@ -62,14 +62,15 @@ sub sweep_attacked
 		becomes($node, "SELECT status ~ '$expected{status}' FROM ecto_job.queues WHERE queue = '$table'::regclass",
 			't', 'the sweep was refused')
 		  if $expected{status};
-		becomes($node, "SELECT DISTINCT who FROM evidence WHERE what = '$name'", 'mallory', 'the attack ran, as mallory')
+		becomes($node, "SELECT DISTINCT who FROM evidence WHERE what = '$name'", 'mallory', 'the attack ran as mallory')
 		  if $expected{runs} // 1;
-		is(sql("SELECT DISTINCT path FROM evidence WHERE what = '$name'"), 'pg_catalog, pg_temp', 'by a search_path of ours')
+		is(sql("SELECT DISTINCT path FROM evidence WHERE what = '$name'"), 'pg_catalog, pg_temp',
+			'the attack ran with a safe search_path')
 		  if $expected{runs} // 1;
-		is(sql("SELECT count(*) FROM evidence WHERE who NOT IN ('mallory', 'left')"), 0, 'and as nobody else');
+		is(sql("SELECT count(*) FROM evidence WHERE who NOT IN ('mallory', 'left')"), 0, 'the attack ran as no other role');
 		is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', 'mallory is no superuser');
-		is(sql('SELECT count(*) FROM secret'), 0, 'and has written nothing that is not hers');
-		is(sql("SELECT string_agg(what, ' ') FROM evidence WHERE who = 'left'"), '', 'and left nothing behind')
+		is(sql('SELECT count(*) FROM secret'), 0, "mallory has not written to another role's table");
+		is(sql("SELECT string_agg(what, ' ') FROM evidence WHERE who = 'left'"), '', 'the attack left nothing behind')
 		  if $expected{left};
 		$expected{also}->($queue) if $expected{also};
 		stop_scheduler();
@@ -124,7 +125,7 @@ sweep_attacked('forced row security hides all', q{
 	ALTER TABLE QUEUE FORCE ROW LEVEL SECURITY},
 	runs => 0);
 
-# A function of another owner's, for which forced policies decide what of his table mallory sees
+# A function of another owner's shows mallory the rows of his table that forced policies let her see
 sql(q{
 	CREATE ROLE keeper; CREATE SCHEMA kept AUTHORIZATION keeper; GRANT USAGE ON SCHEMA kept TO mallory;
 	SET ROLE keeper;
@@ -136,7 +137,7 @@ sql(q{
 	CREATE FUNCTION kept.words_of_mallory() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 	$$ SELECT pg_catalog.set_config('app.tenant', 'mallory', true) LIMIT 0; SELECT word FROM kept.words $$});
 is(as_mallory("SET app.tenant = 'mallory'; SELECT string_agg(word, ' ') FROM kept.words_of_mallory() AS word"), 'hers',
-	'by itself the function shows mallory what is hers');
+	'the function shows mallory her own rows in her own session');
 sweep_attacked('rows that policies keep', q{
 	CREATE FUNCTION read_words() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
@@ -169,9 +170,9 @@ sweep_attacked('operators in public', $ectojob . q{
 	CREATE OPERATOR public.= (leftarg = varchar, rightarg = varchar, function = equal)},
 	table => 'adopted', runs => 0,
 	also => sub {
-		is(sql('SELECT count(*) FROM evidence'), 0, 'they were not called');
+		is(sql('SELECT count(*) FROM evidence'), 0, "mallory's operator was not called in the sweep");
 		as_mallory("SELECT 'a'::varchar = 'b'::varchar");
-		is(sql('SELECT who FROM evidence'), 'mallory', 'by others they are');
+		is(sql('SELECT who FROM evidence'), 'mallory', "mallory's operator is called by a statement of hers");
 		as_mallory("DROP OPERATOR public.= (varchar, varchar); DROP TABLE $_[0]");
 	});
 
@@ -180,7 +181,7 @@ sweep_attacked('view in place of the table', q{
 	CREATE VIEW QUEUE AS SELECT * FROM hidden WHERE public.attack('view') IS NOT NULL;
 	CREATE RULE a AS ON UPDATE TO QUEUE DO INSTEAD SELECT public.attack('view')},
 	table => 'hidden', runs => 0,
-	also => sub { is(sql('SELECT count(*) FROM evidence'), 0, 'the view was not asked') });
+	also => sub { is(sql('SELECT count(*) FROM evidence'), 0, 'the view in place of the table was not read') });
 
 sweep_attacked('unlogged table', q{ALTER TABLE QUEUE SET UNLOGGED},
 	swept => 0, runs => 0, status => 'not a permanent table');
@@ -216,19 +217,21 @@ sweep_attacked('leftovers', q{
 	left => 1,
 	also => sub {
 		becomes($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4242",
-			0, 'no session lock is left');
-		is(sql('SELECT pg_try_advisory_lock(4242)'), 't', 'and another session can take it');
+			0, 'no advisory lock is left');
+		is(sql('SELECT pg_try_advisory_lock(4242)'), 't', 'another session can take the advisory lock');
 		my $scheduler = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
 		becomes($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 3 AND pid = ($scheduler)",
-			1, 'the scheduler still is the only one of its database');
+			1, 'the scheduler still holds the lock of the only one of its database');
 		sql("INSERT INTO $_[0] (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
-		becomes($node, "SELECT count(*) FROM $_[0] WHERE state = 'AVAILABLE'", 2, 'swept again');
-		is(sql("SELECT string_agg(what, ' ') FROM evidence WHERE who = 'left'"), '', 'no setting is left');
-		is(sql('SELECT DISTINCT path FROM evidence'), 'pg_catalog, pg_temp', 'nor a search_path');
+		becomes($node, "SELECT count(*) FROM $_[0] WHERE state = 'AVAILABLE'", 2, 'the queue is swept again');
+		is(sql("SELECT string_agg(what, ' ') FROM evidence WHERE who = 'left'"), '',
+			'the next sweep finds no setting left behind');
+		is(sql('SELECT DISTINCT path FROM evidence'), 'pg_catalog, pg_temp',
+			'the next sweep finds no search_path left behind');
 	});
 
-# Who looks at the view runs nothing of the table's owner: the planner evaluates immutable functions
-subtest 'looking at the view' => sub {
+# Reading the view runs no code of a table's owner, although the planner evaluates immutable functions
+subtest "reading the view runs no code of a table's owner" => sub {
 	as_mallory(q{
 		SELECT ecto_job.create_queue('looked_at');
 		INSERT INTO looked_at (params, schedule) VALUES ('{}', '2999-01-01');
@@ -247,33 +250,34 @@ subtest 'looking at the view' => sub {
 	becomes($node, "SELECT next_due FROM ecto_job.queues WHERE queue = 'looked_at'::regclass",
 		'2999-01-01 00:00:00+00', 'a superuser sees when a job is due');
 	is(sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', 'mallory is no superuser');
-	is(sql('SELECT DISTINCT who FROM evidence'), 'mallory', 'her function ran in the sweep only, as mallory');
+	is(sql('SELECT DISTINCT who FROM evidence'), 'mallory', "mallory's function ran in the sweep only, as mallory");
 	stop_scheduler();
 	sql('DROP TABLE looked_at; ALTER ROLE mallory NOSUPERUSER');
 };
 
-# Registering what is not hers
+# Mallory registers what is not hers
 sql(q{SELECT ecto_job.create_queue('victim');
 	SELECT ecto_job.drop_queue('victim'); CREATE TABLE victim (id bigint, state text)});
 my (undef, undef, $error) = $node->psql('postgres',
 	"INSERT INTO ecto_job.queue_settings (queue) VALUES ('victim')", extra_params => [ '-U', 'mallory' ]);
-like($error, qr/permission denied/, 'nobody writes the registry');
+like($error, qr/permission denied/, 'mallory may not write to the registry');
 (undef, undef, $error) = $node->psql('postgres', "SELECT ecto_job.create_queue('victim')",
 	extra_params => [ '-U', 'mallory' ]);
-like($error, qr/ERROR:  relation "victim" already exists and is not a queue/, "create_queue takes nobody else's table");
+like($error, qr/ERROR:  relation "victim" already exists and is not a queue/,
+	"create_queue() does not take another role's table");
 for my $call (qw(enable disable))
 {
 	(undef, undef, $error) =
 	  $node->psql('postgres', "SELECT ecto_job.$call()", extra_params => [ '-U', 'mallory' ]);
-	like($error, qr/ERROR:  .*(owner|permission)/, "$call() is the database owner's");
+	like($error, qr/ERROR:  .*(owner|permission)/, "$call() is refused to a role that does not own the database");
 }
 sql(q{CREATE DATABASE hers OWNER mallory});
 $node->safe_psql('hers', 'CREATE EXTENSION ecto_job; CREATE TABLE victim (id bigint)');
 (undef, undef, $error) = $node->psql('hers',
 	"INSERT INTO ecto_job.queue_settings (queue) VALUES ('victim')", extra_params => [ '-U', 'mallory' ]);
-like($error, qr/ERROR:  .*must be owner/, "a database's owner registers her own tables only");
+like($error, qr/ERROR:  .*must be owner/, "a database's owner may not register another role's table");
 
-# A function where release_queue looks for EctoJob's own would run with the rights of whoever enqueues
+# A function of mallory's where release_queue() looks for EctoJob's own would run with the rights of whoever enqueues
 sql(q{CREATE SCHEMA shared; GRANT CREATE, USAGE ON SCHEMA shared TO mallory; CREATE ROLE owner LOGIN;
 	GRANT CREATE, USAGE ON SCHEMA shared TO owner; SET ROLE owner; SELECT ecto_job.create_queue('released', 'shared')});
 as_mallory(q{CREATE FUNCTION shared.fn_notify_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -283,13 +287,13 @@ for my $role (qw(owner postgres))
 	my $user = $role eq 'postgres' ? [] : [ '-U', $role ];
 	(undef, undef, $error) = $node->psql('postgres', q{SELECT ecto_job.release_queue('shared.released')}, extra_params => $user);
 	like($error, qr/ERROR:  function shared\.fn_notify_inserted\(\) belongs to neither the owner of "released" nor a superuser.*HINT/s,
-		"release_queue by $role takes no stranger's function");
+		"release_queue() by $role refuses mallory's function");
 }
 as_mallory('DROP FUNCTION shared.fn_notify_inserted()');
 is($node->safe_psql('postgres', q{SELECT ecto_job.release_queue('shared.released')}, extra_params => [ '-U', 'owner' ]),
-	'shared.released', 'and makes its own');
+	'shared.released', "release_queue() makes its own function when there is none of mallory's");
 
-# A trigger that swallows the time limit holds nothing: see 021_scheduler_errors.pl
+# A trigger that catches the cancellation at the time limit is tested in 021_scheduler_errors.pl
 
 $node->stop;
 done_testing();

@@ -1,6 +1,6 @@
-# The code of a queue's owner runs in the scheduler's session. It cannot make that session end at its next error,
-# leaves nothing there that others meet, and when it leaves more than the process can forget, or ends the process,
-# then its own queue waits, and its owner's others, and nobody else's.
+# The code of a queue's owner runs in the scheduler's session. The code cannot make that session end at its next error,
+# and leaves nothing there that others meet. When the code leaves more than the process can forget, or ends the process,
+# then the queues of its owner wait, and nobody else's.
 use strict;
 use warnings;
 use FindBin;
@@ -30,10 +30,10 @@ sql(q{CREATE ROLE mallory LOGIN; GRANT CREATE ON SCHEMA public TO mallory;
 	SELECT ecto_job.create_queue('victim'); CREATE TABLE tried (what text, result text);
 	GRANT INSERT, SELECT ON tried TO mallory});
 as_mallory('CREATE SEQUENCE numbers');
-victim_is_swept('a queue is swept');
+victim_is_swept('a queue is swept before the tries');
 my $pid = scheduler_pid($node);
 
-# What code in a sweep may try, and what comes of it
+# What code in a sweep may try, and the result
 my @tries = (
 	[ q{SELECT set_config('exit_on_error', 'on', false)}, qr/within security-restricted operation/ ],
 	[ q{SET LOCAL exit_on_error = on}, qr/within security-restricted operation/ ],
@@ -85,19 +85,21 @@ becomes($node, "SELECT count(*) FROM tries WHERE state = 'AVAILABLE'", 1, 'the t
 for my $try (@tries)
 {
 	my ($statement, $result) = @$try;
-	like(sql("SELECT result FROM tried WHERE what = \$s\$$statement\$s\$"), $result, "in a sweep: $statement");
+	like(sql("SELECT result FROM tried WHERE what = \$s\$$statement\$s\$"), $result,
+		"in a sweep this has its expected result: $statement");
 }
 like(sql("SELECT result FROM tried WHERE what = 'holding'"), qr/WITH HOLD within security-restricted|cannot/,
-	'in a sweep: a cursor WITH HOLD');
+	'in a sweep a cursor WITH HOLD is refused');
 sql('TRUNCATE tried');
 as_mallory(job_due('tries'));
-becomes($node, "SELECT count(*) FROM tries WHERE state = 'AVAILABLE'", 2, 'and in another sweep');
+becomes($node, "SELECT count(*) FROM tries WHERE state = 'AVAILABLE'", 2, 'the tries are made in another sweep');
 is(sql("SELECT string_agg(what || ' = ' || result, ', ' ORDER BY what) FROM tried WHERE what ~ '^seen'"),
 	'seen application_name = ecto_job scheduler, seen default_transaction_read_only = off, seen exit_on_error = off, '
 	  . 'seen lock_timeout = 0, seen mallory.own = , seen statement_timeout = 0',
 	'the next sweep meets nothing of what was tried: no setting, no sequence, no cursor');
-becomes($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 31", 0, 'no lock stays');
-is(scheduler_pid($node), $pid, 'all by the same scheduler');
+becomes($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 31", 0,
+	'no advisory lock stays after the sweep');
+is(scheduler_pid($node), $pid, 'the scheduler is the same process after the tries');
 
 # The setting that turns an error into the end of the process
 as_mallory(q{CREATE FUNCTION boom() RETURNS trigger LANGUAGE plpgsql AS
@@ -109,8 +111,8 @@ for my $i (1 .. 3)
 }
 becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE queue::text ~ 'boom' AND status ~ '^failing: cannot set parameter'",
 	3, 'code that wants errors to end the process fails');
-victim_is_swept('another queue is swept beside it');
-is(scheduler_pid($node), $pid, 'and the scheduler is still the same one');
+victim_is_swept('another queue is swept beside those that want errors to end the process');
+is(scheduler_pid($node), $pid, 'the scheduler is the same process after code that wants errors to end it');
 
 # Settings of new names, which no process forgets
 as_mallory(q{SELECT ecto_job.create_queue('litter');
@@ -125,12 +127,13 @@ as_mallory(job_due('litter'));
 ok(wait_for_log($node, qr/WARNING:  sweep of queue "public.litter" failed: its code leaves settings behind/, $offset),
 	'a sweep that leaves settings behind counts as failed');
 becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $pid", 1,
-	'and its process is replaced');
+	'the process in which settings were left behind is replaced');
 like(sql("SELECT status FROM ecto_job.queues WHERE queue = 'litter'::regclass"), qr/^failing: its code leaves settings behind/,
-	'the status says so');
-victim_is_swept('another queue is swept by the new process');
+	'the status says that settings are left behind');
+victim_is_swept('another queue is swept by the process without the settings');
 
-# Functions of new names, which PL/pgSQL keeps compiled when they are dropped. Each has many variables, so that few do
+# Functions of new names, which PL/pgSQL keeps compiled when they are dropped. Each has many variables, so that few
+# functions suffice
 sql('CREATE SCHEMA hoard AUTHORIZATION mallory');
 as_mallory(q{SELECT ecto_job.create_queue('hoard');
 	CREATE FUNCTION hoard() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -154,10 +157,10 @@ becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto
 	'the process that kept the memory is replaced');
 like(sql("SELECT status FROM ecto_job.queues WHERE queue = 'hoard'::regclass"), qr/^failing: its code leaves memory behind/,
 	'the status says that memory is left behind');
-victim_is_swept('another queue is swept by the process that is new again');
+victim_is_swept('another queue is swept by the process without the memory');
 as_mallory("SELECT ecto_job.drop_queue(queue) FROM ecto_job.queues WHERE queue <> 'victim'::regclass");
 
-# Code that ends the process: it catches the cancellation at the limit. One owner has many such queues
+# Code that ends the process, since it catches the cancellation at the time limit. One owner has many such queues
 as_mallory(q{CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 	LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$});
 $offset = -s $node->logfile;
@@ -166,7 +169,7 @@ for my $i (1 .. 6)
 	as_mallory("SELECT ecto_job.create_queue('hold$i');
 		CREATE TRIGGER h BEFORE UPDATE ON hold$i FOR EACH ROW EXECUTE FUNCTION hold(); " . job_due("hold$i"));
 }
-# When the scheduler ended, and when the next one said so: seconds
+# moments($pattern): the times of the log's lines that match, in seconds
 sub moments
 {
 	my ($pattern) = @_;
@@ -181,13 +184,13 @@ sub moments
 my $ended = qr/FATAL:  terminating background worker "ecto_job scheduler/;
 my $said = qr/WARNING:  sweep of queue "public.hold\d" failed: the scheduler ended during it/;
 ok(poll_until(sub { moments($said) >= 4 }, 'four ends of the scheduler'), 'code that does not stop ends the scheduler');
-victim_is_swept('between such ends another queue is swept');
+victim_is_swept('another queue is swept between the ends of the scheduler');
 my @ended = moments($ended);
 my @said = moments($said);
 # Four pauses of the launcher would be 1, 2, 4 and 8 s
-cmp_ok($said[3] - $ended[3], '<', 6, 'a scheduler that ended in a turn is started again at once');
-cmp_ok($ended[3] - $ended[2], '>', 4, 'the other queues of that owner wait, the longer the more often');
-is(sql("SELECT status FROM ecto_job.queues WHERE queue = 'victim'::regclass"), 'ok', 'nobody else is concerned');
+cmp_ok($said[3] - $ended[3], '<', 6, 'a scheduler that ended in a sweep is started again at once');
+cmp_ok($ended[3] - $ended[2], '>', 4, 'the other queues of that owner wait more than 4 s before the fourth end');
+is(sql("SELECT status FROM ecto_job.queues WHERE queue = 'victim'::regclass"), 'ok', "another owner's queue is ok");
 
 $node->stop;
 done_testing();

@@ -1,6 +1,6 @@
-# Moving and announcing are two things. A commit that has notified and waits for a synchronous standby holds NOTIFY's
-# lock, which the whole cluster has once. What is due is moved and committed meanwhile, the status says that nobody is
-# told, and all of it is announced when the lock is free.
+# NOTIFY's lock, of which the whole cluster has one, is held by a commit that has notified and waits for a synchronous
+# standby. Due jobs are moved and committed meanwhile, the status says that they are not announced, and all of them are
+# announced when the lock is free.
 use strict;
 use warnings;
 use FindBin;
@@ -10,10 +10,10 @@ use BellTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node(allows_streaming => 1); # without WAL senders nobody waits
+my $node = new_node(allows_streaming => 1); # without WAL senders no commit waits for a standby
 
 sub sql { return $node->safe_psql('postgres', shift); }
-# Commits that do not wait for the standby
+# locally($statements): runs them in commits that do not wait for the standby
 sub locally { return sql('SET synchronous_commit = local; ' . shift); }
 sub job_due { return "INSERT INTO $_[0] (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')"; }
 
@@ -21,7 +21,7 @@ sql(q{SELECT ecto_job.create_queue(name) FROM unnest('{jobs,fence,notifies}'::te
 my $listener = listen_to($node, 'jobs', 'jobs.failed', 'jobs.retry', 'mine');
 at_rest($node);
 
-# Its commit waits for a standby that is not there
+# The holder's commit waits for a standby that is not there
 sql("ALTER SYSTEM SET synchronous_standby_names = 'gone'");
 $node->reload;
 $node->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = 'gone'");
@@ -29,42 +29,46 @@ my $holder = session($node);
 my $pid = $holder->query_safe('SELECT pg_backend_pid()');
 $holder->{stdin} .= "BEGIN; INSERT INTO other VALUES (1); NOTIFY anything; COMMIT;\n";
 $holder->{run}->pump_nb;
-becomes($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", 'SyncRep', 'a commit waits, and has NOTIFY\'s lock');
+becomes($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", 'SyncRep',
+	'a commit that waits for a standby has NOTIFY\'s lock');
 
 my $offset = -s $node->logfile;
 my $waiting = "SELECT count(*) FROM jobs WHERE state IN ('SCHEDULED', 'IN_PROGRESS')";
 locally(job_due('jobs'));
-becomes($node, $waiting, 0, 'what is due is moved');
+becomes($node, $waiting, 0, 'a due job is moved while NOTIFY waits');
 my $status = "SELECT status FROM ecto_job.queues WHERE queue = 'jobs'::regclass";
-becomes($node, $status, "not announced: NOTIFY waits for a lock, which process $pid holds", 'the status says that nobody is told, and why');
+becomes($node, $status, "not announced: NOTIFY waits for a lock, which process $pid holds",
+	'the status says that jobs are not announced, and who holds the lock');
 locally(q{INSERT INTO jobs (params, state, attempt, max_attempts, expires, lease, notify)
 	VALUES ('{}', 'IN_PROGRESS', 1, 1, clock_timestamp(), 42, 'lost'), ('{}', 'IN_PROGRESS', 1, 2, clock_timestamp(), 44, 'again')});
-becomes($node, $waiting, 0, 'what is due later is moved, too');
+becomes($node, $waiting, 0, 'jobs whose attempts end later are moved while NOTIFY waits');
 locally(q{INSERT INTO jobs (params) VALUES ('{}')});
 pass('a commit that enqueues does not wait for the lock');
-like(sql($status), qr/^not announced/, 'the status still says so');
+like(sql($status), qr/^not announced/, 'the status still says that jobs are not announced');
 
 # A trigger that notifies by itself makes the sweep's commit wait for the lock, but not for long
 locally(q{CREATE FUNCTION notifies() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NOTIFY mine; RETURN NEW; END $$;
 	CREATE TRIGGER notifies BEFORE UPDATE ON notifies FOR EACH ROW EXECUTE FUNCTION notifies(); } . job_due('notifies'));
 becomes($node, "SELECT status ~ '^failing: its commit took longer than 1000 ms' FROM ecto_job.queues WHERE queue = 'notifies'::regclass",
-	't', 'a sweep whose trigger notifies fails');
+	't', 'the status says that the commit of a sweep whose trigger notifies took too long');
 locally(job_due('jobs'));
-becomes($node, $waiting, 0, 'and the others are moved');
+becomes($node, $waiting, 0, 'a due job of another queue is moved beside a sweep that notifies');
 
 sql("SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names");
 $node->reload;
 my $heard = '';
 ok(poll_until(sub {
 	$heard .= ' ' . heard($listener);
-	$heard =~ /jobs:scheduler/ && $heard =~ /jobs\.failed:scheduler/ && $heard =~ /mine:scheduler/ }, 'all of it'),
-	'all of it is announced when the lock is free') or diag($heard);
-becomes($node, $status, 'ok', 'and the status is well');
-becomes($node, "SELECT count(*) FROM notifies WHERE state = 'SCHEDULED'", 0, 'the sweep that failed is done');
-is(() = slurp_file($node->logfile, $offset) =~ /WARNING:  notifying consumers failed: NOTIFY waits for a lock/g, 1, 'the log says it once');
+	$heard =~ /jobs:scheduler/ && $heard =~ /jobs\.failed:scheduler/ && $heard =~ /mine:scheduler/ }, 'all notifications'),
+	'all jobs and notifications are announced when the lock is free') or diag($heard);
+becomes($node, $status, 'ok', 'the status is ok when the lock is free');
+becomes($node, "SELECT count(*) FROM notifies WHERE state = 'SCHEDULED'", 0,
+	'the job whose sweep failed is moved when the lock is free');
+is(() = slurp_file($node->logfile, $offset) =~ /WARNING:  notifying consumers failed: NOTIFY waits for a lock/g, 1,
+	'the log says once that NOTIFY waits for a lock');
 $holder->quit;
 
-# Commits that have notified wait in a line for NOTIFY's lock, and each keeps it for 100 ms: who stands last waits for all of them
+# Commits that have notified queue up for NOTIFY's lock, and each keeps it for 100 ms: the last one waits for all others
 my $commits = $node->basedir . '/commits.sql';
 append_to_file($commits, "BEGIN; INSERT INTO other VALUES (1); NOTIFY anything; COMMIT;\n");
 $node->append_conf('postgresql.conf', "fsync = on\n"); # else commit_delay means nothing
@@ -76,9 +80,10 @@ my $line = do {
 		'<', \$in, '>', \$out, '2>&1');
 };
 becomes($node, q{SELECT count(*) >= 3 FROM pg_locks WHERE locktype = 'object' AND database = 0 AND objid = 0 AND NOT granted},
-	't', 'commits stand in a line for NOTIFY\'s lock');
+	't', 'commits queue up for NOTIFY\'s lock');
 sql(job_due('jobs'));
-like(heard_next($listener, 'jobs', 30), qr/^jobs:scheduler$/, 'what is due is announced, though the line never ends');
+like(heard_next($listener, 'jobs', 30), qr/^jobs:scheduler$/,
+	'a due job is announced although commits queue up for NOTIFY\'s lock without end');
 $line->signal('TERM');
 $line->finish;
 $listener->{session}->quit;

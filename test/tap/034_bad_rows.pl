@@ -1,4 +1,4 @@
-# One row at fault stops neither the sweeps of its queue nor the claims, and the status says which are left out.
+# One row at fault stops neither the sweeps of its queue nor the claims, and the status says how many rows are left out.
 use strict;
 use warnings;
 use FindBin;
@@ -18,51 +18,58 @@ sql("SELECT ecto_job.create_queue(q) FROM unnest('{uniq,lost,kept,claimed}'::tex
 # A user's unique index, and a lost job whose twin waits already
 sql("CREATE UNIQUE INDEX ON uniq ((params ->> 'key')) WHERE state IN ('AVAILABLE', 'SCHEDULED')");
 sql(q{INSERT INTO uniq (params, notify) VALUES ('{"key": "A"}', 'it failed')});
-is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('uniq', 1, '1 s')"), 1, 'a job is started');
+is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('uniq', 1, '1 s')"), 1, 'the job that will meet its twin is started');
 my $listener = listen_to($node, 'uniq.failed');
 
 sql(q{INSERT INTO uniq (params) VALUES ('{"key": "A"}')});
 sql(q{INSERT INTO uniq (params, schedule) SELECT jsonb_build_object('key', n), now() + interval '1.5 s' FROM generate_series(1, 3) AS n});
 becomes($node, "SELECT string_agg(state, ' ' ORDER BY id) FROM uniq", 'FAILED AVAILABLE AVAILABLE AVAILABLE AVAILABLE',
 	'the job that meets its twin is FAILED, and the others move');
-like(sql('SELECT error FROM uniq WHERE id = 1'), qr/^duplicate key value/, 'with the error');
-is(sql('SELECT expires IS NULL AND lease IS NULL FROM uniq WHERE id = 1'), 't', 'and nobody holds it');
-is(heard_next($listener, 'uniq.failed'), 'uniq.failed:scheduler', 'and the notice of a failure');
+like(sql('SELECT error FROM uniq WHERE id = 1'), qr/^duplicate key value/, 'the job that meets its twin has the error');
+is(sql('SELECT expires IS NULL AND lease IS NULL FROM uniq WHERE id = 1'), 't',
+	'the job that meets its twin has no lease');
+is(heard_next($listener, 'uniq.failed'), 'uniq.failed:scheduler',
+	'the job that meets its twin sends its notification of a failure');
 $listener->{session}->quit;
-is(sql(status_of('uniq')), 'ok', 'then the queue is well');
+is(sql(status_of('uniq')), 'ok', 'the status is ok after a job has become FAILED');
 
 # Jobs of a session that has ended, whose next retry lies past the calendar, or whose FAILED is refused
 sql("SELECT 1 FROM ecto_job.configure_queue('lost', retry_timeout => '100 days')");
 sql("INSERT INTO lost (params, attempt, max_attempts) VALUES ('{}', 3000000, 2147483647)");
 my $dying = session($node);
 $dying->query_safe('SET ecto_job.session_leases = on');
-is($dying->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('lost')"), 1, 'a session starts it');
+is($dying->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('lost')"), 1,
+	'a session starts the job whose next retry lies past the calendar');
 $dying->quit;
-becomes($node, 'SELECT state FROM lost WHERE id = 1', 'RETRY', 'it comes back when the session ends');
-is(sql("SELECT schedule > '290000-01-01' FROM lost WHERE id = 1"), 't', 'at the end of the calendar');
-is(sql(status_of('lost')), 'ok', 'which is no failure');
+becomes($node, 'SELECT state FROM lost WHERE id = 1', 'RETRY', 'the job is in RETRY when its session has ended');
+is(sql("SELECT schedule > '290000-01-01' FROM lost WHERE id = 1"), 't',
+	'the job is scheduled at the end of the calendar');
+is(sql(status_of('lost')), 'ok', 'the status is ok after a retry at the end of the calendar');
 
-# A row of which nothing can be written
+# A row that cannot be changed
 my $offset = -s $node->logfile;
 sql("BEGIN; INSERT INTO kept (params, schedule) VALUES ('{\"bad\": 1}', now() + interval '300 ms'), ('{}', now() + interval '300 ms');
 	ALTER TABLE kept ADD CONSTRAINT good CHECK (NOT params ? 'bad') NOT VALID; COMMIT");
-becomes($node, 'SELECT state FROM kept WHERE id = 2', 'AVAILABLE', 'the row beside it moves');
+becomes($node, 'SELECT state FROM kept WHERE id = 2', 'AVAILABLE', 'the row beside one that cannot be changed moves');
 my $left_out = 'ok; 1 job left out of sweeps: new row for relation "kept" violates check constraint "good"';
-becomes($node, status_of('kept'), $left_out, 'the status says that one is left out, and why');
-is(sql('SELECT state FROM kept WHERE id = 1'), 'SCHEDULED', 'it is as it was');
+becomes($node, status_of('kept'), $left_out, 'the status says that one job is left out, and why');
+is(sql('SELECT state FROM kept WHERE id = 1'), 'SCHEDULED', 'the row that cannot be changed is as it was');
 for my $id (3 .. 5)
 {
 	sql("INSERT INTO kept (params, schedule) VALUES ('{}', clock_timestamp() + interval '200 ms')");
-	becomes($node, "SELECT state FROM kept WHERE id = $id", 'AVAILABLE', "job $id, which is due later, does not wait for it");
+	becomes($node, "SELECT state FROM kept WHERE id = $id", 'AVAILABLE',
+		"job $id, which is due later, does not wait for the row left out");
 }
 my $log = slurp_file($node->logfile, $offset);
-is(scalar(() = $log =~ /WARNING:  job 1 of queue "kept" is left out: new row/g), 1, 'the log says it once');
-unlike($log, qr/sweep of queue "public.kept" failed/, 'and of no sweep that failed');
+is(scalar(() = $log =~ /WARNING:  job 1 of queue "kept" is left out: new row/g), 1,
+	'the log warns once of the row left out');
+unlike($log, qr/sweep of queue "public.kept" failed/, 'the log speaks of no sweep that failed');
 sql('ALTER TABLE kept DROP CONSTRAINT good');
-becomes($node, 'SELECT state FROM kept WHERE id = 1', 'AVAILABLE', 'it moves when the table has changed');
-becomes($node, status_of('kept'), 'ok', 'and the status is well again');
+becomes($node, 'SELECT state FROM kept WHERE id = 1', 'AVAILABLE', 'the row left out moves when the table has changed');
+becomes($node, status_of('kept'), 'ok', 'the status is ok when the row left out has moved');
 
-# Claims of two sessions that have claimed before: the first that meets the row is told, the other has been told so
+# Claims of two sessions that have claimed before: the first that meets the row gets its error, the other one knows of it
+# from shared memory
 sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
 	\$\$ BEGIN IF NEW.params ? 'bad' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END \$\$;
 	CREATE TRIGGER refuse BEFORE UPDATE ON claimed FOR EACH ROW EXECUTE FUNCTION refuse()");
@@ -78,36 +85,38 @@ my $start = "SELECT count(*) FROM ecto_job.start_available_jobs('claimed', 1)";
 my ($out) = $sessions[0]->query("DO \$\$ BEGIN PERFORM ecto_job.start_available_jobs('claimed', 1);
 	EXCEPTION WHEN raise_exception THEN SET my.told = 'yes'; END \$\$; SELECT current_setting('my.told', true)");
 like($out, qr/yes/, 'the first session to meet the row gets its error');
-is($sessions[1]->query_safe($start), 1, 'the other gets a job at its first try');
-is($sessions[0]->query_safe($start), 1, 'and so does the first at its second');
-is(sql('SELECT state FROM claimed WHERE id = 3'), 'AVAILABLE', 'the row is as it was');
-is(sql(status_of('claimed')), 'ok; 1 job left out of claims: not this one', 'the status says that claims leave it out');
+is($sessions[1]->query_safe($start), 1, 'the other session gets a job at its first try');
+is($sessions[0]->query_safe($start), 1, 'the first session gets a job at its second try');
+is(sql('SELECT state FROM claimed WHERE id = 3'), 'AVAILABLE', 'the row that claims leave out is as it was');
+is(sql(status_of('claimed')), 'ok; 1 job left out of claims: not this one', 'the status says that claims leave one job out, and why');
 $_->quit for @sessions;
 
-# A queue of which no claim succeeds is not well, until one does
+# A queue of which no claim succeeds is failing, until one does
 sql("SELECT ecto_job.create_queue(q) FROM unnest('{refused,slow,long}'::text[]) AS q");
 sql(q{INSERT INTO refused (params) SELECT '{}' FROM generate_series(1, 3)});
 sql('ALTER TABLE refused ADD CONSTRAINT typo CHECK (false) NOT VALID');
 my $fails = 'failing: new row for relation "refused" violates check constraint "typo"';
 is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('refused')"), 0, 'no job of the queue can be started');
-is(sql(status_of('refused')), $fails, 'the status says so');
+is(sql(status_of('refused')), $fails, 'the status says that no job can be started, and why');
 sql('ALTER TABLE refused DROP CONSTRAINT typo');
-is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('refused', 9)"), 3, 'when the constraint is gone all start');
-is(sql(status_of('refused')), 'ok', 'and the status is well at once');
+is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('refused', 9)"), 3,
+	'all jobs start when the constraint is gone');
+is(sql(status_of('refused')), 'ok', 'the status is ok at once when a claim succeeds');
 
-# More than a call puts up with, all of them refused
+# More jobs are refused than one call tries
 sql(q{INSERT INTO refused (params) SELECT '{}' FROM generate_series(1, 300)});
 sql('ALTER TABLE refused ADD CONSTRAINT typo CHECK (false) NOT VALID');
 $node->psql('postgres', "SELECT count(*) FROM ecto_job.start_available_jobs('refused')");
-is(sql(status_of('refused')), $fails, 'a claim that raises for many jobs is shown too');
+is(sql(status_of('refused')), $fails, 'the status shows a claim that fails for many jobs');
 
-# A notify that is too long for NOTIFY, since the owner has altered the column's type
+# The value of notify is too long for NOTIFY, since the owner has altered the column's type
 sql("ALTER TABLE long ALTER notify TYPE text");
 $offset = -s $node->logfile;
 sql("INSERT INTO long (params, notify, state, attempt, max_attempts, expires, lease)
 	SELECT '{}', repeat('x', 9000), 'IN_PROGRESS', 1, 1, now() + interval '300 ms', 4 FROM generate_series(1, 2)");
 becomes($node, "SELECT count(*) FROM long WHERE state = 'FAILED'", 2, 'jobs with a notify that cannot be sent are swept');
-ok(wait_for_log($node, qr/WARNING:  notify of a job of queue "long" is too long to be sent/, $offset), 'which is told');
+ok(wait_for_log($node, qr/WARNING:  notify of a job of queue "long" is too long to be sent/, $offset),
+	'the log warns of a notify that is too long to be sent');
 
 # A single job whose trigger takes longer than a sweep may
 $node->append_conf('postgresql.conf', "ecto_job.sweep_timeout = '500 ms'");
@@ -119,7 +128,7 @@ sql(q{CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS
 	FROM generate_series(1, 20) AS n});
 becomes($node, "SELECT count(*) FROM slow WHERE state = 'AVAILABLE'", 19, 'the jobs behind the slow one move');
 becomes($node, status_of('slow'), 'ok; 1 job left out of sweeps: its change took longer than ecto_job.sweep_timeout',
-	'the status says which takes too long');
+	'the status says that a job is left out which takes too long');
 
 $node->stop;
 done_testing();

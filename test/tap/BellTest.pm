@@ -1,7 +1,8 @@
-# What the tests of the doorbell and the alarm clock share: what a listener hears, and from whom.
+# Tests of the scheduler share this module: its process and its rest, and the notifications that a listener receives,
+# with their senders.
 #
-# That nothing was sent can be told without waiting: a job in another queue, `fence`, is announced after
-# all that was rung or sent before it.
+# That no notification was sent is known without waiting for a time: a job in another queue, `fence`, is announced after
+# all that was signalled or sent before it.
 package BellTest;
 
 use strict;
@@ -13,7 +14,7 @@ use Exporter 'import';
 
 our @EXPORT = qw(session scheduler_pid at_rest before_the_scheduler listen_to heard heard_next becomes cpu_of switches_of);
 
-# scheduler_pid($node, $database): of its running scheduler; empty if there is none
+# scheduler_pid($node, $database): the process id of the database's scheduler; empty if none runs
 sub scheduler_pid
 {
 	my ($node, $database) = (@_, 'postgres');
@@ -21,7 +22,7 @@ sub scheduler_pid
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND datname = '$database'");
 }
 
-# at_rest($node): until the scheduler sleeps, and answers
+# at_rest($node, $database): waits until the scheduler sleeps, and so answers to signals
 sub at_rest
 {
 	my ($node, $database) = (@_, 'postgres');
@@ -34,7 +35,8 @@ sub at_rest
 		'a scheduler that sleeps');
 }
 
-# before_the_scheduler($node, sub { what }): done while it rests, and before it sees any of it
+# before_the_scheduler($node, sub { ... }): runs the sub while the scheduler is stopped in its rest, so that it sees all
+# that the sub did at once
 sub before_the_scheduler
 {
 	my ($node, $what) = @_;
@@ -46,7 +48,7 @@ sub before_the_scheduler
 	return;
 }
 
-# session($node): one that may last longer than a test's limit
+# session($node): a psql session whose time limit starts anew with each query
 sub session
 {
 	my $session = shift->background_psql('postgres');
@@ -54,7 +56,7 @@ sub session
 	return $session;
 }
 
-# listen_to($node, 'a', ...): a session that listens to these and to `fence`, for heard()
+# listen_to($node, 'a', ...): a session that listens to these channels and to `fence`, for heard()
 sub listen_to
 {
 	my ($node, @channels) = @_;
@@ -63,7 +65,8 @@ sub listen_to
 	return { node => $node, session => $session };
 }
 
-# "channel:who ..." of each notification in the text, sorted, once
+# notifications($listener, $text): the set of "channel:sender" of the notifications in the text; the sender is
+# `scheduler` or `session`
 sub notifications
 {
 	my ($listener, $text) = @_;
@@ -74,7 +77,7 @@ sub notifications
 	return %heard;
 }
 
-# heard($listener): what was announced since the last call, and by whom: the scheduler or the session itself
+# heard($listener): what was announced since the last call, as "channel:sender ...", sorted, each once
 sub heard
 {
 	my ($listener) = @_;
@@ -85,7 +88,7 @@ sub heard
 	return join ' ', sort grep { !/^fence:/ } keys %heard;
 }
 
-# heard_next($listener, 'a', $seconds): waits for the next one on this channel; who sent it
+# heard_next($listener, 'a', $seconds): waits for the next notification on this channel and returns its "channel:sender"
 sub heard_next
 {
 	my ($listener, $channel, $seconds) = @_;
@@ -97,7 +100,7 @@ sub heard_next
 	return $who // '';
 }
 
-# cpu_of($pid): clock ticks that the process has used
+# cpu_of($pid): the clock ticks of processor time that the process has used
 sub cpu_of
 {
 	my @fields = split / /, PostgreSQL::Test::Utils::slurp_file("/proc/$_[0]/stat");

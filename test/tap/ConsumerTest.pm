@@ -1,12 +1,12 @@
-# A running ecto_job_consumer as a test sees it: its log, its end, and nothing left behind.
+# ConsumerTest runs an ecto_job_consumer for a test: its log, its signals, its end; none outlives the test.
 #
 #   my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec', 'true');
 #   $consumer->wait_for_log(qr/job 1: completed/);
-#   is($consumer->end, 0, 'drained');
+#   is($consumer->end, 0, 'the consumer drains and ends');
 #
 # run_consumer($node, ...) starts one, waits for its end and returns its exit status and its log.
 #
-# local @ConsumerTest::through = ('sh', '-c', 'ulimit -n 20; exec "$@"', 'sh') starts it by another program.
+# local @ConsumerTest::through = ('sh', '-c', 'ulimit -n 20; exec "$@"', 'sh') starts the consumer by another program.
 package ConsumerTest;
 
 use strict;
@@ -35,8 +35,8 @@ sub start
 	$self->{pid} = fork() // die "fork: $!";
 	if ($self->{pid} == 0)
 	{
-		delete $ENV{PGAPPNAME}; # the harness's, which would hide the program's own
-		# The test's own output must not be the program's: TAP would be read from it
+		delete $ENV{PGAPPNAME}; # the test harness sets it, which would hide the program's own
+		# The program must not write to the test's standard output, which is read as TAP
 		open(STDIN, '<', '/dev/null') && open(STDOUT, '>', $self->{log}) && open(STDERR, '>&', \*STDOUT)
 		  or POSIX::_exit(126);
 		exec(@command) or POSIX::_exit(127);
@@ -63,7 +63,7 @@ sub signal
 	return kill($signal, $self->{pid});
 }
 
-# Waits for its end and returns its exit status, or "signal 9".
+# end(): waits for the consumer's end and returns its exit status, or "signal 9"
 sub end
 {
 	my ($self) = @_;
@@ -81,7 +81,7 @@ sub run_consumer
 	return ($consumer->end, $consumer->log);
 }
 
-# A test that died: its consumers must not outlive it
+# The consumers of a test that died must not outlive it
 END
 {
 	my $status = $?;

@@ -1,4 +1,4 @@
-# What the TAP tests share: a server with the extension, and waiting for what it does.
+# All TAP tests share this module: a server with the extension, and waiting for conditions.
 #
 #   use FindBin;
 #   use lib $FindBin::RealBin;
@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 use Exporter 'import';
 
-# A test that has a becomes() of its own, which asks otherwise, does not ask for this one
+# becomes() is exported on request only, since some tests define one of their own
 our @EXPORT_OK = qw(becomes becomes_in);
 our @EXPORT = qw(new_node wait_for_log poll_until kill9_and_wait source_dir slurp_source);
 
@@ -48,7 +48,8 @@ CONF
 	return $node;
 }
 
-# poll_until(sub { condition }, 'what', $seconds): waits until the condition is true. False at the limit.
+# poll_until(sub { condition }, 'what', $seconds): waits until the condition is true; returns false at the limit and says
+# which wait it gave up.
 sub poll_until
 {
 	my ($condition, $what, $seconds) = @_;
@@ -58,7 +59,7 @@ sub poll_until
 		return 1 if $condition->();
 		usleep(100_000);
 	}
-	diag("gave up waiting for " . ($what // 'a condition'));
+	diag("gave up waiting: " . ($what // 'a condition'));
 	return 0;
 }
 
@@ -92,8 +93,9 @@ sub wait_for_log
 	return $found ? -s $node->logfile : undef;
 }
 
-# kill9_and_wait($node): kill -9 for the postmaster. Its children leave by themselves and the process stays
-# a zombie until its parent looks, so a start too early finds it "already running".
+# kill9_and_wait($node): kills the postmaster with SIGKILL and waits for the end of all its processes. The children exit
+# by themselves, and the postmaster stays a zombie until its parent reaps it; a start before that finds it "already
+# running".
 sub kill9_and_wait
 {
 	my ($node) = @_;
@@ -109,9 +111,10 @@ sub kill9_and_wait
 	return poll_until(sub { !-e "/proc/$pid" || !kill(0, $pid) }, "the postmaster's end");
 }
 
-# The tree that the tests belong to: its documentation and SQL are read by some
+# source_dir(): the source tree that the tests belong to; some tests read its documentation and SQL
 sub source_dir { return $ENV{SOURCE_DIR} // "$FindBin::RealBin/../.."; }
 
+# slurp_source('path'): the text of a file of the source tree
 sub slurp_source { return slurp_file(source_dir() . '/' . shift); }
 
 1;

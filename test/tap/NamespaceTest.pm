@@ -1,10 +1,11 @@
-# A test that mounts or that cuts the network does so in a namespace of its own, which needs no root: it executes
-# itself again in one. Before all else, since the library takes standard output for itself:
+# NamespaceTest runs a test that mounts, or that cuts the network, in a namespace of its own, which needs no root: the
+# test executes itself again in one. The module comes before all others, since PostgreSQL's test library redirects
+# standard output:
 #
 #   use NamespaceTest '--net', 'ip link set lo up';
 #   plan skip_all => 'NOT TESTED: ...' unless NamespaceTest::here();
 #
-# The command is tried first; where it fails, the test goes on outside and is to be skipped.
+# The command is run in a namespace first; where that fails, the test goes on outside, and must skip.
 package NamespaceTest;
 
 use strict;
