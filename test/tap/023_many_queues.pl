@@ -9,7 +9,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use EctoJobTest qw(:DEFAULT becomes becomes_in);
-use BellTest;
+use SchedulerTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);

@@ -11,7 +11,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use EctoJobTest;
-use BellTest;
+use SchedulerTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 

@@ -4,7 +4,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use EctoJobTest qw(:DEFAULT becomes);
-use BellTest;
+use SchedulerTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 

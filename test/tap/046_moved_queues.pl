@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use BellTest;
+use SchedulerTest;
 use EctoJobTest;
 use PostgreSQL::Test::Utils;
 use Test::More;

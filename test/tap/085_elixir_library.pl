@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use EctoJobTest;
-use BellTest;
+use SchedulerTest;
 use ConsumerTest;
 use IPC::Run;
 use Test::More;

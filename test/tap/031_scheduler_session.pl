@@ -6,7 +6,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use EctoJobTest;
-use BellTest;
+use SchedulerTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::Local qw(timegm);

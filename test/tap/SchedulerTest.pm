@@ -3,7 +3,7 @@
 #
 # That no notification was sent is known without waiting for a time: a job in another queue, `fence`, is announced after
 # all that was signalled or sent before it.
-package BellTest;
+package SchedulerTest;
 
 use strict;
 use warnings;
