@@ -1,6 +1,6 @@
-# What a function returns is of the type that it declares. A row says in its header which type it has; one that
-# says RECORD and a number is read, when it was stored and another session looks, by whatever row type has that
-# number there: an interval's bytes as a pointer into the server's memory.
+# What a function returns is of the type that it declares. A row has its type in its header. A row with the type RECORD
+# and a number, once stored, would be read by another session as the row type that has this number there: the bytes of
+# an interval as a pointer into the server's memory.
 use strict;
 use warnings;
 use FindBin;
@@ -13,7 +13,7 @@ my $node = new_node(conf => "ecto_job.enabled = off\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# A call of each function that returns rows of a type which a table can store; each makes at least one
+# A call of each function that returns rows of a named type, which a table can store; each returns at least one row
 my %stored = (
 	configure_queue => q{SELECT ecto_job.configure_queue('jobs') AS kept},
 	available_jobs => q{SELECT ecto_job.available_jobs('jobs', 1) AS kept},
@@ -24,7 +24,7 @@ my %stored = (
 	fail_job => q{SELECT ecto_job.fail_job('jobs', id, lease) AS kept FROM ecto_job.start_available_jobs('jobs', 1)},
 	job_failed => q{SELECT ecto_job.job_failed('jobs', id, attempt) AS kept FROM ecto_job.start_available_jobs('jobs', 1)},
 	requeue => q{SELECT ecto_job.requeue('jobs', 1) AS kept},);
-# And of those that declare OUT parameters, of which no table can have a column
+# A call of each function that declares OUT parameters; no table can have a column of their row
 my %unnamed = (
 	sweep => q{ecto_job.sweep('jobs')},
 	queue_status => q{ecto_job.queue_status('jobs', true)},);
@@ -34,9 +34,9 @@ my $returns_rows = q{SELECT p.proname FROM pg_proc p JOIN pg_type t ON t.oid = p
 is(sql("$returns_rows AND (t.typtype = 'c' OR t.typelem IN (SELECT oid FROM pg_type WHERE typtype = 'c')) ORDER BY 1"),
 	join("\n", sort keys %stored), 'each function that returns a row of a named type has its call here');
 is(sql("$returns_rows AND t.oid IN ('record'::regtype, 'record[]'::regtype) ORDER BY 1"),
-	join("\n", sort keys %unnamed), 'so has each that returns a row without a name');
+	join("\n", sort keys %unnamed), 'each function that returns a row of no named type has its call here');
 is(sql("$returns_rows AND t.typtype NOT IN ('b', 'c') AND t.typname NOT IN ('record', 'void', 'trigger', 'event_trigger') ORDER BY 1"),
-	'', 'the others return scalars or nothing');
+	'', 'every other function returns a scalar or nothing');
 
 sql(q{CREATE EXTENSION pageinspect;
 	SELECT ecto_job.create_queue('jobs');
@@ -44,8 +44,9 @@ sql(q{CREATE EXTENSION pageinspect;
 	SELECT ecto_job.enqueue('jobs', '{"n": 1}', notify => 'a notice', meta => '{"of": "it"}') FROM generate_series(1, 20)});
 sql("CREATE TABLE kept_$_ AS $stored{$_}") for sort keys %stored;
 
-# The only column of a table's first row: behind the length, of one byte or four, the typmod and the type. A minor
-# version may keep what it likes in the typmod of a type that has a name: the same as in a row of its own making.
+# Type and typmod in the header of the first row's only column. They follow the length, which has one byte or four. A
+# minor version of PostgreSQL may keep any typmod for a named type, so the typmod must equal that of a row which
+# PostgreSQL has made.
 my $header = q{
 	WITH kept AS (SELECT t_data AS bytes, CASE WHEN get_byte(t_data, 0) & 1 = 1 THEN 1 ELSE 4 END AS at
 		FROM heap_page_items(get_raw_page('TABLE', 0)) WHERE lp = 1)
@@ -61,10 +62,10 @@ for my $function (sort keys %stored)
 	sql("CREATE TABLE plain_$function AS SELECT jsonb_populate_record(NULL::$declared, '{}') AS kept");
 	my $plain = sql($header =~ s/TABLE/plain_$function/r);
 	like($plain, qr/^\Q$declared\E\|/, "$function: a row that PostgreSQL makes is a $declared by its header");
-	is(sql($header =~ s/TABLE/kept_$function/r), $plain, "$function: so is a row that it returns");
+	is(sql($header =~ s/TABLE/kept_$function/r), $plain, "$function: a row that it returns is a $declared by its header");
 }
 
-# Another session, where the first row type without a name has other columns
+# Another session, in which the first row type without a name has other columns, reads the stored rows
 for my $function (sort keys %stored)
 {
 	my $columns = sql("SELECT count(*) FROM pg_attribute a JOIN pg_proc p ON p.prorettype = (SELECT reltype FROM pg_class WHERE oid = attrelid)
@@ -88,10 +89,10 @@ for my $function (sort keys %unnamed)
 	  if sql("CREATE TABLE of_$function AS SELECT * FROM $unnamed{$function}") eq '';
 }
 
-# Values that are no rows
+# Functions that return scalars
 is(sql(q{SELECT ecto_job.create_queue('more')::oid AS made \gset
 	SELECT :made = 'more'::regclass::oid}), 't', 'create_queue returns the table');
-is(sql(q{SELECT ecto_job.release_queue('more')::oid = 'more'::regclass::oid}), 't', 'so does release_queue');
+is(sql(q{SELECT ecto_job.release_queue('more')::oid = 'more'::regclass::oid}), 't', 'release_queue returns the table');
 is(sql(q{SELECT ecto_job.enqueue('jobs', '{}') AS made \gset
 	SELECT :made = max(id) FROM jobs}), 't', 'enqueue returns the id');
 

@@ -1,4 +1,4 @@
-# What a sweep or a consumer says of a failure can be read by everybody who looks, and says what to do.
+# The error of a sweep or of a job can be read whatever the encodings of database and client are, and says what to do.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +9,8 @@ use Test::More;
 
 my $node = new_node();
 
-# A database that knows no characters: bytes that are none of UTF-8, and a text whose end would be cut within one
+# A database in SQL_ASCII, which has no characters: errors with bytes that are not UTF-8, and errors that are so long
+# that a cut by bytes would fall within a character
 $node->safe_psql('postgres', q{CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'});
 $ENV{PGCLIENTENCODING} = 'UTF8';
 my $long = '€' x 400;
@@ -33,10 +34,10 @@ for my $queue (sort keys %message)
 	my ($status, $output, $error) = $node->psql('bytes', "SELECT status FROM ecto_job.queues WHERE queue = '$queue'::regclass");
 	is("$status $error", '0 ', "a client of UTF-8 reads the status of queue $queue");
 	like($output, $queue eq 'strange' ? qr/^failing: caf\? and \?\?$/ : qr/^failing: x?(?:€)+$/,
-		"which holds whole characters of it");
+		"the status of queue $queue holds whole characters of the error");
 }
 
-# The same of a consumer's error, which is cut at 8 kB
+# A job's error, which is cut at 8 kB
 for my $text ('x' . '€' x 4000, 'xx' . '€' x 4000)
 {
 	my ($status, $output, $error) = $node->psql('bytes', qq{
@@ -47,9 +48,9 @@ for my $text ('x' . '€' x 4000, 'xx' . '€' x 4000)
 		SELECT error FROM jobs;
 		SELECT ecto_job.drop_queue('jobs') \\g /dev/null});
 	like($output, qr/^x+(?:€)+$/, "an error of " . length($text) . " bytes is cut behind a character");
-	is("$status $error", '0 ', 'and can be read');
-	cmp_ok(length($output), '>', 8188, 'nearly all that there is room for');
-	cmp_ok(length($output), '<=', 8192, 'and no more');
+	is("$status $error", '0 ', 'a client of UTF-8 reads a cut error');
+	cmp_ok(length($output), '>', 8188, 'a cut error fills nearly all of its 8,192 bytes');
+	cmp_ok(length($output), '<=', 8192, 'a cut error is at most 8,192 bytes long');
 }
 
 # A trigger that finds its table by the search_path
@@ -59,9 +60,9 @@ $node->safe_psql('postgres', q{
 	CREATE TRIGGER a BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note();
 	INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')});
 ok(wait_for_log($node, qr/WARNING:  sweep of queue "public.jobs" failed: relation "log" does not exist.*\n.*HINT:  A sweep runs with search_path = pg_catalog, pg_temp\./),
-	'a sweep that misses a table says by which search_path it looked');
+	'the hint for a sweep that misses a table names the search_path');
 $node->safe_psql('postgres', q{ALTER FUNCTION note() SET search_path = public});
-becomes_in($node, 'postgres', 'SELECT count(*) FROM log', 1, 'and with the search_path that it asks for the trigger works');
+becomes_in($node, 'postgres', 'SELECT count(*) FROM log', 1, 'the trigger works when its function sets a search_path');
 
 $node->stop;
 done_testing();

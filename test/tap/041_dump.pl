@@ -1,6 +1,6 @@
-# A dump carries a queue whole: its table, jobs, triggers, rights and settings; restored by the database's owner,
-# who is no superuser, it is equal, and runs nothing until enable(). In whatever form it is dumped and restored, a
-# table that is there with its triggers is a queue with its settings. What was dropped is not in it.
+# A dump has the whole of a queue: its table, jobs, triggers, rights and settings. Restored by the database's owner,
+# who is no superuser, the database is equal to the dumped one and is not swept until enable(). In every form of dump
+# and restore, a table that comes with its triggers is a queue with its settings. Dropped queues are not in the dump.
 #
 # Seen to fail without INSERT ON queue_settings for pg_database_owner (a dump of 0.2.0), and with scheduler_state
 # dumped.
@@ -22,7 +22,7 @@ sub in_database
 	return $node->safe_psql($database, $query, extra_params => [ '-U', $user // 'landlord' ]);
 }
 
-# A database whose extension a superuser has made, and everything else its owner
+# Creates a database whose extension belongs to a superuser, and everything else to the database's owner
 sub new_database
 {
 	my ($name) = @_;
@@ -30,7 +30,7 @@ sub new_database
 	$node->safe_psql($name, 'CREATE EXTENSION ecto_job');
 }
 
-# What is in a database, as text that can be compared
+# Returns the contents of a database as text that can be compared
 sub text_of
 {
 	my ($database) = @_;
@@ -58,56 +58,56 @@ in_database('app', q{
 
 my $dump = $node->basedir . '/dump';
 $node->command_ok([ 'pg_dump', '-U', 'landlord', '-Fc', '-f', $dump, $node->connstr('app') ],
-	"the database's owner dumps it");
+	"the database's owner runs pg_dump without an error");
 new_database('restored');
 my $listener = $node->background_psql('restored');
 $listener->query_safe("LISTEN $_") for '"Jobs ""1"""', 'blobs', 'fence';
-# The extension is there already and is the superuser's; its comment is all that the owner may not restore
+# The extension is there already and belongs to the superuser; the owner may restore all but its comment
 $node->command_checks_all([ 'pg_restore', '-U', 'landlord', '-d', $node->connstr('restored'), $dump ],
 	1, [qr/^$/], [qr/must be owner of extension ecto_job.*errors ignored on restore: 1\n$/s],
-	'and restores it, but for the comment on the extension');
+	"the database's owner restores all but the comment on the extension");
 my $text = text_of('app');
 like($text, qr/äöü.*job_changed\('\{.*"retry_timeout": "PT7S"/s, 'the dump has the settings and the jobs');
-is(text_of('restored'), $text, 'what was restored is the same');
+is(text_of('restored'), $text, 'a dump of the restored database equals the first dump');
 my $all_settings = "SELECT * FROM ecto_job.queue_settings ORDER BY queue::text";
-is($node->safe_psql('restored', $all_settings), $node->safe_psql('app', $all_settings), 'so are the settings');
+is($node->safe_psql('restored', $all_settings), $node->safe_psql('app', $all_settings), 'the settings are restored');
 
-# By the fence all has come that was sent before
+# When the notification of fence has come, all that were sent before it have come
 in_database('restored', 'NOTIFY fence');
 my $heard = '';
-ok(poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence'), 'who listened meanwhile');
-is(join(' ', $heard =~ /notification (".*?") received/g), '"fence"', 'has heard nothing of the restored jobs');
+ok(poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence'), 'a listener receives what is sent after the restore');
+is(join(' ', $heard =~ /notification (".*?") received/g), '"fence"', 'the restore of jobs sends no notification');
 
-# It is idle
+# The restored database is not swept
 my $offset = -s $node->logfile;
 in_database('restored', q{
 	INSERT INTO blobs (params, schedule, state) VALUES ('\x01', clock_timestamp(), 'SCHEDULED');
 	SELECT ecto_job.configure_queue('blobs', poll_interval => '1 s')});
-ok(wait_for_log($node, qr/queues of database "restored" are not swept: it is a copy/, $offset), 'it is idle');
-is(in_database('restored', "SELECT state FROM blobs WHERE params = '\\x01'"), 'SCHEDULED', 'nothing moves');
+ok(wait_for_log($node, qr/queues of database "restored" are not swept: it is a copy/, $offset), 'the log says that the restored database is not swept');
+is(in_database('restored', "SELECT state FROM blobs WHERE params = '\\x01'"), 'SCHEDULED', 'a scheduled job of the restored database stays SCHEDULED');
 is( in_database('restored', 'SELECT DISTINCT status FROM ecto_job.queues'),
-	'no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it', 'the view says so');
+	'no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it', 'the view says that the database is restored, and how to start the scheduler');
 in_database('restored', 'SELECT ecto_job.enable()');
-becomes_in($node, 'restored', "SELECT state FROM blobs WHERE params = '\\x01'", 'AVAILABLE', 'until its owner enables it');
+becomes_in($node, 'restored', "SELECT state FROM blobs WHERE params = '\\x01'", 'AVAILABLE', 'the restored database is swept after enable() by its owner');
 
-# The triggers ring there
+# The triggers work in the restored database
 in_database('restored', q{INSERT INTO shop."Jobs ""1""" (params) VALUES ('{}')});
 ok(poll_until(sub { $listener->query('SELECT 1') =~ /notification "Jobs "1""/ }, 'a notification'),
-	'a restored queue is announced');
+	'an INSERT into a restored queue notifies');
 $listener->quit;
 is(in_database('restored', q{SELECT count(*) FROM ecto_job.start_available_jobs('blobs', 10)}, 'consumer'), 2,
 	'the rights are restored: a consumer consumes');
 
-# A dropped queue: also when the event trigger did not see it
+# A dropped queue is not dumped, even if the event trigger was disabled when it was dropped
 in_database('app', q{SELECT ecto_job.drop_queue('blobs')});
 $node->safe_psql('app', q{
 	ALTER EVENT TRIGGER ecto_job_forget_dropped_queues DISABLE;
 	DROP TABLE shop."Jobs ""1""";
 	ALTER EVENT TRIGGER ecto_job_forget_dropped_queues ENABLE ALWAYS});
-is($node->safe_psql('app', 'SELECT count(*) FROM ecto_job.queue_settings'), 1, 'a trace in the registry');
-unlike(text_of('app'), qr/COPY ecto_job/, 'is not dumped, and cannot be mistaken for another table');
+is($node->safe_psql('app', 'SELECT count(*) FROM ecto_job.queue_settings'), 1, 'a queue dropped without the event trigger stays in the registry');
+unlike(text_of('app'), qr/COPY ecto_job/, 'the registry is not dumped, so no other table can get the row');
 in_database('app', q{SELECT ecto_job.create_queue('other')});
-becomes_in($node, 'app', 'SELECT queue FROM ecto_job.queue_settings', 'other', 'and the scheduler removes it');
+becomes_in($node, 'app', 'SELECT queue FROM ecto_job.queue_settings', 'other', 'the scheduler removes the row of a dropped queue');
 
 # Every form of a dump
 sub restored_from
@@ -118,12 +118,12 @@ sub restored_from
 	sql("DROP DATABASE IF EXISTS target; CREATE DATABASE target");
 	$node->safe_psql('target', 'CREATE EXTENSION ecto_job');
 	my @format = grep({ /^-F/ } @$dump_options) ? () : ('-Fc');
-	$node->command_ok([ 'pg_dump', @format, @$dump_options, '-f', $archive, $node->connstr('source') ], "$name: pg_dump");
-	$node->command_ok([ @$_, '-d', $node->connstr('target'), $archive ], "$name: restored without an error") for @$restores;
+	$node->command_ok([ 'pg_dump', @format, @$dump_options, '-f', $archive, $node->connstr('source') ], "$name: pg_dump ends without an error");
+	$node->command_ok([ @$_, '-d', $node->connstr('target'), $archive ], "$name: the dump is restored without an error") for @$restores;
 	return;
 }
 
-# What the registry says of the queues, in a form that does not depend on the session
+# Returns the settings in the registry, in a form that does not depend on the session
 sub settings_in
 {
 	my ($database, $where) = @_;
@@ -158,19 +158,19 @@ for my $form (
 	my ($name, $dump_options, $restores, $where) = @$form;
 	restored_from($name, $dump_options, $restores);
 	is(settings_in('target', 'true'), settings_in('source', $where), "$name: every queue that is there has its settings");
-	is($node->safe_psql('target', 'SELECT count(*) FROM ecto_job.scheduler_state WHERE enabled'), 0, "$name: it is idle");
+	is($node->safe_psql('target', 'SELECT count(*) FROM ecto_job.scheduler_state WHERE enabled'), 0, "$name: the restored database is not enabled");
 }
 
-# As a replica
+# A restore with session_replication_role = replica
 {
 	local $ENV{PGOPTIONS} = '-c session_replication_role=replica';
 	restored_from('as a replica', [], [$restore]);
 	is(settings_in('target', 'true'), settings_in('source', 'true'), 'as a replica: every queue has its settings');
 	$node->safe_psql('target', 'DROP TABLE keep');
-	is(settings_in('target', 'true'), settings_in('source', "queue <> 'keep'::regclass"), 'as a replica: a dropped queue leaves');
+	is(settings_in('target', 'true'), settings_in('source', "queue <> 'keep'::regclass"), 'as a replica: a dropped queue leaves the registry');
 }
 
-# Into queues that are there
+# A restore of the data into queues that exist
 sql('DROP DATABASE target; CREATE DATABASE target');
 $node->safe_psql('target', q{
 	CREATE EXTENSION ecto_job;
@@ -180,12 +180,12 @@ $node->safe_psql('target', q{
 	SELECT ecto_job.create_queue('both', 'shop', ectojob => true);
 	SELECT ecto_job.configure_queue('keep', execution_timeout => '9 min')});
 my $made = settings_in('target', 'true');
-$node->command_ok([ 'pg_dump', '-Fc', '--data-only', '-f', $dump, $node->connstr('source') ], 'the data alone: pg_dump');
-$node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('target'), $dump ], 'the data alone: restored without an error');
+$node->command_ok([ 'pg_dump', '-Fc', '--data-only', '-f', $dump, $node->connstr('source') ], 'the data alone: pg_dump ends without an error');
+$node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('target'), $dump ], 'the data alone: the dump is restored without an error');
 is($node->safe_psql('target', 'SELECT params FROM keep'), '{"n": 1}', 'the data alone: the jobs come into the queues');
-is(settings_in('target', 'true'), $made, 'the data alone: which keep their settings');
+is(settings_in('target', 'true'), $made, 'the data alone: the queues keep their settings');
 
-# Who owns neither the table nor the database
+# A trigger of ours is created on a table by roles that own neither the table nor the database
 $node->safe_psql('target', q{
 	CREATE TABLE plain (LIKE keep INCLUDING ALL);
 	GRANT ALL ON plain TO consumer;
@@ -197,13 +197,13 @@ in_database('target', sprintf($trigger, 'others'));
 is($node->safe_psql('target', "SELECT queue, max_attempts FROM ecto_job.queue_settings WHERE queue::text IN ('plain', 'others')"),
 	'others|4', "a trigger makes a queue of one's own table, and not of a table of others");
 $node->safe_psql('target', sprintf($trigger =~ s/ecto_job_changed/another/r, 'keep'));
-is(settings_in('target', "queue <> 'others'::regclass"), $made, 'and says nothing of what is a queue already');
+is(settings_in('target', "queue <> 'others'::regclass"), $made, 'a trigger of another name leaves the settings of a queue as they are');
 unlike(
 	$node->safe_psql('target', "SELECT string_agg(pg_get_triggerdef(oid), '') FROM pg_trigger WHERE tgrelid = 'keep'::regclass AND tgname = 'ecto_job_changed'"),
-	qr/"max_attempts": 4/, 'nor later, from a dump');
+	qr/"max_attempts": 4/, 'a trigger of another name leaves what the next dump carries as it is');
 is($node->psql('target', "CREATE TEMP TABLE x (LIKE keep); " . sprintf($trigger, 'x')), 0, 'a temporary table is left alone');
 
-# In a transaction whose snapshot is older than what is configured meanwhile
+# A trigger is created in a transaction whose snapshot is older than the queue's settings
 my $old = $node->background_psql('target');
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM keep');
 $node->safe_psql('target', q{SELECT ecto_job.configure_queue('keep', retry_timeout => '11 s')});
@@ -212,7 +212,7 @@ $old->quit;
 like($node->safe_psql('target', "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'keep'::regclass AND tgname = 'ecto_job_changed'"),
 	qr/"retry_timeout": "PT11S"/, 'a trigger made by an older snapshot carries the settings as they are');
 
-# What is no queue, and settings that are none
+# Tables that cannot be queues, and texts that are no settings
 my @tables = map { "t$_" } 1 .. 6;
 $node->safe_psql('target', "CREATE TABLE $_ (LIKE keep INCLUDING ALL)") for @tables;
 $node->safe_psql('target', 'ALTER TABLE t1 DROP COLUMN lease; CREATE TABLE child () INHERITS (t2)');
@@ -224,26 +224,26 @@ for my $table (@tables)
 	my ($status, undef, $said) = $node->psql('target', sprintf($trigger, $table) =~ s/'\{.*\}'/'$settings{$table}'/r);
 	is($status, 0, "a trigger with $settings{$table} on $table is made");
 	my $reason = $table lt 't3' ? qr/WARNING:  "$table" is not made a queue: / : qr/WARNING:  settings of queue "$table" cannot be restored: /;
-	like($said, $table eq 't6' ? qr/^$/ : $reason, "what is wrong with $table is said");
+	like($said, $table eq 't6' ? qr/^$/ : $reason, $table eq 't6' ? "no warning is given for $table" : "a warning says what is wrong with $table");
 }
 is($node->safe_psql('target', q{SELECT queue, poll_interval, max_attempts, options, inserted_at, updated_at
 		FROM ecto_job.queue_settings WHERE queue::text ~ '^t[0-9]' ORDER BY queue::text}),
 	join("\n", (map { "$_|00:01:00|5|{}||" } 't3', 't4', 't5'), 't6|00:01:00|7|{}|inserted_at|'),
 	'settings that cannot be read leave the defaults, and nothing but settings is read');
 
-# A table that somebody restores is no restored database
+# A table that a role restores does not make its database a restored one
 sql('CREATE DATABASE fresh');
 $node->safe_psql('fresh', q{CREATE EXTENSION ecto_job; GRANT CREATE ON SCHEMA public TO PUBLIC});
 in_database('fresh', q{
 	CREATE TABLE mine (id int8, state text, expires timestamptz, schedule timestamptz, attempt int4, max_attempts int4,
 		params jsonb, notify varchar(255), lease int8, key text, error text, meta jsonb)}, 'consumer');
 in_database('fresh', sprintf($trigger, 'mine'), 'consumer');
-is($node->safe_psql('fresh', 'SELECT queue FROM ecto_job.queue_settings'), 'mine', 'somebody restores a table of his own');
+is($node->safe_psql('fresh', 'SELECT queue FROM ecto_job.queue_settings'), 'mine', 'a role that restores a table of its own makes it a queue');
 in_database('fresh', q{SELECT ecto_job.create_queue('first')});
 becomes_in($node, 'fresh', q{SELECT status FROM ecto_job.queues WHERE queue = 'first'::regclass}, 'ok',
-	'which does not keep the first queue of another role from running');
+	"a restored table does not keep another role's first queue from running");
 
-# A dump of a version whose registry was dumped
+# A dump of 0.2.0, which dumped its registry
 sql('CREATE DATABASE old OWNER landlord; DROP DATABASE target; CREATE DATABASE target OWNER landlord');
 $node->safe_psql('old', q{CREATE EXTENSION ecto_job VERSION '0.2.0'});
 in_database('old', q{
@@ -259,10 +259,10 @@ run_log([ 'pg_restore', '-U', 'landlord', '-d', $node->connstr('target'), $dump 
 my $kept = 'SELECT queue, execution_timeout, kind FROM ecto_job.queue_settings';
 is($node->safe_psql('target', $kept), 'keep|00:07:00|native', 'a dump of 0.2.0 is restored, with its settings');
 like($node->safe_psql('target', "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'ecto_job_changed'"),
-	qr/"execution_timeout": "PT7M"/, 'which the next dump carries');
+	qr/"execution_timeout": "PT7M"/, 'the next dump carries the settings that came from 0.2.0');
 $node->safe_psql('old', 'ALTER EXTENSION ecto_job UPDATE');
 like($node->safe_psql('old', "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'ecto_job_changed'"),
-	qr/"execution_timeout": "PT7M"/, 'so does that of the updated database');
+	qr/"execution_timeout": "PT7M"/, 'the next dump of an updated database carries its settings');
 
 $node->stop;
 done_testing();

@@ -1,6 +1,6 @@
-# pg_upgrade keeps queues, jobs, settings and that the database runs; nothing runs while it works.
+# pg_upgrade keeps queues, jobs and settings, and the database stays enabled; no process of ours runs during the upgrade.
 #
-# From 15 to 15, which is what can be had here: the way is the same. Seen to fail without the check of
+# The upgrade is from 15 to 15, since no other version is installed; its steps are the same. Seen to fail without the check of
 # IsBinaryUpgrade in _PG_init (the log then shows a launcher).
 use strict;
 use warnings;
@@ -32,26 +32,26 @@ chdir $PostgreSQL::Test::Utils::tmp_check or die;
 my $offset = -s $new->logfile // 0;
 my ($bindir) = map { chomp; $_ } `pg_config --bindir`;
 my $path = (grep { -x "$_/pg_upgrade" } split /:/, $ENV{PATH})[0] // $bindir;
-# Its sockets need a short path
+# The sockets of pg_upgrade need a short path
 my $sockets = PostgreSQL::Test::Utils::tempdir_short();
 command_ok(
 	[ 'pg_upgrade', '--no-sync', '--retain', '-o', '-c log_min_messages=debug1', '-O', '-c log_min_messages=debug1',
 		'-d', $old->data_dir, '-D', $new->data_dir, '-b', $path, '-B', $path,
 		'-s', $sockets, '-p', $old->port, '-P', $new->port ],
-	'pg_upgrade');
+	'pg_upgrade ends without an error');
 my @logs = glob($new->data_dir . '/pg_upgrade_output.d/*/log/pg_upgrade_server.log');
 my $log = join '', map { slurp_file($_) } @logs;
-like($log, qr/registering background worker "logical replication launcher"/, 'its servers tell what they start');
-unlike($log, qr/ecto_job (?:launcher|scheduler)/, 'and it is nothing of ours');
+like($log, qr/registering background worker "logical replication launcher"/, "pg_upgrade's servers log which background workers they register");
+unlike($log, qr/ecto_job (?:launcher|scheduler)/, "pg_upgrade's servers start no launcher and no scheduler");
 
 $new->start;
-is($new->safe_psql('postgres', $contents), $jobs, 'jobs and settings are the same');
+is($new->safe_psql('postgres', $contents), $jobs, 'jobs and settings are the same after pg_upgrade');
 is($new->safe_psql('postgres', "SELECT database = (SELECT oid FROM pg_database WHERE datname = 'postgres'), enabled
-		FROM ecto_job.scheduler_state"), 't|t', 'and the record that it runs') or diag($record);
+		FROM ecto_job.scheduler_state"), 't|t', 'the database is still enabled after pg_upgrade') or diag($record);
 $new->safe_psql('postgres', "INSERT INTO jobs (params, schedule, state) VALUES ('{\"n\": 3}', clock_timestamp(), 'SCHEDULED')");
 ok( poll_until(
 		sub { $new->safe_psql('postgres', "SELECT state FROM jobs WHERE params = '{\"n\": 3}'") eq 'AVAILABLE' },
 		'the sweep'),
-	'so it runs, without enable()');
+	'the upgraded database is swept without enable()');
 $new->stop;
 done_testing();

@@ -13,7 +13,7 @@ use Test::More;
 
 my ($version) = slurp_source('ecto_job.control') =~ /^default_version = '(.*)'$/m;
 my @older = sort map { /ecto_job--([^-]+)\.sql$/ } glob(source_dir() . '/src/sql/released/*.sql');
-ok(scalar(@older), "older versions: @older");
+ok(scalar(@older), "there are install scripts of older versions: @older");
 
 my $node = new_node(extension => 0);
 
@@ -49,7 +49,7 @@ my $catalog = q{
 
 in_database('postgres', 'CREATE EXTENSION ecto_job');
 my $fresh = in_database('postgres', $catalog);
-like($fresh, qr/function ecto_job\.enqueue/, 'the catalog of a fresh installation');
+like($fresh, qr/function ecto_job\.enqueue/, 'the catalog of a fresh installation has enqueue()');
 my ($status, undef, $error);
 
 for my $old (@older)
@@ -58,7 +58,7 @@ for my $old (@older)
 	in_database('postgres', "CREATE DATABASE $database");
 	in_database($database, "CREATE EXTENSION ecto_job VERSION '$old'");
 
-	# A whole life, every function of that version, with times that keep the scheduler out of it
+	# Every function of that version once, with times that keep the scheduler from the jobs
 	is(in_database($database, q{
 		SET TimeZone = 'UTC';
 		SELECT ecto_job.create_queue('jobs');
@@ -91,25 +91,25 @@ for my $old (@older)
 		  . '| \x01 2001-01-01 00:00:02+00|2001-01-01 00:00:00.001+00 brief t 0',
 		"$old: every function works with the newer library");
 
-	becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$old: so does the scheduler");
+	becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$old: the scheduler works with the newer library");
 	in_database($database, q{INSERT INTO jobs (params, schedule, state) VALUES ('{"due": true}', clock_timestamp(), 'SCHEDULED')});
-	becomes_in($node, $database, q{SELECT state FROM jobs WHERE params ? 'due'}, 'AVAILABLE', "$old: it sweeps");
+	becomes_in($node, $database, q{SELECT state FROM jobs WHERE params ? 'due'}, 'AVAILABLE', "$old: the scheduler sweeps");
 	my $listener = $node->background_psql($database);
 	$listener->query_safe('LISTEN jobs');
 	in_database($database, q{SELECT ecto_job.enqueue('jobs', '{}')});
-	ok(poll_until(sub { $listener->query('SELECT 1') =~ /notification "jobs"/ }, 'a notification'), "$old: it announces");
+	ok(poll_until(sub { $listener->query('SELECT 1') =~ /notification "jobs"/ }, 'a notification'), "$old: an enqueue notifies");
 	$listener->quit;
 	in_database($database, 'SELECT ecto_job.disable()');
-	becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'disabled', "$old: disable()");
+	becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'disabled', "$old: disable() works");
 	in_database($database, 'SELECT ecto_job.enable()');
 	command_ok([ 'ecto_job_consumer', '-d', $node->connstr($database), '--queue', 'jobs', '--exec', 'true', '--drain' ],
-		"$old: the consumer drains");
-	# The first version knows no queues of EctoJob's library
+		"$old: the consumer drains a queue");
+	# 0.1.0 has no queues of EctoJob's library
 	if ($old eq '0.1.0')
 	{
 		(undef, undef, $error) = $node->psql($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)");
 		like($error, qr/ERROR:  extension ecto_job is older than its library.*\nHINT:  Run ALTER EXTENSION ecto_job UPDATE/,
-			"$old: what is newer says what to do");
+			"$old: a newer feature says that the extension must be updated");
 	}
 
 	# The update
@@ -123,12 +123,12 @@ for my $old (@older)
 		SELECT enabled, has_table_privilege('pg_monitor', 'ecto_job.scheduler_state', 'UPDATE') FROM runs;
 		REVOKE UPDATE ON ecto_job.scheduler_state FROM pg_monitor}),
 		't|t', "$old: views and grants on the extension's tables outlive the update");
-	is(in_database($database, "SELECT extversion FROM pg_extension WHERE extname = 'ecto_job'"), $version, "$old: updated");
+	is(in_database($database, "SELECT extversion FROM pg_extension WHERE extname = 'ecto_job'"), $version, "$old: ALTER EXTENSION UPDATE leads to the present version");
 	is(in_database($database, $catalog), $fresh, "$old: the result equals a fresh installation");
 	is(in_database($database, "SELECT queue, retry_timeout, max_attempts FROM ecto_job.queue_settings ORDER BY 1"), $settings,
 		"$old: the settings are kept");
-	is(in_database($database, q{SELECT params FROM ecto_job.start_available_jobs('jobs')}), '{"n": 5}', "$old: the jobs, too");
-	is(in_database($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)"), 'mixed', "$old: what is newer works");
+	is(in_database($database, q{SELECT params FROM ecto_job.start_available_jobs('jobs')}), '{"n": 5}', "$old: the jobs are kept");
+	is(in_database($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)"), 'mixed', "$old: a newer feature works after the update");
 }
 
 # Newer SQL than the library that the server has loaded. The files are those of a later release.
@@ -146,11 +146,11 @@ SKIP:
 	{
 		($status, undef, $error) = $node->psql('future', "\\set VERBOSITY verbose\nCREATE EXTENSION ecto_job VERSION '$newer'");
 		like($error, qr/ERROR:  55000: the loaded library of ecto_job is older than the extension's SQL.*\nHINT:  Restart the server/s,
-			$newer eq '99.0.0' ? 'a newer extension is refused' : 'also by a library that does not know how to');
+			$newer eq '99.0.0' ? 'a newer extension is refused' : 'a newer extension is refused that needs a function which the library lacks');
 	}
 	($status, undef, $error) = $node->psql('postgres', "ALTER EXTENSION ecto_job UPDATE TO '99.0.0'");
-	like($error, qr/is older than the extension's SQL.*\nHINT:  Restart the server/s, 'so is an update to it');
-	is(in_database('postgres', $catalog), $fresh, 'and nothing has changed');
+	like($error, qr/is older than the extension's SQL.*\nHINT:  Restart the server/s, 'an update to a newer extension is refused');
+	is(in_database('postgres', $catalog), $fresh, 'a refused update changes nothing');
 	unlink @files;
 }
 

@@ -1,5 +1,5 @@
-# A queue that is replicated logically: jobs come over, come and go with those of the publisher, and neither ring
-# nor move there while the subscriber is disabled. When it takes over, enable() makes it run.
+# Logical replication of a queue: the subscriber has the publisher's jobs. While the subscriber is disabled, its jobs
+# are neither announced nor swept. When it takes over, enable() starts its scheduler.
 use strict;
 use warnings;
 use FindBin;
@@ -21,7 +21,7 @@ for my $node ($publisher, $subscriber)
 }
 there('SELECT ecto_job.disable()');
 becomes($subscriber, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
-	'the subscriber is disabled');
+	'the disabled subscriber has no scheduler');
 $publisher->safe_psql('postgres', 'CREATE PUBLICATION p FOR TABLE jobs');
 there("CREATE SUBSCRIPTION s CONNECTION '" . $publisher->connstr . " dbname=postgres' PUBLICATION p");
 $subscriber->wait_for_subscription_sync($publisher, 's');
@@ -34,35 +34,35 @@ $publisher->safe_psql('postgres', q{
 	SELECT ecto_job.enqueue('jobs', '{"n": 3}', schedule => clock_timestamp() + interval '1 hour')});
 $publisher->wait_for_catchup('s');
 is(there("SELECT string_agg(state || in_play, ' ' ORDER BY id) FROM jobs"),
-	'AVAILABLEtrue AVAILABLEtrue SCHEDULEDfalse', 'jobs come over, with their generated columns');
+	'AVAILABLEtrue AVAILABLEtrue SCHEDULEDfalse', 'jobs reach the subscriber, with their generated columns');
 $publisher->safe_psql('postgres', q{
 	SELECT ecto_job.complete_job('jobs', id, lease) FROM ecto_job.start_available_jobs('jobs') \gset
 	SELECT id, lease FROM ecto_job.start_available_jobs('jobs')});
 $publisher->wait_for_catchup('s');
 my $jobs = q{SELECT id, state, attempt, lease, expires, params FROM jobs ORDER BY id};
-is(there($jobs), $publisher->safe_psql('postgres', $jobs), 'and change and go with them');
+is(there($jobs), $publisher->safe_psql('postgres', $jobs), 'changes and deletions of jobs reach the subscriber');
 there("INSERT INTO fence (params) VALUES ('{}')");
 my $heard = '';
 poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence');
-unlike($heard, qr/"jobs"/, 'nobody is notified there: triggers do not fire');
+unlike($heard, qr/"jobs"/, 'replicated jobs send no notification on the subscriber');
 $listener->quit;
 
-# A lease ends, a schedule comes: nothing moves on the subscriber, where it would break the replication
+# A lease ends and a job becomes due: the subscriber is not swept, which would break the replication
 $publisher->safe_psql('postgres', 'SELECT ecto_job.disable()');
 becomes($publisher, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
-	'nor does anything on the publisher, which is disabled now');
+	'the disabled publisher has no scheduler');
 $publisher->safe_psql('postgres', q{UPDATE jobs SET schedule = clock_timestamp() WHERE state = 'SCHEDULED';
 	UPDATE jobs SET expires = clock_timestamp() WHERE state = 'IN_PROGRESS'});
 $publisher->wait_for_catchup('s');
 is(there("SELECT string_agg(state, ' ' ORDER BY id) FROM jobs WHERE least(schedule, expires) <= clock_timestamp()"),
-	'IN_PROGRESS SCHEDULED', 'both are over there, and have not moved');
-is(there("SELECT count(*) FROM ecto_job.queues WHERE status = 'disabled'"), 2, 'it is disabled, and the view says so');
+	'IN_PROGRESS SCHEDULED', 'a due job and an expired one stay as they are on the subscriber');
+is(there("SELECT count(*) FROM ecto_job.queues WHERE status = 'disabled'"), 2, 'the view says that the subscriber is disabled');
 
-# It takes over: ids first, since sequences are not replicated
+# The subscriber takes over: its sequence is set first, since sequences are not replicated
 $publisher->stop;
 there('ALTER SUBSCRIPTION s DISABLE; ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s');
 there("SELECT setval(pg_get_serial_sequence('jobs', 'id'), (SELECT max(id) FROM jobs)); SELECT ecto_job.enable()");
-becomes($subscriber, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED' AND schedule <= now()", 0, 'what was due is activated');
+becomes($subscriber, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED' AND schedule <= now()", 0, 'the enabled subscriber activates a due job');
 is(there("SELECT ecto_job.enqueue('jobs', '{}') > 3"), 't', 'new ids follow the old ones');
 
 $subscriber->stop;

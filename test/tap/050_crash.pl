@@ -1,4 +1,4 @@
-# Whatever dies, the scheduler is back without help, and there is one of it.
+# Whichever process ends, one scheduler is running again without help.
 use strict;
 use warnings;
 use FindBin;
@@ -10,7 +10,7 @@ use Test::More;
 
 my $node = new_node(allows_streaming => 1, conf => "max_prepared_transactions = 5\nmax_worker_processes = 8\n");
 
-# The server may be away for a moment
+# Returns 'no answer' while the server restarts
 sub try_sql
 {
 	my ($query, $server) = @_;
@@ -37,7 +37,7 @@ sub pid
 	return $pid;
 }
 
-# A job that is due at once is swept
+# Passes when a job that is due at once is activated
 sub sweeps
 {
 	my ($name, $server) = @_;
@@ -48,14 +48,14 @@ sub sweeps
 	becomes("SELECT state FROM jobs WHERE params = '{\"n\": $count}'", 'AVAILABLE', $name, $server);
 }
 
-# What a session is told that did nothing wrong: the SQLSTATE and the words of the server's last message to it
-sub told
+# Returns the server's last message to a session that does no harm, with its SQLSTATE
+sub message_during
 {
 	my ($harm) = @_;
 	my ($output, $error) = ('', '');
 	my $witness = IPC::Run::start([ 'psql', '-X', '-q', '-c', '\\set VERBOSITY verbose', '-c', 'SELECT pg_sleep(3600)',
 		'-h', $node->host, '-p', $node->port, 'postgres' ], '>', \$output, '2>', \$error);
-	becomes("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 1, 'a witness waits');
+	becomes("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 1, 'a session that does no harm waits');
 	$harm->();
 	$witness->finish;
 	return $error;
@@ -69,20 +69,20 @@ sub crashed
 }
 
 sql("SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '50 ms')");
-sweeps('it sweeps');
+sweeps('the scheduler sweeps');
 
 # kill -9
 my $offset = -s $node->logfile;
 my $killed = pid();
-like(told(sub { kill 9, $killed }),
+like(message_during(sub { kill 9, $killed }),
 	qr/^WARNING:  57P02: terminating connection because of crash of another server process
 DETAIL:  The postmaster has commanded this server process to roll back the current transaction and exit, because another server process exited abnormally and possibly corrupted shared memory\.
 HINT:  In a moment you should be able to reconnect to the database and repeat your command\.$/m,
-	'kill -9 of the scheduler: every session is told why it ends, 57P02');
+	'kill -9 of the scheduler is reported to every session, 57P02');
 crashed($offset);
 like(slurp_file($node->logfile, $offset), qr/LOG:  background worker "ecto_job scheduler" \(PID $killed\) was terminated by signal 9: Killed\n.*LOG:  terminating any other active server processes/s,
-	'and the log says who died');
-sweeps('kill -9 of the scheduler');
+	'the log says which process died');
+sweeps('the queue is swept after kill -9 of the scheduler');
 
 $offset = -s $node->logfile;
 my $session = $node->background_psql('postgres');
@@ -94,45 +94,45 @@ $session->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $held, $lease)
 kill 9, $backend;
 crashed($offset);
 eval { $session->quit };
-sweeps('kill -9 of a backend');
+sweeps('the queue is swept after kill -9 of a backend');
 is(sql("SELECT state FROM jobs WHERE id = $held"), 'IN_PROGRESS', 'a lease survives the crash');
-is(sql("SELECT count(*) FROM jobs WHERE params ? 'lost'"), 0, 'what was not committed does not');
-is(sql('SELECT count(*) FROM effects'), 0, 'the effect no more than the completion');
+is(sql("SELECT count(*) FROM jobs WHERE params ? 'lost'"), 0, 'a job that was not committed does not survive the crash');
+is(sql('SELECT count(*) FROM effects'), 0, 'the writes of an uncommitted completion do not survive the crash');
 sql("UPDATE jobs SET expires = clock_timestamp() WHERE id = $held");
-becomes("SELECT state FROM jobs WHERE id = $held", 'AVAILABLE', 'and it ends');
+becomes("SELECT state FROM jobs WHERE id = $held", 'AVAILABLE', 'a lease that survived the crash ends');
 
 $offset = -s $node->logfile;
 kill 9, try_sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job launcher'");
 crashed($offset);
-sweeps('kill -9 of the launcher');
+sweeps('the queue is swept after kill -9 of the launcher');
 
-ok(kill9_and_wait($node), 'kill -9 of the postmaster');
+ok(kill9_and_wait($node), 'kill -9 ends the postmaster and its children');
 $node->start;
-sweeps('and all is back');
+sweeps('the queue is swept after kill -9 of the postmaster');
 
-like(told(sub { $node->stop('immediate') }), qr/^WARNING:  57P01: terminating connection due to immediate shutdown command$/m,
-	'an immediate shutdown: sessions are told, 57P01');
+like(message_during(sub { $node->stop('immediate') }), qr/^WARNING:  57P01: terminating connection due to immediate shutdown command$/m,
+	'an immediate shutdown is reported to every session, 57P01');
 $node->start;
-sweeps('an immediate shutdown');
+sweeps('the queue is swept after an immediate shutdown');
 
-# The launcher ends without a crash: its schedulers are replaced, and there is never more than one
+# The launcher ends without a crash: its scheduler is replaced by one of the new launcher
 my $before = pid();
 sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'ecto_job launcher'");
 becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $before",
 	1, 'a new launcher starts a new scheduler');
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 1, 'only one');
-sweeps('which sweeps');
+becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 1, 'a new launcher runs one scheduler only');
+sweeps("the new launcher's scheduler sweeps");
 
 # Two-phase commit
 sql("SELECT ecto_job.drop_queue('jobs')");
-becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0, 'nothing to do');
+becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0, 'a database without a queue has no scheduler');
 sql("BEGIN; SELECT ecto_job.create_queue('jobs'); PREPARE TRANSACTION 'queue'");
-is(try_sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'"), 0, 'still nothing');
+is(try_sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'"), 0, 'a queue in a prepared transaction starts no scheduler');
 sql("COMMIT PREPARED 'queue'");
 becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'",
-	1, 'a queue made in a prepared transaction is found');
+	1, 'COMMIT PREPARED of a new queue starts a scheduler');
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '50 ms')");
-sweeps('and swept');
+sweeps('a queue made in a prepared transaction is swept');
 
 # A standby
 $node->backup('base');
@@ -140,11 +140,11 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
-is(try_sql('SELECT status FROM ecto_job.queues', $standby), 'no scheduler: the server is a standby', 'the view on a standby');
-is(try_sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'ecto_job'", $standby), 0, 'no process there');
+is(try_sql('SELECT status FROM ecto_job.queues', $standby), 'no scheduler: the server is a standby', 'the view says that the server is a standby');
+is(try_sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'ecto_job'", $standby), 0, 'neither launcher nor scheduler runs on a standby');
 $node->stop;
 $standby->promote;
-sweeps('after promotion it runs', $standby);
+sweeps('the queue is swept after promotion', $standby);
 $standby->stop;
 
 # Without preload
@@ -154,7 +154,7 @@ like($warning, qr/WARNING:.*not in shared_preload_libraries.*HINT:.*shared_prelo
 	'CREATE EXTENSION without preload warns, with the line to add');
 $plain->safe_psql('postgres', "SELECT ecto_job.create_queue('jobs')");
 like($plain->safe_psql('postgres', 'SELECT status FROM ecto_job.queues'),
-	qr/^no scheduler: add ecto_job to shared_preload_libraries/, 'and the view says why nothing is swept');
+	qr/^no scheduler: add ecto_job to shared_preload_libraries/, 'the view says why nothing is swept without preload');
 $plain->stop;
 
 done_testing();

@@ -1,8 +1,8 @@
-# Failover, synchronous and not: what was acknowledged before it, who may finish what, and what may be lost.
+# Failover, synchronous and asynchronous: which acknowledged jobs are kept, which holder may complete, what may be lost.
 #
 # A synchronous standby has every acknowledged job. An asynchronous one may lack the last ones, may give their ids
-# to other jobs, and runs a completed job again together with its writes: the lease tells the old holder, that of
-# another job, or of an attempt that never was. Seen to fail with test/mutants/complete_any_lease.patch and with
+# to other jobs, and runs a completed job again together with its writes. By its lease a holder is refused whose job was
+# started again, whose id belongs to another job, or whose attempt was lost. Seen to fail with test/mutants/complete_any_lease.patch and with
 # synchronous_commit = on instead of local in the scheduler.
 use strict;
 use warnings;
@@ -52,21 +52,21 @@ $primary->poll_query_until('postgres', "SELECT sync_state = 'sync' FROM pg_stat_
 sql($primary, "SELECT ecto_job.enqueue('jobs', '{\"n\": $_}')") for 1 .. 3;
 my ($id, $lease) = start($primary);
 my @second = start($primary);
-is(complete($primary, $id, $lease, 'before'), 'done', 'a job is completed before it');
+is(complete($primary, $id, $lease, 'before'), 'done', 'a job is completed before the failover');
 sql($primary, "BEGIN; SELECT ecto_job.start_available_jobs('jobs'); PREPARE TRANSACTION 'p'");
 $primary->stop('immediate');
 $standby->promote;
 is(sql($standby, "SELECT string_agg(state, ' ' ORDER BY id) FROM jobs"), 'IN_PROGRESS AVAILABLE',
 	'every acknowledged job is on the new primary, and none that was completed');
-is(sql($standby, 'SELECT * FROM done'), "$id|before", 'with its writes');
-is(complete($standby, @second, 'after'), 'done', 'a lease from before goes on: its holder completes there');
-is(complete($standby, $id, $lease, 'again'), 'JQ001', 'and the completed one is done once');
-is(join('', start($standby)), '', 'a start that was prepared before it hides its job');
-is(sql($standby, 'SELECT gid FROM pg_prepared_xacts'), 'p', 'and can be seen');
+is(sql($standby, 'SELECT * FROM done'), "$id|before", 'the writes of a completed job are on the new primary');
+is(complete($standby, @second, 'after'), 'done', 'a holder of a lease from before completes on the new primary');
+is(complete($standby, $id, $lease, 'again'), 'JQ001', 'a completed job cannot be completed again on the new primary');
+is(join('', start($standby)), '', 'a start that was prepared before the failover hides its job');
+is(sql($standby, 'SELECT gid FROM pg_prepared_xacts'), 'p', 'a start that was prepared before the failover is in pg_prepared_xacts');
 sql($standby, "ROLLBACK PREPARED 'p'");
-is((start($standby))[0], $second[0] + 1, 'until it is rolled back');
+is((start($standby))[0], $second[0] + 1, 'ROLLBACK PREPARED makes the hidden job available');
 sql($standby, "INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
-becomes($standby, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'the scheduler runs there');
+becomes($standby, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'the scheduler runs on the new primary');
 $standby->stop;
 
 # Asynchronous: the standby does not get the last commits
@@ -75,29 +75,29 @@ sql($primary, q{SELECT ecto_job.enqueue('jobs', '{"n": 1}')});
 $primary->wait_for_catchup('standby', 'replay', $primary->lsn('insert'));
 sql($standby, "ALTER SYSTEM SET primary_conninfo = ''");
 $standby->reload;
-becomes($standby, 'SELECT count(*) FROM pg_stat_wal_receiver', 0, 'the standby lags');
+becomes($standby, 'SELECT count(*) FROM pg_stat_wal_receiver', 0, 'the standby receives no more WAL');
 ($id, $lease) = start($primary);
-is(complete($primary, $id, $lease, 'lost'), 'done', 'a job is completed, which the standby does not hear of');
+is(complete($primary, $id, $lease, 'lost'), 'done', 'a job is completed on the primary alone');
 sql($primary, q{SELECT ecto_job.enqueue('jobs', '{"n": 2}')});
 my @lost = start($primary);
 $primary->stop('immediate');
 $standby->promote;
-is(sql($standby, "SELECT id || state FROM jobs"), "${id}AVAILABLE", 'the completed one is back, the enqueued one lost');
-is(sql($standby, 'SELECT count(*) FROM done'), 0, 'the writes of the completed one went with its completion');
-is(complete($standby, $id, $lease, 'zombie'), 'JQ001', 'its former holder cannot complete it');
+is(sql($standby, "SELECT id || state FROM jobs"), "${id}AVAILABLE", 'the completed job is back, and the enqueued one is lost');
+is(sql($standby, 'SELECT count(*) FROM done'), 0, 'the writes of the completed job are lost with its completion');
+is(complete($standby, $id, $lease, 'former holder'), 'JQ001', 'the former holder cannot complete the job that is back');
 my @again = start($standby);
-is(complete($standby, $id, $lease, 'zombie'), 'JQ001', 'nor when another has started it');
-is(complete($standby, @again, 'again'), 'done', 'who then completes it');
-# Ids go on from a value that the sequence wrote ahead; force what an older standby would do
+is(complete($standby, $id, $lease, 'former holder'), 'JQ001', 'the former holder cannot complete the job that another has started');
+is(complete($standby, @again, 'again'), 'done', 'the new holder completes the job that was back');
+# A sequence writes its values ahead, so the ids here go on behind them. setval() sets the state of an older standby
 sql($standby, "SELECT setval(pg_get_serial_sequence('jobs', 'id'), $lost[0], false)");
-is(sql($standby, q{SELECT ecto_job.enqueue('jobs', '{"n": 3}')}), $lost[0], 'the id of the lost one is given to another job');
+is(sql($standby, q{SELECT ecto_job.enqueue('jobs', '{"n": 3}')}), $lost[0], 'the id of the lost job is given to another job');
 my @other = start($standby);
-is(complete($standby, @lost, 'zombie'), 'JQ001', 'which the holder of the lost one cannot complete');
-is(complete($standby, @other, 'other'), 'done', 'but its own');
-is(sql($standby, "SELECT string_agg(who, ' ' ORDER BY who) FROM done"), 'again other', 'each was done once');
+is(complete($standby, @lost, 'former holder'), 'JQ001', 'the holder of the lost job cannot complete the job that has its id');
+is(complete($standby, @other, 'other'), 'done', 'the holder of the job with the reused id completes it');
+is(sql($standby, "SELECT string_agg(who, ' ' ORDER BY who) FROM done"), 'again other', 'each job on the new primary was done once');
 $standby->stop;
 
-# A synchronous standby that is not there: commits wait, sweeps do not
+# A synchronous standby that does not exist: commits wait, sweeps do not
 $primary = new_node(name => 'alone', allows_streaming => 1); # without WAL senders nobody waits
 sql($primary, q{SELECT ecto_job.create_queue('jobs');
 	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '2 s');
@@ -105,16 +105,16 @@ sql($primary, q{SELECT ecto_job.create_queue('jobs');
 sql($primary, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
 $primary->reload;
 $primary->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = 'nobody'");
-becomes($primary, "SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 2, 'without its standby the scheduler goes on');
+becomes($primary, "SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 2, 'the scheduler sweeps while commits wait for a standby');
 my $producer = $primary->background_psql('postgres', on_error_stop => 0);
 my $pid = $producer->query_safe('SELECT pg_backend_pid()');
 $producer->{stdin} .= "INSERT INTO jobs (params) VALUES ('{\"n\": 9}');\n";
 $producer->{run}->pump_nb;
-becomes($primary, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", 'SyncRep', 'a commit waits for it');
-is(sql($primary, q{SELECT count(*) FROM jobs WHERE params = '{"n": 9}'}), 0, 'and nobody sees its job meanwhile');
+becomes($primary, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", 'SyncRep', 'a commit waits for the missing standby');
+is(sql($primary, q{SELECT count(*) FROM jobs WHERE params = '{"n": 9}'}), 0, 'the job of a waiting commit is not visible');
 sql($primary, "SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names");
 $primary->reload;
-becomes($primary, q{SELECT count(*) FROM jobs WHERE params = '{"n": 9}'}, 1, 'until it need not');
+becomes($primary, q{SELECT count(*) FROM jobs WHERE params = '{"n": 9}'}, 1, 'the job is visible when its commit waits no more');
 $producer->quit;
 $primary->stop;
 done_testing();

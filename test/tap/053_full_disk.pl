@@ -1,8 +1,7 @@
-# A disk that is full, under the data and under the WAL: what is seen, what goes on, and that nothing that was
-# acknowledged is lost.
+# A full disk, of the data and of the WAL: which errors are seen, what still works, and that no acknowledged job is lost.
 #
 # The disks are small tmpfs. To mount them the test runs in a mount namespace of its own, which needs no root; where
-# the kernel forbids that it is skipped, and says so. Seen to fail where the disks are large.
+# the kernel forbids that, the test is skipped. Seen to fail with large disks.
 #
 # server log may hold: PANIC:  could not write to file "pg_wal/xlogtemp
 # server log may hold: server process .* was terminated by signal 6: Aborted
@@ -22,10 +21,10 @@ plan skip_all => 'NOT TESTED: a full disk. No file system can be mounted here (u
 my @mounted;
 my $jobs_at_once = 500;
 
-# Before the directories are removed, which the library does at its end
+# Unmounts before PostgreSQL::Test removes the directories in its own END
 END { local $?; system('umount', '-l', $_) for @mounted; }
 
-# A file system of this size, mounted at a new directory
+# Mounts a file system of this size at a new directory, which is returned
 sub small_disk
 {
 	my ($name, $size) = @_;
@@ -36,7 +35,7 @@ sub small_disk
 	return $directory;
 }
 
-# Enqueues until the server refuses; how many jobs it has acknowledged, and what it said
+# Enqueues until an INSERT fails; returns the number of acknowledged jobs, and the error
 sub fill
 {
 	my ($node) = @_;
@@ -52,7 +51,7 @@ sub fill
 	return ($acknowledged, 'never full');
 }
 
-# The data
+# The disk of the data
 my $node = new_node();
 sub sql { return $node->safe_psql('postgres', shift); }
 my $place = small_disk('data', '6m');
@@ -60,19 +59,19 @@ sql("CREATE TABLESPACE small LOCATION '$place'");
 sql(q{SELECT ecto_job.create_queue('other'); SET default_tablespace = small; SELECT ecto_job.create_queue('jobs')});
 my ($acknowledged, $error) = fill($node);
 like($error, qr/ERROR:  53100: could not extend file "pg_tblspc\/[^"]+": (?:No space left on device|wrote only \d+ of 8192 bytes at block \d+)
-HINT:  Check free disk space\.$/m, 'the disk is full: 53100, with its HINT');
-cmp_ok($acknowledged, '>', 0, 'some jobs are enqueued');
+HINT:  Check free disk space\.$/m, 'a full disk is reported with 53100 and its HINT');
+cmp_ok($acknowledged, '>', 0, 'some jobs are enqueued before the disk is full');
 is(sql('SELECT count(*) FROM jobs'), $acknowledged, 'what was acknowledged is there, and nothing of what was refused');
 sql("INSERT INTO other (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 ok(poll_until(sub { sql('SELECT state FROM other') eq 'AVAILABLE' }, 'a sweep'), 'a queue on another disk is swept');
 my ($id, $lease) = split /\|/, sql(q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs')});
-is(sql("SELECT ecto_job.complete_job('jobs', $id, $lease)"), '', 'a job can be started, and completed');
-is(sql('SELECT count(*) FROM jobs'), $acknowledged - 1, 'and is gone');
+is(sql("SELECT ecto_job.complete_job('jobs', $id, $lease)"), '', 'a job on the full disk can be started and completed');
+is(sql('SELECT count(*) FROM jobs'), $acknowledged - 1, 'a job that was completed on the full disk is gone');
 system_or_bail('mount', '-o', 'remount,size=12m', $place);
-is(sql(q{SELECT count(ecto_job.enqueue('jobs', '{}')) FROM generate_series(1, 100)}), 100, 'with room there are new jobs');
+is(sql(q{SELECT count(ecto_job.enqueue('jobs', '{}')) FROM generate_series(1, 100)}), 100, 'jobs can be enqueued when the disk has room again');
 $node->stop;
 
-# The WAL: it is kept, for a standby that does not come
+# The disk of the WAL, which wal_keep_size keeps
 my $wal = small_disk('wal', '48m');
 $node = PostgreSQL::Test::Cluster->new('wal');
 $node->init(extra => ["--waldir=$wal"]);
@@ -80,8 +79,8 @@ $node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecto_job'\nwa
 restart_after_crash = on\nwal_keep_size = 1GB\nmin_wal_size = 32MB\nmax_wal_size = 32MB\nlog_statement = none\n");
 $node->start;
 sql(q{CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs')});
-# Whoever needs the next file first meets it: the session, or another process, whose crash ends it. Where both have
-# begun one, there is room again when the server has recovered, and it is filled once more.
+# The process that first needs the next WAL file meets the full disk: the session, or another process, whose crash ends
+# the session. If both have begun a file, there is room again after the recovery, and the disk is filled once more.
 sub has_stopped { return !-e $node->data_dir . '/postmaster.pid'; }
 $acknowledged = 0;
 my @errors;
@@ -93,19 +92,19 @@ until (has_stopped() || @errors == 20)
 	poll_until(sub { has_stopped() || $node->psql('postgres', '') == 0 }, 'its end, or its recovery');
 }
 like($errors[0], qr/PANIC:  53100: could not write to file "pg_wal\/xlogtemp\.\d+": No space left on device$|WARNING:  57P02: /m,
-	'the disk of the WAL is full: PANIC, 53100');
-like(slurp_file($node->logfile), qr/PANIC:  could not write to file "pg_wal\/xlogtemp\.\d+": No space left on device$/m, 'in the log, too');
-ok(has_stopped(), 'the server stops');
+	'the session that meets a full WAL disk gets PANIC 53100, or 57P02');
+like(slurp_file($node->logfile), qr/PANIC:  could not write to file "pg_wal\/xlogtemp\.\d+": No space left on device$/m, 'the log has the PANIC of the full WAL disk');
+ok(has_stopped(), 'the server stops on a full WAL disk');
 like(slurp_file($node->logfile), qr/FATAL:  could not write to file "pg_wal\/xlogtemp\.\d+": No space left on device\n.*LOG:  shutting down due to startup process failure$/ms,
-	'and says that it cannot start either');
+	'the log says that the server cannot recover on a full WAL disk');
 $node->stop('immediate', fail_ok => 1); # forgets its process id
 system_or_bail('mount', '-o', 'remount,size=512m', $wal);
 $node->start;
 # A crash may have come between a commit and its acknowledgement
 my $surplus = (sql('SELECT count(*) FROM jobs') - $acknowledged) / $jobs_at_once;
-ok((grep { $surplus == $_ } 0 .. @errors), 'with room it starts: what was acknowledged is there, and no part of what was not');
+ok((grep { $surplus == $_ } 0 .. @errors), 'the restarted server has every acknowledged job, and no part of a refused INSERT');
 sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"later\": 1}', clock_timestamp(), 'SCHEDULED')");
-ok(poll_until(sub { sql("SELECT state FROM jobs WHERE params ? 'later'") eq 'AVAILABLE' }, 'a sweep'), 'and the scheduler is back');
+ok(poll_until(sub { sql("SELECT state FROM jobs WHERE params ? 'later'") eq 'AVAILABLE' }, 'a sweep'), 'the scheduler is back when the WAL disk has room again');
 $node->stop;
 
 done_testing();

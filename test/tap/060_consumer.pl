@@ -1,5 +1,5 @@
-# The consumer program on real queues: every kind of job, by programs and by SQL, each performed
-# exactly once; failures with their reasons; what a program gets; drain; options that are wrong.
+# The consumer program: every kind of job, by programs and by SQL, is performed exactly once; failures have their
+# reasons; what a program gets; --drain; wrong options.
 use strict;
 use warnings;
 use FindBin;
@@ -41,8 +41,8 @@ sql(q{
 	FROM unnest('{by_exec,by_sql}'::text[]) name;
 });
 
-# A life each: at once, later, with a priority, after two failures, never. The scheduler inside the
-# server moves what waits.
+# Jobs that are done at once, later, by their priority, after two failures, or never. The scheduler in the server
+# activates the jobs that wait.
 my $enqueue = q{
 	INSERT INTO %1$s (params) SELECT jsonb_build_object('n', n, 'fails', 0) FROM generate_series(1, 20) n;
 	SELECT ecto_job.enqueue('%1$s', '{"n": 21, "fails": 0}', schedule => now() + interval '300 ms');
@@ -67,14 +67,14 @@ for my $queue (sort keys %consumers)
 	sql(sprintf $enqueue, $queue);
 	ok( poll_until(
 			sub { sql("SELECT string_agg(state, ' ') FROM $queue") eq 'FAILED' }, "the end of $queue"),
-		"$queue: all are done but the one that cannot be") or diag($consumers{$queue}->log);
+		"$queue: all jobs are done but the one that always fails") or diag($consumers{$queue}->log);
 	is(sql("SELECT params ->> 'n', attempt, max_attempts FROM $queue"), '24|2|2',
-		"$queue: that one has used its attempts");
+		"$queue: the job that always fails has used its attempts");
 }
 like(sql('SELECT error FROM by_exec'), qr/\Aexit status 3: the 2 attempt fails\z/,
-	'a program\'s status and complaint are its job\'s error');
+	'a job\'s error is its program\'s exit status and standard error');
 like(sql('SELECT error FROM by_sql'), qr/\AERROR:  the 2 attempt fails\nDETAIL:  on purpose\nCONTEXT:/,
-	'a statement\'s error is its job\'s error');
+	'a job\'s error is that of its statement');
 
 my @effects = map { (split)[2] } split /\n/, slurp_file("$by_exec.effects");
 is(join(' ', sort { $a <=> $b } @effects), join(' ', 1 .. 23, 23, 23, 24, 24),
@@ -84,14 +84,14 @@ is( sql(q{SELECT string_agg(n::text, ' ' ORDER BY n) FROM effects WHERE queue = 
 	'statements had their effects once, and none where they failed');
 
 my $log = $consumers{by_exec}->log;
-like($log, qr/info: by_exec job 22: started, attempt 1 of 5/, 'logged: started');
-like($log, qr/info: by_exec job 22: completed after \d+ ms/, 'logged: completed');
+like($log, qr/info: by_exec job 22: started, attempt 1 of 5/, 'the log has the start of a job');
+like($log, qr/info: by_exec job 22: completed after \d+ ms/, 'the log has the completion of a job');
 like($log, qr/warning: by_exec job 24: failed, RETRY at \d{4}-.*: "exit status 3: the 1 attempt fails"/,
-	'logged: failed, and what comes next');
+	'the log has the failure of a job, and what comes next');
 like($log, qr/error: by_exec job 24: failed for good, FAILED after attempt 2 of 2: /,
-	'logged: failed for good');
+	'the log has the last failure of a job');
 
-# An idle consumer hears of a new job at once, whatever its poll interval
+# An idle consumer is notified of a new job, however long its poll_interval is
 sql("SELECT ecto_job.configure_queue('by_sql', poll_interval => '1 h')");
 becomes($node, q{SELECT count(*) FROM pg_stat_activity
 		WHERE application_name = 'ecto_job_consumer' AND state <> 'active' AND xact_start IS NULL}, 5,
@@ -100,15 +100,15 @@ for my $n (101 .. 103)
 {
 	sql(qq{INSERT INTO by_sql (params) VALUES ('{"n": $n, "fails": 0}')});
 	ok(poll_until(sub { sql("SELECT count(*) FROM effects WHERE n = $n") eq '1' }, "job $n"),
-		"notified of job $n");
+		"an idle consumer performs job $n at its notification");
 }
 for my $queue (sort keys %consumers)
 {
 	$consumers{$queue}->signal('TERM');
-	is($consumers{$queue}->end, 0, "$queue: stopped");
+	is($consumers{$queue}->end, 0, "$queue: the consumer exits with 0 after SIGTERM");
 }
 
-# Two consumers, one queue: nothing twice, nothing left
+# Two consumers on one queue: no job is done twice, and none is left
 sql(q{
 	TRUNCATE effects;
 	INSERT INTO by_sql (params) SELECT jsonb_build_object('n', n, 'fails', 0) FROM generate_series(1, 500) n});
@@ -116,18 +116,18 @@ my @both = map {
 	ConsumerTest->start($node, '--queue', 'by_sql', '--sql', 'SELECT perform($2)', '-j', 2,
 		'--batch', $_, '--drain')
 } (3, 1);
-is($_->end, 0, 'drained') for @both;
+is($_->end, 0, 'each of two consumers drains the queue and exits with 0') for @both;
 is(sql('SELECT count(*), count(DISTINCT n), (SELECT count(*) FROM by_sql WHERE state <> \'FAILED\') FROM effects'),
 	'500|500|0', 'two consumers perform each job once');
 
-# Order, one at a time
+# The order of jobs that are performed one at a time
 sql(q{
 	DELETE FROM by_exec;
 	INSERT INTO by_exec (params, priority, schedule)
 	VALUES ('{"n": 3}', 1, '2020-01-01'), ('{"n": 2}', 0, '2021-01-01'), ('{"n": 1}', 0, '2020-01-01')});
 my ($status) = run_consumer($node, '--queue', 'by_exec', '--exec', "cat >>$directory/order", '--drain');
-is($status, 0, 'drained');
-is(slurp_file("$directory/order"), '{"n": 1}{"n": 2}{"n": 3}', 'in the queue\'s order');
+is($status, 0, 'the consumer drains the queue and exits with 0');
+is(slurp_file("$directory/order"), '{"n": 1}{"n": 2}{"n": 3}', 'one program at a time performs jobs in the queue\'s order');
 
 # What a program gets
 my $report = script('report', <<'EOS');
@@ -139,51 +139,51 @@ EOS
 	local $ENV{CONNECTION} = $node->connstr('postgres');
 	local $ENV{ECTO_JOB_META} = 'of somebody else';
 	my $id = sql(q{SELECT ecto_job.enqueue('by_exec', '{}', max_attempts => 7)});
-	is((run_consumer($node, '--queue', 'public.by_exec', '--exec', $report, '--drain'))[0], 0, 'drained');
+	is((run_consumer($node, '--queue', 'public.by_exec', '--exec', $report, '--drain'))[0], 0, 'the consumer drains the queue and exits with 0');
 	is(slurp_file("$report.environment"), "ATTEMPT=1\nID=$id\nMAX_ATTEMPTS=7\nQUEUE=public.by_exec\n",
-		'its job in the environment');
-	is(slurp_file("$report.transactions"), "0\n", 'no transaction is open while it runs');
+		'a program has its job in the environment');
+	is(slurp_file("$report.transactions"), "0\n", 'no transaction is open while a program runs');
 	sql(q{INSERT INTO by_exec (params, meta) VALUES ('{}', '{"trace": "ü"}')});
-	is((run_consumer($node, '--queue', 'by_exec', '--exec', $report, '--drain'))[0], 0, 'drained');
-	like(slurp_file("$report.environment"), qr/^META=\{"trace": "ü"\}$/m, 'and its meta');
+	is((run_consumer($node, '--queue', 'by_exec', '--exec', $report, '--drain'))[0], 0, 'the consumer drains the queue and exits with 0');
+	like(slurp_file("$report.environment"), qr/^META=\{"trace": "ü"\}$/m, 'a program has its job\'s meta in the environment');
 }
 
-# Any bytes, both ways
+# Binary params to a program and to a statement, and a program's error in any bytes
 sql(q{
 	SELECT ecto_job.create_queue('bytes', params_type => 'binary');
 	CREATE TABLE received (bytes bytea);
 	INSERT INTO bytes (params) SELECT decode('00ff00', 'hex') || convert_to(repeat('x', 100000), 'UTF8') || '\x00'});
 ($status) = run_consumer($node, '--queue', 'bytes', '--exec', "cat >$directory/bytes", '--drain');
-is($status, 0, 'drained');
+is($status, 0, 'the consumer drains the queue and exits with 0');
 is(slurp_file("$directory/bytes"), "\0\xff\0" . 'x' x 100_000 . "\0", 'a program gets a binary queue\'s bytes');
 sql(q{INSERT INTO bytes (params) VALUES ('\x0001ff'), ('')});
 ($status) = run_consumer($node, '--queue', 'bytes', '--sql', 'INSERT INTO received VALUES ($1)', '--drain');
-is($status, 0, 'drained');
-is(sql('SELECT bytes FROM received ORDER BY 1'), "\\x\n\\x0001ff", 'and so does a statement');
+is($status, 0, 'the consumer drains the queue and exits with 0');
+is(sql('SELECT bytes FROM received ORDER BY 1'), "\\x\n\\x0001ff", 'a statement gets a binary queue\'s bytes');
 sql(q{INSERT INTO bytes (params) VALUES ('\x00')});
 my $said = q{printf '\000\377\303 ende' >&2; exit 1};
 ($status) = run_consumer($node, '--queue', 'bytes', '--exec', $said, '--drain');
 is(sql('SELECT error FROM bytes'), "exit status 1: \x{fffd}\x{fffd} ende" =~ s/\x{fffd}/\xef\xbf\xbd/gr,
-	'an error may be any bytes');
+	'a program may write any bytes as its error');
 
-# The transaction is one: what fails late takes everything back
+# A job's statement and its completion are one transaction: an error at COMMIT rolls back both
 sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{"n": 1}')});
 ($status, $log) = run_consumer($node, '--queue', 'by_sql', '--drain', '--sql',
 	q{INSERT INTO deferred VALUES (($1 ->> 'n')::integer)});
-is($status, 0, 'drained, although a job failed');
+is($status, 0, 'the consumer exits with 0 although a job failed');
 like(sql('SELECT state, error FROM by_sql'), qr/^(RETRY|AVAILABLE)\|ERROR:  insert or update on table "deferred" violates/,
-	'an error at COMMIT is a failure too');
-is(sql('SELECT count(*) FROM deferred'), '0', 'without effects');
+	'an error at COMMIT fails the job');
+is(sql('SELECT count(*) FROM deferred'), '0', 'a job that fails at COMMIT has no effects');
 
-# A statement without parameters, one with both
+# A statement without parameters, and one with both
 sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{"n": "a\"b"}'); TRUNCATE effects});
 run_consumer($node, '--queue', 'by_sql', '--drain', '--sql', q{INSERT INTO effects (queue) VALUES ('no parameter')});
 sql(q{INSERT INTO by_sql (params) VALUES ('{"n": "a\"b"}')});
 run_consumer($node, '--queue', 'by_sql', '--drain', '--sql',
 	q{INSERT INTO effects (queue, attempt) VALUES ($1 ->> 'n', ($2).attempt)});
-is(sql('SELECT queue, attempt FROM effects ORDER BY at'), "no parameter|\na\"b|1", 'parameters as far as wanted');
+is(sql('SELECT queue, attempt FROM effects ORDER BY at'), "no parameter|\na\"b|1", 'a statement may use no parameter or both');
 
-# drain: jobs that jobs enqueue, several queues; not what waits for its time
+# --drain: several queues, with the jobs that jobs enqueue, without a job that waits for its time
 sql(q{
 	DELETE FROM by_exec; DELETE FROM by_sql; TRUNCATE effects;
 	INSERT INTO by_sql (params) VALUES ('{"more": 3}');
@@ -195,12 +195,12 @@ sql(q{
 		WHERE (params ->> 'more')::integer > 0;
 	$$});
 ($status, $log) = run_consumer($node, '--queue', 'by_exec', '--queue', 'by_sql', '--drain', '--sql', 'SELECT chain($1)');
-is($status, 0, 'drained');
-is(sql(q{SELECT string_agg(n::text, ' ' ORDER BY n) FROM effects}), '0 0 1 1 2 3', 'with the jobs that jobs enqueued');
-is(sql('SELECT state FROM by_sql'), 'SCHEDULED', 'without what waits for its time');
-like($log, qr/drained: nothing left to start/, 'and says so');
+is($status, 0, 'the consumer drains the queue and exits with 0');
+is(sql(q{SELECT string_agg(n::text, ' ' ORDER BY n) FROM effects}), '0 0 1 1 2 3', '--drain performs the jobs that jobs enqueued, too');
+is(sql('SELECT state FROM by_sql'), 'SCHEDULED', '--drain leaves a job that waits for its time');
+like($log, qr/drained: nothing left to start/, '--drain logs that nothing is left to start');
 
-# What cannot work is said at once, with the server's words
+# A consumer that cannot work ends at once, with the server's error
 my $jobs_left = sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{}') RETURNING id});
 sql(q{CREATE ROLE stranger LOGIN; CREATE TABLE no_queue (id bigint); CREATE DATABASE plain});
 my @queue = ('--queue', 'by_sql');
@@ -220,9 +220,9 @@ for my $case (
 {
 	my ($what, $expected, $pattern, @arguments) = @$case;
 	($status, $log) = run_consumer($node, @arguments);
-	is($status, $expected, "$what: exit status");
-	like($log, $pattern, "$what: message");
+	is($status, $expected, "$what: the exit status is $expected");
+	like($log, $pattern, "$what: the log says what is wrong");
 }
-is(sql('SELECT id, state, attempt FROM by_sql'), "$jobs_left|AVAILABLE|0", 'and costs no job an attempt');
+is(sql('SELECT id, state, attempt FROM by_sql'), "$jobs_left|AVAILABLE|0", 'a consumer that cannot work costs no job an attempt');
 
 done_testing();

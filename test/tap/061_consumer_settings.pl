@@ -1,5 +1,5 @@
 # The consumer program under settings that a role, a database or a server may have, and in databases of every kind
-# of encoding: none of them ends its session while jobs run, stops it, or changes what a job gets.
+# of encoding: no setting ends a session whose jobs run, stops the program, or changes what a job gets.
 use strict;
 use warnings;
 use FindBin;
@@ -25,30 +25,30 @@ sub one_job
 }
 my @queue = ('--queue', 'jobs');
 
-# idle_session_timeout: a session that holds jobs is idle while their programs run. By the role, so that it comes again
-# with each connection
+# idle_session_timeout: a session that holds jobs is idle while their programs run. The role has the setting, so that
+# each new connection has it
 sql(q{CREATE ROLE hasty LOGIN SUPERUSER; ALTER ROLE hasty SET idle_session_timeout = '2 s'; ALTER ROLE hasty SET exit_on_error = on});
 {
 	one_job();
 	my $consumer = ConsumerTest->start($node, @queue, '-U', 'hasty',
 		'--exec', "echo begun >>$directory/idle; until [ -e $directory/go ]; do sleep 0.05; done");
 	ok(poll_until(sub { count_lines("$directory/idle") == 1 }, 'the program'), 'a program runs');
-	like($consumer->log, qr/main connection: set for this session: idle_session_timeout = 0, was 2000/, 'what is set is logged');
+	like($consumer->log, qr/main connection: set for this session: idle_session_timeout = 0, was 2000/, 'the log says that idle_session_timeout is set to 0');
 	my $idle = q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'hasty' AND state = 'idle'
 		AND state_change < clock_timestamp() - interval '3 s'};
-	becomes($node, $idle, '1', 'its session is idle for longer than idle_session_timeout, and lives');
+	becomes($node, $idle, '1', 'a session lives on that is idle for longer than idle_session_timeout');
 	append_to_file("$directory/go", '');
 	ok($consumer->wait_for_log(qr/completed after/), 'the job is completed');
-	is(count_lines("$directory/idle"), 1, 'by its first attempt');
+	is(count_lines("$directory/idle"), 1, 'the program ran once');
 	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'hasty'});
 	ok($consumer->wait_for_log(qr/connected.*connected.*set for this session: idle_session_timeout = 0/s),
-		'a new connection is set in the same way');
+		'a new connection has idle_session_timeout set to 0, too');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 	unlike($consumer->log, qr/idle-session timeout/, 'no session was ended by the timeout');
 }
 
-# exit_on_error: what costs a job must not cost the session that holds the others
+# exit_on_error: an error that fails one job must not end the session that holds the others
 {
 	one_job();
 	sql(q{
@@ -56,13 +56,13 @@ sql(q{CREATE ROLE hasty LOGIN SUPERUSER; ALTER ROLE hasty SET idle_session_timeo
 		CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'kept for the audit'; END $$;
 		CREATE TRIGGER refuse BEFORE DELETE ON jobs FOR EACH ROW WHEN (OLD.id % 2 = 0) EXECUTE FUNCTION refuse()});
 	my ($status, $log) = run_consumer($node, @queue, '-U', 'hasty', '--exec', 'true', '--drain');
-	is($status, 0, 'drained');
-	unlike($log, qr/connection lost/, 'exit_on_error: an error does not end the session');
+	is($status, 0, 'the consumer drains the queue and exits with 0');
+	unlike($log, qr/connection lost/, 'an error does not end a session whose role has exit_on_error');
 	is(sql('SELECT count(*) FROM jobs'), '1', 'one job is completed, and one is refused');
 	sql('DROP TRIGGER refuse ON jobs');
 }
 
-# lock_timeout and statement_timeout: what they end is said, and done later
+# lock_timeout and statement_timeout: a statement that they cancel is logged and repeated
 sql(q{CREATE ROLE brief LOGIN SUPERUSER; ALTER ROLE brief SET lock_timeout = '100 ms'; ALTER ROLE brief SET statement_timeout = '5 s'});
 {
 	my $id = one_job();
@@ -72,15 +72,16 @@ sql(q{CREATE ROLE brief LOGIN SUPERUSER; ALTER ROLE brief SET lock_timeout = '10
 	ok(poll_until(sub { count_lines("$directory/brief") == 1 }, 'the program'), 'a program runs');
 	$lock->query_safe('BEGIN; LOCK TABLE jobs');
 	append_to_file("$directory/ends", '');
-	ok($consumer->wait_for_log(qr/job $id: its end could not be told, next try in 1 s: .*lock timeout/), 'an end that cannot be told is logged');
+	ok($consumer->wait_for_log(qr/job $id: its end could not be told, next try in 1 s: .*lock timeout/), 'the log says that a job\'s end meets the lock_timeout');
 	$lock->quit;
-	ok($consumer->wait_for_log(qr/job $id: completed/), 'and told later');
+	ok($consumer->wait_for_log(qr/job $id: completed/), 'a job\'s end that met the lock_timeout is reported later');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
-	is(count_lines("$directory/brief"), 1, 'its program ran once');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
+	is(count_lines("$directory/brief"), 1, 'the program of a job whose end was delayed ran once');
 }
 
-# SERIALIZABLE as the default: for the user's statement, and not for the program's own; what meets another is repeated
+# SERIALIZABLE as the default holds for the user's statement, and not for the program's own; a transaction with a
+# serialization failure is repeated
 sql(q{CREATE ROLE strict LOGIN SUPERUSER; ALTER ROLE strict SET default_transaction_isolation = serializable});
 {
 	one_job();
@@ -89,18 +90,18 @@ sql(q{CREATE ROLE strict LOGIN SUPERUSER; ALTER ROLE strict SET default_transact
 		ConsumerTest->start($node, @queue, '-U', 'strict', '-j', 4, '--drain',
 			'--sql', 'INSERT INTO effects (id) VALUES (($2).id)')
 	} (1, 2);
-	is($_->end, 0, 'drained') for @both;
+	is($_->end, 0, 'each of two consumers drains the queue and exits with 0') for @both;
 	is(sql('SELECT count(*), count(DISTINCT id), min(isolation), max(isolation) FROM effects'),
 		'200|200|serializable|serializable', 'each job is done once, in the isolation that the role has chosen');
-	is(sql('SELECT count(*) FROM jobs'), '0', 'and none has lost an attempt by a conflict');
+	is(sql('SELECT count(*) FROM jobs'), '0', 'no job is left after conflicts');
 	my $logs = join('', map { $_->log } @both);
-	unlike($logs, qr/next try in/, 'no start has rested');
+	unlike($logs, qr/next try in/, 'no start was delayed by a conflict');
 	like($logs, qr/main connection: set for this session: default_transaction_isolation = read committed, was serializable/,
 		'starts are made in READ COMMITTED');
-	unlike($logs, qr/connection 1: set for this session: default_transaction/, 'jobs are not');
+	unlike($logs, qr/connection 1: set for this session: default_transaction/, 'the connections that perform jobs keep the isolation of the role');
 }
 
-# A conflict that does not end fails the job, after some tries
+# A transaction with a conflict each time fails the job, after some tries
 {
 	one_job();
 	sql(q{
@@ -112,29 +113,29 @@ sql(q{CREATE ROLE strict LOGIN SUPERUSER; ALTER ROLE strict SET default_transact
 			END IF;
 			INSERT INTO effects VALUES (1);
 		END $$});
-	is((run_consumer($node, @queue, '--drain', '--sql', 'SELECT conflict(5)'))[0], 0, 'drained');
+	is((run_consumer($node, @queue, '--drain', '--sql', 'SELECT conflict(5)'))[0], 0, 'the consumer drains the queue and exits with 0');
 	is(sql(q{SELECT count(*), last_value, (SELECT count(*) FROM jobs) FROM effects, tries GROUP BY 2}), '1|6|0',
-		'a transaction that met others is repeated, and done once');
+		'a transaction with conflicts is repeated, and done once');
 	one_job();
 	sql('ALTER SEQUENCE tries RESTART');
-	is((run_consumer($node, @queue, '--drain', '--sql', 'SELECT conflict(1000)'))[0], 0, 'drained');
+	is((run_consumer($node, @queue, '--drain', '--sql', 'SELECT conflict(1000)'))[0], 0, 'the consumer drains the queue and exits with 0');
 	is(sql(q{SELECT state, attempt, split_part(error, E'\n', 1), last_value FROM jobs, tries}),
-		'RETRY|1|ERROR:  met another|9', 'but not for ever');
+		'RETRY|1|ERROR:  met another|9', 'a job whose transaction has a conflict each time fails');
 }
 
-# Read-only by a setting is no standby
+# A role that is read-only by a setting is not taken for a standby
 sql(q{CREATE ROLE reader LOGIN SUPERUSER; ALTER ROLE reader SET default_transaction_read_only = on});
 {
 	one_job();
 	my ($status, $log) = run_consumer($node, @queue, '-U', 'reader', '--exec', 'true');
 	is($status, 1, 'a role that is read-only by default is a fatal error');
-	like($log, qr/critical: "jobs: .*read-only transaction.*HINT:  This is no standby: default_transaction_read_only/, 'that says what to do');
-	is(sql('SELECT state, attempt FROM jobs'), 'AVAILABLE|0', 'and costs no job an attempt');
+	like($log, qr/critical: "jobs: .*read-only transaction.*HINT:  This is no standby: default_transaction_read_only/, 'the error of a read-only role says what to do');
+	is(sql('SELECT state, attempt FROM jobs'), 'AVAILABLE|0', 'a read-only role costs no job an attempt');
 	local $ENV{PGOPTIONS} = '-c default_transaction_read_only=off';
-	is((run_consumer($node, @queue, '-U', 'reader', '--exec', 'true', '--drain'))[0], 0, 'what it says helps');
-	is(sql('SELECT count(*) FROM jobs'), '0', 'and the job is done');
+	is((run_consumer($node, @queue, '-U', 'reader', '--exec', 'true', '--drain'))[0], 0, 'the consumer drains with default_transaction_read_only = off');
+	is(sql('SELECT count(*) FROM jobs'), '0', 'the job is done with default_transaction_read_only = off');
 }
-# Where it could write before, it waits
+# A server that becomes read-only while the consumer runs is waited for
 {
 	one_job();
 	sql('DELETE FROM jobs');
@@ -146,15 +147,15 @@ sql(q{CREATE ROLE reader LOGIN SUPERUSER; ALTER ROLE reader SET default_transact
 	$node->poll_query_until('postgres', 'SHOW default_transaction_read_only', 'on');
 	my $id = sql(q{SET default_transaction_read_only = off; INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
 	sql('NOTIFY jobs'); # the scheduler may not
-	ok($consumer->wait_for_log(qr/warning: jobs: next try in .*read-only transaction/), 'a server that is read-only for now is waited for');
+	ok($consumer->wait_for_log(qr/warning: jobs: next try in .*read-only transaction/), 'the consumer waits for a server that is read-only for now');
 	sql('ALTER SYSTEM RESET default_transaction_read_only');
 	sql('SELECT pg_reload_conf()');
-	ok($consumer->wait_for_log(qr/job $id: completed/), 'and used again');
+	ok($consumer->wait_for_log(qr/job $id: completed/), 'the consumer performs a job when the server can write again');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# What a job gets does not depend on how the session writes times and bytes, nor on its search_path
+# What a job gets does not depend on the session's formats of times and bytes, nor on its search_path
 sql(q{
 	CREATE ROLE writer LOGIN SUPERUSER;
 	ALTER ROLE writer SET DateStyle = 'SQL, DMY';
@@ -177,7 +178,7 @@ sql(q{
 	my $id = one_job();
 	my ($status, $log) = run_consumer($node, @queue, '-U', 'writer', '--drain', '--sql',
 		q{INSERT INTO effects (id, note) VALUES (($2).id, extract(epoch FROM ($2).schedule) || ' ' || extract(epoch FROM ($2).inserted_at))});
-	is($status, 0, 'drained') or diag($log);
+	is($status, 0, 'the consumer drains the queue and exits with 0') or diag($log);
 	unlike($log, qr/trapped/, 'no operator of the search_path was called');
 	my $noted = sql('SELECT note FROM effects') // '';
 	$id = one_job();
@@ -186,7 +187,7 @@ sql(q{
 		'a job\'s times are those of its row, whatever DateStyle and TimeZone are') or diag($noted);
 }
 
-# Encodings: what a program says is told, as far as the database has its characters
+# Encodings: a job's error is what its program wrote, as far as the database has the characters
 my $say = q{printf 'caf\303\251 can\342\200\231t \360\237\230\200 \377' >&2; exit 1};
 my %expected = (
 	UTF8 => "caf\xc3\xa9 can\xe2\x80\x99t \xf0\x9f\x98\x80 \xef\xbf\xbd",
@@ -206,28 +207,28 @@ for my $encoding (sort keys %expected)
 		SELECT ecto_job.configure_queue('jobs', retry_timeout => '1 h', poll_interval => '1 h');
 		INSERT INTO jobs (params) VALUES ('{}')});
 	my @here = ('-d', $node->connstr($database), @queue, '--drain');
-	is((run_consumer($node, @here, '--exec', $say))[0], 0, "$encoding: drained");
+	is((run_consumer($node, @here, '--exec', $say))[0], 0, "$encoding: the consumer drains the queue and exits with 0");
 	is($psql->(q{SELECT state, error FROM jobs}),
-		"RETRY|exit status 1: $expected{$encoding}", "$encoding: the failure is told");
+		"RETRY|exit status 1: $expected{$encoding}", "$encoding: the job's error is what the program wrote");
 	$psql->(q{TRUNCATE jobs; INSERT INTO jobs (params) VALUES ('{}')});
-	is((run_consumer($node, @here, '--exec', $long))[0], 0, "$encoding: drained");
+	is((run_consumer($node, @here, '--exec', $long))[0], 0, "$encoding: the consumer drains the queue and exits with 0");
 	my ($state, $error) = split /\|/, $psql->(q{SET client_encoding = 'UTF8'; SELECT state, error FROM jobs});
-	is($state, 'RETRY', "$encoding: a long one as well");
-	ok(utf8::decode(my $text = $error), "$encoding: cut at a character's end");
+	is($state, 'RETRY', "$encoding: a job with a long error is in RETRY");
+	ok(utf8::decode(my $text = $error), "$encoding: a long error is cut at a character's end");
 }
-# In a database without an encoding bytes are what they are
+# In a database without an encoding a statement gets the bytes of the row
 {
 	my $psql = sub { return $node->safe_psql('sql_ascii', shift); };
 	$psql->(q{
 		TRUNCATE jobs; CREATE TABLE effects (note text);
 		INSERT INTO jobs (params) VALUES (E'{"name": "caf\xe9"}')});
 	is((run_consumer($node, '-d', $node->connstr('sql_ascii'), @queue, '--drain', '--sql',
-				q{INSERT INTO effects VALUES ($1 ->> 'name')}))[0], 0, 'drained');
+				q{INSERT INTO effects VALUES ($1 ->> 'name')}))[0], 0, 'the consumer drains the queue and exits with 0');
 	is($psql->(q{SELECT note::bytea FROM effects}), '\x636166e9', 'SQL_ASCII: a statement gets the bytes of the row');
 	$psql->(q{
 		INSERT INTO jobs (params) VALUES ('{}');
 		CREATE FUNCTION fails() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'x%', repeat(E'\xe2\x80\x99', 3000); END $$});
-	is((run_consumer($node, '-d', $node->connstr('sql_ascii'), @queue, '--drain', '--sql', 'SELECT fails()'))[0], 0, 'drained');
+	is((run_consumer($node, '-d', $node->connstr('sql_ascii'), @queue, '--drain', '--sql', 'SELECT fails()'))[0], 0, 'the consumer drains the queue and exits with 0');
 	my $error = $psql->(q{SELECT error FROM jobs});
 	ok(utf8::decode($error) && $error =~ /\AERROR:  x\x{2019}{2000}/, 'SQL_ASCII: a statement\'s long error is cut at a character\'s end');
 }

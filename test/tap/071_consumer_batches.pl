@@ -1,5 +1,5 @@
-# What goes into one transaction of the consumer, and that a job in it which is stale or fails costs the others
-# nothing: the ends of several programs' jobs with the next claim, and several jobs performed by SQL.
+# Transactions of the consumer with several jobs: the ends of several programs' jobs with the next claim, and several
+# jobs performed by SQL. A job that fails or was taken away does not harm the others of its transaction.
 use strict;
 use warnings;
 use FindBin;
@@ -12,7 +12,7 @@ use Test::More;
 my $node = new_node();
 my $directory = PostgreSQL::Test::Utils::tempdir();
 sub sql { return $node->safe_psql('postgres', shift); }
-# A retry waits for an hour, so that a failed job is seen as it is. Each end notes its transaction.
+# A retry waits for an hour, so that a failed job stays in RETRY. A trigger records the transaction of each end.
 sql(q{
 	CREATE TABLE effects (id bigint, xid xid8 DEFAULT pg_current_xact_id());
 	CREATE TABLE ends (id bigint, state text, xid xid8 DEFAULT pg_current_xact_id());
@@ -44,7 +44,7 @@ sub new_jobs
 }
 sub one_more { return sql(q{INSERT INTO jobs (params) VALUES ('{"status": 0}') RETURNING id}); }
 
-# A program that says that it has begun, waits for a file, and ends with the status that its params say
+# A program that writes a file when it has begun, waits for another file, and exits with the status in its params
 my $program = "$directory/program";
 append_to_file($program, <<'EOS');
 #!/bin/sh
@@ -56,7 +56,7 @@ EOS
 chmod 0755, $program or die;
 sub lines { my ($file) = @_; return -e $file ? scalar(split /\n/, slurp_file($file)) : 0; }
 
-# Starts a consumer with three programs, which end while it is stopped: then their ends wait together
+# Starts a consumer with three programs, which end while the consumer is stopped: so their ends wait together
 sub three_ended
 {
 	my @arguments = @_;
@@ -65,7 +65,7 @@ sub three_ended
 	ok(poll_until(sub { lines("$program.begun") == 3 }, 'three programs'), 'three programs run');
 	$consumer->signal('STOP');
 	append_to_file("$program.go", '');
-	ok(poll_until(sub { lines("$program.done") == 3 }, 'their ends'), 'and end, before the consumer knows');
+	ok(poll_until(sub { lines("$program.done") == 3 }, 'their ends'), 'three programs end while the consumer is stopped');
 	unlink "$program.go";
 	sql('TRUNCATE ends');
 	return $consumer;
@@ -75,11 +75,11 @@ sub finish
 	my ($consumer) = @_;
 	append_to_file("$program.go", '');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 	return;
 }
 
-# Completed, failed and claimed in one transaction
+# Two completions, a failure and a claim in one transaction
 {
 	my ($first, $second, $third) = new_jobs('{"status": 0}', '{"status": 3}', '{"status": 0}');
 	my $consumer = three_ended();
@@ -87,14 +87,14 @@ sub finish
 	$consumer->signal('CONT');
 	ok($consumer->wait_for_log(qr/job $next: started, attempt 1/), 'the next job is started');
 	is(sql('SELECT id, state FROM ends ORDER BY id'),
-		"$first|gone\n$second|RETRY\n$third|gone\n$next|IN_PROGRESS", 'two are completed, one has failed, one is claimed');
-	is(sql('SELECT count(DISTINCT xid) FROM ends'), '1', 'in one transaction');
-	like(sql("SELECT error FROM jobs WHERE id = $second"), qr/\Aexit status 3/, 'the failed one has its error');
+		"$first|gone\n$second|RETRY\n$third|gone\n$next|IN_PROGRESS", 'two jobs are completed, one has failed, one is claimed');
+	is(sql('SELECT count(DISTINCT xid) FROM ends'), '1', 'three ends and a claim are made in one transaction');
+	like(sql("SELECT error FROM jobs WHERE id = $second"), qr/\Aexit status 3/, 'the failed job has its error');
 	finish($consumer);
 }
 
-# One of them is somebody else's by now: the others are told all the same, and the claim that was undone
-# with them leaves its job as it was
+# One of three jobs was taken away: the ends of the others are made all the same, and the claim that was rolled back with
+# them costs its job no attempt
 {
 	my ($first, $second, $third) = new_jobs('{"status": 0}', '{"status": 0}', '{"status": 3}');
 	my $consumer = three_ended();
@@ -102,26 +102,26 @@ sub finish
 	sql("UPDATE jobs SET lease = lease + 2 WHERE id = $second; TRUNCATE ends");
 	$consumer->signal('CONT');
 	ok($consumer->wait_for_log(qr/job $next: started, attempt 1 /), 'the next job is started, by its first attempt');
-	like($consumer->log, qr/error: jobs job $second: lost: ".*no longer yours/, 'the stale one is lost');
+	like($consumer->log, qr/error: jobs job $second: lost: ".*no longer yours/, 'the log says that the job that was taken away is lost');
 	is(sql("SELECT id, state FROM ends WHERE id <> $next ORDER BY id"), "$first|gone\n$third|RETRY",
-		'the others have ended');
-	is(sql('SELECT count(DISTINCT xid) FROM ends'), '3', 'each by itself');
-	is(sql("SELECT state, attempt FROM jobs WHERE id = $second"), 'IN_PROGRESS|1', 'the stale one is left alone');
+		'the other two jobs are completed and failed');
+	is(sql('SELECT count(DISTINCT xid) FROM ends'), '3', 'each end and the claim are made in a transaction of their own');
+	is(sql("SELECT state, attempt FROM jobs WHERE id = $second"), 'IN_PROGRESS|1', 'the job that was taken away is left as it is');
 	finish($consumer);
 }
 
-# SIGTERM while ends wait: they are told, and nothing is claimed with them
+# SIGTERM while ends wait: the ends are made, and no job is claimed with them
 {
 	my @ids = new_jobs(('{"status": 0}') x 3);
 	my $consumer = three_ended();
 	my $next = one_more();
 	$consumer->signal('TERM');
 	$consumer->signal('CONT');
-	is($consumer->end, 0, 'stopped');
-	is(sql('SELECT id, state, attempt FROM jobs'), "$next|AVAILABLE|0", 'with the ends told, and nothing started');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
+	is(sql('SELECT id, state, attempt FROM jobs'), "$next|AVAILABLE|0", 'SIGTERM has the waiting ends made, and nothing started');
 }
 
-# The server crashes while ends wait: they are told over the next connection, if the jobs outlive the first
+# The server crashes while ends wait: the ends are made over the next connection, if the leases outlive the first
 {
 	local $ENV{PGOPTIONS} = '-c ecto_job.session_leases=off';
 	my ($first, $second, $third) = new_jobs('{"status": 0}', '{"status": 3}', '{"status": 0}');
@@ -129,8 +129,8 @@ sub finish
 	$node->stop('immediate');
 	$node->start;
 	$consumer->signal('CONT');
-	ok($consumer->wait_for_log(qr/job $second: failed, RETRY/), 'told after a crash');
-	becomes($node, 'SELECT id, state FROM jobs', "$second|RETRY", 'all of them');
+	ok($consumer->wait_for_log(qr/job $second: failed, RETRY/), 'a failure that waited in a crash is made over the next connection');
+	becomes($node, 'SELECT id, state FROM jobs', "$second|RETRY", 'every end that waited in a crash is made');
 	finish($consumer);
 }
 
@@ -144,7 +144,7 @@ sub finish
 	my $consumer = three_ended();
 	$consumer->signal('CONT');
 	ok($consumer->wait_for_log(qr/job $second: failed, RETRY .*kept for the audit/), 'a completion is refused at COMMIT');
-	becomes($node, 'SELECT id, state FROM jobs', "$second|RETRY", 'and fails; the others are completed');
+	becomes($node, 'SELECT id, state FROM jobs', "$second|RETRY", 'the refused job fails, and the others are completed');
 	finish($consumer);
 	sql('DROP TRIGGER refuse ON jobs');
 }
@@ -155,56 +155,56 @@ my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 {
 	my @ids = new_jobs(('{}') x 25);
 	my ($status) = run_consumer($node, @by_sql, '--per-transaction', 10, '--drain');
-	is($status, 0, 'drained');
+	is($status, 0, 'the consumer drains the queue and exits with 0');
 	is(sql('SELECT count(*), count(DISTINCT id), count(DISTINCT xid) FROM effects'), '25|25|3',
 		'25 jobs are performed in three transactions');
-	is(sql('SELECT count(*) FROM jobs'), '0', 'and completed');
+	is(sql('SELECT count(*) FROM jobs'), '0', '25 jobs are completed');
 }
 
-# One of them fails: it alone
+# One job of a transaction fails: the others are done
 {
 	my @ids = new_jobs('{}', '{}', '{"fails": 1}', '{}');
 	my ($status, $log) = run_consumer($node, @by_sql, '--per-transaction', 10, '--drain');
-	is($status, 0, 'drained');
+	is($status, 0, 'the consumer drains the queue and exits with 0');
 	my $failed = $ids[2];
 	is(sql('SELECT id, state, attempt, split_part(error, E\'\n\', 1) FROM jobs'), "$failed|RETRY|1|ERROR:  it fails",
 		'one of four has failed');
 	is(sql(q{SELECT string_agg(id::text, ' ' ORDER BY id), count(DISTINCT xid) FROM effects}), "@ids[0, 1, 3]|3",
-		'the others have their effects once, each by itself');
+		'the other three have their effects once, in a transaction each');
 	like($log, qr/warning: connection 1: a transaction of 4 jobs failed, each is performed by itself: .*it fails/,
-		'and the log says why');
+		'the log says why each job is performed by itself');
 }
 
-# One of them was taken meanwhile
+# One job of a transaction was taken away meanwhile
 {
 	my @ids = new_jobs(('{}') x 6);
 	my $lock = $node->background_psql('postgres');
 	$lock->query_safe('SELECT pg_advisory_lock(1)');
 	my $consumer = ConsumerTest->start($node, @by_sql, '--per-transaction', 3, '--batch', 6);
-	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1', 'three run, three wait');
+	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1', 'the first three jobs of six run');
 	sql("UPDATE jobs SET lease = lease + 2 WHERE id = $ids[4]");
 	$lock->quit;
-	ok($consumer->wait_for_log(qr/error: jobs job $ids[4]: lost: ".*no longer yours/), 'one was taken');
-	ok($consumer->wait_for_log(qr/job $ids[5]: completed/), 'the others are done');
-	is(sql(q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM effects}), "@ids[0 .. 3, 5]", 'once each');
-	is(sql('SELECT id, state FROM jobs'), "$ids[4]|IN_PROGRESS", 'the taken one is left alone');
+	ok($consumer->wait_for_log(qr/error: jobs job $ids[4]: lost: ".*no longer yours/), 'the log says that one job of six is lost');
+	ok($consumer->wait_for_log(qr/job $ids[5]: completed/), 'the last job of six is completed');
+	is(sql(q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM effects}), "@ids[0 .. 3, 5]", 'the other five jobs have their effects once');
+	is(sql('SELECT id, state FROM jobs'), "$ids[4]|IN_PROGRESS", 'the job of six that was taken away is left as it is');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# The server's process dies in the middle: each is performed by itself on the next connection
+# The server's process ends within a transaction: each job is performed by itself on the next connection
 {
 	my @ids = new_jobs(('{}') x 3);
 	my $lock = $node->background_psql('postgres');
 	$lock->query_safe('SELECT pg_advisory_lock(1)');
 	my $consumer = ConsumerTest->start($node, @by_sql, '--per-transaction', 3);
-	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1', 'they run');
+	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1', 'a transaction of three jobs runs');
 	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory'});
 	$lock->quit;
-	ok($consumer->wait_for_log(qr/job $ids[2]: completed/), 'they are done');
-	is(sql(q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM effects}), "@ids", 'once each');
+	ok($consumer->wait_for_log(qr/job $ids[2]: completed/), 'the last of three jobs is completed on the next connection');
+	is(sql(q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM effects}), "@ids", 'each of three jobs has its effects once');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
 done_testing();

@@ -12,10 +12,10 @@ use Test::More;
 
 my $rows = 100_000;    # of each: AVAILABLE, FAILED, SCHEDULED
 
-# What a row costs. A claimed job: its page by the queue's index, to lock it, and by the primary key (three
-# pages and its own), the update, the trigger. A completed one: the primary key and its page. A due one
-# enters two indexes. A job in flight is looked at in front of the claimed ones. Descents into indexes, map
-# pages and what the call itself looks up stay the same for any number of rows.
+# What a row costs, in buffers. A claimed job: its page by the queue's index, to lock the row, and by the primary key
+# (three pages and the row's), the update, the trigger. A completed job: the primary key and the row's page. A due job
+# enters two indexes. A job in flight stands in the index before the claimed ones, and is read. Descents into indexes,
+# map pages and the catalog rows that a call reads stay the same for any number of rows.
 my ($per_claimed, $per_completed, $per_due, $per_in_flight, $per_call) = (10, 7, 20, 1, 20);
 
 my $node = new_node(conf => "autovacuum = off\necto_job.enabled = off\n");
@@ -52,7 +52,7 @@ SELECT ecto_job.complete_jobs('jobs', coalesce(array_agg(id), '{}'), coalesce(ar
 SELECT count(*) FROM ecto_job.reserve_available_jobs('jobs', 100);
 SELECT ecto_job.activate_scheduled_jobs('jobs');};
 
-# "what buffers" lines; between the calls, the states that they left
+# Prints lines of "what|buffers"; between the calls, the numbers of rows in the states that the calls have left
 my $measured_calls = qq{
 CREATE TEMP TABLE measured (what text, buffers bigint);
 INSERT INTO measured SELECT 'in flight', count(*) FROM jobs WHERE state IN ('RESERVED', 'IN_PROGRESS');
@@ -91,10 +91,10 @@ sub check
 	cmp_ok($got{start}, '<=', 100 * $per_claimed + $in_flight * $per_in_flight + $per_call,
 		"$name: start_available_jobs reads what it returns and what is in flight");
 	cmp_ok($got{reserve}, '<=', 100 * $per_claimed + ($in_flight + 100) * $per_in_flight + $per_call,
-		"$name: reserve_available_jobs does");
+		"$name: reserve_available_jobs reads what it returns and what is in flight");
 	cmp_ok($got{complete}, '<=', 100 * $per_completed + $per_call, "$name: complete_jobs reads its jobs");
 	cmp_ok($got{activate}, '<=', 5 * $per_due + $per_call, "$name: activate_scheduled_jobs reads what is due");
-	cmp_ok($got{'activate none'}, '<=', $per_call, "$name: and nothing when nothing is");
+	cmp_ok($got{'activate none'}, '<=', $per_call, "$name: activate_scheduled_jobs reads next to nothing when nothing is due");
 	return;
 }
 

@@ -1,4 +1,4 @@
-# What a job's life costs: bytes of WAL from start to gone, and the share of updates that are HOT.
+# The costs of a job from its start to its deletion: bytes of WAL, and the share of updates that are HOT.
 #
 # The life is measured in batches of 100, after a CHECKPOINT before the fill, so that no full-page images
 # hide it, without autovacuum, with params under 100 bytes and jobs waiting behind those that run.
@@ -85,7 +85,7 @@ sub life
 		$waiting, "$name: $lives jobs are gone, the others wait");
 	is($node->safe_psql('postgres',
 			"SELECT sum(fpi_size) FROM pg_get_wal_stats('$from', '$to')"),
-		'0', "$name: no full-page images");
+		'0', "$name: no full-page image is written");
 	note($node->safe_psql('postgres', qq{
 		SELECT format('%s: %s records, %s bytes a job', "resource_manager/record_type", count,
 			round((record_size / $lives)::numeric, 1))
@@ -102,16 +102,16 @@ sub life
 }
 
 my ($bytes, $hot, $updated) = life('one step', 'one_step');
-cmp_ok($bytes, '<=', 260, 'one step: at most 260 bytes of WAL a job');
-is($updated, $lives, 'one step: one update a job');
+cmp_ok($bytes, '<=', 260, 'one step: a job costs at most 260 bytes of WAL');
+is($updated, $lives, 'one step: a job is updated once');
 cmp_ok($hot, '==', 100, 'one step: every update is HOT');
 
 foreach my $done ('delete_job_changeset', 'initial_multi')
 {
 	$node->safe_psql('postgres', two_steps($done));
 	($bytes, $hot, $updated) = life($done, 'two_steps');
-	cmp_ok($bytes, '<=', 480, "$done: at most 480 bytes of WAL a job");
-	is($updated, 2 * $lives, "$done: two updates a job");
+	cmp_ok($bytes, '<=', 480, "$done: a job costs at most 480 bytes of WAL");
+	is($updated, 2 * $lives, "$done: a job is updated twice");
 	cmp_ok($hot, '>=', 95, "$done: at least 95 % of the updates are HOT");
 }
 

@@ -45,7 +45,7 @@ my $prepare = q{
 	PREPARE reserve (int) AS WITH "available_jobs" AS (SELECT sj0."id" AS "id" FROM "jobs" AS sj0 WHERE (sj0."state" = 'AVAILABLE') ORDER BY sj0."priority", sj0."schedule", sj0."id" LIMIT $1 FOR UPDATE SKIP LOCKED) UPDATE "jobs" AS j0 SET "state" = 'RESERVED', "expires" = '2999-01-01', "updated_at" = '2031-01-01' FROM "available_jobs" AS a1 WHERE (j0."id" = a1."id") RETURNING j0."id";};
 my $any = 'SET plan_cache_mode = force_generic_plan;';
 my $call = 'EXECUTE reserve (100);';
-# Finished at once, so that they do not lie in front of the next
+# Reserved jobs are deleted at once, so that they do not stand in the index before the next
 my $measure = q{SELECT 'buffers ' || buffers('EXECUTE reserve (100)');
 	SELECT 'reserved ' || count(*) FROM jobs WHERE state = 'RESERVED';
 	DELETE FROM jobs WHERE state = 'RESERVED';};
@@ -62,10 +62,10 @@ sub check
 	my @reserved = $output =~ /^reserved (\d+)$/mg;
 	my ($pages) = $output =~ /^pages (\d+)$/m;
 	note("$kind, $name: @buffers of $pages pages");
-	is("@reserved", join(' ', (100) x $times), "$kind, $name: 100 are reserved");
+	is("@reserved", join(' ', (100) x $times), "$kind, $name: each call reserves 100 jobs");
 	my ($most) = sort { $b <=> $a } @buffers;
-	is("@others", '', "$kind, $name: by the indexes");
-	cmp_ok($most, '<=', 100 * $per_row + $per_call, "$kind, $name: and no more is read");
+	is("@others", '', "$kind, $name: each call reads by the indexes alone");
+	cmp_ok($most, '<=', 100 * $per_row + $per_call, "$kind, $name: each call reads no more than its rows cost");
 	return;
 }
 

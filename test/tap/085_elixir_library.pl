@@ -1,5 +1,5 @@
-# EctoJob's Elixir library, replayed by its statements, on one queue with our scheduler and our consumer, at
-# the same time: what listeners hear, and that each job is done once, whoever fails, dies or sweeps.
+# EctoJob's Elixir library, replayed by its statements, on one queue with our scheduler and our consumer at the same
+# time: which notifications are sent, and that each job is done once, whichever of them fails, dies or sweeps.
 use strict;
 use warnings;
 use FindBin;
@@ -15,8 +15,8 @@ my $node = new_node(conf => "timezone = 'Asia/Kolkata'\ndeadlock_timeout = 100ms
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# A node of an Elixir application: polls, reserves, starts, performs, each in a transaction of its own, until
-# the queue is empty. Its times are cut to whole seconds, as the library's.
+# A node of an Elixir application polls, reserves, starts and performs, each in a transaction of its own, until the
+# queue is empty. Times are truncated to seconds, as in the library.
 my $library = <<'SQL';
 CREATE TABLE effects (n int PRIMARY KEY, who text);
 CREATE PROCEDURE library_poll() LANGUAGE plpgsql AS $$
@@ -86,7 +86,8 @@ sub insert
 		SELECT 0, 1000, jsonb_build_object('what', '$what', 'n', n), 0, $schedule, '$state', now(), now() FROM $n AS n;};
 }
 
-# by_the_trigger($kind): what holds where a trigger follows the library's statements, and what the scheduler then does
+# by_the_trigger($kind): queues whose trigger sees the library's statements: leases of nodes whose clock is wrong, and of
+# sessions that have ended
 sub by_the_trigger
 {
 	my $kind = shift;
@@ -124,26 +125,26 @@ sub check
 	sql($make);
 	sql($library);
 	sql("SELECT ecto_job.create_queue('fence')");
-	becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, "$kind: the scheduler knows it");
+	becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, "$kind: the scheduler serves both queues");
 	sql("SELECT ecto_job.configure_queue('jobs', execution_timeout => '2 s', retry_timeout => '0')");
 	$ENV{PGTZ} = 'UTC'; # the statements here have times with a zone, the library's have not
 	by_the_trigger($kind) if $kind ne 'native';
 	at_rest($node);
 
-	# A notification for each that becomes AVAILABLE; none for its reserve, start and delete, or a storm begins
+	# A job that becomes AVAILABLE is announced; its reserve, start and deletion are not, or notifications would never end
 	my $listener = listen_to($node, 'jobs');
 	sql(insert('is done', 'generate_series(1, 1)'));
-	is(heard($listener), 'jobs:scheduler', "$kind: its INSERT notifies");
+	is(heard($listener), 'jobs:scheduler', "$kind: the library's INSERT notifies");
 	sql('CALL library_work(7)');
 	sql('CALL library_work(7)');
 	sql('CALL library_poll()');
-	is(heard($listener), '', "$kind: its other statements do not");
-	is(sql('SELECT * FROM effects'), '1|library', "$kind: the job is done");
+	is(heard($listener), '', "$kind: the library's other statements send no notification");
+	is(sql('SELECT * FROM effects'), '1|library', "$kind: the library does the job");
 	sql(insert('is done', 'generate_series(2, 2)', 'SCHEDULED', "now() + interval '300 ms'"));
 	is(heard_next($listener, 'jobs', 10), 'jobs:scheduler', "$kind: a job that is due notifies");
 	$listener->{session}->quit;
 
-	# Everybody at once
+	# The library, our consumer and our scheduler at the same time
 	my $step = 3;
 	for my $what ('is done', 'fails', 'dies', 'never starts')
 	{
@@ -154,14 +155,14 @@ sub check
 	my @nodes = map { IPC::Run::start([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', 'CALL library_node()' ],
 			'<', \undef, '>&', \my $output) } 1;
 	my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--sql', 'SELECT perform($1)', '-j', '2', '--log-level', 'warning');
-	becomes($node, 'SELECT count(*) FROM jobs', 0, "$kind: everything is done");
+	becomes($node, 'SELECT count(*) FROM jobs', 0, "$kind: the library and our consumer do all jobs");
 	ok($_->finish, "$kind: the library's node ended without an error") for @nodes;
 	$consumer->signal('TERM');
-	is($consumer->end, 0, "$kind: our consumer, too");
-	is(sql('SELECT count(*), count(DISTINCT n) FROM effects'), join('|', ($jobs + 2) x 2), "$kind: each job once");
+	is($consumer->end, 0, "$kind: our consumer exits with 0 after SIGTERM");
+	is(sql('SELECT count(*), count(DISTINCT n) FROM effects'), join('|', ($jobs + 2) x 2), "$kind: each job is done once");
 	note($kind, ': ', sql("SELECT string_agg(who || ' ' || count, ', ') FROM (SELECT who, count(*) FROM effects GROUP BY 1 ORDER BY 1) AS c"));
 	my ($ours, $its) = map { sql("SELECT count(*) FROM effects WHERE who = '$_'") } 'ours', 'library';
-	ok($ours > 0 && $its > 2, "$kind: by both");
+	ok($ours > 0 && $its > 2, "$kind: the library and our consumer both do some of the jobs");
 	delete $ENV{PGTZ};
 	sql(q{DROP TABLE effects, jobs, fence; DROP FUNCTION perform; DROP PROCEDURE library_poll, library_work, library_node});
 }

@@ -1,15 +1,15 @@
 # README.md and docs/ are true: every example runs, in the order in which a reader meets it, in a fresh
-# database for each file; shown results are compared; every function and setting is described.
+# database for each file; results that are shown are compared; every function and setting is described.
 #
-# ```sql   psql, a session of its own, stops at the first error
-# ```text  directly behind one of these: what it prints; "..." stands for anything in a line
-# ```sh    bash -e, in an empty directory, with PG* pointing at the database
+# ```sql   runs in psql, in a session of its own, and stops at the first error
+# ```text  directly behind another block: what that prints; "..." stands for anything in a line
+# ```sh    runs in bash -e, in an empty directory, with PG* pointing at the database
 # ```python, ```js
-#          a consumer without an end: run until no job can be started, then stopped. Without its driver
-#          on this machine its syntax is checked, without the language it is skipped.
+#          a consumer without an end: runs until no job can be started, then is stopped. If the driver is not
+#          on this machine only the syntax is checked; if the language is not, the block is skipped.
 # A comment in the line before a block changes that:
-# <!-- error: SQLSTATE -->        it fails with this
-# <!-- until stopped -->          sh: a consumer, run like the programs above, then stopped by SIGTERM
+# <!-- error: SQLSTATE -->        the block fails with this SQLSTATE
+# <!-- until stopped -->          sh: a consumer, which runs like the programs above, then is stopped by SIGTERM
 # <!-- not run: reason -->
 use strict;
 use warnings;
@@ -60,12 +60,12 @@ sub blocks
 
 sub trimmed { return join("\n", grep { /\S/ } map { s/\s+$//r } split /\n/, shift); }
 
-# Is this what the text says? "..." is anything
+# Passes when the output is the expected one, where "..." stands for anything
 sub shows
 {
 	my ($got, $expected, $name) = @_;
 	my $pattern = join('.*', map { quotemeta } split /\.\.\./, trimmed($expected), -1);
-	return like(trimmed($got), qr/^$pattern$/, "$name: its result");
+	return like(trimmed($got), qr/^$pattern$/, "$name: the result is the shown one");
 }
 
 sub run_sql
@@ -131,7 +131,7 @@ my %program = (
 		syntax => [ 'node', '--check' ],
 	});
 
-# A program that is not installed dies in IPC::Run
+# Returns whether a command succeeds; IPC::Run dies if the program is not installed
 sub succeeds { return eval { IPC::Run::run(\@_, '<', \undef, '>', \my $out, '2>', \my $err) }; }
 
 sub run_program
@@ -150,7 +150,7 @@ sub run_program
 		}
 		else
 		{
-			ok(succeeds(@{ $how->{syntax} }, "$file"), "$name: its syntax (its driver is not on this machine)");
+			ok(succeeds(@{ $how->{syntax} }, "$file"), "$name: the syntax is right (the driver is not on this machine)");
 		}
 	}
 	return;
@@ -174,7 +174,7 @@ for my $file (@files)
 		{
 			my ($status, $out) =
 			  run_consumer_until_idle($name, $database, 'bash', '-ec', "exec $block->{body}");
-			is($status, 0, "$name: stops when told to") or diag($out);
+			is($status, 0, "$name: the consumer exits with 0 after SIGTERM") or diag($out);
 		}
 		elsif ($language eq 'sh') { run_sh($name, $block); }
 		elsif ($program{$language}) { run_program($name, $block, $database); }
@@ -197,7 +197,7 @@ for my $file (@files)
 		my $exists = -e source_dir() . "/$target";
 		$exists &&= grep { anchor($_) eq $anchor } slurp_source($target) =~ /^#+ (.*)$/mg
 		  if defined $anchor;
-		ok($exists, "$file: link to $link");
+		ok($exists, "$file: the link to $link has a target");
 	}
 }
 

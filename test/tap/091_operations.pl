@@ -1,8 +1,7 @@
-# The queries of docs/operations.md find what they are for: each symptom is made, and the query that its section
-# names is run as it stands there.
+# The queries of docs/operations.md show what they are for: this test makes each symptom, and runs the query of its
+# section as it stands there.
 #
-# Each was seen to fail without its symptom, as this file begins: the first subtest runs all of them on a queue
-# that is well, and none of them shows what the others look for.
+# The first subtest runs all queries on a queue without symptoms, where none of them may show one.
 use strict;
 use warnings;
 use FindBin;
@@ -36,7 +35,7 @@ sub becomes
 
 sql(q{SELECT ecto_job.create_queue('jobs')});
 
-# What each section looks for, and what it must not show while all is well
+# The query of each symptom, and what it must show with the symptom and must not show without
 my %shows = (
 	status => [ 'Jobs do not start', qr/status FROM/, qr/^jobs\|(?!ok)/m ],
 	states => [ 'Jobs do not start', qr/state, count/, qr/^(?:SCHEDULED|AVAILABLE|FAILED)\|/m ],
@@ -53,38 +52,38 @@ my %shows = (
 sub shown { my ($what, $on) = @_; return query(@{ $shows{$what} }[ 0, 1 ], $on); }
 sub found { my ($what, $name) = @_; return becomes(sub { shown($what) }, $shows{$what}[2], $name); }
 
-subtest 'all is well' => sub {
+subtest 'no query shows a symptom while all is well' => sub {
 	becomes(sub { shown('status') }, qr/^jobs\|ok$/m, 'the scheduler runs');
-	unlike(shown($_), $shows{$_}[2], "nothing of: $_") for grep { $_ ne 'running' } sort keys %shows;
-	like(shown('running'), $shows{running}[2], 'it is running');
+	unlike(shown($_), $shows{$_}[2], "query $_ shows no symptom") for grep { $_ ne 'running' } sort keys %shows;
+	like(shown('running'), $shows{running}[2], 'query running shows the scheduler');
 };
 
 # Jobs do not start: nobody takes them; nothing is swept, by a trigger's fault
 sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
 found('states', 'jobs do not start: they are AVAILABLE, and no consumer takes them');
-found('grows', 'a queue grows');
+found('grows', 'a queue grows: the query counts the waiting jobs');
 sql(q{CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no change today'; END $$;
 	CREATE TRIGGER broken BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION broken();
 	INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')});
-becomes(sub { shown('status') }, qr/^jobs\|failing: no change today$/m, 'jobs do not start: the sweep fails, and with what');
+becomes(sub { shown('status') }, qr/^jobs\|failing: no change today$/m, 'jobs do not start: the status has the error of the sweep');
 sql('DROP TRIGGER broken ON jobs; TRUNCATE jobs');
 
-# A consumer that is at work is seen, and how many connections it has
+# A consumer at work, and its connections
 my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec', 'sleep 3600', '-j', '4');
-found('connections', 'too many connections: one a consumer program');
+found('connections', 'too many connections: a consumer program has one');
 sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
-becomes(sub { query('A queue grows', qr/ecto_job_consumer/) }, qr/^\d+\|ecto_job_consumer\|/m, 'who is at work');
+becomes(sub { query('A queue grows', qr/ecto_job_consumer/) }, qr/^\d+\|ecto_job_consumer\|/m, 'a queue grows: the query shows the consumer that is at work');
 $consumer->signal('KILL');
 $consumer->end;
 sql('TRUNCATE jobs');
 
-# One job blocks: it kills who takes it
+# One job blocks: its consumers die
 sql(q{SELECT ecto_job.enqueue('jobs', '{}', max_attempts => 3)});
 sql(q{SELECT ecto_job.start_available_jobs('jobs'); SELECT ecto_job.sweep('jobs', '2999-01-01');
 	SELECT ecto_job.start_available_jobs('jobs')});
 found('blocks', 'one job blocks: it has been started twice');
 sql(q{BEGIN; SELECT id FROM jobs FOR UPDATE; PREPARE TRANSACTION 'forgotten'});
-found('prepared', 'or is locked by a transaction that was prepared and forgotten');
+found('prepared', 'one job blocks: the query shows the forgotten prepared transaction');
 sql(q{ROLLBACK PREPARED 'forgotten'; TRUNCATE jobs});
 
 # FAILED jobs
@@ -94,8 +93,8 @@ sql(q{SELECT ecto_job.enqueue('jobs', '{}', max_attempts => 1)});
 sql(q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
 	SELECT ecto_job.fail_job('jobs', :id, :lease, 'no such address');
 	DELETE FROM jobs WHERE id = (SELECT min(id) FROM jobs)});
-found('failed', 'FAILED jobs: why');
-like(query('FAILED jobs', qr/requeue/), qr/^1$/m, 'they are tried again');
+found('failed', 'FAILED jobs: the query groups them by their error');
+like(query('FAILED jobs', qr/requeue/), qr/^1$/m, 'FAILED jobs: requeue() makes one be tried again');
 sql('TRUNCATE jobs');
 
 # A consumer hangs in the transaction that completes its job
@@ -105,31 +104,31 @@ my ($id, $lease) = split /\|/, $hanging->query_safe(
 	q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs', timeout => '1 s')});
 $hanging->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease)");
 found('hangs', 'a consumer hangs: its lease is over');
-found('vacuum', 'and its transaction is open, which holds back vacuum');
+found('vacuum', 'vacuum does not clean: the query shows the open transaction');
 $hanging->query_safe('ROLLBACK');
 $hanging->quit;
 sql('TRUNCATE jobs');
 
 # The scheduler is off
 sql('SELECT ecto_job.disable()');
-found('off', 'the scheduler is off: disabled');
-becomes(sub { shown('running') =~ /scheduler/ ? 'there' : 'gone' }, qr/gone/, 'and it is not there');
+found('off', 'the scheduler is off: the status says disabled');
+becomes(sub { shown('running') =~ /scheduler/ ? 'there' : 'gone' }, qr/gone/, 'the scheduler is off: no process of it is shown');
 sql('SELECT ecto_job.enable(); ALTER SYSTEM SET ecto_job.enabled = off');
 $node->reload;
-becomes(sub { shown('off') }, qr/^no scheduler: ecto_job.enabled is off$/m, 'or stopped for the whole cluster');
+becomes(sub { shown('off') }, qr/^no scheduler: ecto_job.enabled is off$/m, 'the scheduler is off: the status says that ecto_job.enabled is off');
 sql('ALTER SYSTEM RESET ecto_job.enabled');
 $node->reload;
-becomes(sub { shown('off') }, qr/^ok$/m, 'until it is not');
+becomes(sub { shown('off') }, qr/^ok$/m, 'the scheduler is on again: the status says ok');
 
 # Failover
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
-is(query('Failover', qr/pg_is_in_recovery/), 'f|1|0', 'the primary');
-is(query('Failover', qr/pg_is_in_recovery/, $standby), 't|0|0', 'the standby');
+is(query('Failover', qr/pg_is_in_recovery/), 'f|1|0', 'failover: the query shows what the primary has');
+is(query('Failover', qr/pg_is_in_recovery/, $standby), 't|0|0', 'failover: the query shows what the standby has');
 $node->stop;
 $standby->promote;
-becomes(sub { query('Failover', qr/pg_is_in_recovery/, $standby) }, qr/^f\|1\|0$/, 'after a failover the scheduler runs there');
+becomes(sub { query('Failover', qr/pg_is_in_recovery/, $standby) }, qr/^f\|1\|0$/, 'failover: the query shows the scheduler on the new primary');
 $standby->stop;
 done_testing();

@@ -1,4 +1,4 @@
-# The benchmark still runs: every measure, every side, small. Times are not judged.
+# The benchmark runs to its end, with every measure and every side, at a small size. Times are not checked.
 use strict;
 use warnings;
 use FindBin;
@@ -17,7 +17,7 @@ local $ENV{PYTHONDONTWRITEBYTECODE} = 1;
 my $ran = IPC::Run::run(
 	[ '/usr/bin/python3', source_dir() . '/test/bench/main.py', '--quick', '--client', $client, '--output', $results ],
 	'<', \undef, '>', \$out, '2>', \$err);
-ok($ran, 'it ends well') or diag("$out\n$err");
+ok($ran, 'the benchmark exits with 0') or diag("$out\n$err");
 
 my $found = decode_json(slurp_file($results));
 my %sides;
@@ -26,12 +26,12 @@ foreach my $measure ('enqueue', 'drain, batches of 100', 'drain, a commit a job'
 	'claim under an old snapshot', 'storage', 'ten minutes')
 {
 	my @names = sort keys %{ $sides{$measure} };
-	ok((grep { /ecto_job|libpq|functions/ } @names) && (grep { /handwritten/ } @names), "$measure: ours and another")
+	ok((grep { /ecto_job|libpq|functions/ } @names) && (grep { /handwritten/ } @names), "$measure: ecto_job and a handwritten queue are measured")
 	  or diag("@names");
 }
-ok($sides{idle}, 'idle');
-ok((grep { $_->{median} > 0 } @{ $found->{records} }) > 100, 'there are numbers');
-like($out, qr/^\| bound \|/m, 'bounds are told');
-like($out, qr/^### Worse than a peer/m, 'so is what is worse');
+ok($sides{idle}, 'the cost of an idle queue is measured');
+ok((grep { $_->{median} > 0 } @{ $found->{records} }) > 100, 'more than 100 records have a median above 0');
+like($out, qr/^\| bound \|/m, 'the report has the bounds');
+like($out, qr/^### Worse than a peer/m, 'the report says what is worse than a peer');
 
 done_testing();

@@ -1,7 +1,7 @@
-# The library is in every session of a server that preloads it, and sees each plan on any table. Where no queue
-# is, it looks up nothing in the catalog; and where it looks, it holds nothing of the relation cache meanwhile,
-# which another session's command may free. With many triggers there was much to look up and much to free: any
-# role that may create a table could end the server.
+# The planner hook. The library is in every session of a server that preloads it, and its hook is called for each plan
+# on any table. On a table that is no queue the hook reads no catalog; and while it reads one, it holds no pointer
+# into the relation cache, which another session's command may free. Such a pointer once let any role that may create
+# a table end the server: with many triggers, the hook read and the command freed for a long time.
 use strict;
 use warnings;
 use FindBin;
@@ -13,7 +13,7 @@ use Test::More;
 
 my $node = new_node(extension => 0);
 
-# 1,700 triggers: an array that is given back to the system when it is freed
+# 1,700 triggers: their array is so large that its memory goes back to the system when it is freed
 $node->safe_psql('postgres', q{
 	CREATE ROLE mallory LOGIN; CREATE DATABASE plain; CREATE DATABASE queues});
 $node->safe_psql($_, q{GRANT CREATE ON SCHEMA public TO mallory}) for qw(plain queues);
@@ -30,7 +30,7 @@ my $make_triggers = q{
 };
 for my $database (qw(plain queues))
 {
-	# In one transaction: the cache of the table is made anew when another command follows
+	# In one transaction, since each command that follows has to rebuild the table's relcache entry
 	$node->safe_psql($database, "BEGIN; $make_triggers; COMMIT", extra_params => [ '-U', 'mallory' ]);
 }
 
@@ -41,22 +41,22 @@ sub in_database
 }
 
 # What a plan looks up in a session that has just begun: no more than the statement itself needs
-my $look = q{
+my $plan = q{
 	BEGIN;
-	SELECT looks() \g /dev/null
-	SELECT looks() AS before \gset
+	SELECT scans() \g /dev/null
+	SELECT scans() AS before \gset
 	EXPLAIN (COSTS OFF) SELECT a FROM t \g /dev/null
-	SELECT looks() - :before;
+	SELECT scans() - :before;
 	ROLLBACK};
 for my $database (qw(plain queues))
 {
-	my (undef, $looks) = in_database($database, q{CREATE FUNCTION looks() RETURNS bigint LANGUAGE sql AS $$
+	my (undef, $scans) = in_database($database, q{CREATE FUNCTION scans() RETURNS bigint LANGUAGE sql AS $$
 		SELECT sum(pg_stat_get_xact_numscans(indexrelid)) FROM pg_index WHERE indrelid IN ('pg_proc'::regclass, 'pg_namespace'::regclass) $$});
-	(undef, $looks) = in_database($database, $look);
-	cmp_ok($looks, '<', 20, "database $database: a plan looks up no function of the table's triggers");
+	(undef, $scans) = in_database($database, $plan);
+	cmp_ok($scans, '<', 20, "database $database: a plan looks up no function of the table's triggers");
 }
 
-# The cache of the table is made anew, again and again, while others plan
+# The table's relcache entry is rebuilt again and again, while other sessions plan
 sub while_it_changes
 {
 	my ($database, $body) = @_;
@@ -79,28 +79,28 @@ for my $database (qw(plain queues))
 {
 	while_it_changes($database, sub {
 		my $planned = grep { (in_database($database, 'SELECT 1 FROM t'))[0] == 0 } 1 .. 5;
-		is($planned, 5, "plans in database $database, while the table's cache is made anew");
+		is($planned, 5, "database $database: queries are planned while the table's relcache entry is rebuilt");
 	});
 }
 while_it_changes('queues', sub {
-	my $told = grep { (in_database('queues', q{SELECT ecto_job.adopt_queue('t')}))[2] =~ /ERROR:  table "t" cannot be a queue/ } 1 .. 2;
-	is($told, 2, 'adopt_queue() looks at the triggers of such a table');
+	my $refused = grep { (in_database('queues', q{SELECT ecto_job.adopt_queue('t')}))[2] =~ /ERROR:  table "t" cannot be a queue/ } 1 .. 2;
+	is($refused, 2, "adopt_queue() refuses a table whose relcache entry is rebuilt meanwhile");
 });
-unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'and the server is well');
+unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no server process has crashed');
 
-# What the hook is for: it knows of the function when it comes, and when it goes
+# What the hook is for: a plan takes a queue of EctoJob for large. The hook notices CREATE and DROP EXTENSION
 $node->safe_psql('queues', q{DROP EXTENSION ecto_job});
 my $session = $node->background_psql('queues');
 my $pages = q{SELECT substring(line FROM 'rows=(\d+)') FROM pages('SELECT * FROM jobs') AS line};
 $session->query_safe(q{CREATE FUNCTION pages(text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 	BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || $1; END $$; CREATE TABLE jobs (id int)});
-cmp_ok($session->query_safe($pages), '<', 20_000, 'a plan before the extension is there');
+cmp_ok($session->query_safe($pages), '<', 20_000, 'a plan without the extension estimates fewer than 20,000 rows');
 $node->safe_psql('queues', q{DROP TABLE jobs; CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs', ectojob => true)});
-cmp_ok($session->query_safe($pages), '>=', 20_000, 'and when it has come: a queue of EctoJob is large, whatever its size');
+cmp_ok($session->query_safe($pages), '>=', 20_000, 'a plan after CREATE EXTENSION takes a queue of EctoJob for large, whatever its size');
 $node->safe_psql('queues', q{DROP EXTENSION ecto_job CASCADE});
-cmp_ok($session->query_safe($pages), '<', 20_000, 'and when it has gone');
+cmp_ok($session->query_safe($pages), '<', 20_000, 'a plan after DROP EXTENSION estimates fewer than 20,000 rows');
 $node->safe_psql('queues', q{CREATE EXTENSION ecto_job; DROP TABLE jobs; SELECT ecto_job.create_queue('jobs', ectojob => true)});
-cmp_ok($session->query_safe($pages), '>=', 20_000, 'and come again');
+cmp_ok($session->query_safe($pages), '>=', 20_000, 'a plan after another CREATE EXTENSION takes the queue for large again');
 $session->quit;
 
 $node->stop;

@@ -1,6 +1,6 @@
-# A consumer of one's own that dies, at each point of a job's way: what becomes of the job.
+# A consumer of one's own (not our program) dies at each point of a job's life: what becomes of the job.
 #
-# The client is psql, ended by kill -9, so that nobody says goodbye. The leases are not bound to the session: they
+# The client is psql, ended by kill -9, so that it cannot close its session. The leases are not session leases, so they
 # end by their time. Seen to fail with test/mutants/reserved_stuck.patch and stale_completion_succeeds.patch.
 use strict;
 use warnings;
@@ -37,23 +37,26 @@ my $client = $node->background_psql('postgres');
 my ($job) = $client->query_safe(q{SELECT id FROM ecto_job.reserve_available_jobs('jobs', 1)});
 like($job, qr/^\d+$/, 'a job is reserved');
 kill_client($client);
-becomes($node, "SELECT state || attempt FROM jobs", 'AVAILABLE0', 'RESERVED: available again, no attempt is counted');
+becomes($node, "SELECT state || attempt FROM jobs", 'AVAILABLE0', "a dead consumer's reserved job is available again, without an attempt");
 
 # IN_PROGRESS, twice
 for my $attempt (1, 2)
 {
 	$client = $node->background_psql('postgres');
-	$client->query_safe(q{SELECT id FROM ecto_job.start_available_jobs('jobs', 1)});
-	is(sql('SELECT round(extract(epoch FROM expires - updated_at::timestamp AT TIME ZONE $$UTC$$) * 10) FROM jobs'), $attempt,
-		"IN_PROGRESS: its lease is $attempt times the execution_timeout");
+	# Read in the transaction of the start: once that has committed, a sweep may end the lease before it is read
+	$client->query_safe(q{BEGIN; SELECT id FROM ecto_job.start_available_jobs('jobs', 1)});
+	is($client->query_safe('SELECT round(extract(epoch FROM expires - updated_at::timestamp AT TIME ZONE $$UTC$$) * 10) FROM jobs'), $attempt,
+		"the lease of attempt $attempt is $attempt times the execution_timeout");
+	$client->query_safe('COMMIT');
 	kill_client($client);
 	becomes($node, 'SELECT state || attempt FROM jobs', $attempt == 1 ? 'AVAILABLE1' : 'FAILED2',
-		$attempt == 1 ? 'then it is available again' : 'at max_attempts it is FAILED');
+		$attempt == 1 ? "a dead consumer's started job is available again" : "a dead consumer's job is FAILED at max_attempts");
 }
 sql("TRUNCATE jobs");
 
-# With a transaction open, within a statement: the server notices when it looks at the connection
-sql(q{SELECT ecto_job.configure_queue('jobs', execution_timeout => '1 s')});
+# With a transaction open, within a statement: the server notices when it checks the connection. The lease is long
+# enough for a completion on a busy machine
+sql(q{SELECT ecto_job.configure_queue('jobs', execution_timeout => '4 s')});
 for my $interval ('100 ms', '0')
 {
 	sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
@@ -73,17 +76,17 @@ for my $interval ('100 ms', '0')
 	}
 	else
 	{
-		becomes($node, "SELECT count(*) FROM jobs WHERE id = $id AND expires < clock_timestamp()", 1, 'its lease is over');
-		is(sql("SELECT ecto_job.sweep('jobs')"), '(0,0,0)', 'without it the job stays locked, and nobody waits for it');
-		is(sql("SELECT state FROM jobs WHERE id = $id"), 'IN_PROGRESS', 'in progress');
+		becomes($node, "SELECT count(*) FROM jobs WHERE id = $id AND expires < clock_timestamp()", 1, 'the lease ends of a job that an open transaction completes');
+		is(sql("SELECT ecto_job.sweep('jobs')"), '(0,0,0)', 'a sweep passes over a job that an open transaction has locked');
+		is(sql("SELECT state FROM jobs WHERE id = $id"), 'IN_PROGRESS', 'a job that an open transaction has locked stays in progress');
 		sql("SELECT pg_terminate_backend($pid)");
 	}
-	becomes($node, "SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', 'its transaction is rolled back, the job is available');
-	is(sql("SELECT count(*) FROM done"), 0, 'and its writes never were');
+	becomes($node, "SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', "client_connection_check_interval = $interval: the job is available at last");
+	is(sql("SELECT count(*) FROM done"), 0, "client_connection_check_interval = $interval: the dead session's writes are rolled back");
 	sql('TRUNCATE jobs');
 }
 
-# COMMIT is done, but its acknowledgement is lost: a relay that passes everything but that
+# COMMIT is done, but its acknowledgement is lost: a relay passes on everything except the acknowledgement
 sub relay
 {
 	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "relay: $!";
@@ -115,19 +118,19 @@ my $status = IPC::Run::run([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', 
 	\"BEGIN;\nSELECT ecto_job.complete_job('jobs', $id, $lease);\nINSERT INTO done VALUES ($id);\nCOMMIT;\n", '>', \$output, '2>', \$error);
 waitpid($relay, 0);
 like($error, qr/connection|server closed/, 'the client does not know whether its COMMIT was done');
-ok(!$status, 'it sees an error');
-is(sql("SELECT count(*) FROM jobs WHERE id = $id AND lease = $lease"), 0, 'it looks for its job: gone is done');
-is(sql('SELECT count(*) FROM done'), 1, 'its writes are there, once');
+ok(!$status, 'the client whose acknowledgement is lost sees an error');
+is(sql("SELECT count(*) FROM jobs WHERE id = $id AND lease = $lease"), 0, 'the job whose acknowledgement is lost is gone');
+is(sql('SELECT count(*) FROM done'), 1, 'the writes of the job are there once');
 my $heard = '';
 ok(poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"jobs\.completed" with payload "told"/ }, 'a notification'),
-	'whoever waits for it is told, by the same commit');
+	'the same COMMIT has sent the notification of the completion');
 $listener->quit;
 my (undef, undef, $stale) = $node->psql('postgres', "\\set VERBOSITY verbose\nBEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease); INSERT INTO done VALUES ($id); COMMIT");
-like($stale, qr/ERROR:  JQ001: job $id of queue "jobs" is no longer yours$/m, 'and not a second time: JQ001');
-like($stale, qr/^DETAIL:  It is gone\.\nHINT:  Roll back; do not retry: another consumer has it or has done it\.$/m, 'with what to do');
-is(sql('SELECT count(*) FROM done'), 1, 'its writes are not made again');
+like($stale, qr/ERROR:  JQ001: job $id of queue "jobs" is no longer yours$/m, 'the job cannot be completed a second time, JQ001');
+like($stale, qr/^DETAIL:  It is gone\.\nHINT:  Roll back; do not retry: another consumer has it or has done it\.$/m, 'the error of a second completion says what to do');
+is(sql('SELECT count(*) FROM done'), 1, 'a second completion writes nothing');
 
-# No connection is left for consumers: the scheduler has its own
+# No connection is left for consumers: the scheduler needs none of theirs
 my (@sessions, $refused);
 sql('CREATE ROLE consumer LOGIN');
 while (@sessions < 20)
@@ -136,14 +139,14 @@ while (@sessions < 20)
 	last if $status != 0 && ($refused = $error);
 	push @sessions, $node->background_psql('postgres', extra_params => [ '-U', 'consumer' ]);
 }
-like($refused, qr/FATAL:  remaining connection slots are reserved for non-replication superuser connections$/m, 'no connection is left');
-like(slurp_file($node->logfile), qr/^53300 FATAL:  remaining connection slots/m, 'which is 53300');
+like($refused, qr/FATAL:  remaining connection slots are reserved for non-replication superuser connections$/m, 'no connection is left for a consumer');
+like(slurp_file($node->logfile), qr/^53300 FATAL:  remaining connection slots/m, 'the refused connection is logged with 53300');
 my $scheduler = "FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
 my $pid = sql("SELECT pid $scheduler");
 sql("SELECT pg_terminate_backend($pid, 10000)");
-becomes($node, "SELECT count(*) $scheduler AND pid <> $pid", 1, 'a scheduler can be started');
+becomes($node, "SELECT count(*) $scheduler AND pid <> $pid", 1, 'a scheduler starts when no connection is left for consumers');
 sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
-becomes($node, "SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 1, 'and works');
+becomes($node, "SELECT count(*) FROM jobs WHERE state = 'AVAILABLE'", 1, 'a scheduler sweeps when no connection is left for consumers');
 $_->quit for @sessions;
 
 $node->stop;
