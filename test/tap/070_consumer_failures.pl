@@ -1,5 +1,5 @@
-# What ends consumers, programs, statements and servers, and that no job is lost or done twice by it:
-# kill -9, a lease that is over, a zombie, stops, a restarted server, a completion that is refused.
+# Consumers, programs, statements and servers end early, and no job is lost or done twice:
+# kill -9, an expired lease, a stale consumer, stops, a restarted server, a completion that is refused.
 use strict;
 use warnings;
 use FindBin;
@@ -22,8 +22,8 @@ sql(q{
 	SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms', retry_timeout => '50 ms');
 });
 
-# A program that says that it has begun, and ends when it may: a file for each. Its first attempt waits,
-# later ones do not.
+# A program that writes a file when it has begun, and ends when another file is there. Its first attempt waits for that
+# file, later attempts do not.
 my $program = "$directory/program";
 append_to_file($program, <<'EOS');
 #!/bin/sh
@@ -45,7 +45,7 @@ sub go { append_to_file("$program.go", ''); }
 my @by_program = ('--queue', 'jobs', '--exec', $program);
 my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 
-# The consumer sets ecto_job.session_leases, unless somebody has set it before
+# The consumer sets ecto_job.session_leases, unless PGOPTIONS has set it
 sub without_session_leases
 {
 	my ($body) = @_;
@@ -53,29 +53,30 @@ sub without_session_leases
 	return $body->();
 }
 
-# kill -9: the job comes back at once, or when its lease is over, and another consumer does it
+# kill -9: the job is available again at once with session leases, else when its lease is over. Another consumer does
+# the job
 for my $bound (1, 0)
 {
 	my $id = start_over();
 	my $killed =
 	  $bound
 	  ? ConsumerTest->start($node, @by_program)
-	  : without_session_leases(sub { ConsumerTest->start($node, @by_program, '--timeout', '2 s') });
+	  : without_session_leases(sub { ConsumerTest->start($node, @by_program, '--timeout', '5 s') });
 	has_begun();
 	$killed->signal('KILL');
-	is($killed->end, 'signal 9', 'killed');
-	is(sql('SELECT state, attempt FROM jobs'), 'IN_PROGRESS|1', 'nobody knows yet') unless $bound;
+	is($killed->end, 'signal 9', 'kill -9 ends the consumer');
+	is(sql('SELECT state, attempt FROM jobs'), 'IN_PROGRESS|1', 'the job of a killed consumer is in progress while its lease runs') unless $bound;
 	my $other = ConsumerTest->start($node, @by_program);
 	becomes($node, 'SELECT count(*) FROM jobs', '0', 'another consumer does the job');
-	is(done_by_program(), "$id 2\n", 'as its second attempt');
+	is(done_by_program(), "$id 2\n", 'the other consumer has done the job by its second attempt');
 	go();
 	ok(poll_until(sub { done_by_program() eq "$id 2\n$id 1\n" }, 'the orphan'),
-		'the killed one\'s program has outlived it');
+		'the program outlives the killed consumer');
 	$other->signal('TERM');
-	is($other->end, 0, 'stopped');
+	is($other->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# kill -9 within the job's transaction: the server has been sent all of it, COMMIT too, and finishes it
+# kill -9 within the job's transaction: the server has received all its statements, COMMIT too, and finishes it
 {
 	my $id = start_over();
 	my $lock = $node->background_psql('postgres');
@@ -84,17 +85,17 @@ for my $bound (1, 0)
 	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'}, '1',
 		'the statement runs');
 	$killed->signal('KILL');
-	is($killed->end, 'signal 9', 'killed');
+	is($killed->end, 'signal 9', 'kill -9 ends the consumer');
 	my $other = ConsumerTest->start($node, @by_sql);
-	ok($other->wait_for_log(qr/connection 1: connected/), 'another consumer looks for jobs');
+	ok($other->wait_for_log(qr/connection 1: connected/), 'another consumer is connected');
 	$lock->quit;
-	becomes($node, 'SELECT count(*) FROM jobs', '0', 'the job is done');
-	is(sql('SELECT id, attempt FROM effects'), "$id|1", 'once');
+	becomes($node, 'SELECT count(*) FROM jobs', '0', 'the server finishes the transaction of the killed consumer');
+	is(sql('SELECT id, attempt FROM effects'), "$id|1", 'the first attempt has its effects once');
 	$other->signal('TERM');
-	is($other->end, 0, 'stopped');
-	unlike($other->log, qr/job $id/, 'the other has not had it: a transaction keeps its job');
+	is($other->end, 0, 'the consumer exits with 0 after SIGTERM');
+	unlike($other->log, qr/job $id/, 'the other consumer never has the job: an open transaction keeps it');
 }
-# The server's process dies instead: nothing of it stays
+# The server's process of the transaction is ended instead: the transaction is rolled back
 {
 	my $id = start_over();
 	my $lock = $node->background_psql('postgres');
@@ -104,88 +105,89 @@ for my $bound (1, 0)
 		'the statement runs');
 	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory'});
 	$lock->quit;
-	ok($consumer->wait_for_log(qr/job $id: completed/), 'the job comes again');
-	is(sql('SELECT id, attempt FROM effects'), "$id|2", 'with the effects of the second attempt only');
+	ok($consumer->wait_for_log(qr/job $id: completed/), 'the job of an ended server process is completed');
+	is(sql('SELECT id, attempt FROM effects'), "$id|2", 'only the second attempt has effects');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# A zombie: it sleeps through its lease, another does the job, it wakes up and wants to complete
+# A stale consumer: it is stopped while its lease expires, another consumer starts the job, and it goes on and completes
 {
 	my $id = start_over();
-	my $zombie = ConsumerTest->start($node, @by_program, '--timeout', '500 ms');
+	my $stale = ConsumerTest->start($node, @by_program, '--timeout', '3 s');
 	has_begun();
-	$zombie->signal('STOP');
-	go(); # its program ends, and it does not notice
-	ok(poll_until(sub { done_by_program() eq "$id 1\n" }, 'the end'), 'its program ends well');
-	becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'its lease ends');
+	$stale->signal('STOP');
+	go(); # its program ends, and the stopped consumer does not notice
+	ok(poll_until(sub { done_by_program() eq "$id 1\n" }, 'the end'), 'the program of a stopped consumer ends');
+	becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'the lease of a stopped consumer ends');
 	unlink "$program.go";
 	sql(q{UPDATE jobs SET max_attempts = 9});
 	my $other = ConsumerTest->start($node, '--queue', 'jobs', '--exec', "until [ -e $program.go ]; do sleep 0.05; done");
-	ok($other->wait_for_log(qr/job $id: started, attempt 2/), 'another has the job');
-	$zombie->signal('CONT');
-	ok($zombie->wait_for_log(qr/error: jobs job $id: lost: ".*no longer yours/), 'the zombie is told');
-	is(sql('SELECT state, attempt, error FROM jobs'), 'IN_PROGRESS|2|the lease of attempt 1 expired', 'and has changed nothing');
+	ok($other->wait_for_log(qr/job $id: started, attempt 2/), 'another consumer starts the job');
+	$stale->signal('CONT');
+	ok($stale->wait_for_log(qr/error: jobs job $id: lost: ".*no longer yours/), 'the consumer with the expired lease logs that its job is lost');
+	is(sql('SELECT state, attempt, error FROM jobs'), 'IN_PROGRESS|2|the lease of attempt 1 expired', 'the consumer with the expired lease has changed nothing');
 	go();
-	ok($other->wait_for_log(qr/job $id: completed/), 'the other completes it');
-	for my $consumer ($zombie, $other)
+	ok($other->wait_for_log(qr/job $id: completed/), 'the other consumer completes the job');
+	for my $consumer ($stale, $other)
 	{
 		$consumer->signal('TERM');
-		is($consumer->end, 0, 'stopped');
+		is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 	}
 }
 
-# --batch: jobs that wait for their turn under a lease. One is taken meanwhile, as after a sweep: it is
-# found out before the statement has any effect
+# --batch: jobs wait under their leases while others run. One is taken away meanwhile, as after a sweep: the consumer
+# notices before the job's statement has any effect
 {
 	my $id = start_over();
 	my ($second, $third) = split /\n/, sql(q{INSERT INTO jobs (params) VALUES ('{}'), ('{}') RETURNING id});
 	my $lock = $node->background_psql('postgres');
 	$lock->query_safe('SELECT pg_advisory_lock(1)');
 	my $consumer = ConsumerTest->start($node, @by_sql, '--batch', 3);
-	ok($consumer->wait_for_log(qr/job $id: started/), 'the first of a batch runs');
-	is(sql(q{SELECT count(*) FROM jobs WHERE state = 'IN_PROGRESS'}), '3', 'all of it are started');
-	unlike($consumer->log, qr/job $second: started/, 'but one at a time is performed');
+	ok($consumer->wait_for_log(qr/job $id: started/), 'the first job of a batch runs');
+	is(sql(q{SELECT count(*) FROM jobs WHERE state = 'IN_PROGRESS'}), '3', 'all jobs of the batch are started');
+	unlike($consumer->log, qr/job $second: started/, 'the second job of the batch is not performed meanwhile');
 	sql("UPDATE jobs SET lease = lease + 2 WHERE id = $second");
 	$lock->quit;
-	ok($consumer->wait_for_log(qr/error: jobs job $second: lost: ".*no longer yours/), 'one was taken');
-	ok($consumer->wait_for_log(qr/job $third: completed/), 'the others are done');
-	is(sql('SELECT string_agg(id::text, \' \' ORDER BY id) FROM effects'), "$id $third", 'with their effects');
-	is(sql('SELECT id, state, error FROM jobs'), "$second|IN_PROGRESS|", 'the taken one is left alone');
+	ok($consumer->wait_for_log(qr/error: jobs job $second: lost: ".*no longer yours/), 'the job that was taken away is lost');
+	ok($consumer->wait_for_log(qr/job $third: completed/), 'the last job of the batch is completed');
+	is(sql('SELECT string_agg(id::text, \' \' ORDER BY id) FROM effects'), "$id $third", 'only the other jobs of the batch have effects');
+	is(sql('SELECT id, state, error FROM jobs'), "$second|IN_PROGRESS|", 'the job that was taken away is left as it is');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
-# Their leases end while they wait. That of the running one ends too, but its transaction holds the job
+# The leases of a batch end while its jobs wait. The lease of the running job ends too, but its transaction holds the
+# job
 {
 	my $id = start_over();
 	my $second = sql(q{INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
 	my $lock = $node->background_psql('postgres');
 	$lock->query_safe('SELECT pg_advisory_lock(1)');
-	my $consumer = ConsumerTest->start($node, @by_sql, '--batch', 2, '--timeout', '500 ms');
+	my $consumer = ConsumerTest->start($node, @by_sql, '--batch', 2, '--timeout', '2 s');
 	ok($consumer->wait_for_log(qr/job $second: lost: "its lease was over before its turn came"/),
 		'a job that waited too long is not begun');
-	becomes($node, "SELECT state FROM jobs WHERE id = $second", 'AVAILABLE', 'and comes back');
+	becomes($node, "SELECT state FROM jobs WHERE id = $second", 'AVAILABLE', 'a job that waited too long is available again');
 	$lock->quit;
-	ok($consumer->wait_for_log(qr/job $second: completed/), 'to be done');
-	is(sql('SELECT id, attempt FROM effects ORDER BY id'), "$id|1\n$second|2", 'each once');
+	ok($consumer->wait_for_log(qr/job $second: completed/), 'a job that waited too long is completed later');
+	is(sql('SELECT id, attempt FROM effects ORDER BY id'), "$id|1\n$second|2", 'each job of the batch has its effects once');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
 # A program that runs into the end of its lease
 {
 	my $id = start_over();
 	sql('SELECT ecto_job.disable()'); # the sweep and the program's end meet at the same moment
-	my ($status, $log) = run_consumer($node, '--queue', 'jobs', '--timeout', '200 ms', '--drain', '--exec',
+	my ($status, $log) = run_consumer($node, '--queue', 'jobs', '--timeout', '2 s', '--drain', '--exec',
 		'echo going >&2; sleep 60 & wait');
-	is($status, 0, 'drained');
-	like($log, qr/warning: jobs job $id: its lease is over: SIGTERM/, 'a program is told to end with its lease');
+	is($status, 0, 'the consumer drains the queue and exits with 0');
+	like($log, qr/warning: jobs job $id: its lease is over: SIGTERM/, 'a program gets SIGTERM when its lease ends');
 	is(sql('SELECT state, error FROM jobs'), "RETRY|killed by signal 15: its lease was over: going",
-		'and its job fails');
+		'the job of a program that was ended fails');
 	sql('SELECT ecto_job.enable()');
 }
 
-# SIGTERM: what runs is finished, nothing new is started, for both kinds
+# SIGTERM: the job that runs is finished and no other started, for programs and for statements
 for my $kind (\@by_program, \@by_sql)
 {
 	my $id = start_over();
@@ -194,34 +196,34 @@ for my $kind (\@by_program, \@by_sql)
 	my $consumer = ConsumerTest->start($node, @$kind);
 	ok($consumer->wait_for_log(qr/job $id: started/), 'a job runs');
 	$consumer->signal('TERM');
-	ok($consumer->wait_for_log(qr/stopping: jobs to finish: 1/), 'the consumer stops');
+	ok($consumer->wait_for_log(qr/stopping: jobs to finish: 1/), 'the consumer logs that it stops, and how many jobs it finishes');
 	sql(q{INSERT INTO jobs (params) VALUES ('{}')});
 	$lock->quit;
 	go();
-	is($consumer->end, 0, 'gracefully');
-	like($consumer->log, qr/job $id: completed after .*stopped$/s, 'it has finished what ran');
-	is(sql('SELECT state, attempt FROM jobs'), 'AVAILABLE|0', 'and started nothing new');
+	is($consumer->end, 0, 'the consumer exits with 0 after the job that runs');
+	like($consumer->log, qr/job $id: completed after .*stopped$/s, 'the consumer has completed the job that ran');
+	is(sql('SELECT state, attempt FROM jobs'), 'AVAILABLE|0', 'the consumer has started no new job');
 }
 
-# A second signal: at once, the job given back
+# A second signal: the consumer ends at once and gives its job back
 {
 	my $id = start_over();
 	my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec',
-		# nobody reads its standard error any more then, and the shell would say there that sleep was killed
-		"exec 2>/dev/null; trap 'echo told >$program.done; exit 1' TERM; echo >$program.begun; "
+		# its standard error is closed by then, and the shell would report there that sleep was killed
+		"exec 2>/dev/null; trap 'echo terminated >$program.done; exit 1' TERM; echo >$program.begun; "
 		  . "until [ -e $program.go ]; do sleep 0.05; done");
 	has_begun();
 	$consumer->signal('INT');
-	ok($consumer->wait_for_log(qr/stopping/), 'the consumer stops');
+	ok($consumer->wait_for_log(qr/stopping/), 'the consumer logs that it stops');
 	$consumer->signal('INT');
-	is($consumer->end, 1, 'at once');
-	ok(poll_until(sub { done_by_program() eq "told\n" }, 'the program'), 'its program is told to end');
-	becomes($node, q{SELECT attempt FROM jobs WHERE state IN ('RETRY', 'AVAILABLE')}, '1', 'the job is given back');
+	is($consumer->end, 1, 'a second signal ends the consumer at once, with 1');
+	ok(poll_until(sub { done_by_program() eq "terminated\n" }, 'the program'), 'a second signal has the program get SIGTERM');
+	becomes($node, q{SELECT attempt FROM jobs WHERE state IN ('RETRY', 'AVAILABLE')}, '1', 'a second signal has the job given back');
 }
 
-# The server restarts while jobs run. A program's job is completed over the new connection if its lease has
-# outlived the old one, else it comes again; a statement's transaction is gone, so its job comes again; then the
-# consumer works on
+# The server restarts while jobs run. A program's job is completed over the new connection if its lease has outlived
+# the old one, else the job is performed again. A statement's transaction is lost, so its job is performed again. The
+# consumer then goes on
 for my $bound (0, 1)
 {
 	my $id = start_over();
@@ -232,15 +234,15 @@ for my $bound (0, 1)
 	has_begun();
 	$node->stop('immediate');
 	go();
-	ok($consumer->wait_for_log(qr/main connection: "connection lost.*next try in/), 'the connection is lost');
+	ok($consumer->wait_for_log(qr/main connection: "connection lost.*next try in/), 'the consumer logs that its connection is lost');
 	$node->start;
-	ok($consumer->wait_for_log(qr/job $id: completed/), 'the program\'s job is completed over a new one');
-	is(done_by_program(), $bound ? "$id 1\n$id 2\n" : "$id 1\n", 'it ran ' . ($bound ? 'twice' : 'once'));
-	is($consumer->log =~ /job $id: lost: .*no longer yours/ ? 1 : 0, $bound, 'as it was told');
+	ok($consumer->wait_for_log(qr/job $id: completed/), 'the program\'s job is completed over a new connection');
+	is(done_by_program(), $bound ? "$id 1\n$id 2\n" : "$id 1\n", 'the program ran ' . ($bound ? 'twice' : 'once'));
+	is($consumer->log =~ /job $id: lost: .*no longer yours/ ? 1 : 0, $bound, $bound ? 'the log says that the first attempt was lost' : 'the log has no lost attempt');
 	$id = sql(q{INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
-	ok($consumer->wait_for_log(qr/job $id: completed/), 'and the consumer works on');
+	ok($consumer->wait_for_log(qr/job $id: completed/), 'the consumer performs another job after the restart');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 {
 	my $id = start_over();
@@ -253,14 +255,14 @@ for my $bound (0, 1)
 	$node->start;
 	eval { $lock->quit };
 	ok($consumer->wait_for_log(qr/job $id: (?:failed, RETRY at |lost: "no longer ours; what failed: ).*connection lost/),
-		'a statement\'s job fails');
-	ok($consumer->wait_for_log(qr/job $id: completed/), 'and is done by its second attempt');
-	is(sql('SELECT id, attempt FROM effects'), "$id|2", 'once');
+		'the log says that a statement\'s job failed or was lost');
+	ok($consumer->wait_for_log(qr/job $id: completed/), 'a statement\'s job is completed after the restart');
+	is(sql('SELECT id, attempt FROM effects'), "$id|2", 'the second attempt has its effects once');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'stopped');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# Stopped while there is no server: it waits for one as long as the lease runs, not longer
+# SIGTERM while there is no server: the consumer waits for the server as long as the lease runs, not longer
 {
 	my $id = start_over();
 	my $consumer = ConsumerTest->start($node, @by_program, '--timeout', '3 s');
@@ -269,13 +271,13 @@ for my $bound (0, 1)
 	go();
 	ok(poll_until(sub { done_by_program() ne '' }, 'the program'), 'a program ends while there is no server');
 	$consumer->signal('TERM');
-	is($consumer->end, 0, 'a stop does not wait for ever');
-	like($consumer->log, qr/job $id: lost: .*left to its lease/, 'and says what it leaves');
+	is($consumer->end, 0, 'a consumer without a server exits with 0 after SIGTERM');
+	like($consumer->log, qr/job $id: lost: .*left to its lease/, 'the log says which job is left to its lease');
 	$node->start;
-	becomes($node, 'SELECT state, attempt FROM jobs', 'AVAILABLE|1', 'the job comes back');
+	becomes($node, 'SELECT state, attempt FROM jobs', 'AVAILABLE|1', 'the job that was left to its lease is available again');
 }
 
-# A completion that the server refuses for a reason of its own
+# A completion that a trigger refuses
 {
 	start_over();
 	sql(q{
@@ -287,7 +289,7 @@ for my $bound (0, 1)
 	sql('DROP TRIGGER refuse ON jobs');
 }
 
-# No privilege to complete: one job is tried, not all of them
+# No privilege to complete: the consumer tries one job, not all of them
 {
 	start_over();
 	sql(q{
@@ -296,11 +298,11 @@ for my $bound (0, 1)
 		GRANT SELECT, UPDATE ON jobs TO half});
 	my ($status, $log) = run_consumer($node, '--queue', 'jobs', '--exec', 'true', '-U', 'half');
 	is($status, 1, 'no privilege to complete is fatal');
-	like($log, qr/critical: .*permission denied for table jobs/, 'and is said');
+	like($log, qr/critical: .*permission denied for table jobs/, 'the log says that the privilege is missing');
 	is(sql('SELECT count(*) FROM jobs WHERE attempt = 0'), '5', 'the other jobs are not touched');
 }
 
-# Notifications are hints: without them a job is found within poll_interval
+# Notifications are hints: without a notification a job is found within poll_interval
 {
 	start_over();
 	sql('DELETE FROM jobs');
@@ -309,12 +311,12 @@ for my $bound (0, 1)
 		WHERE application_name = 'ecto_job_consumer' AND query LIKE '%start_available_jobs%' AND state = 'idle'},
 		'1', 'the consumer is idle');
 	my $id = sql(q{SET session_replication_role = replica; INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
-	ok($consumer->wait_for_log(qr/job $id: completed/), 'a job that nobody announced');
+	ok($consumer->wait_for_log(qr/job $id: completed/), 'a job that nobody has announced is completed');
 
-	# The queue goes away under it
+	# The queue is dropped while the consumer runs
 	sql(q{SELECT ecto_job.drop_queue('jobs')});
-	is($consumer->end, 1, 'a queue that is gone is fatal');
-	like($consumer->log, qr/critical: .*jobs.*does not exist/, 'and is said');
+	is($consumer->end, 1, 'a queue that was dropped is fatal');
+	like($consumer->log, qr/critical: .*jobs.*does not exist/, 'the log says that the queue does not exist');
 }
 
 done_testing();
