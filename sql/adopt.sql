@@ -1,5 +1,5 @@
--- adopt_queue: the tables that EctoJob's migrations make, of each version and with each option; what does not
--- fit; and that the queue works, before and after the application's own migrations.
+-- adopt_queue: the tables that EctoJob's migrations make, of each version and with each option; tables that cannot
+-- be adopted; and that an adopted queue works, before and after the application's own migrations.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -23,12 +23,12 @@ SELECT conname FROM pg_constraint WHERE conrelid = 'ad_3'::regclass;
 SELECT attstattarget FROM pg_attribute WHERE attrelid = 'ad_3'::regclass AND attname = 'state';
 SELECT kind, params_type, inserted_at, updated_at, max_attempts FROM ecto_job.queue_settings WHERE queue = 'ad_3'::regclass;
 
--- Again: nothing to do, and no lock is asked for
+-- A second adoption changes nothing, and takes no lock that waits
 BEGIN;
 SELECT ecto_job.adopt_queue('ad_3');
 SELECT mode FROM pg_locks WHERE relation = 'ad_3'::regclass AND mode = 'AccessExclusiveLock';
 COMMIT;
--- Something was dropped: made anew
+-- An adoption creates again what was dropped
 DROP TRIGGER ecto_job_lease ON ad_3;
 SELECT ecto_job.adopt_queue('ad_3');
 SELECT ecto_job.adopt_queue('ad_3');
@@ -48,7 +48,7 @@ SELECT state, attempt, lease FROM ecto_job.job_failed('ad_3', 2, 2, '2031-01-01'
 SELECT state, attempt FROM ecto_job.requeue('ad_3', 2, '2031-01-01');
 SELECT id FROM ecto_job.update_job_in_progress('ad_3', 1, 0);
 SELECT ecto_job.initial_multi('ad_3', 1, 2);
--- create_queue leaves it as it is, or says what it is
+-- create_queue leaves the table as it is, or fails and says what the table is
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''ad_3'', timestamps_opts => ''{"type": "naive_datetime"}'', ectojob => true)');
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''ad_3'')');
 -- max_attempts below 1 acts as 1
@@ -165,7 +165,7 @@ SELECT ecto_job.adopt_queue('ad_none');
 SELECT poll_interval, max_attempts FROM ecto_job.queue_settings WHERE queue = 'ad_none'::regclass;
 DROP TABLE ad_none;
 
--- What does not fit: all of it, each time
+-- Tables that cannot be adopted: the error names everything that is wrong
 CREATE FUNCTION pg_temp.misfit(change text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     result text;
@@ -205,7 +205,7 @@ FROM unnest(ARRAY['ad_native', 'ad_view', 'ad_sequence', 'ad_m_pkey', 'ad_temp',
     'ad_child', 'ad_m', 'ad_name_that_is_much_too_long_for_all_its_channels_of_54b', 'pg_class', 'ecto_job.queue_settings',
     'information_schema.sql_features']) AS name;
 SELECT count(*) FROM ecto_job.queue_settings WHERE kind = 'adopted';
--- The owner's
+-- Only the table's owner may adopt
 DROP TABLE ad_child;
 CREATE ROLE regress_ecto_stranger;
 GRANT ALL ON ad_m TO regress_ecto_stranger;
@@ -235,7 +235,7 @@ ROLLBACK;
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'ad_m'::regclass AND NOT tgisinternal;
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''ad_m'', ''{}'')');
 
--- Every function does on each kind of table what it does on a native one
+-- Every function does on each kind of table what it does on a table of create_queue
 CREATE FUNCTION pg_temp.life(queue regclass) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     job ecto_job.job;

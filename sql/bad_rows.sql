@@ -1,4 +1,4 @@
--- One row of a queue at fault: what its claim, its sweep or its completion does then, and that the others move.
+-- One row of a queue is at fault: what its claim, its sweep or its completion does, and that other rows are not hindered.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -6,7 +6,7 @@
 -- The DETAIL of a constraint has the times of its row
 \set VERBOSITY terse
 
--- Arithmetic ends where its types end. The calendar has room for as many timeouts as leave it below 294277
+-- Arithmetic saturates at the limits of its types, and a time at the end of the calendar, the year 294276
 SELECT ecto_job.create_queue('bad_sums');
 INSERT INTO bad_sums (params, attempt, max_attempts) VALUES
     ('{"n": 1}', 2147483647, 2147483647), ('{"n": 2}', 2147483646, 2147483647), ('{"n": 3}', 0, 5);
@@ -17,7 +17,7 @@ UPDATE bad_sums SET state = 'IN_PROGRESS', attempt = 100, max_attempts = 2147483
 SELECT state, attempt, schedule FROM ecto_job.job_failed('bad_sums', 3, 100, '2001-01-01', 20000000 * 86400000::bigint);
 UPDATE bad_sums SET state = 'RESERVED', attempt = 2147483647, expires = '2001-01-02', lease = 5;
 SELECT id, attempt, expires FROM ecto_job.update_job_in_progress('bad_sums', 1, 2147483647, '2001-01-01', 86400000);
--- What is no sum is told as ever
+-- An argument that is out of range is still an error
 SELECT pg_temp.outcome($$SELECT * FROM ecto_job.start_available_jobs('bad_sums', 1, '200000000 days')$$);
 SELECT pg_temp.outcome($$SELECT ecto_job.increase_time('2001-01-01', 2147483647, 8640000000)$$);
 
@@ -28,20 +28,20 @@ ALTER TABLE bad_check ADD CONSTRAINT has_v CHECK (params ? 'v') NOT VALID;
 SELECT id, state, attempt FROM ecto_job.start_available_jobs('bad_check', 3);
 SELECT id, state, attempt FROM ecto_job.start_available_jobs('bad_check', 1);
 SELECT id, state, attempt FROM ecto_job.reserve_available_jobs('bad_check', 9);
--- All of one call have one lease
+-- All jobs of one call have one lease
 SELECT state, count(*), count(DISTINCT lease) AS leases FROM bad_check GROUP BY state ORDER BY state;
--- It has them as soon as the constraint allows it
+-- The jobs can be claimed when the constraint allows it
 ALTER TABLE bad_check DROP CONSTRAINT has_v;
 SELECT id, state, attempt FROM ecto_job.start_available_jobs('bad_check', 3);
 
--- Where FAILED can be written, the job says why
+-- A row that can be set FAILED has the reason in its error
 SELECT ecto_job.create_queue('bad_start');
 INSERT INTO bad_start (params) SELECT CASE WHEN n IN (1, 4) THEN '{"bad": 1}' ELSE '{}' END::jsonb FROM generate_series(1, 6) AS n;
 ALTER TABLE bad_start ADD CHECK (state <> 'IN_PROGRESS' OR NOT params ? 'bad') NOT VALID;
 SELECT id, state FROM ecto_job.start_available_jobs('bad_start', 1);
 SELECT id, state FROM ecto_job.start_available_jobs('bad_start', 9);
 SELECT id, state, attempt, expires, lease, error FROM bad_start WHERE state = 'FAILED' ORDER BY id;
--- Undone with its transaction
+-- FAILED is rolled back with its transaction
 UPDATE bad_start SET state = 'AVAILABLE', lease = NULL, expires = NULL, error = NULL;
 BEGIN;
 SAVEPOINT before;
@@ -51,7 +51,7 @@ SELECT count(*) FROM ecto_job.start_available_jobs('bad_start', 9);
 ROLLBACK;
 SELECT state, count(*) FROM bad_start GROUP BY state;
 
--- A fault of all is none of each: nothing becomes FAILED by it
+-- A fault that all rows share makes none of them FAILED
 SELECT ecto_job.create_queue('bad_all');
 INSERT INTO bad_all (params) SELECT '{}' FROM generate_series(1, 3);
 ALTER TABLE bad_all ADD CONSTRAINT typo CHECK (state <> 'IN_PROGRESS' OR params ? 'vv') NOT VALID;
@@ -59,14 +59,14 @@ SELECT id FROM ecto_job.start_available_jobs('bad_all', 1);
 SELECT state, count(*) FROM bad_all GROUP BY state;
 ALTER TABLE bad_all DROP CONSTRAINT typo;
 SELECT id FROM ecto_job.start_available_jobs('bad_all', 9);
--- One alone is, if its data are at fault
+-- A single row becomes FAILED if its data are at fault
 TRUNCATE bad_all RESTART IDENTITY;
 INSERT INTO bad_all (params) VALUES ('{}');
 ALTER TABLE bad_all ADD CONSTRAINT typo CHECK (state <> 'IN_PROGRESS') NOT VALID;
 SELECT id FROM ecto_job.start_available_jobs('bad_all', 1);
 SELECT state, error FROM bad_all;
 
--- A trigger that raises for one; a later claim of the session has no subtransaction, and says that the next one has
+-- A trigger that raises for one row. A later claim of the session has no subtransaction: its error says that the next has
 SELECT ecto_job.create_queue('bad_raise');
 CREATE FUNCTION bad_raise() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -100,11 +100,11 @@ SELECT id FROM ecto_job.start_available_jobs('bad_raise', 1);
 SELECT id FROM ecto_job.start_available_jobs('bad_raise', 1);
 SELECT id FROM ecto_job.start_available_jobs('bad_raise', 9);
 SELECT id, state FROM bad_raise ORDER BY id;
--- and in the sweeps, which take the earliest first
+-- and the same in the sweeps, which take the earliest first
 UPDATE bad_raise SET state = 'SCHEDULED', schedule = '2001-01-01' WHERE NOT params ? 'veto';
 SELECT ecto_job.activate_scheduled_jobs('bad_raise');
 
--- An object or a right that is missing is nobody's fault, and told
+-- A missing object or right is an error, and makes no row FAILED
 TRUNCATE bad_raise RESTART IDENTITY;
 INSERT INTO bad_raise (params) VALUES ('{"missing": 1}');
 SELECT pg_temp.outcome($$SELECT id FROM ecto_job.start_available_jobs('bad_raise', 1)$$);
@@ -112,7 +112,7 @@ INSERT INTO bad_raise (params) VALUES ('{}');
 SELECT id FROM ecto_job.start_available_jobs('bad_raise', 1);
 SELECT id, state FROM bad_raise ORDER BY id;
 
--- Nor is what the transaction or the server is at fault for
+-- An error of the transaction or of the server makes no row FAILED
 SET client_min_messages = error;
 SELECT code, split_part(pg_temp.outcome(format($$TRUNCATE bad_raise RESTART IDENTITY; INSERT INTO bad_raise (params) VALUES ('{"code": "%1$s"}'), ('{}');
     SELECT id FROM ecto_job.start_available_jobs('bad_raise', 9)$$, code)), ':', 1) AS start,
@@ -121,24 +121,24 @@ SELECT code, split_part(pg_temp.outcome(format($$TRUNCATE bad_raise RESTART IDEN
 FROM unnest('{22012,23505,P0001,P0002,09000,38000,21000,APP01,0A000,54000,42501,08006,25006,40001,40P01,55P03,57000,53200,53100,57P01,58030,XX000,XX001}'::text[]) AS code;
 RESET client_min_messages;
 
--- As many as a pass puts up with: the next call comes to the next ones
+-- A call ends after a number of faults; the next call goes on with the next rows
 SELECT ecto_job.create_queue('bad_many');
 INSERT INTO bad_many (params) SELECT CASE WHEN n <= 300 THEN '{"bad": 1}' ELSE '{}' END::jsonb FROM generate_series(1, 301) AS n;
 ALTER TABLE bad_many ADD CONSTRAINT good CHECK (NOT params ? 'bad') NOT VALID;
 SELECT pg_temp.outcome($$SELECT id FROM ecto_job.start_available_jobs('bad_many', 1)$$);
 SELECT id FROM ecto_job.start_available_jobs('bad_many', 1);
 
--- However many there are: each call goes on behind those that the last one has tried
+-- However many rows are at fault, each call goes on behind those that the last call has tried
 SET client_min_messages = error;
 SELECT ecto_job.create_queue('bad_thousand');
 INSERT INTO bad_thousand (params) SELECT CASE WHEN n <= 1000 THEN '{"bad": 1}' ELSE '{}' END::jsonb FROM generate_series(1, 1002) AS n;
 ALTER TABLE bad_thousand ADD CONSTRAINT good CHECK (NOT params ? 'bad') NOT VALID;
 SELECT call, pg_temp.outcome($$SELECT id FROM ecto_job.start_available_jobs('bad_thousand', 1)$$) AS start FROM generate_series(1, 5) AS call;
 SELECT id, state FROM bad_thousand WHERE id > 1000 ORDER BY id;
--- One that comes in front of them is not forgotten
+-- A job that comes in front of them is found
 INSERT INTO bad_thousand (params, priority) VALUES ('{}', -1);
 SELECT id FROM ecto_job.start_available_jobs('bad_thousand', 1);
--- The sweeps likewise, also of those that have one schedule
+-- The sweeps do the same, also with rows of one schedule
 TRUNCATE bad_thousand RESTART IDENTITY;
 ALTER TABLE bad_thousand DROP CONSTRAINT good;
 INSERT INTO bad_thousand (params, state, schedule) SELECT CASE WHEN n <= 1000 THEN '{"bad": 1}' ELSE '{}' END::jsonb, 'SCHEDULED', '2001-01-01' FROM generate_series(1, 1002) AS n;
@@ -149,7 +149,7 @@ SELECT call, pg_temp.outcome($$SELECT ecto_job.activate_expired_jobs('bad_thousa
 SELECT id, state FROM bad_thousand WHERE NOT params ? 'bad' ORDER BY id;
 RESET client_min_messages;
 
--- The sweeps: a unique index of the user's, for those that wait
+-- The sweeps, with a unique index of the user's on jobs that wait
 SELECT ecto_job.create_queue('bad_unique');
 CREATE UNIQUE INDEX ON bad_unique ((params ->> 'key')) WHERE state IN ('AVAILABLE', 'SCHEDULED', 'RETRY');
 INSERT INTO bad_unique (params, state, attempt, expires, lease, schedule)
@@ -161,7 +161,7 @@ UPDATE bad_unique SET state = 'IN_PROGRESS', expires = '2001-01-01', lease = 4, 
 INSERT INTO bad_unique (params, state, schedule) SELECT jsonb_build_object('key', n), 'SCHEDULED', '2001-01-01' FROM generate_series(7, 9) AS n;
 SELECT * FROM ecto_job.sweep('bad_unique');
 SELECT id, state, error FROM bad_unique ORDER BY id;
--- A row that neither sweep can do anything with is in nobody's way, and tried again when the table has changed
+-- A row that no sweep can change hinders no other, and is tried again when the table has changed
 SELECT ecto_job.create_queue('bad_sweep');
 INSERT INTO bad_sweep (params, state, schedule, expires, lease) VALUES
     ('{"bad": 1}', 'SCHEDULED', '2001-01-01', NULL, NULL), ('{}', 'SCHEDULED', '2001-01-02', NULL, NULL),
@@ -173,7 +173,7 @@ SELECT * FROM ecto_job.sweep('bad_sweep');
 ALTER TABLE bad_sweep DROP CONSTRAINT good;
 SELECT * FROM ecto_job.sweep('bad_sweep');
 
--- A trigger or policy that keeps the rows of finished jobs is told apart from a lost lease
+-- A trigger or policy that keeps the rows of finished jobs has another error than a lost lease
 SELECT ecto_job.create_queue('bad_delete');
 CREATE FUNCTION bad_delete() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN OLD.params ? 'keep' THEN NULL ELSE OLD END; END $$;
 CREATE TRIGGER bad_delete BEFORE DELETE ON bad_delete FOR EACH ROW EXECUTE FUNCTION bad_delete();
@@ -191,7 +191,7 @@ SELECT pg_temp.outcome($$SELECT ecto_job.delete_job_changeset('bad_delete', 1, 2
 UPDATE bad_delete SET state = 'AVAILABLE' WHERE id = 1;
 SELECT pg_temp.outcome($$SELECT ecto_job.complete_job('bad_delete', 1, 11)$$);
 
--- Where triggers do not fire, enqueue() writes the state; a plain INSERT says it itself
+-- Where triggers do not fire, enqueue() writes the state; a plain INSERT has to name it
 SELECT ecto_job.create_queue('bad_replica');
 SET session_replication_role = replica;
 SELECT ecto_job.enqueue('bad_replica', '{}', schedule => now() + interval '1 day');

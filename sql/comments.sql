@@ -1,5 +1,5 @@
--- Every object of the extension says what it is for, and none of its functions runs with more rights than its
--- caller, or changes the search_path.
+-- Every object of the extension has a comment, and no function runs with other rights than its caller's, or changes
+-- the search_path.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql

@@ -1,4 +1,4 @@
--- complete_job, complete_jobs, delete_job_changeset, initial_multi: the row goes, or the transaction does.
+-- complete_job, complete_jobs, delete_job_changeset, initial_multi: the row is deleted, or the call is an error.
 -- psql's lines on notifications go through sed, since they name a process.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
@@ -8,7 +8,7 @@
 SELECT ecto_job.create_queue('complete_jobs');
 LISTEN "complete_jobs.completed";
 
--- Held: gone, with the notice in the same transaction
+-- A held job is deleted, and its notice sent in the same transaction
 SELECT ecto_job.enqueue('complete_jobs', '{}', notify => 'first');
 SELECT id, lease FROM ecto_job.start_available_jobs('complete_jobs') \gset
 \o :notifications
@@ -23,7 +23,7 @@ SELECT ecto_job.complete_job('complete_jobs', :id, :lease);
 \o
 SELECT count(*) FROM complete_jobs;
 
--- Again, a job that never was, no lease, another's lease
+-- A second completion, an unknown job, no lease, the lease of another job
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(''complete_jobs'', %s, %s)', :id, :lease));
 SELECT pg_temp.outcome('SELECT ecto_job.complete_job(''complete_jobs'', -9223372036854775808, 9223372036854775807)');
 SELECT ecto_job.enqueue('complete_jobs', '{}');
@@ -42,7 +42,7 @@ INSERT INTO complete_writes VALUES (2);
 COMMIT;
 SELECT count(*) FROM complete_writes;
 
--- An expired lease is still the job's lease until a sweep takes it
+-- An expired lease is the job's lease until a sweep clears it
 UPDATE complete_jobs SET expires = '2000-01-01';
 SELECT ecto_job.complete_job('complete_jobs', :id, :lease);
 
@@ -57,7 +57,7 @@ SELECT id, state FROM complete_jobs ORDER BY id;
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(%s)', arguments))
 FROM unnest('{"NULL, 1, 1","''complete_jobs'', NULL, 1","''complete_jobs'', 1, NULL"}'::text[]) AS arguments;
 
--- Completed in the transaction that started it: a WARNING; after a commit none
+-- A completion in the transaction of the start has a WARNING; after a commit there is none
 TRUNCATE complete_jobs RESTART IDENTITY;
 SELECT ecto_job.enqueue('complete_jobs', '{}') FROM generate_series(1, 7);
 BEGIN;
@@ -79,7 +79,7 @@ BEGIN;
 SELECT ecto_job.complete_job('complete_jobs', :id, :lease);
 COMMIT;
 
--- complete_jobs: all, in any order, with their notices (equal ones once)
+-- complete_jobs: all jobs, in any order, with their notices (equal ones once)
 UPDATE complete_jobs SET notify = CASE WHEN id < 6 THEN 'same' ELSE 'id ' || id END;
 CREATE TEMP TABLE held AS SELECT id, lease FROM ecto_job.start_available_jobs('complete_jobs', 100);
 SELECT count(*) FROM held;
@@ -88,20 +88,20 @@ SELECT ecto_job.complete_jobs('complete_jobs', array_agg(id ORDER BY id DESC), a
 FROM held;
 \o
 SELECT count(*) FROM complete_jobs;
--- or none, and the stale are named: 3 is gone, 9 is under another lease
+-- or none, and the error names the stale jobs: 3 is gone, 9 has another lease
 SELECT ecto_job.enqueue('complete_jobs', '{}') FROM generate_series(1, 3);
 TRUNCATE held;
 INSERT INTO held SELECT id, lease FROM ecto_job.start_available_jobs('complete_jobs', 100);
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_jobs(''complete_jobs'', %L, %L)',
     array_agg(id ORDER BY id) || 3::bigint, array_agg(lease + 2 * (id = 9)::int ORDER BY id) || 5::bigint)) FROM held;
 SELECT id, state FROM complete_jobs ORDER BY id;
--- many stale: the list ends
+-- the list of many stale jobs is cut
 SELECT pg_temp.outcome('SELECT ecto_job.complete_jobs(''complete_jobs'', array_agg(n), array_agg(1::bigint))
     FROM generate_series(1001::bigint, 1102) AS n');
--- once under its lease and once under another: stale
+-- a job that is named under its lease and under another is stale
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_jobs(''complete_jobs'', ARRAY[8, 8]::bigint[], ARRAY[%s, %s]::bigint[])', lease, lease + 2))
 FROM held WHERE id = 8;
--- none; a job named twice
+-- no job; a job that is named twice
 SELECT ecto_job.complete_jobs('complete_jobs', '{}', '{}');
 SELECT ecto_job.complete_jobs('complete_jobs', ARRAY[id, id], ARRAY[lease, lease]) FROM held WHERE id = 8;
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_jobs(''complete_jobs'', %s)', arguments))
@@ -109,7 +109,7 @@ FROM unnest(ARRAY['NULL, ''{}''', '''{}'', NULL', '''{1}'', ''{}''', '''{1}'', '
     '''{1}'', ''{NULL}''', '''{{1,2}}'', ''{{1,2}}''', '''{x}'', ''{1}''']) AS arguments;
 SELECT id, state FROM complete_jobs ORDER BY id;
 
--- EctoJob's: guarded by the attempt, and by the lease where it is given; the state is not looked at
+-- EctoJob's functions check the attempt, and the lease where it is given; they do not check the state
 TRUNCATE complete_jobs RESTART IDENTITY;
 INSERT INTO complete_jobs (params, state, attempt, lease, notify)
 SELECT '{}', 'IN_PROGRESS', 2, 44, 'id ' || n FROM generate_series(1, 6) AS n;

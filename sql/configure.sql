@@ -3,7 +3,7 @@
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
 \set ECHO all
--- The first queue of a database without a record makes it one that runs
+-- The first queue of a database without a record enables the database
 DELETE FROM ecto_job.scheduler_state;
 SELECT ecto_job.create_queue('conf_jobs');
 SELECT ecto_job.create_queue('conf_other');
@@ -19,7 +19,7 @@ SELECT queue, owner = current_user AS mine, params_type, poll_interval, reservat
        retry_timeout, max_attempts, next_due
 FROM ecto_job.queues WHERE queue = 'conf_jobs'::regclass;
 
--- The settings are what the functions use
+-- The functions use the settings
 INSERT INTO conf_jobs (params) VALUES ('{}'), ('{}');
 SELECT id, max_attempts FROM conf_jobs ORDER BY id;
 SELECT id, expires FROM ecto_job.reserve_available_jobs('conf_jobs', 1, '2031-01-01');
@@ -29,7 +29,7 @@ SELECT :id, :'expires';
 SELECT id, schedule FROM ecto_job.fail_job('conf_jobs', :id, :lease, now => '2031-01-01');
 SELECT id, schedule FROM ecto_job.job_failed('conf_jobs', 1, 1, '2031-01-01');
 
--- A rollback takes all of it back: settings, the column's default, what the session has cached
+-- A rollback undoes all of it: settings, the column's default, the session's cache
 BEGIN;
 SELECT max_attempts FROM ecto_job.configure_queue('conf_jobs', max_attempts => 99, execution_timeout => '99 s');
 INSERT INTO conf_jobs (params) VALUES ('{}') RETURNING max_attempts;
@@ -57,7 +57,7 @@ FROM unnest(ARRAY['max_attempts => 0', 'max_attempts => -2147483648', 'options =
     'options => ''null''', 'options => ''1''']) AS arguments;
 SELECT pg_temp.outcome('SELECT ecto_job.configure_queue(NULL)');
 SELECT pg_temp.outcome('SELECT ecto_job.configure_queue(''pg_class'', max_attempts => 1)');
--- The longest; what version 0.2.0 took beyond it, a dump brings back, and it counts as that
+-- The longest timeouts; a longer one, which 0.2.0 accepted, may come from a dump, and counts as the longest
 SELECT poll_interval, execution_timeout FROM ecto_job.configure_queue('conf_third', '3650 days', execution_timeout => '3650 days');
 UPDATE ecto_job.queue_settings SET execution_timeout = '100000000 days' WHERE queue = 'conf_third'::regclass;
 INSERT INTO conf_third (params) VALUES ('{}');
@@ -79,7 +79,7 @@ SELECT enabled, count(*) OVER () FROM ecto_job.scheduler_state;
 SELECT ecto_job.disable();
 SELECT ecto_job.enqueue('conf_jobs', '{}') > 0 AS enqueued_while_disabled;
 SELECT count(*) FROM ecto_job.start_available_jobs('conf_jobs', 1);
--- A new queue does not enable what was disabled
+-- A new queue does not enable a database that was disabled
 SELECT ecto_job.create_queue('conf_third');
 SELECT enabled FROM ecto_job.scheduler_state;
 SELECT ecto_job.enable();

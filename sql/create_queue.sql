@@ -48,7 +48,7 @@ INSERT INTO cq_jobs (params, state)
 SELECT '{}', unnest('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]);
 SELECT state, in_play, waiting_key FROM cq_jobs ORDER BY id;
 
--- Again: the queue that is there, if its options are the same
+-- A second call returns the queue if its options are the same
 SELECT ecto_job.create_queue('cq_jobs');
 SELECT ecto_job.create_queue('cq_jobs', 'public', '{"type": "utc_datetime_usec", "inserted_at": "inserted_at"}');
 SELECT count(*) FROM cq_jobs;
@@ -102,7 +102,7 @@ FROM unnest(ARRAY['true', 'null', '[]', '"false"', '1', '{"Type": "naive_datetim
 SELECT ecto_job.create_queue('cq_named', timestamps_opts =>
     '{"inserted_at": "Born \"here\"", "updated_at": "changed", "type": "naive_datetime"}');
 
--- A job of each has its times where the table has them
+-- A job of each queue has its times in the columns that the table has
 SELECT ecto_job.enqueue('cq_named', '{"n": 1}') > 0 AS enqueued;
 SELECT ecto_job.enqueue('cq_naive', '{"n": 1}') > 0 AS enqueued;
 SELECT ecto_job.enqueue('cq_timeless', '{"n": 1}') > 0 AS enqueued;
@@ -122,7 +122,7 @@ SELECT ecto_job.enqueue('cq_jobs', '{}'), ecto_job.enqueue('public.cq_jobs', '{}
 SET search_path = public;
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''cq_jobs'', ''nowhere'')');
 SELECT pg_temp.outcome('SET LOCAL search_path = ''''; SELECT ecto_job.create_queue(''cq_jobs'')');
--- Without a right on the schema: an error of ours, which says what to do, and no statement of ours
+-- Without a right on the schema: an error that says what to do, and shows no internal statement
 CREATE ROLE cq_stranger;
 CREATE SCHEMA "Cq closed";
 SET ROLE cq_stranger;
@@ -152,7 +152,7 @@ SELECT pg_temp.outcome('SELECT ecto_job.create_queue(NULL)');
 SELECT left(pg_temp.outcome(format('SELECT ecto_job.create_queue(repeat(''n'', %s))', n)), 30)
 FROM unnest('{63,64,1000000}'::int[]) AS n;
 
--- What is in the way
+-- A relation of that name exists
 CREATE TABLE cq_table (id bigint);
 CREATE VIEW cq_view AS SELECT 1 AS id;
 CREATE SEQUENCE cq_sequence;
@@ -174,7 +174,7 @@ SELECT to_regclass('cq_rolled_back') IS NULL AS no_table;
 SELECT count(*) AS registered_without_table FROM ecto_job.queue_settings AS s
 WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = s.queue);
 
--- A column that its owner has renamed
+-- The owner has renamed a column
 ALTER TABLE cq_naive RENAME inserted_at TO renamed_at;
 SELECT ecto_job.create_queue('cq_naive');
 SELECT ecto_job.drop_queue('cq_app.cq_jobs'), ecto_job.drop_queue('cq_app.cq_second'),

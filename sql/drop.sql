@@ -62,7 +62,7 @@ SELECT count(*) FROM pg_trigger WHERE tgrelid = 'drop_one'::regclass AND NOT tgi
 SELECT ecto_job.enqueue('drop_one', '{}') > 0 AS enqueued;
 SELECT ecto_job.drop_queue('drop_one'), ecto_job.drop_queue('drop_two');
 SELECT count(*) FROM ecto_job.queue_settings;
--- Without queues it goes, and comes back in the same session
+-- Without queues the extension can be dropped, and created again in the same session
 BEGIN;
 SET LOCAL client_min_messages = error;
 DROP EXTENSION ecto_job;

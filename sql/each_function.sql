@@ -21,12 +21,12 @@ SELECT id, lease, attempt FROM ecto_job.reserve_available_jobs('each_shared', 1,
 SELECT attempt FROM ecto_job.update_job_in_progress('each_shared', :id, :attempt, timeout_ms => 86400000, lease => :lease);
 SELECT ecto_job.complete_jobs('each_shared', ARRAY[:id], ARRAY[:lease]);
 
--- What the planner and the triggers look at
+-- What the planner hook and the triggers read
 UPDATE each_shared SET state = 'SCHEDULED', schedule = '2001-01-01';
 SELECT count(*) FROM ecto_job.sweep('each_shared');
 SELECT queue, status FROM ecto_job.queues WHERE queue::text LIKE 'each%' ORDER BY queue::text;
 
--- The ways out and in
+-- Adoption and release
 SELECT ecto_job.release_queue('each_shared');
 SELECT ecto_job.adopt_queue('each_shared');
 ALTER TABLE each_plain RENAME TO each_renamed;

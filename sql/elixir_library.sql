@@ -1,5 +1,5 @@
--- The statements of EctoJob's Elixir library on every kind of queue, whatever the session's TimeZone. Ours
--- work with what they leave, and they with what ours do.
+-- The statements of EctoJob's Elixir library on every kind of queue, whatever the session's TimeZone. Our functions
+-- work with what the statements leave, and the statements with what our functions leave.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -40,8 +40,8 @@ SELECT ecto_job.adopt_queue('jobs');
 SELECT ecto_job.drop_queue('jobs');
 RESET timezone;
 
--- A node whose clock is ahead enqueues what is due by that clock; what is for the future is SCHEDULED. The
--- library cuts the time at which it enqueues to whole seconds, or does not.
+-- A node whose clock is ahead enqueues a job that is due by its clock; a job for the future is SCHEDULED. The
+-- library truncates the time at which it enqueues to seconds, or does not.
 CREATE FUNCTION pg_temp.born(queue regclass, OUT enqueued text, OUT schedule text, OUT state text) RETURNS SETOF record LANGUAGE plpgsql AS $$
 BEGIN
     FOR enqueued, schedule IN VALUES
@@ -71,7 +71,7 @@ SELECT ecto_job.create_queue('clocks', ectojob => true, timestamps_opts => 'fals
 INSERT INTO clocks (params, state, schedule) VALUES ('{}', 'AVAILABLE', '2999-01-01 00:00:07Z') RETURNING state;
 SELECT ecto_job.drop_queue('clocks');
 
--- What the trigger ecto_job_lease does, which only queues of these two kinds have
+-- The trigger ecto_job_lease, which only queues of these two kinds have
 SET timezone = 'UTC';
 CREATE FUNCTION pg_temp.reserve(queue regclass, id bigint, node_time timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -125,7 +125,7 @@ SELECT ecto_job.adopt_queue('adopted');
 SELECT queue, behind, r.* FROM unnest('{clocks,adopted}'::regclass[]) AS queue,
     unnest('{0,10 minutes,1 hour,23 hours,-10 minutes,49 hours}'::interval[]) AS behind, pg_temp.by_a_clock(queue, behind) AS r;
 SELECT r.* FROM pg_temp.by_a_clock('native', '1 hour') AS r;
--- A lease that somebody sets stays as it is
+-- A lease that a user sets stays as it is
 CREATE FUNCTION pg_temp.by_hand(queue regclass, OUT expired bigint) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_temp.reserve(queue, ecto_job.enqueue(queue, '{}'), clock_timestamp());
@@ -137,12 +137,12 @@ BEGIN
 END
 $$;
 SELECT pg_temp.by_hand('clocks'), pg_temp.by_hand('adopted');
--- A `now` of ours is not a clock
+-- The argument `now` of our functions is not taken for a clock
 SELECT ecto_job.enqueue('clocks', '{}') > 0 AS enqueued;
 SELECT state, expires - now AS lasts FROM (SELECT clock_timestamp() - interval '1 hour' AS now OFFSET 0) AS c, ecto_job.reserve_available_jobs('clocks', 1, now, 1000);
 DELETE FROM clocks;
 
--- A reserved job of ours that the library starts is its own: our lease has ended
+-- A job that we have reserved and the library starts is the library's: our lease has ended
 CREATE FUNCTION pg_temp.started_late(queue regclass, OUT reserved text, OUT started text, OUT ours text) LANGUAGE plpgsql AS $$
 DECLARE
     job ecto_job.job;
@@ -163,7 +163,7 @@ BEGIN
 END
 $$;
 SELECT queue, r.* FROM unnest('{clocks,adopted}'::regclass[]) AS queue, pg_temp.started_late(queue) AS r;
--- A transition of ours that an error has ended leaves nothing behind
+-- A transition of ours that ends with an error has no effect on later statements
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
 SELECT ecto_job.enqueue('clocks', '{}') > 0 AS enqueued;
 SELECT id FROM ecto_job.reserve_available_jobs('clocks', 1) \gset
@@ -174,7 +174,7 @@ SELECT pg_temp.start('clocks', :id, clock_timestamp()), pg_temp.job('clocks');
 DELETE FROM clocks;
 DROP FUNCTION refuse();
 
--- The error is the one of the last attempt, or says that its reason is not known
+-- The job's error is that of the last attempt, or says that the reason is not known
 CREATE FUNCTION pg_temp.reasons(queue regclass, OUT step text, OUT job text) RETURNS SETOF record LANGUAGE plpgsql AS $$
 DECLARE
     id bigint := ecto_job.enqueue(queue, '{}', max_attempts => 4);

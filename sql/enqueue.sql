@@ -27,7 +27,7 @@ SELECT ecto_job.enqueue('enqueue_jobs', '{}', '4713-01-01 BC');
 SELECT ecto_job.enqueue('enqueue_jobs', '{}', '294276-12-31 23:59:59.999999');
 SELECT id, state, schedule FROM enqueue_jobs WHERE id > 2 ORDER BY id;
 
--- The transaction's now() stands still, the clock does not
+-- The clock counts, not the transaction's now()
 BEGIN;
 SELECT pg_sleep(0.002);
 SELECT ecto_job.enqueue('enqueue_jobs', '{}');
@@ -61,7 +61,7 @@ SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''no_such_table'', ''{}'')');
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''pg_class'', ''{}'')');
 SELECT ecto_job.enqueue('enqueue_jobs', '{}', on_conflict => NULL);
 
--- A trigger that swallows the row is told of
+-- A trigger that drops the row makes the call an error
 CREATE FUNCTION enqueue_swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER enqueue_swallow BEFORE INSERT ON enqueue_jobs FOR EACH ROW EXECUTE FUNCTION enqueue_swallow();
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''enqueue_jobs'', ''{}'')');

@@ -20,7 +20,7 @@ SELECT id, state, attempt, expires, lease, schedule, error, updated_at FROM fail
 SELECT ecto_job.activate_scheduled_jobs('fail_jobs', '2031-01-01 00:01:00.499999');
 SELECT ecto_job.activate_scheduled_jobs('fail_jobs', '2031-01-01 00:01:00.5');
 SELECT id, lease FROM ecto_job.start_available_jobs('fail_jobs', now => '2031-01-02') \gset
--- no error: the one before is gone
+-- without an error the one before is cleared
 \o :notifications
 SELECT id, state, attempt, max_attempts, expires, lease, schedule, error, updated_at
 FROM ecto_job.fail_job('fail_jobs', :id, :lease, now => '2031-01-02');
@@ -40,7 +40,7 @@ SELECT id, lease FROM ecto_job.start_available_jobs('fail_jobs') \gset
 SELECT state, schedule - updated_at AS delay, updated_at BETWEEN now() AND clock_timestamp() AS clock
 FROM ecto_job.fail_job('fail_jobs', :id, :lease);
 
--- Another's lease, no lease, no such job; RESERVED and the other states cannot fail
+-- The lease of another job, no lease, no such job; RESERVED and the other states cannot fail
 TRUNCATE fail_jobs RESTART IDENTITY;
 INSERT INTO fail_jobs (params, state, attempt, lease, expires)
 SELECT '{}', unnest('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]), 1, 44, '2000-01-01';
@@ -52,7 +52,7 @@ SELECT count(*) FROM ecto_job.job_failed('fail_jobs', 4, 2);
 SELECT count(*) FROM ecto_job.job_failed('fail_jobs', 4, 1, lease => 46);
 SELECT count(*) FROM ecto_job.job_failed('fail_jobs', 4, 1, lease => 0);
 BEGIN;
--- an expired lease may still fail, until a sweep takes it
+-- a job with an expired lease may fail until a sweep takes it
 SELECT n, (SELECT state FROM ecto_job.fail_job('fail_jobs', n, 44)) FROM generate_series(1, 6) AS n;
 ROLLBACK;
 SELECT n, (SELECT state FROM ecto_job.job_failed('fail_jobs', n, 1)) FROM generate_series(1, 6) AS n;
@@ -81,7 +81,7 @@ CROSS JOIN LATERAL ecto_job.fail_job('fail_jobs', e.id, 44, e.given) AS j ORDER 
 SELECT octet_length(error) FROM ecto_job.job_failed('fail_jobs', 7, 1, error => repeat('€', 3000));
 SELECT id, octet_length(error) FROM fail_jobs ORDER BY id;
 
--- What is refused, and changes nothing
+-- Arguments that are refused, and change nothing
 TRUNCATE fail_jobs RESTART IDENTITY;
 INSERT INTO fail_jobs (params, state, attempt, lease) VALUES ('{}', 'IN_PROGRESS', 1, 44);
 SELECT pg_temp.outcome(format('SELECT ecto_job.fail_job(%s)', arguments))

@@ -1,4 +1,4 @@
--- What no argument, table, name or search_path may do: crash the server, lose a job, run a stranger's function.
+-- No argument, table, name or search_path may crash the server, lose a job, or run a stranger's function.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -25,7 +25,7 @@ FROM unnest('{host_table,host_view,host_temp,host_child,host_jobs_pkey,host_jobs
 GROUP BY 1, 2 ORDER BY wrong COLLATE "C", split_part(outcome, E'\n', 1) COLLATE "C";
 DROP TABLE host_table, host_temp, host_child;
 DROP VIEW host_view;
--- A queue that is a temporary table would be nobody else's
+-- A temporary table cannot be a queue, since other sessions would not see it
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''host_temporary'', ''pg_temp'')');
 SELECT regexp_replace(pg_temp.outcome(format('SELECT ecto_job.create_queue(''host_temporary'', %L)', pg_my_temp_schema()::regnamespace)),
                       'pg_temp_\d+', 'pg_temp_N');
@@ -47,7 +47,7 @@ SELECT call, pg_temp.outcome('SELECT * FROM ' || call) FROM unnest(ARRAY[
     'ecto_job.create_queue(NULL, NULL, NULL, NULL, NULL)', 'ecto_job.create_queue(''host_x'', NULL, NULL, NULL, NULL)',
     'ecto_job.queue_status(NULL, NULL)', 'ecto_job.queue_status(''pg_class'', NULL)']) AS call;
 
--- What PostgreSQL refuses before we see it: no such text, no such byte, more than jsonb holds, no id left
+-- Arguments that PostgreSQL refuses: invalid text, an invalid byte, more than jsonb holds, no id left
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', '{"a": "\u0000"}')$$);
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', convert_from('\x7b2261223a2200227d', 'UTF8')::jsonb)$$);
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', '{}', notify => convert_from('\xff', 'UTF8'))$$);
@@ -155,7 +155,7 @@ SET client_min_messages = warning;
 DROP SCHEMA host_evil CASCADE;
 RESET client_min_messages;
 
--- A table whose owner has changed it under us: an error, at worst
+-- A table that its owner has altered meanwhile: an error, at worst
 SELECT ecto_job.enqueue('host_jobs', '{}');
 SELECT count(*) FROM ecto_job.start_available_jobs('host_jobs', 1, now => '2031-01-01');
 ALTER TABLE host_jobs ADD COLUMN extra text DEFAULT 'x';
@@ -177,7 +177,7 @@ SELECT pg_temp.outcome('SELECT * FROM ecto_job.sweep(''host_jobs'')');
 SELECT ecto_job.drop_queue('host_jobs');
 DROP TABLE host_calls;
 
--- A rule that replaces our statement: an error
+-- A rule that replaces our statement makes the call an error
 SELECT ecto_job.create_queue('host_ruled');
 INSERT INTO host_ruled (params, state, attempt, lease) VALUES ('{}', 'IN_PROGRESS', 1, 44);
 CREATE RULE host_rule AS ON UPDATE TO host_ruled DO INSTEAD DELETE FROM host_ruled WHERE id = old.id RETURNING host_ruled.*;

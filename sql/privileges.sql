@@ -1,5 +1,5 @@
--- Rights are PostgreSQL's own: the grants for an enqueuer and a consumer as they are documented, a stranger,
--- row security, and a registry that nobody writes but through its functions.
+-- Rights are PostgreSQL's own: the documented grants for a role that enqueues and for one that consumes, a role without
+-- grants, row security, and a registry that is written by the extension's functions only.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -19,7 +19,7 @@ GRANT INSERT (params, schedule, max_attempts, priority, notify, key, meta), SELE
 GRANT SELECT, DELETE, UPDATE (state, expires, schedule, attempt, lease, error, updated_at) ON jobs, blobs TO regress_ecto_consumer;
 SELECT relname, relowner::regrole FROM pg_class WHERE oid IN ('jobs'::regclass, 'blobs'::regclass) ORDER BY relname;
 
--- Who may only enqueue
+-- A role that may only enqueue
 SET ROLE regress_ecto_enqueuer;
 SELECT ecto_job.enqueue('jobs', '{"n": 1}', max_attempts => 1, priority => 1, notify => 'n', meta => '{}');
 SELECT ecto_job.enqueue('jobs', '{"n": 2}', schedule => '2999-01-01');
@@ -47,7 +47,7 @@ SELECT col, pg_temp.outcome(format('INSERT INTO jobs (params, %I) OVERRIDING SYS
 FROM unnest('{id,attempt,lease,expires,error,inserted_at,updated_at}'::text[]) AS col;
 SELECT pg_temp.outcome('SELECT params FROM jobs');
 
--- Who may only consume
+-- A role that may only consume
 SET ROLE regress_ecto_consumer;
 SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls
 WHERE call ~ 'enqueue|configure|drop|enable|disable|create' ORDER BY no;
@@ -76,14 +76,14 @@ SELECT pg_temp.outcome('UPDATE jobs SET params = ''{"forged": 1}''');
 SELECT col, pg_temp.outcome(format('UPDATE jobs SET %1$I = %1$I', col))
 FROM unnest('{id,key,priority,max_attempts,notify,meta,inserted_at}'::text[]) AS col;
 
--- A stranger
+-- A role without grants
 SET ROLE regress_ecto_stranger;
 -- not even a lock, by a call that would touch no row
 SELECT pg_temp.outcome('SELECT ecto_job.start_available_jobs(''jobs'', 0)');
 SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls ORDER BY no;
 SELECT count(*) AS in_the_view FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
 
--- The registry is written by functions alone
+-- Only functions write the registry
 SELECT count(*) FROM ecto_job.queue_settings WHERE queue = 'jobs'::regclass;
 SET ROLE regress_ecto_owner;
 SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls WHERE call ~ 'able\(|scheduler\(' ORDER BY no;
@@ -97,7 +97,7 @@ SELECT pg_temp.outcome(statement) FROM unnest(ARRAY[
     'ALTER TABLE ecto_job.queue_settings DISABLE TRIGGER ALL']) AS statement;
 RESET ROLE;
 
--- The database's owner may copy settings in, as a restore does, for tables of his own only; and enable
+-- The database's owner may copy settings in, as a restore does, for tables of its own only; and may enable the database
 SELECT datdba::regrole AS old_owner FROM pg_database WHERE datname = current_database() \gset
 SELECT current_database() AS db \gset
 CREATE TABLE foreign_table (id bigint);
@@ -118,12 +118,12 @@ SELECT ecto_job.enable();
 SELECT ecto_job.disable();
 RESET ROLE;
 ALTER DATABASE :"db" OWNER TO :"old_owner";
--- a table that is no queue, registered all the same, harms nobody else
+-- a table that is no queue, but registered, harms no other queue
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''own'', ''{}'')');
 DROP TABLE own, foreign_table;
 SELECT count(*) FROM ecto_job.queue_settings WHERE queue NOT IN ('priv.jobs'::regclass, 'priv.blobs'::regclass);
 
--- Another's queue stays another's for who may create in its schema, and for a member it is his own
+-- A role that may create in the schema may not change another owner's queue; a member of the owner may
 GRANT CREATE ON SCHEMA priv TO regress_ecto_stranger;
 SET ROLE regress_ecto_stranger;
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''jobs'')');
@@ -185,7 +185,7 @@ SET ROLE regress_ecto_stranger;
 SELECT pg_temp.outcome('SELECT ecto_job.start_available_jobs(''jobs'', 1)');
 RESET ROLE;
 
--- Who may have code run with the owner's rights is shown to whoever may read the queue
+-- A role that may read the queue sees which roles may have code run with the owner's rights
 SELECT warning FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
 SET ROLE regress_ecto_owner;
 GRANT ALL ON jobs TO regress_ecto_consumer;

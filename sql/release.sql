@@ -15,7 +15,7 @@ SELECT ecto_job.enqueue('rel_jobs', '{"n": 2}');
 SELECT id, lease FROM ecto_job.start_available_jobs('rel_jobs') \gset
 SELECT pg_relation_filenode('rel_jobs') AS before \gset
 SELECT ecto_job.release_queue('rel_jobs');
--- The trigger is as it was, and nothing of ours is left but columns and defaults
+-- EctoJob's trigger is as it was, and nothing of ours is left but columns and defaults
 SELECT tgname, pg_get_triggerdef(oid) = definition AS as_before FROM pg_trigger LEFT JOIN rel_before USING (tgname)
 WHERE tgrelid = 'rel_jobs'::regclass;
 SELECT count(*) FROM ecto_job.queue_settings;
@@ -63,12 +63,12 @@ UPDATE rel_jobs SET state = CASE WHEN rel_jobs.state = 'IN_PROGRESS' AND attempt
                     expires = NULL, updated_at = timezone('UTC', now())
 FROM due WHERE rel_jobs.id = due.id RETURNING rel_jobs.id, rel_jobs.state;
 SET timezone = 'UTC';
--- and it is a queue again
+-- and the table is a queue again
 SELECT ecto_job.adopt_queue('rel_jobs');
 SELECT id, params FROM ecto_job.start_available_jobs('rel_jobs', 10) ORDER BY id;
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(''rel_jobs'', 2, %s)', :lease));
 
--- EctoJob's function has gone: made anew
+-- EctoJob's function was dropped, and is created again
 DROP FUNCTION fn_notify_inserted();
 SELECT ecto_job.release_queue('rel_jobs');
 SELECT tgname, tgfoid::regprocedure FROM pg_trigger WHERE tgrelid = 'rel_jobs'::regclass;
@@ -102,7 +102,7 @@ SELECT tgname, tgfoid::regprocedure FROM pg_trigger WHERE tgrelid = 'rel_app.job
 SELECT params, state FROM ecto_job.start_available_jobs('rel_app.jobs');
 SELECT ecto_job.release_queue('rel_app.jobs');
 
--- The owner's, who may create in the schema
+-- Only the table's owner may release, who needs CREATE on the schema
 CREATE ROLE regress_ecto_owner;
 CREATE ROLE regress_ecto_stranger;
 CREATE SCHEMA rel_owned AUTHORIZATION regress_ecto_owner;
@@ -123,7 +123,7 @@ SET ROLE regress_ecto_owner;
 SELECT ecto_job.release_queue('rel_owned.jobs');
 RESET ROLE;
 SELECT pg_temp.outcome(format('SELECT ecto_job.release_queue(%s)', queue)) FROM unnest(ARRAY['NULL', '''pg_class''', '4294967295']) AS queue;
--- Triggers that somebody has added go, too
+-- Triggers of ours that a user has added are dropped, too
 SELECT ecto_job.create_queue('rel_more');
 CREATE TRIGGER more AFTER INSERT ON rel_more FOR EACH ROW EXECUTE FUNCTION ecto_job.job_inserted();
 CREATE TRIGGER most AFTER UPDATE ON rel_more FOR EACH ROW EXECUTE FUNCTION ecto_job.job_changed('{"max_attempts": 9}');

@@ -1,4 +1,4 @@
--- requeue: a FAILED job gets all its attempts again, and nothing but a FAILED one does.
+-- requeue: a FAILED job gets all its attempts again, and no job in another state does.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql

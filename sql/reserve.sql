@@ -33,7 +33,7 @@ SELECT count(DISTINCT lease) AS leases, min(lease) > 0 AND max(lease) < 2 ^ 53 A
        bool_and(lease % 2 = 0) AS not_bound_to_a_session FROM claimed;
 SELECT j.state, j.expires, j.attempt, j.updated_at, j.lease = c.lease AS same FROM reserve_jobs AS j JOIN claimed AS c USING (id)
 ORDER BY id;
--- Another call, another lease, and the jobs that are left
+-- Another call has another lease, and gets the jobs that are left
 SELECT id, lease <> (SELECT min(lease) FROM claimed) AS another_lease
 FROM ecto_job.reserve_available_jobs('reserve_jobs', 100, '2031-01-01', 1);
 SELECT count(*) FROM ecto_job.reserve_available_jobs('reserve_jobs', 100);
@@ -43,7 +43,7 @@ SELECT count(*) AS untouched FROM reserve_jobs WHERE params = '{"n": 0}' AND lea
 INSERT INTO reserve_jobs (params) VALUES ('{}');
 SELECT id, expires - updated_at AS timeout FROM ecto_job.reserve_available_jobs('reserve_jobs', 1);
 
--- update_job_in_progress: attempt is the reserved one; the lease, where it is given, must be the job's
+-- update_job_in_progress: the attempt is that of the reservation; a lease that is given must be the job's
 SELECT id, lease FROM claimed WHERE no = 1 \gset
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 1, '2031-01-01');
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01', 1000, :lease + 2);
@@ -55,10 +55,10 @@ SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '20
 SELECT state, attempt, updated_at FROM reserve_jobs WHERE id = :id;
 SELECT id, state, attempt, expires, updated_at, lease = :lease AS lease_stays
 FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01 00:00:01.623455', 1000, :lease);
--- Not twice
+-- A job is not started twice
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01', 1000, :lease);
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 1, '2031-01-01', 1000, :lease);
--- Without a lease EctoJob's guard holds; an attempt's time is multiplied by its number
+-- Without a lease the attempt is checked, as in EctoJob; an attempt's time is multiplied by its number
 SELECT id FROM claimed WHERE no = 2 \gset
 UPDATE reserve_jobs SET attempt = 2 WHERE id = :id;
 SELECT id, state, attempt, expires FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 2, '2031-01-01', 1000);
@@ -68,7 +68,7 @@ SELECT attempt, expires - updated_at AS timeout FROM ecto_job.update_job_in_prog
 -- A reservation without expiry counts as expired
 UPDATE reserve_jobs SET state = 'RESERVED', expires = NULL WHERE id = :id;
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 1);
--- No other state can be started this way
+-- A job in another state cannot be started
 TRUNCATE reserve_jobs RESTART IDENTITY;
 INSERT INTO reserve_jobs (params, state, expires)
 SELECT '{}', unnest('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]), '2031-01-01';

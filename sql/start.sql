@@ -48,7 +48,7 @@ TRUNCATE start_jobs RESTART IDENTITY;
 INSERT INTO start_jobs (params) VALUES ('{}');
 BEGIN;
 SELECT now() AS began \gset
--- its lease is counted from the call, and not from the transaction's beginning
+-- the lease is counted from the call, and not from the transaction's beginning
 SELECT id, attempt, expires > :'began'::timestamptz + interval '5 minutes' AS from_the_call
 FROM ecto_job.start_available_jobs('start_jobs');
 ROLLBACK;

@@ -6,7 +6,7 @@
 \set ECHO all
 SELECT ecto_job.create_queue('sweep_jobs');
 
--- The time of the sweeps, long gone, so that no trigger changes what we insert
+-- The time of the sweeps, far in the past, so that no trigger changes the rows that are inserted
 \set now '\'2001-01-01 00:00:00.123456\''
 CREATE FUNCTION pg_temp.fill() RETURNS void LANGUAGE sql AS $$
     TRUNCATE public.sweep_jobs RESTART IDENTITY;
@@ -19,7 +19,7 @@ CREATE FUNCTION pg_temp.fill() RETURNS void LANGUAGE sql AS $$
          unnest('{2001-01-01 00:00:00.123455,2001-01-01 00:00:00.123456,2001-01-01 00:00:00.123457}'::timestamptz[]) AS schedule
     ORDER BY state, attempt, max_attempts, expires, schedule;
 $$;
--- What each row becomes
+-- What each row must become
 CREATE VIEW expected_transition AS
 SELECT id,
        CASE WHEN state IN ('SCHEDULED', 'RETRY') AND schedule <= :now THEN 'scheduled'
@@ -45,7 +45,7 @@ $$;
 SELECT count(*) FROM sweep_jobs;
 SELECT sweep, count(*) FROM expected GROUP BY sweep ORDER BY sweep;
 
--- Each alone
+-- Each sweep alone
 SELECT ecto_job.activate_scheduled_jobs('sweep_jobs', :now);
 SELECT pg_temp.wrong('{scheduled}');
 SELECT pg_temp.fill();
@@ -54,7 +54,7 @@ SELECT pg_temp.wrong('{expired}');
 SELECT pg_temp.fill();
 SELECT ecto_job.fail_expired_jobs_at_max_attempts('sweep_jobs', :now);
 SELECT pg_temp.wrong('{failed}');
--- The two that look at leases commute
+-- The two sweeps of leases commute
 SELECT ecto_job.activate_expired_jobs('sweep_jobs', :now);
 SELECT pg_temp.wrong('{failed,expired}');
 SELECT pg_temp.fill();
@@ -67,7 +67,7 @@ SELECT * FROM ecto_job.sweep('sweep_jobs', :now);
 SELECT pg_temp.wrong('{scheduled,failed,expired}');
 SELECT activated, expired, failed FROM ecto_job.sweep('sweep_jobs', :now);
 
--- No stuck state: whatever it was, once all times have passed a job can be started, or is FAILED
+-- No state is stuck: once all its times have passed, a job can be started or is FAILED
 SELECT pg_temp.fill();
 SELECT * FROM ecto_job.sweep('sweep_jobs', '2001-01-02');
 SELECT j.state, count(*), count(*) FILTER (WHERE b.state = 'IN_PROGRESS' AND b.attempt >= b.max_attempts) AS out_of_attempts,

@@ -8,7 +8,7 @@ SELECT ecto_job.increase_time('2031-01-01', 0, 9223372036854775807);
 SELECT ecto_job.increase_time('2031-01-01', -1, 1000), ecto_job.increase_time('2031-01-01', 1, -1000);
 SELECT ecto_job.reservation_expiry('2031-01-01 00:00:00.123456', 1), ecto_job.reservation_expiry('2031-01-01', 0);
 SELECT ecto_job.reservation_expiry('1999-12-31 23:59:59.999999', 1), ecto_job.reservation_expiry('1969-12-31 23:59:59.0005', 1);
--- A day is 24 hours, whatever the clocks do
+-- A day is 24 hours, also when summer time begins or ends
 SET timezone = 'Europe/Berlin';
 SELECT ecto_job.reservation_expiry('2031-03-29 12:00', 86400000);
 SET timezone = 'UTC';

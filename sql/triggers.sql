@@ -1,4 +1,4 @@
--- The triggers of a queue's table: scheduling by plain INSERT and COPY, and who is notified of what.
+-- The triggers of a queue's table: scheduling by plain INSERT and COPY, and notifications.
 -- psql's lines on notifications go through sed, since they name a process.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
@@ -27,7 +27,7 @@ COPY trig_jobs (params, schedule) FROM stdin;
 {}	infinity
 \.
 
--- Notified: what becomes AVAILABLE, once a transaction
+-- A job that becomes AVAILABLE notifies, once a transaction
 TRUNCATE trig_jobs RESTART IDENTITY;
 LISTEN trig_jobs;
 \o :notifications
@@ -36,7 +36,7 @@ SELECT ecto_job.enqueue('trig_jobs', '{}');
 INSERT INTO trig_jobs (params, state, schedule) SELECT '{}', unnest('{SCHEDULED,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]), '2001-01-01';
 INSERT INTO trig_jobs (params, schedule) VALUES ('{}', '2999-01-01');
 \o
--- neither starting nor changing what is AVAILABLE rings
+-- neither a start nor a change of an AVAILABLE job notifies
 \o :notifications
 SELECT count(*) FROM ecto_job.reserve_available_jobs('trig_jobs', 1);
 SELECT count(*) FROM ecto_job.start_available_jobs('trig_jobs', 1);
@@ -52,7 +52,7 @@ SELECT ecto_job.activate_scheduled_jobs('trig_jobs');
 SELECT ecto_job.activate_expired_jobs('trig_jobs');
 UPDATE trig_jobs SET state = 'AVAILABLE' WHERE state = 'IN_PROGRESS';
 \o
--- Nothing after a rollback, of a savepoint either
+-- Nothing is sent after a rollback, of a savepoint either
 \o :notifications
 BEGIN;
 INSERT INTO trig_jobs (params) VALUES ('{}');
@@ -68,7 +68,7 @@ INSERT INTO trig_jobs (params) VALUES ('{}');
 RELEASE s;
 COMMIT;
 \o
--- Nothing with triggers off
+-- Nothing is sent with triggers off
 \o :notifications
 SET session_replication_role = replica;
 INSERT INTO trig_jobs (params) VALUES ('{}');
@@ -100,7 +100,7 @@ SELECT ecto_job.enqueue('trig_schema.trig_jobs', '{}') > 0 AS enqueued;
 ALTER SCHEMA trig_schema RENAME TO trig_other;
 SELECT ecto_job.enqueue('trig_other.trig_jobs', '{}') > 0 AS enqueued;
 
--- The trigger functions, called wrongly
+-- The trigger functions, called in other ways than by our triggers
 SELECT pg_temp.outcome(format('SELECT ecto_job.%s()', name))
 FROM unnest('{schedule_job,job_inserted,job_changed,clear_lease,registry_changed,forget_dropped_queues}'::text[]) AS name;
 CREATE TABLE trig_table (id bigint, state text);

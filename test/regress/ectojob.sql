@@ -1,5 +1,5 @@
--- What EctoJob 3.1's migrations make and undo, for the tests that read it. `timestamps` are the definitions of
--- these columns.
+-- The tables that EctoJob 3.1's migrations make, for the tests that include this file. `timestamps` are the definitions
+-- of these columns.
 CREATE FUNCTION pg_temp.ectojob_table(name text, version int, schema text DEFAULT 'public', timestamps text DEFAULT
     'inserted_at timestamp(0) NOT NULL, updated_at timestamp(0) NOT NULL', params_type text DEFAULT 'jsonb')
 RETURNS void LANGUAGE plpgsql AS $$
