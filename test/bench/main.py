@@ -50,7 +50,7 @@ def arguments():
                              finished=500, samples=5, lives=400, queues=[3], idle_seconds=1, long_seconds=3)
     options.settings = {"fsync": "off"} if options.quick else {}
     options.measures = options.measures or (MEASURES if options.quick else USUAL)
-    # Another one begins in every round
+    # Another side begins in every round
     options.turn = lambda sides, turn: sides[turn % len(sides):] + sides[: turn % len(sides)]
     return options
 
@@ -74,7 +74,7 @@ def main():
             sys.stderr.write("".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[-20:]))
             raise
         finally:
-            results.write(options.output)  # also what an interrupted measure has so far
+            results.write(options.output)  # also the results so far of an interrupted measure
             postgres.stop()
             print(results.text())
 

@@ -1,4 +1,4 @@
-"""What came out: records, bounds, tables in Markdown, a file in JSON.
+"""The results: records, bounds, tables in Markdown, a file in JSON.
 
 As a program it prints the tables of the files that are its arguments, as if they were of one run."""
 
@@ -16,7 +16,7 @@ class Record:
     unit: str
     values: list
     peer: bool
-    more_is_better: bool | None  # none: it tells what was measured
+    more_is_better: bool | None  # None: neither is better
 
     @property
     def median(self):
@@ -60,19 +60,19 @@ class Report:
         return record.median if record else None
 
     def bound(self, text, measured, limit, at_least=False, unit=""):
-        """A line; nothing if it was not measured."""
+        """Returns a line; nothing if it was not measured."""
         if measured is None:
             return
         holds = measured >= limit if at_least else measured <= limit
         self.bounds.append(Bound(text, rounded(measured) + (f" {unit}" if unit else ""), holds))
 
     def note(self, text):
-        """What could not be measured, and why; said where nobody can miss it."""
+        """Records what could not be measured, and why; printed where a reader sees it."""
         if text not in self.notes:
             self.notes.append(text)
 
     def tables(self, measure):
-        """One for each unit: cases down, sides across."""
+        """Returns a table for each unit: cases down, sides across."""
         lines = [f"### {measure[:1].upper()}{measure[1:]}", ""]
         records = [r for r in self.records.values() if r.measure == measure]
         for unit in dict.fromkeys(r.unit for r in records):
@@ -86,7 +86,7 @@ class Report:
         return lines
 
     def verdicts(self):
-        """Each path of ours against each peer in its case; what has no better direction is left out."""
+        """Compares each path of ours with each peer in its case; units without a better direction are left out."""
         worse, better = [], []
         for record in self.records.values():
             if record.peer or record.more_is_better is None:
@@ -103,7 +103,7 @@ class Report:
         return ["### Worse than a peer", "", *worse, "", "### Better, or the same", "", *better, ""]
 
     def peers(self, record):
-        """Those that it can be divided by."""
+        """Returns the records that this one can be divided by."""
         case = (record.measure, record.case, record.unit)
         return [r for r in self.records.values()
                 if r.peer and r is not record and (r.measure, r.case, r.unit) == case and r.median]
@@ -148,7 +148,7 @@ class Report:
 
 
 def cell_of(record):
-    """The median, and if there were several rounds the least and the most."""
+    """Returns the median, and if there were several rounds the least and the most."""
     if record is None:
         return ""
     if len(record.values) == 1:

@@ -10,7 +10,7 @@ import time
 
 import psycopg
 
-PATIENCE_S = 120  # with what has to happen
+PATIENCE_S = 120  # for conditions that have to come true
 
 SETTINGS = {
     "listen_addresses": "",
@@ -32,14 +32,14 @@ class Server:
         self.directory = pathlib.Path(directory)
         self.data = self.directory / "data"
         self.client = client
-        os.environ.pop("PGAPPNAME", None)  # it would hide the consumer's own
+        os.environ.pop("PGAPPNAME", None)  # would hide the consumer's own
         os.environ.update(PGHOST=str(self.directory), PGUSER="bench", PGDATABASE="bench")
         self.settings = dict(SETTINGS, **settings, unix_socket_directories=f"{self.directory}")
         subprocess.run(["initdb", "-D", self.data, "-U", "bench", "-A", "trust", "-N", "--locale=C.UTF-8",
                         "-E", "UTF8"], check=True, stdout=subprocess.DEVNULL)
 
     def start(self, **settings):
-        """(Re)starts it with these settings besides the usual ones."""
+        """(Re)starts the server with these settings besides the usual ones."""
         self.stop()
         lines = [f"{name} = '{value}'\n" for name, value in (self.settings | settings).items()]
         (self.data / "postgresql.auto.conf").write_text("".join(lines))
@@ -73,7 +73,7 @@ class Server:
 
     @contextlib.contextmanager
     def old_snapshot(self):
-        """Another session that could still see everything that is deleted meanwhile."""
+        """Opens a session whose snapshot still sees all rows that are deleted meanwhile."""
         with self.connect() as connection:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             connection.execute("SELECT 1")
@@ -81,14 +81,14 @@ class Server:
 
     @contextlib.contextmanager
     def listener(self, channel):
-        """A session that listens, as there is one wherever jobs are performed."""
+        """Opens a session that listens, as consumers do."""
         with self.connect() as connection:
             if channel:
                 connection.execute(f'LISTEN "{channel}"')
             yield connection
 
     def statistics(self, table):
-        """Counters of a table and of the database; those of ended sessions are in."""
+        """Returns counters of a table and of the database, with those of ended sessions."""
         query = """SELECT s.n_tup_upd, s.n_tup_hot_upd, s.n_dead_tup, pg_relation_size(s.relid),
                           pg_table_size(s.relid), pg_indexes_size(s.relid), d.xact_commit
                    FROM pg_stat_all_tables s, pg_stat_database d
@@ -97,7 +97,7 @@ class Server:
         return dict(zip(names, self.rows(query, [table])[0]))
 
     def scheduler_at_rest(self):
-        """Waits until the scheduler sleeps: what a fill has woken it for is not the measure's."""
+        """Waits until the scheduler sleeps, so that the work that a fill has caused is not measured."""
         quiet, limit = 0, time.monotonic() + PATIENCE_S
         while quiet < 5:
             if time.monotonic() > limit:
@@ -109,15 +109,15 @@ class Server:
             time.sleep(0.02)
 
     def processes(self, *kinds):
-        """{kind: pid} of the extension's processes."""
+        """Returns {kind: pid} of the extension's processes."""
         found = self.rows("SELECT backend_type, pid FROM pg_stat_activity WHERE backend_type = ANY (%s)",
                           [list(kinds)], dbname="postgres")
         return dict(found)
 
     def cpu_of_ended_sessions(self):
-        """Processor time in µs of all server processes that have ended since the start: little of what
-        else the machine does shows in it."""
-        time.sleep(0.3)  # until the last ones have ended
+        """Returns the processor time in µs of all server processes that have ended since the start. Other work of the
+        machine hardly shows in it."""
+        time.sleep(0.3)  # until the last processes have ended
         pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
             fields = file.read().rsplit(")", 1)[1].split()
@@ -164,7 +164,7 @@ def result_of(process):
 
 
 def wake_ups(pid):
-    """How often a process went to sleep by itself, which is how often it was woken."""
+    """Returns how often a process went to sleep by itself, which is how often it was woken."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt"))
 

@@ -12,7 +12,7 @@ KINDS = {"available": "now() - interval '1 s'", "scheduled": "now() + interval '
 
 
 def filler(size):
-    """A text that does not compress, so that a job has about `size` bytes of params."""
+    """Returns a text that does not compress, so that a job has about `size` bytes of params."""
     return base64.b64encode(os.urandom(size)).decode()[: max(1, size - 20)]
 
 
@@ -23,10 +23,10 @@ def number(priority):
 
 @dataclasses.dataclass
 class Side:
-    """What is measured, by its name in the results."""
+    """A side: an implementation that is measured, by its name in the results."""
 
     name: str
-    peer: bool = False  # of others, or the same without what we add
+    peer: bool = False  # a peer: another implementation, or ours without what we add
     table: str = ""
     channel: str = ""  # where a consumer listens
 
@@ -37,12 +37,12 @@ class Side:
         server.execute(f"DROP TABLE IF EXISTS {self.table}")
 
     def insert(self, params):
-        """One job, by a literal or parameter of type jsonb."""
+        """Returns the statement that enqueues one job, by a literal or parameter of type jsonb."""
         raise NotImplementedError
 
     def fill(self, server, jobs, size, waiting=0, kind="available", checkpoint=True):
-        """`jobs` that can be claimed, and `waiting` ones behind them. CHECKPOINT comes before: else
-        full-page images hide everything."""
+        """Fills the table with `jobs` that can be claimed, and `waiting` ones behind them. A CHECKPOINT comes first,
+        else full-page images hide everything."""
         if checkpoint:
             server.execute("CHECKPOINT")
         self.add(server, jobs, size, 0, "available")
@@ -88,7 +88,7 @@ class EnqueueFunction(EctoJob):
 
 
 class WithoutTriggers(EctoJob):
-    """Our table as it would be if nobody were told of a job."""
+    """Our table without notifications."""
 
     def make(self, server):
         super().make(server)
@@ -97,8 +97,8 @@ class WithoutTriggers(EctoJob):
 
 
 class Handwritten(Side):
-    """What a careful engineer writes. It counts no attempt, has no lease, no retry, no schedule that
-    anybody is woken for."""
+    """A queue that a careful engineer writes. It counts no attempt and has no lease, no retry, and no schedule at
+    which a consumer is woken."""
 
     notify = False
 
@@ -111,10 +111,10 @@ class Handwritten(Side):
                                payload jsonb NOT NULL)""",
                        f"CREATE INDEX ON {self.table} (run_at, id)")
         if self.notify:
-            server.execute(f"""CREATE OR REPLACE FUNCTION tell_{self.table}() RETURNS trigger LANGUAGE plpgsql
+            server.execute(f"""CREATE OR REPLACE FUNCTION notify_{self.table}() RETURNS trigger LANGUAGE plpgsql
                                AS $$BEGIN NOTIFY {self.channel}; RETURN NULL; END$$""",
-                           f"""CREATE TRIGGER tell AFTER INSERT ON {self.table}
-                               FOR EACH STATEMENT EXECUTE FUNCTION tell_{self.table}()""")
+                           f"""CREATE TRIGGER notify AFTER INSERT ON {self.table}
+                               FOR EACH STATEMENT EXECUTE FUNCTION notify_{self.table}()""")
 
     def insert(self, params):
         return f"INSERT INTO {self.table} (payload) VALUES ({params}) RETURNING id"
@@ -126,7 +126,7 @@ class Handwritten(Side):
                            FROM generate_series(1, {jobs}) AS n""")
 
     def claim(self, demand, columns="t.id, t.attempts, t.payload"):
-        # LIMIT as a literal: by a parameter the generic plan would take it for a tenth of the table
+        # LIMIT is a literal: for a parameter the generic plan would assume a tenth of the table
         return f"""WITH next AS (SELECT id FROM {self.table} WHERE run_at <= now() ORDER BY run_at, id
                                  LIMIT {demand} FOR UPDATE SKIP LOCKED)
                    DELETE FROM {self.table} AS t USING next WHERE t.id = next.id RETURNING {columns}"""

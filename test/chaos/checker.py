@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import history
 
-LEASED = {"two_step", "start", "batch", "sql", "exec"}  # paths that name the lease; the others the attempt alone
+LEASED = {"two_step", "start", "batch", "sql", "exec"}  # paths that name the lease, not only the attempt
 EDGE_COLUMNS = ("number", "xact", "program", "job", "token", "old_state", "new_state", "old_attempt", "new_attempt",
                 "old_lease", "new_lease", "old_expires", "now", "fault")
 EFFECT_COLUMNS = ("xact", "path", "token", "job", "attempt", "lease")
@@ -24,7 +24,7 @@ class Check:
 
 @dataclass
 class Failover:
-    """The server that acknowledged before `at` is gone; what it had written after `position` may be lost."""
+    """A failover: commits that the former primary acknowledged before `at` and wrote after `position` may be lost."""
     at: float
     position: int
     may_lose: bool
@@ -36,8 +36,8 @@ def rows(connection, table, columns):
 
 
 class Checker:
-    """While the run goes on, what the clients were told is read before what was committed, and what they
-    tried after it."""
+    """While the run goes on, what the clients were answered is read before what was committed, and what they
+    tried is read after it."""
 
     def __init__(self, server, histories, failover=None):
         self.failover = failover if failover and failover.may_lose else None
@@ -55,7 +55,7 @@ class Checker:
         self.completed = [edge for edge in self.edges if edge["new_state"] is None]
 
     def of(self, name):
-        """Events that the surviving server must know of."""
+        """Returns the events that the surviving server must have."""
         return [event for event in self.events.get(name, []) if not self.failover or event["at"] > self.failover.at]
 
     def must_survive(self, event):
@@ -115,7 +115,7 @@ class Checker:
             f"{job} completed in {xact} without its effect" for xact, job in inside - done])
 
     def fencing(self):
-        """Who completed or failed a job held it: under that lease, or at that attempt."""
+        """A client that completed or failed a job held it: under that lease, or at that attempt."""
         held = {(edge["xact"], edge["job"]): edge for edge in self.completed}
         faults = []
         for effect in self.effects:
@@ -134,16 +134,16 @@ class Checker:
         by_attempt = Counter()
         for (job, attempt, _), count in failed.items():
             by_attempt[job, attempt] += count
-        told = Counter((event["path"] in LEASED, event["job"], event["attempt"], event["lease"])
+        returned = Counter((event["path"] in LEASED, event["job"], event["attempt"], event["lease"])
                        for event in map(renamed, self.of("failed")))
         faults += [f"failed by a stale holder: job {job}, attempt {attempt}, lease {lease}"
-                   for (leased, job, attempt, lease), count in told.items()
+                   for (leased, job, attempt, lease), count in returned.items()
                    if count > (failed[job, attempt, lease] if leased else by_attempt[job, attempt])]
         return Check("fencing", "I6: a stale holder changes nothing", faults)
 
     def given_back(self):
-        """What a session holds under leases of its own comes back early, but when it has ended: no lease with
-        its number is given afterwards."""
+        """Jobs of a session lease come back early only when the session has ended: no lease with its number is
+        given afterwards."""
         ended, faults = set(), []
         for edge in self.edges:
             old, new = edge["old_lease"] or 0, edge["new_lease"] or 0
@@ -154,19 +154,19 @@ class Checker:
                 faults.append(f"its session went on: {edge}")
         return Check("given-back", "I7: a session's jobs come back when it has ended", faults)
 
-    # What the clients were told
+    # What the clients were answered
 
     def reserved(self):
-        """Each lease of a job is told to one caller, and each start of an attempt."""
+        """Each lease of a job is returned to one caller, and so is each start of an attempt."""
         edges = Counter((edge["job"], edge["new_lease"], edge["new_attempt"]) for edge in self.edges
                         if edge["old_state"] == "AVAILABLE" and edge["new_state"])
-        told = Counter((event["job"], event["lease"], event["attempt"]) for event in map(renamed, self.of("held")))
+        returned = Counter((event["job"], event["lease"], event["attempt"]) for event in map(renamed, self.of("held")))
         starts = Counter((edge["job"], edge["new_attempt"]) for edge in self.edges
                          if edge["old_state"] == "RESERVED" and edge["new_state"] == "IN_PROGRESS")
-        told_starts = Counter((event["job"], event["attempt"]) for event in map(renamed, self.of("started")))
+        returned_starts = Counter((event["job"], event["attempt"]) for event in map(renamed, self.of("started")))
         return Check("reserved", "I4, I5: a job is given to one, and an attempt started by one", [
-            f"{what} {key} told {count} times, committed {known[key]} times"
-            for what, seen, known in (("reservation", told, edges), ("start", told_starts, starts))
+            f"{what} {key} returned {count} times, committed {known[key]} times"
+            for what, seen, known in (("reservation", returned, edges), ("start", returned_starts, starts))
             for key, count in seen.items() if count > known[key]])
 
     def acknowledged(self):
@@ -214,7 +214,7 @@ def renamed(event):
 
 
 def outside_effects(path):
-    """Of the programs that --exec ran: id, attempt, params."""
+    """Returns id, attempt and params of the jobs whose programs --exec ran."""
     found = defaultdict(int)
     if path.exists():
         for line in path.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""What every client process has: its own random numbers, history and connection, and the phase of the run."""
+"""The base of every client process: its random numbers, history and connection, and the phase of the run."""
 import random
 import time
 
@@ -14,13 +14,13 @@ class Stale(Exception):
 
 
 def lost(error):
-    """True: the connection is gone, and whether its last statement was committed is not known."""
+    """Returns whether the error means a lost connection, whose last statement may have been committed or not."""
     return isinstance(error, psycopg.InterfaceError) or error.sqlstate is None or \
         error.sqlstate.startswith(("57P", "08", "XX"))
 
 
 class Client:
-    """One process's. `shared` is what main.py hands to all of them, see there."""
+    """The client of one process. `shared` is the Shared of main.py, the same for all processes."""
 
     def __init__(self, shared, name, program):
         self.shared = shared
@@ -34,7 +34,7 @@ class Client:
         return self.shared.phase.value
 
     def connect(self, database="chaos", user="app"):
-        """A connection in autocommit, as soon as there is a server; None when the run ends before."""
+        """Returns a connection in autocommit, as soon as there is a server; None if the run ends before."""
         while self.phase != STOP:
             try:
                 return psycopg.connect(self.shared.server, dbname=database, user=user, autocommit=True,
@@ -44,11 +44,11 @@ class Client:
         return None
 
     def greet(self):
-        """On each new connection."""
+        """Called on each new connection."""
 
     def run(self, rounds):
-        """Calls rounds() until the run is over, each time with a connection. Errors of statements are what
-        a hostile world does; what must not happen is found by the checker."""
+        """Calls rounds() until the run is over, each time with a connection. Errors of statements are
+        expected under the nemesis; the checker finds what must not happen."""
         is_new = True
         while self.phase != STOP:
             if self.connection is None:

@@ -1,4 +1,4 @@
-"""Servers: made, started, ended in every way, and what their logs say."""
+"""Servers: initdb, start, every kind of end, and faults in their logs."""
 import os
 import pathlib
 import re
@@ -9,7 +9,7 @@ import time
 
 import psycopg
 
-CLOCK_LIBRARY = pathlib.Path(__file__).with_name("stepped_clock.so")  # run makes it
+CLOCK_LIBRARY = pathlib.Path(__file__).with_name("stepped_clock.so")  # built by `run`
 
 CONF = """
 listen_addresses = ''
@@ -35,7 +35,8 @@ def wait_until(condition, what, seconds=60):
 
 
 class Server:
-    """A child of this process, so that it is known when it has ended. Its directory is its socket's, too."""
+    """A server whose postmaster is a child of this process, so that its end is noticed. Its data directory holds
+    its socket, too."""
 
     def __init__(self, directory, name):
         self.directory = pathlib.Path(directory, name)
@@ -59,7 +60,7 @@ class Server:
         self.configure("client_connection_check_interval = 500ms")
 
     def copy_of(self, primary):
-        """A standby of that server."""
+        """Makes this server a standby of the other one."""
         subprocess.run(["pg_basebackup", "-h", primary.directory, "-U", "postgres", "-D", self.data, "-R", "-c", "fast",
                         "--no-sync"], check=True, stdout=subprocess.DEVNULL)
         self.configure(CONF.format(directory=self.directory, name=self.name) + "synchronous_standby_names = ''")
@@ -94,12 +95,12 @@ class Server:
             return cursor.fetchall() if cursor.description else []
 
     def stop(self, how):
-        """SIGQUIT: immediate, SIGINT: fast."""
+        """Stops the server: immediately by SIGQUIT, fast by SIGINT."""
         self.process.send_signal(how)
         self.process.wait(60)
 
     def crash_by(self, pid):
-        """SIGKILL for one of its processes; waits until the server has restarted the others."""
+        """Kills one process of the server; waits until the postmaster has restarted the others."""
         restarts = self.restarts()
         try:
             os.kill(pid, signal.SIGKILL)
@@ -112,13 +113,14 @@ class Server:
         return self.log.read_text(errors="replace").count("all server processes terminated; reinitializing")
 
     def processes(self, kind):
-        """Process ids, by pg_stat_activity.backend_type; not those of this program."""
+        """Returns process ids by pg_stat_activity.backend_type, without the sessions of this program."""
         return [pid for (pid,) in self.sql(
             "SELECT pid FROM pg_stat_activity WHERE backend_type = %(kind)s AND pid <> pg_backend_pid()"
             " AND application_name NOT IN ('nemesis', 'checker') ORDER BY 1", kind=kind)]
 
     def step_clock(self, seconds):
-        """From the true time. In place, since the server's processes have mapped it."""
+        """Sets the clock's offset from the true time. Written in place, since the server's processes have mapped the
+        file."""
         with open(self.clock, "r+b" if self.clock.exists() else "wb", buffering=0) as file:
             file.write(struct.pack("=q", round(seconds * 1e6)))
 

@@ -1,8 +1,8 @@
-"""Consumers, one for each way of the protocol. Some are slow beyond their leases, some lose their connection
-and go on with what they held: what they then try must change nothing.
+"""Consumers, one for each path of the protocol. Some outlast their leases, some lose their connection and go on
+with the jobs that they held: what these then try must change nothing.
 
-What a consumer was told is in its history: `held` (a reservation or start returned the job), `started` (so
-did the second step), `failed`, `done` (the COMMIT of the effect has returned), `stale` (refused)."""
+A consumer's history has what the server answered: `held` (a reservation or start returned the job), `started` (the
+second step returned the job), `failed`, `done` (the COMMIT of the effect has returned), `stale` (refused)."""
 import datetime
 import time
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ COLUMNS = "id, attempt, lease, params ->> 'token' AS token"
 
 @dataclass(frozen=True)
 class Path:
-    """The statements of one way. A completion that is stale is an error, or changes no row."""
+    """The statements of one path. A stale completion is an error, or changes no row."""
     take: str
     complete: str
     fail: str
     start: str = None
-    batch: bool = False  # completes all it has taken at once
+    batch: bool = False  # all jobs of a claim are completed at once
 
 
 def ours(function):
@@ -38,7 +38,7 @@ FAILED = ours("fail_job('jobs', %(id)s, %(lease)s, error => 'failed')")
 
 PATHS = {
     "two_step": TWO_STEP,
-    # EctoJob's guard: the attempt alone
+    # These paths name the attempt alone, as EctoJob does
     "attempt": Path(
         take=TWO_STEP.take,
         start=ours("update_job_in_progress('jobs', %(id)s, %(attempt)s)"),
@@ -74,7 +74,7 @@ class Consumer(Client):
         self.path = PATHS[path_name]
         self.listens = self.random.random() < 0.7
         self.leases_end_with_session = self.random.random() < 0.4
-        self.held = []  # jobs that the connection broke under
+        self.held = []  # jobs that were held when the connection broke
 
     def greet(self):
         if self.listens:
@@ -83,7 +83,7 @@ class Consumer(Client):
             self.connection.execute("SET ecto_job.session_leases = on")
 
     def times(self, job):
-        """EctoJob's clock: its times end at whole seconds."""
+        """Returns the time by EctoJob's clock, which has whole seconds."""
         if self.path_name != "ectojob":
             return {}
         now = self.rows("SELECT clock_timestamp()")[0][0]
@@ -95,7 +95,7 @@ class Consumer(Client):
                 "retry_at": later(0.2 * attempt)}
 
     def call(self, text, job=None, **parameters):
-        """The jobs that a statement returned, as dictionaries."""
+        """Returns the jobs of a statement, as dictionaries."""
         parameters |= (job or {}) | self.times(job)
         return [dict(zip(("id", "attempt", "lease", "token"), row)) for row in self.rows(text, **parameters)]
 
@@ -112,7 +112,7 @@ class Consumer(Client):
         return self.phase == RUN and self.random.random() < self.shared.slowness
 
     def start(self, job):
-        """The second step, for which it may be too late; the job as it is then."""
+        """Takes the second step, which may come too late; returns the job as it is then."""
         if self.path.start is None:
             return job
         self.pause(self.shared.work)
@@ -134,7 +134,7 @@ class Consumer(Client):
                   " VALUES (%(path)s, %(token)s, %(id)s, %(attempt)s, %(lease)s)", path=self.path_name, **job)
 
     def delete(self, jobs):
-        """The first statement of the completing transaction."""
+        """Executes the first statement of the completing transaction."""
         if self.path.batch:
             self.connection.execute(self.path.complete, {"ids": [job["id"] for job in jobs],
                                                          "leases": [job["lease"] for job in jobs]})
@@ -173,13 +173,13 @@ class Consumer(Client):
         self.note("stale", job)
 
     def perform(self, jobs):
-        """Jobs that are started, to their end."""
+        """Performs jobs that are started, to their end."""
         try:
             if self.random.random() < self.shared.failures:
                 raise psycopg.errors.RaiseException("it fails before it has begun")
             self.complete(jobs)
         except psycopg.Error as error:
-            # Go on with them on the next connection, without knowing what became of them
+            # The next connection goes on with these jobs, without knowing what became of them
             if lost(error) or self.connection.closed:
                 self.held = jobs
                 raise
@@ -195,7 +195,7 @@ class Consumer(Client):
             self.perform(some)
 
     def wait(self):
-        """For a notification; those that do not listen look again and again."""
+        """Waits for a notification; consumers that do not listen poll."""
         if not self.listens:
             self.pause(0.1)
             return

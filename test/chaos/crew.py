@@ -5,16 +5,16 @@ import os
 import signal
 import subprocess
 
-# Which of their jobs fail is the programs' own chance
+# The programs draw by themselves which of their jobs fail
 PERFORM = r"""[ "$(od -An -N1 -tu1 /dev/urandom)" -gt 25 ] || exit 1
 printf '%s %s %s\n' "$ECTO_JOB_ID" "$ECTO_JOB_ATTEMPT" "$(cat)" >>"$OUTSIDE" """
 PROGRAMS = {"exec": ["--exec", PERFORM], "sql": ["--sql", "SELECT chaos.perform($1, $2)"]}
 
 
 def make_context():
-    """Children are forked from a process that has neither connections nor threads."""
+    """Returns a context whose children are forked from a process without connections and threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bell", "consumers", "order", "producers", "upkeep"])
+    context.set_forkserver_preload(["consumers", "order", "producers", "quiet_queue", "upkeep"])
     return context
 
 
@@ -22,7 +22,7 @@ class Crew:
     def __init__(self, shared, context):
         self.shared = shared
         self.context = context
-        self.members = {}  # name: (how it is started, process, is it a consumer)
+        self.members = {}  # name: (function that starts the process, process, is it a consumer)
         self.generation = 0
 
     def add(self, name, target, *arguments, consumer=False):
@@ -33,7 +33,7 @@ class Crew:
         self.enter(name, start, consumer)
 
     def add_program(self, name):
-        """ecto_job_consumer. Its log is its history."""
+        """Starts an ecto_job_consumer, whose log is its history."""
         def start(_):
             with open(f"{self.shared.histories}/{name}.log", "a") as log:
                 return subprocess.Popen(
@@ -64,7 +64,7 @@ class Crew:
         self.replace(name)
 
     def tend(self):
-        """The consumer program ends where it finds no server at its start, and is started again."""
+        """Starts consumer programs again that have ended, since a program ends that finds no server at its start."""
         for name, (_, process, _) in list(self.members.items()):
             if isinstance(process, subprocess.Popen) and process.poll() is not None:
                 self.replace(name)
@@ -77,7 +77,7 @@ class Crew:
 
 
 def wait(process):
-    """False: it had to be killed."""
+    """Returns whether the process ended by itself, without being killed."""
     if isinstance(process, subprocess.Popen):
         try:
             process.wait(20)

@@ -18,7 +18,7 @@ class History:
 
 
 def read(directory):
-    """All events, by name: {"held": [...], ...}. A line that is still being written is not read."""
+    """Returns all events by name: {"held": [...], ...}. A line that is still being written is left out."""
     events = {}
     for path in pathlib.Path(directory).glob("*.jsonl"):
         for line in path.read_text().splitlines():

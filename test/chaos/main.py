@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 import psycopg
 
-import bell
 import consumers
 import crew
 import nemesis
 import order
 import producers
+import quiet_queue
 import upkeep
 from checker import SHOWN, Check, Checker, Failover
 from client import CALM, RUN, STOP
@@ -35,7 +35,7 @@ PATHS = [*consumers.PATHS, *crew.PROGRAMS]
 
 
 class Shared:
-    """What all processes of an act see."""
+    """The state that all processes of an act share."""
 
     def __init__(self, context, seed, histories, servers):
         self.seed = seed
@@ -43,10 +43,11 @@ class Shared:
         self.hosts = ",".join(str(server.directory) for server in servers)
         self.server = f"host={self.hosts} target_session_attrs=read-write"
         self.phase = context.RawValue(ctypes.c_int, RUN)
-        self.disturbed = context.RawArray(ctypes.c_double, [0, 0])  # now or not; until when, the last time
+        # Is the server disturbed now; when the last disturbance ended
+        self.disturbed = context.RawArray(ctypes.c_double, [0, 0])
         self.stepped_at = context.RawArray(ctypes.c_double, [float("-inf")])
         self.lease = 1.0  # seconds that an attempt gets at most, times its number
-        self.work = 0.01  # seconds that a job takes at most, and how many take longer than their leases
+        self.work = 0.01  # seconds that a job takes at most, without those that shall outlast their leases
         self.slowness = 0.02
         self.failures = 0.1
         self.producer_pause = 0.04
@@ -55,7 +56,8 @@ class Shared:
 
     @contextlib.contextmanager
     def disturbance(self):
-        """Within it the server owes nobody an announcement. One at a time: only the nemesis makes them."""
+        """While the context is open the server need not announce jobs in time. Contexts do not overlap, since
+        only the nemesis opens them."""
         self.disturbed[0] = 1
         try:
             yield
@@ -100,12 +102,12 @@ class Run:
     def say(self, text):
         print(f"  {time.monotonic() - self.began:6.1f} s  {text}", flush=True)
 
-    # Before
+    # Before the act
 
     def make_cluster(self):
         self.primary.fakes_clock = self.act.fakes_clock
         self.primary.init()
-        # Processes end, not the machine: what was written is there without a flush
+        # Processes end, not the machine: writes survive without a flush
         self.primary.configure(f"fsync = {'on' if self.act.flushes else 'off'}")
         if self.act.fakes_clock:
             self.primary.step_clock(0)
@@ -119,7 +121,7 @@ class Run:
         for database in ("chaos", "quiet"):
             self.primary.sql(f"CREATE DATABASE {database} OWNER app")
             self.primary.sql("CREATE EXTENSION ecto_job", database)
-        self.as_app("quiet", "SELECT ecto_job.create_queue('bell', 'public')")
+        self.as_app("quiet", "SELECT ecto_job.create_queue('quiet_jobs', 'public')")
         self.as_app("chaos", space + f"SELECT ecto_job.create_queue('jobs', 'public', ectojob => {self.act.has_library})")
         self.as_app("chaos", "SELECT ecto_job.configure_queue('jobs', '60 s', '0.5 s', '0.5 s', '0.1 s', 3)")
         self.as_app("chaos", "SELECT ecto_job.create_queue('ordered', 'public')")
@@ -155,17 +157,17 @@ class Run:
             else:
                 self.consumers.add(f"{path}-{number}", consumers.consume, path, consumer=True)
         self.consumers.add("upkeep", upkeep.keep_up)
-        self.consumers.add("bell", bell.ring)
+        self.consumers.add("quiet", quiet_queue.watch)
         self.consumers.add("order", order.keep_order)
 
-    # During
+    # During the act
 
     def fail_over(self):
         old, new = self.servers
         self.say(f"{self.act.standby} failover")
         with self.shared.disturbance():
             if self.act.standby == "asynchronous":
-                # It falls behind, so that there is something to lose
+                # The standby falls behind, so that commits can be lost
                 new.sql("ALTER SYSTEM SET primary_conninfo = ''")
                 new.sql("SELECT pg_reload_conf()")
                 time.sleep(1)
@@ -196,7 +198,7 @@ class Run:
         return checker, checker.run(at_end)
 
     def play(self):
-        """The checks, and the numbers for the table."""
+        """Returns the checks, and the numbers for the table."""
         harm = nemesis.Nemesis(self, self.act.harms)
         self.say("setting up")
         self.make_cluster()
@@ -226,7 +228,7 @@ class Run:
         return checks, numbers
 
     def play_until_fault(self, paths):
-        """With a guard taken out: the checks that failed first."""
+        """Plays with a guard taken out; returns the checks that failed first."""
         harm = nemesis.Nemesis(self, self.act.harms)
         self.make_cluster()
         self.start_clients(paths)
@@ -250,7 +252,7 @@ class Run:
 
 
 def switch_position(server):
-    """Where its timeline left the one before."""
+    """Returns where the server's timeline left the one before."""
     lines = (server.data / "pg_wal" / "00000002.history").read_text().split()
     high, low = re.fullmatch(r"([0-9A-F]+)/([0-9A-F]+)", lines[1]).groups()
     return int(high, 16) << 32 | int(low, 16)
@@ -274,20 +276,20 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", default="")
     parser.add_argument("--small-disk", type=pathlib.Path)
-    parser.add_argument("--tooth", nargs="*", metavar="PATH",
-                        help="stop at the first fault, which consumers of these paths shall find; status 0 without")
+    parser.add_argument("--mutant", nargs="*", metavar="PATH",
+                        help="run until consumers of these paths find the first fault; status 0 if they find none")
     options = parser.parse_args()
     seed = options.seed or str(random.SystemRandom().randrange(10**9))
     print(f"CHAOS_SEED={seed}")
     context = crew.make_context()
 
-    if options.tooth is not None:
-        run = Run(Act("tooth", options.seconds, nemesis.QUIET, flushes=True), context, options.directory, seed)
-        # Few jobs, and many of them late, so that others get what they hold
+    if options.mutant is not None:
+        run = Run(Act("mutant", options.seconds, nemesis.QUIET, flushes=True), context, options.directory, seed)
+        # Few jobs, and many of them late, so that other consumers get jobs that are still held
         run.shared.producer_pause, run.shared.lease, run.shared.work = 0.3, 0.3, 0.1
         run.shared.slowness = run.shared.failures = 0.3
         try:
-            failed = tell(run.play_until_fault(options.tooth))
+            failed = tell(run.play_until_fault(options.mutant))
             print(f"found after {time.monotonic() - run.began:.0f}" if failed else "found nothing")
         finally:
             run.close()

@@ -7,7 +7,7 @@ import time
 
 import psycopg
 
-# Those that leave the scheduler and its listeners alone, and those after which the server goes on at once
+# Harms that leave the scheduler and its listeners alone, and harms after which the server goes on at once
 QUIET = ["kill_consumer", "pause_consumer", "old_snapshot", "notify_without_reason"]
 GENTLE = QUIET + ["terminate_session"]
 LOCKS = ["lock_table", "lock_rows", "disable_a_while", "reload_settings"]
@@ -22,9 +22,9 @@ class Nemesis:
         self.random = random.Random(f"{run.shared.seed} nemesis")
         self.kinds = kinds
         self.turns = []
-        self.done = []  # kinds, in their order
+        self.done = []  # the kinds of harm, in their order
         self.snapshot = None
-        self.furthest = 0  # the clock's offset
+        self.furthest = 0  # the largest offset of the clock
 
     @property
     def server(self):
@@ -38,7 +38,7 @@ class Nemesis:
         try:
             getattr(self, kind)()
         except psycopg.OperationalError as error:
-            self.run.say(f"{kind}: {str(error).strip()}")  # it met what another left
+            self.run.say(f"{kind}: {str(error).strip()}")  # another kind's harm was in the way
             self.server.wait_ready()
         self.done.append(kind)
 
@@ -46,11 +46,11 @@ class Nemesis:
         return set(self.kinds) <= set(self.done)
 
     def heal(self):
-        """For good: what was set so that it ends of itself, the clock among them."""
+        """Heals for good also the harm that ends by itself, and the clock."""
         if self.snapshot:
             self.snapshot.close()
         if self.server.fakes_clock:
-            # Leases that were given while the clock was ahead shall end
+            # Leases that were given while the clock was ahead must end
             with self.run.shared.disturbance():
                 self.step(self.furthest + 10)
 
@@ -130,7 +130,7 @@ class Nemesis:
             self.hold()
 
     def old_snapshot(self):
-        """Until its next turn."""
+        """Lasts until the kind's next turn."""
         if self.snapshot:
             self.snapshot.close()
         self.snapshot = self.session()
@@ -142,7 +142,7 @@ class Nemesis:
                 session.execute(f"NOTIFY jobs; NOTIFY jobs, '{number}'")
 
     def disable_a_while(self):
-        """In one database, which is no other's concern."""
+        """Acts in one database, which must not disturb the other."""
         with self.session() as session:
             session.execute("SELECT ecto_job.disable()")
             self.hold(0.5)
@@ -189,7 +189,7 @@ def fill(file, size):
 
 
 def send(pid, number):
-    """To a process that may have gone."""
+    """Signals a process that may have ended."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

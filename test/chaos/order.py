@@ -1,7 +1,7 @@
 """Do claims take the first jobs of the queue's order? Two claimers whose transactions stay open for a while
 and one producer, whose jobs often come before the first that waits, on a queue of their own. A job whose
-COMMIT had returned before a claim began, and that comes before the last that the claim took, must have been in
-the hands of another by then: a claim that took it only later has seen it hidden.
+COMMIT had returned before a claim began, and that comes before the last that the claim took, must have been locked
+by another claim by then. A claim that took the job only later would have seen it hidden.
 
 Threads of one process, so that one lock orders what they saw. After an error all that was known is forgotten,
 since a claim that broke off may have held anything."""
@@ -14,7 +14,7 @@ from client import RUN, Client
 
 
 class Board:
-    """Who saw what. A job is its key (priority, schedule, id)."""
+    """What the threads saw. A job is known by its key (priority, schedule, id)."""
 
     def __init__(self, history):
         self.lock = threading.Lock()
@@ -24,7 +24,7 @@ class Board:
     def forget(self):
         self.waiting = {}  # key: when its COMMIT had returned
         self.passed_by = {}  # key: ends of claims that should have taken it
-        self.hidden = []  # to be told when no error comes that explains it
+        self.hidden = []  # reported unless an error comes that explains the job
         self.generation = getattr(self, "generation", 0) + 1
 
     def enqueued(self, key, generation):

@@ -1,12 +1,12 @@
-"""A producer: enqueues jobs in every way there is, and knows of each whether its COMMIT was acknowledged.
+"""A producer: enqueues jobs in every way, and records of each whether its COMMIT was acknowledged.
 
 Each job has a token, unique in the run. What becomes of it: `acknowledged` (COMMIT has returned), `aborted`
-(the server said so, or was told to) or `unknown` (the connection broke when it might have been committed)."""
+(an error, or a ROLLBACK of the producer) or `unknown` (the connection broke when it might have been committed)."""
 import psycopg
 
 from client import RUN, Client, lost
 
-# Names of the way, and how one row is written by it
+# The name of each way, and how it writes a row
 STATEMENTS = {
     "enqueue": "SELECT ecto_job.enqueue('jobs', jsonb_build_object('token', %(token)s::text),"
                " max_attempts => %(max_attempts)s, priority => %(priority)s, notify => %(notify)s)",
@@ -37,7 +37,7 @@ class Producer(Client):
             "delay": self.random.random() * 1.5, "notify": self.random.choice([None, "done"])})
 
     def insert_all(self, ending, tokens):
-        """Within a transaction; returns those that are rolled back in it."""
+        """Enqueues within a transaction; returns the tokens that a savepoint rolls back."""
         for token in tokens:
             self.insert(token)
         if ending != "savepoint":
@@ -50,7 +50,7 @@ class Producer(Client):
         return [extra]
 
     def end(self, ending, tokens):
-        """COMMIT or its like; returns what became of the tokens."""
+        """Ends the transaction, by COMMIT or another command; returns what became of the tokens."""
         if ending == "rollback":
             self.connection.execute("ROLLBACK")
             return "aborted"
@@ -94,8 +94,8 @@ class Producer(Client):
         self.pause(self.shared.producer_pause)
 
     def acknowledge(self, became, tokens):
-        """With a position that the commit lies before, which says what a failover may lose; without one
-        nothing can be said against its loss."""
+        """Records an acknowledged commit, with a WAL position behind it, which says whether a failover may lose it.
+        Without a position a failover may always lose it."""
         position = None
         if self.shared.notes_positions and became == "acknowledged":
             try:

@@ -1,6 +1,5 @@
-"""What an operator, an old EctoJob node and a nervous administrator do to a queue meanwhile: sweeps by hand,
-in our and in EctoJob's words, requeues, changes of settings; and the end of prepared transactions whose
-session went away."""
+"""The work of operators and of a node of EctoJob's library on the queue: sweeps by our functions and by EctoJob's
+statements, requeues, changes of settings, and the end of prepared transactions whose session has ended."""
 from client import RUN, Client
 
 OURS = [
@@ -9,7 +8,7 @@ OURS = [
     "SELECT ecto_job.activate_expired_jobs('jobs')",
     "SELECT ecto_job.fail_expired_jobs_at_max_attempts('jobs')",
 ]
-# They wait for locks, so a deadlock with a consumer of many is possible, and an error
+# These statements wait for locks, so a deadlock with a consumer of many jobs is possible, and is an error
 ECTOJOBS = [
     "UPDATE jobs SET state = 'AVAILABLE', updated_at = %(now)s"
     " WHERE state IN ('SCHEDULED', 'RETRY') AND schedule <= %(now)s",
@@ -44,7 +43,7 @@ class Upkeep(Client):
                   retry=self.random.uniform(0, 0.2), attempts=self.random.choice([1, 2, 3, 5]))
 
     def end_prepared(self):
-        """Those that were there the last time too."""
+        """Ends prepared transactions that were there the last time, too."""
         found = {name for (name,) in self.rows("SELECT gid FROM pg_prepared_xacts WHERE database = 'chaos'")}
         for name in found & self.suspects:
             self.connection.execute(f"{self.random.choice(['COMMIT', 'ROLLBACK'])} PREPARED '{name}'")

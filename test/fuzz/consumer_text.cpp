@@ -1,5 +1,5 @@
-// What programs and servers print, from any bytes: one line for the log, UTF-8 without NUL for the
-// database.
+// The output of programs and servers in any bytes becomes one line for the log, and UTF-8 without
+// NUL for the database.
 #include "consumer/text.hpp"
 
 #include <fuzzer/FuzzedDataProvider.h>
@@ -17,7 +17,8 @@ void require(bool truth) {
         std::abort();
 }
 
-// By the table of RFC 3629: a lead byte says how many follow and what the first of them may be
+// Checks UTF-8 by the table of RFC 3629: a lead byte determines how many bytes follow, and which
+// values the first of them may have
 bool is_utf8(std::string_view text) {
     while (!text.empty()) {
         const auto lead = static_cast<unsigned char>(text[0]);
@@ -60,7 +61,7 @@ void check_text(const std::string &text) {
     require(!is_utf8(text) || valid == without_nul);
 }
 
-// However the stream is cut, its end is kept
+// The end of the stream is kept, into whatever pieces the stream is cut
 void check_tail(FuzzedDataProvider &data) {
     const auto limit = data.ConsumeIntegralInRange<std::size_t>(1, 40);
     Tail tail{limit};

@@ -1,4 +1,4 @@
-// The order of keys from any bytes, against the tuple that it stands for.
+// The order of keys, made from any bytes, against the order of tuples.
 #include "core/key.hpp"
 
 #include <fuzzer/FuzzedDataProvider.h>
@@ -15,7 +15,7 @@ void require(bool truth) {
         std::abort();
 }
 
-// Equal fields are what decides, and random ones hardly ever are
+// Fields are often made equal, since random fields hardly ever are
 JobKey any_key(FuzzedDataProvider &data) {
     if (data.ConsumeBool())
         return {data.ConsumeIntegralInRange(-1, 1), data.ConsumeIntegralInRange<Micros>(-1, 1),

@@ -1,4 +1,5 @@
-// Table names and states from any bytes: what is accepted reads back, what is refused has a reason.
+// Table names and states from any bytes: an accepted one reads back, and a refused one has a
+// reason.
 #include "core/channel.hpp"
 #include "core/state.hpp"
 

@@ -1,4 +1,4 @@
-// Times and intervals from any bytes, against 128 bits.
+// Times and intervals from any bytes, against a model in 128 bits.
 #include "core/times.hpp"
 
 #include <fuzzer/FuzzedDataProvider.h>
@@ -21,7 +21,7 @@ constexpr bool is_valid(Wide time) {
     return time >= min_timestamp && time < end_timestamp;
 }
 
-// Any number, or one near to an edge: random 64 bits are hardly ever there
+// Returns any number, or one near a limit, where random numbers hardly ever are
 std::int64_t number(FuzzedDataProvider &data) {
     constexpr std::int64_t edges[]{0, min_timestamp, end_timestamp, min_timestamp / 1000,
                                    end_timestamp / 1000};

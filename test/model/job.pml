@@ -1,13 +1,13 @@
-/* The life of one job between consumers that die and sleep, sweeps, requeue, a clock that goes both ways
- * and a server that crashes. test/model/run has Spin look at every reachable state.
+/* The life of one job, with consumers that die and stop, sweeps, requeue, a clock that goes both ways
+ * and a server that crashes. test/model/run has Spin visit every reachable state.
  *
- * A job is enough: no transition looks at two. A transition is one statement on a locked row, so it is
+ * One job is enough, since no transition reads two. A transition is one statement on a locked row, so it is
  * atomic here; a completion is a transaction and holds the lock between its steps. A consumer may stop
- * between any two of its steps for as long as it likes (a zombie), die, and come back; its session may end and
+ * between any two of its steps for as long as it likes (and be stale then), die, and come back; its session may end and
  * leave it alive, with what it remembers.
  *
- * A lease is random, which here means: a number that nobody remembers, the smallest of these. So there are
- * few, and requeue can go on for ever. Times are what the guards ask of them: `expires` lies in the future,
+ * A lease is random, which here means: the smallest number that nobody remembers. So there are few leases,
+ * and requeue can go on for ever. Of times the model has what the guards test: `expires` lies in the future,
  * in the past, or is NULL; `due` says whether the schedule has come.
  *
  * Defined by the runner: BY_HAND (somebody lowers max_attempts and clears `expires`), CRASH (the server crashes: all
@@ -51,10 +51,10 @@ byte sequence, flushed_sequence;
 bool connected[CONSUMERS + 1];
 #endif
 
-/* What a consumer remembers of its job, also when the job is no longer its own; 0: nothing */
+/* A consumer's memory of its job, also when it has lost the job; 0: nothing */
 byte lease[CONSUMERS + 1];
 byte attempt[CONSUMERS + 1];
-/* Did it lose its lease by the rules? Then it may be refused. */
+/* Did the consumer lose its lease by the rules? Then it may be refused. */
 bool ran_out[CONSUMERS + 1];
 
 #ifdef NO_LEASES
@@ -127,15 +127,15 @@ bool ran_out[CONSUMERS + 1];
 #define GIVEN_BACK (HELD && job.bound && ENDED)
 #endif
 
-/* What must hold ---------------------------------------------------------------------------------------- */
+/* The invariants ---------------------------------------------------------------------------------------- */
 
-/* As time passes: what is due at last, what expires at last */
+/* Liveness: a due job becomes available at last, and a lease expires at last */
 #define LATER(time) (time == FUTURE -> PAST : time)
 #define MOVES_AT_LAST (job.state == GONE || job.state == FAILED || job.state == AVAILABLE || WAITS || \
                        ACTIVATES(LATER(job.expires)) || FAILS(LATER(job.expires)))
 #define EFFECT_ONCE (job.effects == (job.state == GONE -> 1 : 0))
 #define ATTEMPTS_BOUNDED (job.attempt <= MAX_ATTEMPTS)
-/* What a session that has ended held comes back before its lease ends */
+/* A job that an ended session held comes back before its lease ends */
 #define ORPHANS_COME_BACK (!(HELD && job.bound && job.orphaned) || GIVEN_BACK)
 
 proctype watch()
@@ -150,9 +150,9 @@ end:
 }
 
 #ifndef NO_LEASES
-/* Who changes a held job must hold it */
+/* Only the holder changes a held job */
 #define HOLDS(me) (job.holder == me)
-/* Who is refused must have lost it: at a session's end, at the end of its time, or in a crash */
+/* A consumer that is refused has lost the job: by its session's end, by its lease's end, or in a crash */
 #define REFUSED_RIGHTLY(me) ran_out[me]
 #else
 #define HOLDS(me) true
@@ -210,7 +210,7 @@ inline end_lease()
     job.holder = 0
 }
 
-/* What it held under a lease that is bound may be taken from it from now on */
+/* A job that it held under a session lease may be taken from it from now on */
 inline end_session(me)
 {
     if
@@ -238,7 +238,7 @@ inline forget(me)
 
 inline end_attempt()
 {
-    assert(job.state == IN_PROGRESS); /* what has not begun cannot fail */
+    assert(job.state == IN_PROGRESS); /* a job that is not started cannot fail */
     if
 #ifndef WITHOUT_ATTEMPT_BOUND_AT_FAILURE
     :: !(job.attempt < job.max_attempts) -> job.state = FAILED
@@ -261,7 +261,7 @@ inline make_available()
 #endif
 #define CLAIMS (job.state == AVAILABLE && locker == 0 && A_LEASE_IS_LEFT)
 
-/* Its own end tells only if it holds a lease that is bound */
+/* Its end is noticed only if it holds a session lease */
 #define MAY_LOSE_SESSION(me) (job.holder == me && job.bound && !job.orphaned && locker != me)
 
 proctype consumer(byte me)
@@ -284,7 +284,7 @@ end_idle:
        goto performing
 #endif
 #if !defined(NO_LEASES) && !defined(NONE_BOUND)
-    /* The same, with session leases */
+    /* reserve_available_jobs and start_available_jobs with session leases */
     :: d_step { CLAIMS -> draw_lease(me, true); job.state = RESERVED; attempt[me] = job.attempt };
        goto reserved
     :: d_step {
@@ -303,7 +303,7 @@ reserved:
        };
        goto performing
     :: d_step { locker == 0 && !STARTS(me) -> assert(REFUSED_RIGHTLY(me)); forget(me) }; goto end_idle
-    /* It completes what it has only reserved */
+    /* The consumer completes a job that it has only reserved */
     :: atomic { locker == 0 && COMPLETES(me) -> assert(HOLDS(me)); locker = me }; goto completing
     :: d_step { MAY_LOSE_SESSION(me) -> end_session(me) }; goto reserved
     :: goto dying
@@ -313,7 +313,7 @@ performing:
     if
     :: atomic { locker == 0 && COMPLETES(me) -> assert(HOLDS(me)); locker = me }; goto completing
 #ifdef WITHOUT_CHECK_OF_COMPLETION
-    /* It deletes no row and does not look */
+    /* The completion deletes no row, and the consumer does not check that */
     :: d_step { locker == 0 && !COMPLETES(me) -> job.effects++; forget(me) }; goto end_idle
 #else
     :: d_step { locker == 0 && !COMPLETES(me) -> assert(REFUSED_RIGHTLY(me)); forget(me) }; goto end_idle
@@ -343,7 +343,7 @@ dying:
     goto end_idle
 }
 
-/* SKIP LOCKED: a locked job is passed by */
+/* SKIP LOCKED: a locked job is skipped */
 proctype sweeps()
 {
 end:
@@ -371,7 +371,7 @@ end:
     od
 }
 
-/* Whoever holds the job now may be refused from now on */
+/* The job's holder may be refused from now on */
 inline run_out()
 {
     byte holder = 1;
@@ -411,7 +411,7 @@ end:
 #endif
 #if defined(ASYNC) || defined(CRASH)
     :: d_step {
-           /* Sessions end, consumers need not: they come again with what they remember. Nobody lives */
+           /* All sessions end. Consumers need not: they come back with their memory */
            locker = 0;
            byte who = 1;
            do

@@ -1,6 +1,6 @@
-/* Who notices that a session has ended, and gives its jobs back: sessions with numbers, the note in shared memory,
- * and a scheduler that reads the table first and then who lives; of a job that job.pml follows through its other
- * states. test/model/run has Spin look at every reachable state.
+/* The jobs of a session that has ended are given back: sessions with numbers, the flag in shared memory, and a
+ * scheduler that reads the table first and the living sessions then. job.pml has the other states of a job.
+ * test/model/run has Spin visit every reachable state.
  *
  * Two sessions take a job, complete it, also slowly, or end, when they like, and another takes their place. Numbers
  * are, as job.pml's leases, the smallest that nobody remembers. A name that begins with WITHOUT_ is a missing guard:
@@ -8,11 +8,11 @@
 
 #define NUMBERS 4 /* two that live, one in the table, one that was read */
 
-/* Shared memory: the numbers of who lives, 0 for none, and is there something to give back? */
+/* Shared memory: the numbers of the living sessions, 0 for none, and the flag that there are jobs to give back */
 byte living[3];
 bool noted;
 
-/* What a session knows of its own number, also before it has entered it */
+/* A session's own number, also before it is in shared memory */
 byte number[3];
 #ifdef WITHOUT_ONE_STEP_AT_END
 bool leaving[3];
@@ -57,7 +57,7 @@ byte lived[3];
 #define REMEMBERED(n) (number[1] == n || number[2] == n || bound_to == n || seen == n)
 #endif
 
-/* What a session held is on its way back */
+/* The job of an ended session will be given back */
 #define NOTICED (!ORPHANED || noted || look != RESTING)
 
 proctype watch()
@@ -116,7 +116,7 @@ end:
 #endif
     :: d_step { !held && number[me] != 0 -> held = true; bound_to = number[me]; holder = me }
     :: d_step { !held -> held = true; holder = me }
-    /* Whoever knows the lease may complete the job; locked meanwhile, for as long as he likes */
+    /* A session that knows the lease may complete the job; the job is locked meanwhile, for any time */
     :: d_step { held && locker == 0 -> locker = me }
     :: d_step { locker == me -> let_go() }
     :: d_step { locker == me -> locker = 0 }
@@ -135,7 +135,7 @@ inline rest()
     seen = 0
 }
 
-/* What is locked is passed by, and looked for again */
+/* A locked job is skipped, and searched for again */
 proctype scheduler()
 {
 end:
@@ -150,10 +150,10 @@ end:
        }
     :: d_step { look == READING && BOUND -> seen = bound_to; look = GIVING }
     :: d_step { look == READING && !BOUND -> rest() }
-    /* Who has ended does not come again, so it may be asked in the step that gives back */
+    /* A session that has ended does not come back, so the scheduler may check in the step that gives back */
     :: d_step {
            look == GIVING && !SEEN_LIVES && OF_SEEN && locker == 0 ->
-           assert(holder == 0); /* nothing is taken from the living */
+           assert(holder == 0); /* no job is taken from a living session */
            let_go(); rest()
        }
     :: d_step {
@@ -167,7 +167,7 @@ end:
     od
 }
 
-/* A crash empties shared memory, and the new scheduler begins with a look; a lease ends by its time */
+/* A crash empties shared memory, and the new scheduler begins with a search; a lease ends by its time */
 proctype world()
 {
 end:

@@ -1,9 +1,9 @@
-// What the SQL functions should do to a queue, said a second time: rows in a map, times as plain
-// numbers.
+// A reference model of the SQL functions: rows in a map, times as plain numbers.
 //
-// From DESIGN's table of transitions and docs/reference.md, not from the statements that are
-// tested. A function returns what PostgreSQL should: an SQLSTATE, or the jobs, or a number. Leases
-// are the server's to draw: the caller hands in the one that the server gave.
+// The model is written from the table of transitions in docs/design.md and from docs/reference.md,
+// not from the statements that are tested. A function returns what PostgreSQL should return: an
+// SQLSTATE, jobs, or a number. The server draws leases, so the caller passes the one that the
+// server gave.
 #pragma once
 
 #include <algorithm>
@@ -80,7 +80,7 @@ constexpr const char *out_of_range = "22008";
 constexpr const char *bad_value = "22023";
 constexpr const char *is_null = "22004";
 
-// now + times * timeout_ms; null when no time is there
+// Returns now + times * timeout_ms; null if that is beyond the range of times
 inline std::optional<Micros> later(Micros now, std::int64_t times, std::int64_t timeout_ms) {
     const Wide time = Wide{now} + Wide{times} * timeout_ms * 1000;
     if (time < first_time || time >= end_of_time)
@@ -93,7 +93,7 @@ public:
     std::map<std::int64_t, Job> jobs;
     std::int64_t retry_timeout_ms = 30'000;
 
-    // A transition either happens as a whole or not at all, as in a transaction
+    // A transition is atomic, as in a transaction
     Outcome attempt(const std::function<Outcome()> &transition) {
         const auto before = jobs;
         Outcome outcome = transition();
@@ -192,7 +192,7 @@ public:
         return {{}, {}, number};
     }
 
-    // job_failed knows the attempt, fail_job the lease
+    // job_failed names the attempt, fail_job the lease
     Outcome job_failed(std::int64_t id, std::optional<std::int32_t> attempt, Micros now,
                        std::int64_t timeout_ms, std::optional<std::int64_t> lease,
                        const std::optional<std::string> &why) {
@@ -255,7 +255,7 @@ private:
         job.updated_at = now;
     }
 
-    // SCHEDULED and RETRY have no lease; if somebody wrote one it stays
+    // SCHEDULED and RETRY have no lease; one that a user has written stays
     template <typename Due> std::int64_t sweep(Micros now, const char *state, Due due) {
         std::int64_t number = 0;
         for (auto &[id, job] : jobs)

@@ -1,5 +1,5 @@
-// A libpq session for the property test: times go and come in microseconds, in binary, so that none
-// is rounded on the way.
+// A libpq session for the property test. Times are sent and received in binary, as microseconds, so
+// that no time is rounded.
 #pragma once
 
 #include <libpq-fe.h>

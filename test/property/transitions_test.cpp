@@ -68,7 +68,8 @@ constexpr const char *call_names[] = {"enqueue",
                                       "sweep",
                                       "requeue"};
 
-// Numbers that pick from what there is when the step is taken, so that a sequence can be shortened
+// The numbers of a step select from the jobs that exist when the step is taken, so that a sequence
+// can be shortened
 struct Step {
     Call call;
     int job;         // which of the jobs
@@ -97,7 +98,7 @@ void showValue(const Step &step, std::ostream &out) {
 
 rc::Gen<Step> any_step() {
     const auto number = [](int end) { return rc::gen::inRange(0, end); };
-    // Mostly the timeouts that are one, and the latest claim
+    // Mostly valid timeouts, and the latest claim
     return rc::gen::construct<Step>(
         rc::gen::map(number(static_cast<int>(Call::count)),
                      [](int call) { return static_cast<Call>(call); }),
@@ -155,7 +156,7 @@ struct Token {
     std::int64_t lease;
 };
 
-// Both sides of one sequence
+// The queue and the model in one sequence
 class Sequence {
 public:
     explicit Sequence(const Kind &kind) : kind_(kind), table_(std::string("p_") + kind.name) {
@@ -188,7 +189,7 @@ private:
     Micros now_ = 0;
     bool infinite_ = false;
 
-    // Around a time of a job, its equal included, or anywhere at all
+    // Generates a time around a time of a job, equality included, or any time
     Micros clock(const Step &step) const {
         std::vector<Micros> times{base, base + 30 * micros_per_s};
         for (const auto &[id, job] : queue_.jobs) {
@@ -241,7 +242,7 @@ private:
     }
 
     std::int64_t timeout(const Step &step) const { return timeouts[step.timeout]; }
-    // For an interval, which cannot hold every number of milliseconds
+    // Text of an interval, which cannot hold every number of milliseconds
     std::int64_t short_timeout(const Step &step) const {
         return std::min<std::int64_t>(timeout(step), 1'000'000'000'000);
     }
@@ -254,7 +255,7 @@ private:
     static std::int32_t demand(const Step &step) { return step.number - (step.shift == 2 ? 6 : 0); }
     static std::int32_t priority(const Step &step) { return step.shift % 3 - 1; }
     static std::int32_t max_attempts(const Step &step) { return step.number; }
-    // The clock of the server, not `now`, tells what is in the future; nothing is near it
+    // The server's clock, not `now`, decides what is in the future; no time is near that clock
     static bool is_future(Micros time) {
         using namespace std::chrono;
         return time > duration_cast<microseconds>(system_clock::now().time_since_epoch()).count() -
@@ -351,7 +352,7 @@ private:
         case Call::fail_expired_jobs_at_max_attempts:
             return number("fail_expired_jobs_at_max_attempts($1, $2)", {table_, now()});
         case Call::sweep:
-            // One number for the three, that differs if one does
+            // One number from the three, which differs if one of them does
             return outcome(
                 session().run("SELECT activated + 1000 * expired + 1000000 * failed AS number FROM"
                               " ecto_job.sweep($1, $2)",
@@ -427,7 +428,7 @@ private:
         std::abort();
     }
 
-    // The server gave the id
+    // The server has drawn the id
     Outcome add(const Step &step, const Outcome &actual, const char *state) {
         Job job;
         job.id = actual.number.value_or(0);
@@ -460,7 +461,7 @@ private:
         return kind_.is_migrated ? "timezone('UTC', " + parameter + "::timestamptz)" : parameter;
     }
 
-    // What people do at psql, and EctoJob's library
+    // Statements of users in psql, and of EctoJob's library
     static std::string change(const Step &step) {
         switch (step.number) {
         case 0:
@@ -532,7 +533,7 @@ private:
             tokens_.push_back({job.id, job.attempt, job.lease.value_or(0)});
     }
 
-    // The last few, the last of them twice
+    // The last few claims, and the last of them twice
     std::vector<Token> last_tokens(const Step &step) const {
         std::vector<Token> last;
         const auto count =
@@ -549,7 +550,7 @@ private:
         return text + "}";
     }
 
-    // updated_at of rows that no transition has touched is the server's clock: taken over
+    // updated_at of rows that no transition has changed is from the server's clock, and is copied
     void compare_rows() {
         const Result result = session().run(
             "SELECT " + job_columns("updated_at") + " FROM (SELECT id, state::text, " +

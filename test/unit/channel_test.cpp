@@ -1,4 +1,4 @@
-// Channel names against plain strings, at the edge of what PostgreSQL can LISTEN to (63 bytes).
+// Channel names against plain strings, up to the longest name that LISTEN takes (63 bytes).
 #include "core/channel.hpp"
 
 #include <gtest/gtest.h>
@@ -52,7 +52,7 @@ TEST(channel, refuses_the_same_tables_for_every_notice) {
     }
 }
 
-// After a RENAME the table may have a name that creation refuses; it still gets its notices.
+// After a RENAME the table may have a name that creation refuses; the queue still has its channels.
 TEST(channel, takes_control_characters) {
     const auto made = channel("jo\nbs", Notice::retry);
     ASSERT_TRUE(made);
@@ -99,7 +99,7 @@ RC_GTEST_PROP(channel, agrees_with_strings, ()) {
         RC_ASSERT(text_of(*made) == table + std::string{suffix});
 }
 
-// What creation accepts has all its channels, for as long as it keeps its name.
+// A queue whose name creation accepts has all its channels.
 RC_GTEST_PROP(channel, exists_for_every_accepted_name, ()) {
     const auto length = *rc::gen::inRange<std::size_t>(0, 60);
     const auto table = *rc::gen::container<std::string>(length, rc::gen::inRange<char>(' ', '~'));

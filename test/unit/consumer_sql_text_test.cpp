@@ -1,4 +1,5 @@
-// Which --sql statements are refused without a server: by their first word, wherever it stands.
+// --sql statements that are refused without a server, by their first word, which comments may
+// precede.
 #include "consumer/sql_text.hpp"
 
 #include <gtest/gtest.h>

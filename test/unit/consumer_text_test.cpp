@@ -1,4 +1,4 @@
-// What programs write, made fit for the log and the database: whatever the bytes are.
+// The output of programs, in any bytes, as text for the log and the database.
 #include "consumer/text.hpp"
 
 #include <gtest/gtest.h>

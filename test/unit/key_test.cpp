@@ -1,4 +1,4 @@
-// The order of jobs against the order of tuples, which is the one that SQL's row comparison has.
+// The order of keys against that of tuples, which is the order of SQL's row comparison.
 #include "core/key.hpp"
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@ using namespace ecto_job;
 
 namespace {
 
-// Few values, so that fields are often equal; the ends of their types among them
+// Generates few values, so that fields are often equal, with the ends of their types among them
 JobKey any_key() {
     const auto any_of = [](std::initializer_list<std::int64_t> values) {
         return *rc::gen::elementOf(values);

@@ -1,4 +1,4 @@
-// The bits of a lease.
+// The bits of a lease: a session lease is odd, and names its session.
 #include "core/lease.hpp"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// A lease of a node whose clock is behind keeps its length by ours, to the second, and never loses
-// any of it.
+// The lease of a node whose clock is behind is moved to the server's clock. The lease keeps its
+// length, to the second, and is never shortened.
 #include "core/node_clock.hpp"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Times against a model in 128 bits, where nothing overflows. The generator aims at the edges:
-// most random numbers would only ever be far out of range.
+// Times against a model in 128 bits, where nothing overflows. The generators prefer the limits,
+// since most random numbers are far out of range.
 #include "core/times.hpp"
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ constexpr std::int64_t greatest = std::numeric_limits<std::int64_t>::max();
 constexpr std::int32_t least32 = std::numeric_limits<std::int32_t>::min();
 constexpr std::int32_t greatest32 = std::numeric_limits<std::int32_t>::max();
 constexpr Micros last_timestamp = end_timestamp - 1;
-// From the first valid time to the end
+// The first valid time, and the end of times
 constexpr std::int64_t range_ms = 9'435'184'819'200'000;
 
 constexpr bool is_valid(Wide time) {
@@ -44,7 +44,7 @@ std::int64_t clamped(Wide value) {
     return static_cast<std::int64_t>(std::clamp<Wide>(value, least, greatest));
 }
 
-// Around one of these, or anywhere
+// Generates a number near one of these, or any number
 std::int64_t near(std::initializer_list<std::int64_t> anchors) {
     const auto around = [&] {
         return clamped(Wide{*rc::gen::elementOf(anchors)} + *rc::gen::inRange<int>(-2001, 2002));
@@ -62,7 +62,7 @@ std::int32_t any_attempt() {
                            rc::gen::arbitrary<std::int32_t>());
 }
 
-// Mostly one that leads from `now` to an edge
+// Generates a timeout, mostly one that leads from `now` to a limit
 std::int64_t any_timeout(Micros now, std::int32_t attempt) {
     const std::int64_t target = near({min_timestamp, end_timestamp, now});
     const Wide step = (Wide{target} - now) / 1000 / (attempt == 0 ? 1 : attempt);
@@ -75,7 +75,7 @@ IntervalParts any_interval() {
                                                                      range_ms / ms_per_day,
                                                                      -(range_ms / ms_per_day)),
                                       rc::gen::arbitrary<std::int32_t>());
-    // What is missing to the edge, if it can be said
+    // The distance to the limit, if it can be represented
     const Wide rest = (Wide{days < 0 ? -range_ms : range_ms} - Wide{days} * ms_per_day) * 1000;
     return {near({0, 1000, clamped(rest), least, greatest}), days, 0};
 }
@@ -105,7 +105,7 @@ TEST(times, an_attempt_is_a_timeout_more) {
     EXPECT_EQ(reservation_expiry(1'000'001, 60'000), 61'000'001);
 }
 
-// EctoJob's lease under a second is born expired
+// EctoJob drops the fraction, so that its lease under a second is expired at once
 TEST(times, keep_what_is_below_a_second) {
     EXPECT_EQ(reservation_expiry(999'999, 1), 1'000'999);
     EXPECT_EQ(reservation_expiry(-1, 1), 999);
@@ -121,7 +121,7 @@ TEST(times, end_where_postgresql_ends) {
     EXPECT_EQ(reservation_expiry(min_timestamp, 0), min_timestamp);
 }
 
-// More microseconds than 64 bits, and yet two valid times
+// The distance of two valid times may need more than 64 bits
 TEST(times, reach_from_the_first_to_the_last) {
     EXPECT_EQ(reservation_expiry(min_timestamp, range_ms - 1), end_timestamp - 1000);
     EXPECT_EQ(reservation_expiry(min_timestamp, range_ms), std::nullopt);
@@ -263,7 +263,7 @@ RC_GTEST_PROP(interval, agrees_with_the_model, ()) {
     RC_ASSERT(Wide{result.ms} == (fits ? ms : 0));
 }
 
-// Refused is what no time could be increased by, and nothing else.
+// An interval is refused exactly if it is longer than the whole range of times.
 RC_GTEST_PROP(interval, fits_between_two_times, ()) {
     const auto interval = any_interval();
     const auto result = interval_to_ms(interval);

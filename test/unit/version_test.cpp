@@ -1,4 +1,4 @@
-// Numbers are compared as numbers, from the left; what is missing is 0.
+// Versions are compared number by number from the left; a missing number is 0.
 #include "core/version.hpp"
 
 #include <gtest/gtest.h>

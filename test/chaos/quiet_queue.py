@@ -1,40 +1,40 @@
-"""A consumer of a quiet queue in a database of its own, where nothing else wakes the scheduler: is each job
-announced when it is there to be taken? It takes when it has begun to listen, and then whenever it is notified, at
-once, as the documentation says that consumers do; it never polls.
+"""A quiet queue in a database of its own, where no other work wakes the scheduler: is each job announced when it
+can be taken? The consumer takes jobs when it has begun to listen, and then at once at each notification, as the
+documentation says that consumers do; it never polls.
 
-While the nemesis disturbs the server there is no promise. So a job may be late until `patience` after the last
-disturbance; after a step of the clock one that waits for its time may take a minute, as documented."""
+While the nemesis disturbs the server, jobs may be late: until PATIENCE seconds after the last disturbance, and until
+PATIENCE_AFTER_STEP seconds after a step of the clock if a job waits for its time, as documented."""
 import threading
 import time
 
 from client import CALM, Client
 
 PATIENCE = 5  # seconds; an announcement takes some milliseconds
-PATIENCE_AFTER_STEP = 65  # a due time was computed from the clock that was stepped since
-INSERT = "INSERT INTO bell (params) VALUES ('{\"n\": 1}')"
+PATIENCE_AFTER_STEP = 65  # the scheduler may wait by a clock that was stepped since
+INSERT = "INSERT INTO quiet_jobs (params) VALUES ('{\"n\": 1}')"
 
 
 class Listener(Client):
-    """Completes what it takes."""
+    """The consumer: completes the jobs that it takes."""
 
     def __init__(self, shared, name):
-        super().__init__(shared, f"{name}-listener", "bell")
+        super().__init__(shared, f"{name}-listener", "quiet")
         self.notified = False
 
     def connect(self, database="quiet", user="app"):
         return super().connect(database, user)
 
     def take(self):
-        for job, lease in self.rows("SELECT id, lease FROM ecto_job.start_available_jobs('bell', 10)"):
-            self.rows("SELECT ecto_job.complete_job('bell', %(job)s, %(lease)s)", job=job, lease=lease)
+        for job, lease in self.rows("SELECT id, lease FROM ecto_job.start_available_jobs('quiet_jobs', 10)"):
+            self.rows("SELECT ecto_job.complete_job('quiet_jobs', %(job)s, %(lease)s)", job=job, lease=lease)
 
-    def hear(self, _):
+    def on_notify(self, _):
         self.notified = True
 
     def greet(self):
-        # For those that come while a statement is executed; the others are asked for below
-        self.connection.add_notify_handler(self.hear)
-        self.connection.execute("LISTEN bell")
+        # For notifications that come while a statement is executed; round() reads the others
+        self.connection.add_notify_handler(self.on_notify)
+        self.connection.execute("LISTEN quiet_jobs")
         self.notified = True
 
     def round(self):
@@ -47,15 +47,15 @@ class Listener(Client):
         time.sleep(0.002)
 
 
-class Bell(Client):
-    """Enqueues, and sees whether the job goes."""
+class QuietProducer(Client):
+    """The producer: enqueues a job, and waits until the job is gone."""
 
     def __init__(self, shared, name):
-        super().__init__(shared, name, "bell")
+        super().__init__(shared, name, "quiet")
         self.count = 0
 
     def connect(self, database="quiet", user="postgres"):
-        """A superuser, for commit_delay."""
+        """Connects as a superuser, who may set commit_delay."""
         return super().connect(database, user)
 
     # The ways to enqueue; each returns how long the job has to wait for its time
@@ -65,7 +65,7 @@ class Bell(Client):
         return 0
 
     def with_a_slow_commit(self):
-        """What is done before the commit is done long before the job can be seen."""
+        """The commit takes 30 ms, so an announcement before it would come long before the job is visible."""
         self.connection.execute("SET commit_siblings = 0; SET commit_delay = 30000")
         self.connection.execute(INSERT)
         self.connection.execute("RESET commit_delay; RESET commit_siblings")
@@ -78,14 +78,14 @@ class Bell(Client):
 
     def prepared(self):
         self.count += 1
-        name = f"bell-{self.count}-{self.random.random()}"
+        name = f"quiet-{self.count}-{self.random.random()}"
         self.connection.execute(f"BEGIN; {INSERT}; PREPARE TRANSACTION '{name}'")
         self.connection.execute(f"COMMIT PREPARED '{name}'")
         return 0
 
     def later(self):
         delay = 0.2 + self.random.random()
-        self.connection.execute("SELECT ecto_job.enqueue('bell', '{}', schedule => clock_timestamp() +"
+        self.connection.execute("SELECT ecto_job.enqueue('quiet_jobs', '{}', schedule => clock_timestamp() +"
                            f" make_interval(secs => {delay}))")
         return delay
 
@@ -95,18 +95,18 @@ class Bell(Client):
         return quiet_since + delay + (PATIENCE_AFTER_STEP if stepped else PATIENCE)
 
     def round(self):
-        self.rows("DELETE FROM bell")
+        self.rows("DELETE FROM quiet_jobs")
         way = self.random.choice([self.plainly, self.with_a_slow_commit, self.with_a_slow_commit,
                                   self.in_a_savepoint, self.prepared, self.later])
         delay = way()
         enqueued = time.monotonic()
         while self.phase <= CALM:
-            jobs = self.rows("SELECT state FROM bell")
+            jobs = self.rows("SELECT state FROM quiet_jobs")
             waited = time.monotonic() - enqueued - delay
             if not jobs:
                 self.history.note("announced", way=way.__name__, after=waited)
                 break
-            # A listener that was killed may have one for longer
+            # A consumer that was killed may hold a job for longer
             if time.monotonic() > self.deadline(enqueued, delay):
                 if jobs != [("IN_PROGRESS",)]:
                     self.history.note("late", way=way.__name__, after=waited, states=jobs)
@@ -115,10 +115,10 @@ class Bell(Client):
         self.pause(0.1)
 
 
-def ring(shared, name):
+def watch(shared, name):
     listener = Listener(shared, name)
     thread = threading.Thread(target=listener.run, args=(listener.round,))
     thread.start()
-    bell = Bell(shared, name)
-    bell.run(bell.round)
+    producer = QuietProducer(shared, name)
+    producer.run(producer.round)
     thread.join()
