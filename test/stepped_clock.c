@@ -1,9 +1,9 @@
-/* A server whose clock a test can step: preloaded into it, adds what the file named by STEPPED_CLOCK holds, a
- * number of microseconds as the machine writes an int64, to the time of day. The monotonic clocks go on as they are.
+/* A clock that a test can step. The library is preloaded into a server, and adds an offset to the time of day: the file
+ * named by STEPPED_CLOCK holds a number of microseconds, as the machine writes an int64. Monotonic clocks do not change.
  *
- * All processes of a server see a step at the same moment: the file is mapped, no process keeps a copy. libfaketime is
- * no substitute: what a PostgreSQL before 16 forks in a signal's handler, as the background workers, interrupts its
- * select(), and never sees a faked time in its life. */
+ * All processes of a server see a step at the same moment, since the file is mapped and no process keeps a copy.
+ * libfaketime is no substitute: processes that a PostgreSQL before 16 forks in a signal handler, as background workers
+ * are, never see its time. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -27,7 +27,7 @@ __attribute__((constructor)) static void map_offset(void)
     offset = map;
 }
 
-/* Until the constructor has run, other libraries' may ask for the time */
+/* Constructors of other libraries may read the time before this library's has run */
 static void step(struct timespec *time)
 {
     const int64_t microseconds = offset == NULL ? 0 : *offset;

@@ -1,6 +1,7 @@
 """The benchmark: measures, one after the other, in one private server. See run.
 
-Sides take turns in every round, each round begins with another one; what is compared is in one table.
+In every round each side has its turn, and each round begins with another side. Sides that are compared are in one
+table.
 """
 
 import argparse

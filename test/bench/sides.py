@@ -1,6 +1,6 @@
 """The sides: tables, and the statements that enqueue, claim and finish jobs on them.
 
-A side is made anew for each measurement. `waiting` jobs stand behind those that are measured.
+A side's table is created for each measurement. `waiting` jobs stand behind those that are measured.
 """
 
 import base64

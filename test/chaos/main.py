@@ -1,7 +1,7 @@
 """The run: acts, each with a cluster of its own, and their verdicts. See run for the environment.
 
-An act: the cluster and its queues are made, clients start, the nemesis strikes until the time is over and each
-kind of harm had its turn; then the world is healed, what is left is done, and the checker compares."""
+In an act the cluster and its queues are made, clients start, and the nemesis strikes until the time is over and each
+kind of harm had its turn. Then everything is healed, the jobs that are left are done, and the checker compares."""
 import argparse
 import contextlib
 import ctypes

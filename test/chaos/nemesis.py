@@ -1,5 +1,5 @@
-"""The nemesis: each method does one kind of harm and heals it before it returns. Takes each kind in its turn,
-in an order that the seed gives, so that every kind had its turn when it has been round once."""
+"""The nemesis: each method does one kind of harm and heals it before it returns. The kinds take turns in an
+order that the seed gives, so that each kind had its turn after one round."""
 import os
 import random
 import signal

@@ -5,9 +5,9 @@
 //              {"each": [{"sql": ..., "use": "job"}]}]}
 //
 // A trip is one round trip. `claim` returns jobs, at most once in a script; `jobs` gets their
-// columns as arrays, and is left out when there are none; `each` is done once for each job, with
-// its columns. What stands before the claim is for the jobs of the last one: when enough are
-// claimed, it is done once more.
+// columns as arrays, and is left out when there are no jobs; `each` is done once for each job, with
+// its columns. The trips before the claim are for the jobs of the claim before: when enough jobs
+// are claimed, these trips are done once more.
 #include "modes.hpp"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ struct Shared {
     std::atomic<std::int64_t> claimed{0};
     std::int64_t limit;
     Clock::time_point start;
-    Clock::time_point end; // goes on until then, also when nothing is left
+    Clock::time_point end; // the loop goes on until then, also when no job is left
 };
 
 class Worker {
@@ -33,7 +33,7 @@ public:
     Worker(const Json &script, Shared &shared)
         : script_(script), shared_(shared), times_wanted_(script.value("times", false)) {}
 
-    // Plans and caches are there before the clock starts
+    // Plans and caches are made before the clock starts
     void warm_up() { link_.execute("SELECT 1"); }
 
     void work() {
@@ -45,10 +45,10 @@ public:
     }
 
     std::vector<std::pair<double, double>>
-        times; // of trips that claim: when, in s; how long, in µs
+        times; // of trips that claim: their time, in s, and their duration, in µs
 
 private:
-    // False when it is time to end
+    // Returns false when it is time to end
     bool rest() {
         if (Clock::now() >= shared_.end)
             return false;
@@ -56,7 +56,7 @@ private:
         return true;
     }
 
-    // False when nothing was left
+    // Returns false when no job was left
     bool round(bool claims) {
         bool found = false;
         for (const Json &step : script_["steps"]) {
@@ -104,7 +104,7 @@ private:
         return !jobs_.empty();
     }
 
-    // Without the claim
+    // The trips without the claim
     std::vector<Call> calls_of(const Json &statements, const Row *job = nullptr) {
         std::vector<Call> calls;
         for (const Json &statement : statements)

@@ -1,4 +1,4 @@
-// libpq in pipeline mode, always: a trip of one call costs what it costs without. See link.hpp.
+// libpq in pipeline mode, always: a trip of one call costs the same as without. See link.hpp.
 #include "link.hpp"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace bench {
 Link::Link() : connection_(PQconnectdb("")) {
     if (PQstatus(connection_.get()) != CONNECTION_OK)
         fail("connect");
-    // COMMIT of nothing warns, and a script begins with one
+    // COMMIT outside a transaction warns, and a script begins with COMMIT
     PQsetNoticeProcessor(
         connection_.get(), [](void *, const char *) {}, nullptr);
     if (PQenterPipelineMode(connection_.get()) != 1)
@@ -21,7 +21,7 @@ Link::Link() : connection_(PQconnectdb("")) {
 
 void Link::fail(const std::string &what) {
     std::cerr << what << ": " << PQerrorMessage(connection_.get()) << '\n';
-    std::exit(1); // NOLINT(concurrency-mt-unsafe): whoever else runs is of no use now
+    std::exit(1); // NOLINT(concurrency-mt-unsafe): other threads are of no use now
 }
 
 std::string Link::prepared(const std::string &sql) {

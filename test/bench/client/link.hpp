@@ -1,7 +1,7 @@
 // A connection by PG* variables, on which everything is prepared once and sent by pipelines: the
 // same client for every side, so that the sides differ in their statements alone.
 //
-// An error ends the program: a benchmark that goes on after one measures something else.
+// An error ends the program: a benchmark that goes on after an error measures something else.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +23,11 @@ struct Call {
 class Link {
 public:
     Link();
-    // One round trip, one result for each call
+    // Makes one round trip; returns one result for each call
     std::vector<std::vector<Row>> trip(const std::vector<Call> &calls);
     std::vector<Row> query(const std::string &sql, std::vector<std::string> parameters = {});
     void execute(const std::string &sql) { query(sql); }
-    // Waits for a notification, at most so long; those that are there already count
+    // Waits for a notification, at most so long; notifications that have come already count
     bool wait_for_notification(int milliseconds);
 
 private:
@@ -42,7 +42,7 @@ private:
     std::map<std::string, std::string> names_;
 };
 
-// The highest n of the statement's $n
+// Returns the highest n of the statement's $n
 std::size_t parameter_count(const std::string &sql);
 
 std::int64_t now_us(); // the clock that the server's timestamps have

@@ -1,5 +1,5 @@
-// bench_client MODE: the benchmark's own client of libpq, for every side. What to do comes as JSON
-// on standard input, what came of it goes as JSON to standard output.
+// bench_client MODE: the benchmark's own client of libpq, for every side. Its task comes as JSON on
+// standard input, its results go as JSON to standard output.
 #include "modes.hpp"
 
 #include <iostream>

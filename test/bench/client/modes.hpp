@@ -1,4 +1,4 @@
-// What the client does, each by a description in JSON, which standard input brings.
+// The modes of the client, each with a task in JSON from standard input.
 #pragma once
 
 #include "link.hpp"
@@ -11,8 +11,8 @@ using Json = nlohmann::json;
 
 Json drain(const Json &script);    // performs jobs as fast as it can
 Json produce(const Json &script);  // enqueues one job a transaction, at random times
-Json consume(const Json &script);  // waits for jobs, and notes when each starts
+Json consume(const Json &script);  // waits for jobs, and records when each starts
 Json hold(const Json &script);     // starts jobs and is killed
-Json stamp(const Json &arguments); // a job's program: notes when it starts
+Json stamp(const Json &arguments); // a job's program: records when it starts
 
 } // namespace bench

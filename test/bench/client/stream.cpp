@@ -1,5 +1,5 @@
-// Jobs one by one: who enqueues them and who waits for them are processes of their own, and the
-// clock is the server's, so that times can be compared with each other and with a job's schedule.
+// Single jobs: the process that enqueues and the one that waits are apart, and the clock is the
+// server's, so that times can be compared with each other and with a job's schedule.
 #include "modes.hpp"
 
 #include <fcntl.h>
@@ -58,8 +58,8 @@ Json produce(const Json &script) {
 //  do with a job at its first attempt, "then": at later ones ($1 = id, $2 = lease), "count": of
 //  jobs that are done, "limit_ms"}
 // -> {"started": [[n, attempt, us, schedule, expires, us when last woken], ...], "heard", "polled",
-// "claims"} Rows without n are strangers, which wait behind all others: a claim that finds nothing
-// else ends.
+// "claims"} Rows without n are of no measure, and wait behind all others: a claim that finds no
+// other row ends the run.
 Json consume(const Json &script) {
     Link link;
     const auto claim = script["claim"].get<std::string>();
@@ -75,7 +75,7 @@ Json consume(const Json &script) {
     int heard = 0;
     int polled = 0;
     int claims = 0;
-    // On stderr: the result alone is on standard output
+    // On stderr, since standard output has only the result
     bool announced = false;
     std::int64_t woken = now_us();
     while (done < count && now_us() < limit) {
@@ -108,15 +108,15 @@ Json consume(const Json &script) {
             std::cerr << "ready" << std::endl; // NOLINT(performance-avoid-endl)
         announced = true;
         if (done < count) {
-            const bool rung = link.wait_for_notification(script.value("poll_ms", 60'000));
+            const bool notified = link.wait_for_notification(script.value("poll_ms", 60'000));
             woken = now_us();
-            (rung ? heard : polled)++;
+            (notified ? heard : polled)++;
         }
     }
     return {{"started", started}, {"heard", heard}, {"polled", polled}, {"claims", claims}};
 }
 
-// {"statements": [...]}: the last one's first column is told, and then nothing more happens
+// {"statements": [...]}: prints the first column of the last statement, and then waits to be killed
 Json hold(const Json &script) {
     Link link;
     std::vector<Row> rows;

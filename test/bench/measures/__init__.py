@@ -1,1 +1,1 @@
-"""What is measured: each module has run(server, report, options)."""
+"""The measures: each module has run(server, report, options)."""

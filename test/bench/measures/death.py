@@ -1,5 +1,5 @@
-"""How long the jobs of a session are held that is gone, under ecto_job.session_leases: its client killed by
-SIGKILL, its backend terminated, and the whole server crashed (from the end of recovery)."""
+"""How long the jobs of an ended session are held, under ecto_job.session_leases: its client is killed by SIGKILL,
+its backend is terminated, or the server crashes (from the end of recovery)."""
 
 import contextlib
 import json
@@ -13,13 +13,13 @@ import sides
 
 MEASURE = "death"
 HELD = 10
-# Under a job's lease the state that it gets when its session is gone
+# The state that a job gets when its session has ended, by its state under the lease
 FUNCTIONS = {"RESERVED": ("reserve_available_jobs", "AVAILABLE"), "IN_PROGRESS": ("start_available_jobs", "RETRY")}
 LIMIT_S = 30
 
 
 class Holder:
-    """A session that holds jobs."""
+    """Opens a session that holds jobs."""
 
     def __init__(self, server, side, function):
         take = f"SELECT id FROM ecto_job.{function}('{side.table}', {HELD})"
@@ -35,7 +35,7 @@ class Holder:
 
 
 def ms_until_given_back(connection, side, state):
-    """From now until all that were held have the state; no number if that does not come."""
+    """Returns the time from now until all held jobs have the state; None if that does not come."""
     query = f"SELECT count(*) FROM {side.table} WHERE state = '{state}'"
     start = time.monotonic()
     while time.monotonic() - start < LIMIT_S:
@@ -53,7 +53,7 @@ def terminate(connection, holder):
 
 
 def crash(server, holder):
-    """Returns a connection when the server takes one again: after all sessions of before have ended."""
+    """Returns a connection as soon as the restarted server takes one; all former sessions have ended by then."""
     with contextlib.suppress(psycopg.OperationalError), server.connect() as witness:
         os.kill(holder.backend, signal.SIGKILL)
         while True:

@@ -1,11 +1,11 @@
-"""Draining a queue: from AVAILABLE to gone, by ecto_job_consumer and by a loop of libpq.
+"""Draining a queue: from AVAILABLE to deleted, by ecto_job_consumer and by a loop of libpq.
 
 The loop is the same program for every side (client/drain.cpp); the sides differ in their statements:
 
 batches of 100  one connection; one commit and one round trip a batch, for either side
 a commit a job  8 connections; each job is deleted in the transaction of its own writes. Ours starts 100 jobs
-                with one commit, and has then a commit for each, as the handwritten form has; or it finishes
-                a job and starts the next in one commit. A fifth of the jobs, since it takes so much longer
+                with one commit, then has a commit for each, as the handwritten form has; or finishes a job
+                and starts the next in one commit. A fifth of the jobs, since this takes so much longer
 
 Jobs do nothing, so that the queue is measured; or insert one row, since that is what users run.
 """
@@ -40,7 +40,7 @@ def ours_batched(side, demand, write):
 
 
 def ours_in_two_steps(side, demand, write):
-    """As anybody would write it: start, complete, each a round trip and a commit."""
+    """The obvious loop: start, complete, each a round trip and a commit."""
     finish = [(side.complete_all(), "jobs")]
     return [trip((side.start(demand), "claim")), trip(*([BEGIN, *finish, WRITE_ALL, COMMIT] if write else finish))]
 
@@ -51,7 +51,7 @@ def ours_each(side, demand, write):
 
 
 def ours_by_ectojobs_functions(side, demand, write):
-    """reserve, progress, delete."""
+    """The loop of EctoJob: reserve, progress, delete."""
     reserve = f"SELECT id, attempt, lease FROM ecto_job.reserve_available_jobs('{side.table}', {demand})"
     progress = f"""SELECT id FROM ecto_job.update_job_in_progress('{side.table}', $1::bigint, $2::int,
                                                                   lease => $3::bigint)"""
@@ -104,7 +104,7 @@ class Consumer:
                     raise RuntimeError(f"{command} ended: {process.returncode}")
                 time.sleep(0.005)
             seconds = time.monotonic() - start
-            process.terminate()  # what waits behind the measured jobs is left
+            process.terminate()  # the jobs that wait behind the measured ones are left
             process.wait()
         return seconds
 
@@ -134,7 +134,7 @@ def single_sides():
 
 
 def cases(options):
-    """(waiting, size, write)"""
+    """Returns the cases, as (waiting, size, write)."""
     if options.full:
         return [(w, s, write) for w in options.waiting for s in options.params for write in (False, True)]
     waiting, size = options.waiting[0], options.params[0]
@@ -178,7 +178,7 @@ def run(server, report, options):
 
 
 def bound(report, measured, path, limit):
-    """By a path that is named beforehand: the best of several would be the luckiest."""
+    """Compares by a path that is named beforehand, since the best of several would be the luckiest."""
     speed, peer = (report.median(*measured, side, "jobs/s") for side in (path, "handwritten"))
     report.bound(f"{', '.join(measured)}: at least {limit} of handwritten ({path})", speed / peer, limit,
                  at_least=True)

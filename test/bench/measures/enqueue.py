@@ -14,7 +14,7 @@ BULK = 10_000
 
 
 def cases(options):
-    """(waiting, size, clients): with the whole matrix, or each dimension by itself."""
+    """Returns the cases, as (waiting, size, clients): the whole matrix, or each dimension by itself."""
     if options.full:
         return [(w, s, c) for w in options.waiting for s in options.params for c in options.clients]
     first = [(options.waiting[0], options.params[0], clients) for clients in options.clients]

@@ -1,5 +1,5 @@
-"""What a server costs in which nothing happens: queries, wake-ups and processor time of the extension's
-processes, with one scheduled job, due tomorrow, in each queue."""
+"""The cost of an idle server: queries, wake-ups and processor time of the extension's processes, with one scheduled
+job, due tomorrow, in each queue."""
 
 import time
 
@@ -11,7 +11,7 @@ KINDS = ("ecto_job scheduler", "ecto_job launcher")
 
 
 def last_query(server):
-    """It moves whenever the scheduler reads the registry or sweeps a queue."""
+    """Returns a time that changes whenever the scheduler reads the registry or sweeps a queue."""
     return server.value("""SELECT query_start FROM pg_stat_activity
                            WHERE backend_type = 'ecto_job scheduler' AND datname = 'bench'""", dbname="postgres")
 
@@ -44,7 +44,7 @@ def run(server, report, options):
             report.add(MEASURE, case, f"wake-ups, {kind}", (after[kind][0] - before[kind][0]) / minutes, "a minute")
             report.add(MEASURE, case, f"processor, {kind}", (after[kind][1] - before[kind][1]) / minutes,
                        "ms a minute")
-        # The observer's own, in another database, are not counted here
+        # The observer's queries are in another database, and are not counted
         ran = transactions(server) - began
         queries = ran if last_query(server) == query else max(ran, 1)
         report.add(MEASURE, case, "transactions in the database", queries, "in all")

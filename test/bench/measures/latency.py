@@ -1,4 +1,4 @@
-"""From the enqueuer's COMMIT, when its answer has come, to the start of the job, in an idle queue."""
+"""The latency of a job in an idle queue: from the answer to the enqueuer's COMMIT to the start of the job."""
 
 import time
 
@@ -23,7 +23,7 @@ def ours(postgres, side, size, options):
 
 
 def ours_notifying(postgres, side, size, options):
-    """The trigger's own NOTIFY, as without a scheduler."""
+    """A side without a scheduler, where the trigger notifies."""
     postgres.execute("ALTER SYSTEM SET ecto_job.enabled = off", "SELECT pg_reload_conf()")
     time.sleep(0.5)
     try:
@@ -34,7 +34,7 @@ def ours_notifying(postgres, side, size, options):
 
 
 def handwritten(postgres, side, size, options):
-    # It has no priority: the measured jobs are older than those that wait
+    # This side has no priority, so the measured jobs are older than the waiting ones
     insert = f"INSERT INTO {side.table} (payload, run_at) VALUES ({streams.params(size)}, 'epoch')"
     columns = streams.columns("t.", "payload", "t.run_at", "t.attempts", "NULL::timestamptz", "0")
     return by_client(postgres, side, insert, options, claim=side.claim(1, columns))
@@ -48,7 +48,7 @@ def elixir(postgres, side, size, options):
 
 
 def consumer(*arguments, from_file=False):
-    """ecto_job_consumer: the job itself notes the time, in a table or in a file."""
+    """Measures ecto_job_consumer: the job writes the time of its start into a table or a file."""
 
     def latencies(postgres, side, size, options):
         insert = f"INSERT INTO jobs (params) VALUES ({streams.params(size)})"
@@ -87,7 +87,7 @@ def run(postgres, report, options):
             for turn in range(options.rounds):
                 for name, make, way in options.turn(WAYS, turn):
                     if waiting and "consumer" in name:
-                        continue  # it would go on with those that wait
+                        continue  # the consumer would go on with the waiting jobs
                     side = make()
                     side.make(postgres)
                     side.fill(postgres, 0, size, waiting)

@@ -1,12 +1,12 @@
-"""How long after its time a job is announced, and how long after it started: a scheduled one, one that
-failed and is tried again, one that a consumer left until its lease was over. The consumer waits for a
-notification (poll_interval is 60 s), notes when it comes, starts the job and looks at the clock again; the
-start includes its commit, and so a flush.
+"""How long after its time a job is announced, and how long after its time it is started: a scheduled job, a failed
+one that is tried again, and one whose consumer let its lease expire. The consumer waits for a notification
+(poll_interval is 60 s), records its time, starts the job and reads the clock again; the start includes its commit,
+and so a flush.
 
-The peers have no clock: whoever writes one of them polls. Here they poll every second.
+The peers have no scheduler, so their consumers poll. Here they poll every second.
 
-A lease that ends costs a look at rows in play: the leases of this measure end a second apart on average, the
-other times 50 ms."""
+For a lease that ends the scheduler reads the rows in play. The leases of this measure end a second apart on average,
+the other times are 50 ms apart."""
 
 import server as servers
 import sides
@@ -15,7 +15,7 @@ from measures import streams
 MEASURE = "lateness"
 POLL_MS = 1000
 RARE_GAP_US = 1_000_000
-RARE_SHARE = 10  # so many times fewer of them
+RARE_SHARE = 10  # by which the number of rare jobs is divided
 
 
 def scheduled(postgres, side, size, options):
@@ -52,8 +52,8 @@ def handwritten(postgres, side, size, options):
 
 
 def late(start, due):
-    """ms from its time to when it was announced, and to its start. A job that came due while the consumer
-    had another in hand needs no announcement."""
+    """Returns the ms from a job's time to its announcement, and to its start. A job that came due while the consumer
+    performed another needs no announcement."""
     started, woken = start[2] / 1000 - due * 1000, start[5] / 1000 - due * 1000
     return (woken if woken >= 0 else started), started
 

@@ -1,8 +1,8 @@
 """A claim of 10 jobs, on a clean table and after 500,000 jobs were finished under another session's old
 snapshot, for which their dead index entries cannot be removed.
 
-Without a flush at commit, which would hide the difference. As many claims in a row as there are samples;
-and those of a consumer that has little to do, when all those jobs and more are finished."""
+Commits do not flush, which would hide the difference. There are as many claims in a row as samples; and claims of a
+consumer that has little to do, when all those jobs and more are finished."""
 
 import statistics
 import time
@@ -19,7 +19,7 @@ NO_FLUSH = "-c synchronous_commit=off"
 
 
 def delete_first(side, order):
-    """What has been finished, in one statement: their own claims would take minutes."""
+    """Deletes the finished jobs in one statement, since claims of them would take minutes."""
     return f"DELETE FROM {side.table} WHERE id IN (SELECT id FROM {side.table} ORDER BY {order} LIMIT %s)"
 
 
@@ -65,11 +65,11 @@ def claims_in_a_row(server, way, claims):
 
 
 def claims_of_rare_jobs(server, way):
-    """All other jobs are finished; one comes each second, and a consumer that has it looks for more."""
+    """Measures with all other jobs finished: a job comes each second, and after each the consumer claims again."""
     claim = next(statement["sql"] for statement in way.steps[0]["trip"])
     found, empty = [], []
     with server.connect(options=NO_FLUSH) as connection:
-        for _ in range(RARE_JOBS + 1):  # the first one makes the plan
+        for _ in range(RARE_JOBS + 1):  # the first claim makes the plan
             time.sleep(1)
             connection.execute(way.side.insert("'{}'"))
             for times, rows in ((found, 1), (empty, 0)):

@@ -1,4 +1,4 @@
-"""What a job costs on disk: bytes of WAL from start to gone, dead rows, heap of those that wait.
+"""The cost of a job on disk: bytes of WAL from its start to its deletion, dead rows, heap of the waiting jobs.
 
 20,000 lives in batches of 100, each step with its commit, before half as many again that wait; after a CHECKPOINT, so
 that there are no full-page images."""
@@ -7,7 +7,7 @@ import sides
 from measures.drain import BATCH, each, trip
 
 MEASURE = "storage"
-WAITING = 1.5  # times as many jobs as are performed
+WAITING = 1.5  # waiting jobs for each job that is performed
 
 
 def one_step(side):

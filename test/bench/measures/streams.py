@@ -1,5 +1,5 @@
-"""Jobs one by one: somebody enqueues them at random times, somebody else waits for them. Both are processes
-of their own, started here; what each of them noted is put together by the job's number."""
+"""Single jobs: one process enqueues them at random times, another waits for them. Both are started here, and what
+each of them has recorded is joined by the job's number."""
 
 import contextlib
 import os
@@ -10,17 +10,17 @@ import report
 import server as servers
 import sides
 
-GAP_US = 50_000  # on average between two jobs, so that one is over when the next one comes
+GAP_US = 50_000  # on average between two jobs, so that one is done when the next comes
 
 
 def columns(row="", params="params", schedule="schedule", attempt="attempt", expires="expires", lease="lease"):
-    """What a claim returns to the client; see client/stream.cpp."""
+    """Returns the columns that a claim returns to the client; see client/stream.cpp."""
     return (f"{row}{params} ->> 'n' AS n, {row}id AS id, {lease} AS lease, {attempt} AS attempt,"
             f" extract(epoch FROM {schedule}) AS schedule, extract(epoch FROM {expires}) AS expires")
 
 
 def claim(side, timeout="NULL"):
-    """Ours: one job, started."""
+    """Returns our statement that starts one job."""
     return f"SELECT {columns()} FROM ecto_job.start_available_jobs('{side.table}', 1, {timeout})"
 
 
@@ -34,7 +34,7 @@ def produce(server, sql, count, gap_us=GAP_US):
 
 @contextlib.contextmanager
 def waiting_client(server, **script):
-    """A client that waits for jobs; it is ready when the block begins."""
+    """Starts a client that waits for jobs; the client is ready when the block begins."""
     process = server.start_client("consume", script, stderr=subprocess.PIPE)
     if process.stderr.readline().strip() != "ready":
         raise RuntimeError(f"the client is not ready: {process.stderr.read()}")
@@ -48,7 +48,7 @@ def waiting_client(server, **script):
 
 @contextlib.contextmanager
 def waiting_consumer(server, side, *arguments, **environment):
-    """ecto_job_consumer; ready when it has looked for jobs, and sleeps."""
+    """Starts ecto_job_consumer, which is ready when it has claimed once, and sleeps."""
     process = subprocess.Popen(["ecto_job_consumer", "--queue", side.table, "--log-level", "warning", *arguments],
                                env=os.environ | environment)
     try:
@@ -67,6 +67,6 @@ def waiting_consumer(server, side, *arguments, **environment):
 
 
 def add_percentiles(results, measure, case, side, values, peer=False):
-    """p50 and p99 of a round, in ms."""
+    """Returns p50 and p99 of a round, in ms."""
     for percent in (50, 99):
         results.add(measure, f"{case}, p{percent}", side, report.percentile(values, percent), "ms", peer, False)
