@@ -57,7 +57,7 @@ for my $closed ('<&-', '>&-', '2>&-', '<&- >&-', '<&- 2>&-', '>&- 2>&-', '<&- >&
 		"echo \"\$ECTO_JOB_ID \${ECTO_JOB_META-none} \$ECTO_JOB_META_OMITTED\" >$directory/meta");
 	is($status, 0, 'the consumer drains the queue and exits with 0');
 	is(sql('SELECT count(*) FROM jobs'), '0', 'a job with a meta of 200 kB is done');
-	is(-e "$directory/meta" ? slurp_file("$directory/meta") : '', "$id none 200012\n", 'its program learns that the meta was left out');
+	is(-e "$directory/meta" ? slurp_file("$directory/meta") : '', "$id none 200012\n", 'a program learns that the meta was left out');
 }
 
 # A program that writes without end does not keep the consumer from its time limit
