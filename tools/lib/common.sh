@@ -21,7 +21,7 @@ need_packages() {
 Elsewhere: PostgreSQL $pg_major with server headers, g++ 12 or later, CLI11, nlohmann-json, spdlog with fmt, then
     make && make install && make installcheck"
     # shellcheck disable=SC2046
-    tools/packages "$@"
+    tools/lib/packages "$@"
 }
 
 # Runs make with all processors, or in the jobserver of the make that called us; prints what it makes
@@ -73,7 +73,7 @@ copy_sources() {
     mkdir -p "$1"
     # What went from here must not be found there
     find "$1" \( -name '*.[ch]pp' -o -name '*.sql' \) -delete
-    tar -c --exclude='*.o' --exclude='*.d' src Makefile ecto_job.control | tar -x -C "$1"
+    tar -c --exclude='*.o' --exclude='*.d' src Makefile test/test.mk ecto_job.control | tar -x -C "$1"
 }
 
 # PostgreSQL finds its files relative to its program. So a copy of bin beside links to the rest is an
