@@ -270,6 +270,16 @@ def tell(checks):
     return failed
 
 
+def tell_at_end(failures):
+    """Prints the section "== Failed" that tools/lib/failures.sh describes."""
+    if failures:
+        print("\n== Failed")
+    for name, faults in failures:
+        print(name)
+        for fault in faults[:max(1, 40 // len(failures))]:
+            print("    " + " ".join(str(fault).split()))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("directory")
@@ -301,6 +311,7 @@ def main():
             Act("synchronous", options.seconds * 0.2, nemesis.GENTLE, standby="synchronous", has_library=False),
             Act("asynchronous", options.seconds * 0.2, nemesis.GENTLE, standby="asynchronous", has_library=False)]
     passed = failed = 0
+    failures = []
     for act in acts:
         print(f"\n== {act.name}")
         run = Run(act, context, options.directory, seed, options.small_disk if "fill_disk" in act.harms else None)
@@ -312,8 +323,10 @@ def main():
         bad = tell(checks)
         failed += bad
         passed += len(checks) - bad
+        failures += [(f"chaos {act.name}: {check.name}: {check.what}", check.faults) for check in checks if check.faults]
     if not failed:
         pathlib.Path(options.directory, "passed").touch()
+    tell_at_end(failures)
     print(f"\n{passed} passed, {failed} failed")
     sys.exit(failed > 0)
 
