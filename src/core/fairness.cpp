@@ -3,14 +3,15 @@
 
 #include <algorithm>
 
+#include "core/backoff.hpp"
+
 namespace ecto_job {
 
 namespace {
 
-constexpr std::int64_t first_pause_ms = 1000;
-constexpr std::int64_t longest_pause_ms = 300'000;
 constexpr std::int64_t longest_to_try_us = 2'000'000; // twice as many jobs take no longer than 4 s
-constexpr Micros quiet_us = 2 * longest_pause_ms * 1000;
+// Twice the longest wait of an owner
+constexpr Micros quiet_us = 600'000'000;
 
 } // namespace
 
@@ -85,10 +86,6 @@ void BatchSize::timed_out() {
     estimated_ = true; // the jobs take all of the time, until something else is seen
 }
 
-std::int64_t pause_ms_after(std::int32_t failures) {
-    return std::min(first_pause_ms << std::clamp(failures - 1, 0, 20), longest_pause_ms);
-}
-
 Deaths one_more(const Deaths &before, Micros now) {
     constexpr std::int32_t many = 1000;
     const bool goes_on = before.count > 0 && before.last <= now && now - before.last <= quiet_us;
@@ -98,7 +95,7 @@ Deaths one_more(const Deaths &before, Micros now) {
 Micros wait_until(const Deaths &deaths, Micros now) {
     if (deaths.count == 0 || deaths.last > now)
         return minus_infinity;
-    return deaths.last + pause_ms_after(deaths.count) * 1000;
+    return deaths.last + failure_backoff(deaths.count).pause();
 }
 
 } // namespace ecto_job

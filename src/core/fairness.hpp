@@ -71,9 +71,6 @@ private:
     int since_try_ = 0;      // full batches since one of another size was tried
 };
 
-// The pause of what failed so many times in a row, in milliseconds: 1 s, doubled up to 5 minutes.
-std::int64_t pause_ms_after(std::int32_t failures);
-
 // How often code of an owner has ended the scheduler, without a longer time of quiet between.
 struct Deaths {
     std::int32_t count;

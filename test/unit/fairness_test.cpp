@@ -9,6 +9,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "core/backoff.hpp"
+
 namespace {
 
 using namespace ecto_job;
@@ -162,14 +164,6 @@ TEST(BatchSize, GrowsAgain) {
     EXPECT_EQ(size.jobs(), largest_batch);
 }
 
-TEST(Pause, Doubles) {
-    EXPECT_EQ(pause_ms_after(1), 1000);
-    EXPECT_EQ(pause_ms_after(2), 2000);
-    EXPECT_EQ(pause_ms_after(9), 256'000);
-    EXPECT_EQ(pause_ms_after(10), 300'000);
-    EXPECT_EQ(pause_ms_after(1000), 300'000);
-}
-
 TEST(Deaths, TwelveInARowTakeLongerAndLonger) {
     Deaths deaths{};
     Micros now = 0;
@@ -177,7 +171,7 @@ TEST(Deaths, TwelveInARowTakeLongerAndLonger) {
     for (int i = 1; i <= 12; i++) {
         deaths = one_more(deaths, now);
         EXPECT_EQ(deaths.count, i);
-        EXPECT_EQ(wait_until(deaths, now), now + 1000 * pause_ms_after(i));
+        EXPECT_EQ(wait_until(deaths, now), now + failure_backoff(i).pause());
         now = wait_until(deaths, now);
     }
 }

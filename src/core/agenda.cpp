@@ -1,0 +1,150 @@
+// The rules of a queue's agenda. See agenda.hpp.
+#include "core/agenda.hpp"
+
+#include <algorithm>
+
+namespace ecto_job {
+
+void Agenda::reported(const Report &report) {
+    activate_.at = std::min(activate_.at, report.due);
+    expire_.at = std::min(expire_.at, report.expiry);
+    expire_.up_to = std::max(expire_.up_to, report.leased_up_to);
+    if (report.orphaned_up_to == lowest_key)
+        return;
+    reclaim_.at = at_once;
+    reclaim_.up_to = std::max(reclaim_.up_to, report.orphaned_up_to);
+}
+
+// Apart from the rest, and however long the queue has to rest: what is quick does not wait for what
+// is not
+Micros Agenda::reclaim_at() const {
+    return std::max(reclaim_.at, reclaim_rests_until_);
+}
+
+Micros Agenda::sweep_at() const {
+    const Micros first =
+        is_failing() ? full_sweep_ : std::min({full_sweep_, activate_.at, expire_.at});
+    return std::max(first, rests_until_);
+}
+
+Micros Agenda::next() const {
+    return is_failing() ? sweep_at() : std::min(reclaim_at(), sweep_at());
+}
+
+Work Agenda::due(Micros now) const {
+    if (!is_failing() && reclaim_at() <= now)
+        return {.reclaim = true,
+                .orphans_in_head = orphans_in_head_,
+                .orphans_up_to = reclaim_.up_to};
+    if (sweep_at() > now)
+        return {};
+    if (full_sweep_ <= now)
+        return {.activate = true,
+                .expire = true,
+                .reclaim = true,
+                .full = true,
+                .leases_up_to = highest_key,
+                .orphans_up_to = highest_key};
+    return {.activate = activate_.at <= now,
+            .expire = expire_.at <= now,
+            .leases_up_to = expire_.up_to};
+}
+
+void Agenda::set_next_full_sweep(Micros now, Micros pause) {
+    full_pause_ = pause;
+    full_sweep_ = now + pause;
+}
+
+// What is stuck is tried again later and later, and keeps nothing else waiting
+void Agenda::plan(Task *task, const Earliest &earliest, Micros swept_at) {
+    if (earliest.first > swept_at) {
+        task->stuck.reset();
+        task->at = earliest.first;
+    } else {
+        task->at = std::min(swept_at + task->stuck.next(), earliest.after_sweep);
+    }
+}
+
+void Agenda::plan_reclaim(const Work &work, const Found &found) {
+    if (found.orphans == Orphans::none) {
+        reclaim_ = {.stuck = reclaim_.stuck};
+        reclaim_.stuck.reset();
+        orphans_in_head_ = false;
+    } else if (found.orphans == Orphans::stuck) {
+        reclaim_.at = found.swept_at + reclaim_.stuck.next();
+        if (work.full) {
+            reclaim_.up_to = highest_key;
+            orphans_in_head_ = false;
+        }
+    }
+}
+
+// Returns how long the queue rests: for as long as its turn took, so that it never has more than
+// half of the time
+Micros Agenda::rest_after(BatchEnd end, const Pace &pace) {
+    turn_ += pace.took;
+    const Micros turn = turn_;
+    if (end == BatchEnd::more && turn < pace.longest_turn)
+        return 0;
+    turn_ = 0;
+    if (end == BatchEnd::locked)
+        return table_lock_.next();
+    if (end == BatchEnd::gone) // the registry will say so
+        return longest_lock_pause;
+    return turn;
+}
+
+void Agenda::finished(const Work &work, const Found &found, Micros now, const Pace &pace) {
+    if (found.end == BatchEnd::interrupted)
+        return;
+    const Micros rest = rest_after(found.end, pace);
+    (work.only_reclaims() ? reclaim_rests_until_ : rests_until_) = now + rest;
+    if (found.end == BatchEnd::locked)
+        return;
+    table_lock_.reset();
+    failures_.reset();
+    plan_reclaim(work, found);
+    if (found.end != BatchEnd::looked_ahead)
+        return;
+    if (work.activate)
+        plan(&activate_, found.due, found.swept_at);
+    if (work.expire) {
+        plan(&expire_, found.expiry, found.swept_at);
+        expire_.up_to = expire_.at == never ? lowest_key
+                        : work.full         ? found.last_held
+                                            : work.leases_up_to;
+    }
+    if (work.full)
+        set_next_full_sweep(now, pace.full_interval);
+}
+
+void Agenda::failed(Micros now) {
+    turn_ = 0;
+    set_next_full_sweep(now, failures_.next());
+}
+
+void Agenda::resume(std::int32_t failures, Micros last_failure) {
+    failures_ = failure_backoff(failures);
+    set_next_full_sweep(last_failure, failures_.pause());
+}
+
+void Agenda::request_full_sweep() {
+    if (!is_failing())
+        full_sweep_ = at_once;
+}
+
+void Agenda::start_over() {
+    rests_until_ = reclaim_rests_until_ = at_once;
+    if (is_failing())
+        return;
+    full_sweep_ = reclaim_.at = at_once;
+    orphans_in_head_ = true;
+}
+
+void Agenda::limit_wait(Micros now, Micros full_interval) {
+    const Micros longest = is_failing() ? full_pause_ : std::min(full_pause_, full_interval);
+    if (full_sweep_ > now + longest)
+        full_sweep_ = now;
+}
+
+} // namespace ecto_job
