@@ -55,7 +55,7 @@ $(INSTALL_SQL): src/sql/$(EXTENSION).sql $(EXTENSION).control
 	sed 's/@EXTVERSION@/$(EXTVERSION)/' $< >$@
 
 # The version is compiled in
-src/module.o src/functions/status.o src/scheduler/round.o $(CONSUMER_ONLY): $(EXTENSION).control
+src/module.o src/functions/status.o src/scheduler/registry_snapshot.o src/scheduler/scheduler.o $(CONSUMER_ONLY): $(EXTENSION).control
 
 $(CONSUMER_ONLY): override CPPFLAGS += $(CONSUMER_CPPFLAGS)
 $(CONSUMER_ONLY): override CXXFLAGS += $(CONSUMER_CXXFLAGS)

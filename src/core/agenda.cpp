@@ -33,9 +33,8 @@ Micros Agenda::next() const {
 
 Work Agenda::due(Micros now) const {
     if (!is_failing() && reclaim_at() <= now)
-        return {.reclaim = true,
-                .orphans_in_head = orphans_in_head_,
-                .orphans_up_to = reclaim_.up_to};
+        return {
+            .reclaim = true, .orphans_in_head = orphans_in_head_, .orphans_up_to = reclaim_.up_to};
     if (sweep_at() > now)
         return {};
     if (full_sweep_ <= now)
@@ -110,9 +109,9 @@ void Agenda::finished(const Work &work, const Found &found, Micros now, const Pa
         plan(&activate_, found.due, found.swept_at);
     if (work.expire) {
         plan(&expire_, found.expiry, found.swept_at);
-        expire_.up_to = expire_.at == never ? lowest_key
-                        : work.full         ? found.last_held
-                                            : work.leases_up_to;
+        expire_.up_to = expire_.at == never                ? lowest_key
+                        : work.leases_up_to == highest_key ? found.last_held
+                                                           : work.leases_up_to;
     }
     if (work.full)
         set_next_full_sweep(now, pace.full_interval);

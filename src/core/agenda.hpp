@@ -27,10 +27,10 @@ struct Report {
 
 // What a sweep is to do.
 struct Work {
-    bool activate = false; // scheduled jobs that are due
-    bool expire = false;   // leases that have ended, up to `leases_up_to`
-    bool reclaim = false;  // jobs of ended sessions, up to `orphans_up_to`
-    bool full = false;     // all of these, and whatever nobody has reported
+    bool activate = false;        // scheduled jobs that are due
+    bool expire = false;          // leases that have ended, up to `leases_up_to`
+    bool reclaim = false;         // jobs of ended sessions, up to `orphans_up_to`
+    bool full = false;            // all of these, and whatever nobody has reported
     bool orphans_in_head = false; // the sweep asks up to where: the end of the queue's head
     JobKey leases_up_to = lowest_key;
     JobKey orphans_up_to = lowest_key;
@@ -66,7 +66,7 @@ struct Found {
     Micros swept_at = 0; // what was due by then was to be moved
     Earliest due = {};   // `due`, `expiry` and `last_held` only if it has looked ahead
     Earliest expiry = {};
-    JobKey last_held = lowest_key; // highest key of a job with a lease, of a full sweep
+    JobKey last_held = lowest_key; // highest key of a job with a lease, if all were looked at
     Orphans orphans = Orphans::unknown;
 };
 

@@ -8,6 +8,7 @@
 #include "functions/composite.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
+#include "pg/database.hpp"
 #include "pg/names.hpp"
 #include "settings.hpp"
 #include "shared/queue_records.hpp"
@@ -24,15 +25,6 @@ bool may_read(Oid table) {
     return pg_class_aclcheck_ext(table, GetUserId(), ACL_SELECT, &is_missing) == ACLCHECK_OK;
 }
 
-bool allows_connections(Oid database) {
-    HeapTuple const row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
-    if (!HeapTupleIsValid(row))
-        return true;
-    const bool result = reinterpret_cast<Form_pg_database>(GETSTRUCT(row))->datallowconn;
-    ReleaseSysCache(row);
-    return result;
-}
-
 // Why nothing is swept in this database; null if there is a scheduler at work
 const char *why_no_scheduler() {
     if (RecoveryInProgress())
@@ -44,7 +36,7 @@ const char *why_no_scheduler() {
                    ? nullptr
                    : "no scheduler: add ecto_job to shared_preload_libraries and restart the "
                      "server; until then SELECT ecto_job.start_scheduler()";
-    if (!allows_connections(MyDatabaseId))
+    if (!is_connectable(MyDatabaseId))
         return "no scheduler: the database is closed to connections";
     if (!settings::lists_database(database_name()))
         return "no scheduler: ecto_job.databases does not name this database";
@@ -82,17 +74,17 @@ const char *left_out_of(const char *what, const LeftOutJobs &jobs) {
 constexpr int64 slow_us = 2'000'000;
 
 // Null unless the batch under way, or the last one, is slow
-const char *slowness_of(const QueueRecord *record) {
-    const int64 running_us = record->in_turn ? GetCurrentTimestamp() - record->turn_began : 0;
+const char *slowness_of(const Health &health) {
+    const int64 running_us = health.in_sweep ? GetCurrentTimestamp() - health.sweep_began : 0;
     if (running_us > slow_us)
         return psprintf("slow: its batch has taken %.1f s so far; a trigger or index of the table "
                         "may be slow",
                         static_cast<double>(running_us) / 1e6);
     // One that moved nothing is not repeated for long, and may have been slow by chance
-    if (record->batch_jobs > 0 && record->batch_us > slow_us)
+    if (health.batch_jobs > 0 && health.batch_us > slow_us)
         return psprintf("slow: its last batch took %.1f s and moved " INT64_FORMAT
                         "; a trigger or index of the table may be slow",
-                        static_cast<double>(record->batch_us) / 1e6, record->batch_jobs);
+                        static_cast<double>(health.batch_us) / 1e6, health.batch_jobs);
     return nullptr;
 }
 
@@ -113,16 +105,16 @@ const char *status_of(const QueueRecord *record) {
     if (record == nullptr)
         return "not recorded: it is new, or all places for queues are taken; raise "
                "ecto_job.max_queues";
-    if (record->failures > 0)
-        return psprintf("failing: %s", record->error);
-    if (record->locked)
+    if (record->health.failures > 0)
+        return psprintf("failing: %s", record->health.error);
+    if (record->health.locked)
         return "locked: the table is locked by another session";
     for (const LeftOutJobs &jobs : {record->sweeps_left_out, record->claims_left_out})
         if (do_all_fail(jobs))
             return psprintf("failing: %s", jobs.reason);
     if (const char *const why = why_unannounced())
         return why;
-    if (const char *const slow = slowness_of(record))
+    if (const char *const slow = slowness_of(record->health))
         return slow;
     if (const char *const left_out = left_out_of("sweeps", record->sweeps_left_out))
         return left_out;
@@ -155,7 +147,7 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
     const bool allowed = !PG_ARGISNULL(0) && (may_read(PG_GETARG_OID(0)) ||
                                               has_privs_of_role(GetUserId(), ROLE_PG_MONITOR));
     if (allowed) {
-        QueueRecord record{};
+        QueueRecord record;
         const bool recorded = segment() != nullptr && read_record(PG_GETARG_OID(0), &record);
         const char *status = nullptr;
         if (!PG_ARGISNULL(1) && !PG_GETARG_BOOL(1))
@@ -169,12 +161,12 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
             status = status_of(recorded ? &record : nullptr);
         nulls[0] = nulls[2] = nulls[3] = nulls[4] = false;
         values[0] = CStringGetTextDatum(status);
-        values[1] = or_null(record.last_sweep, &nulls[1]);
-        values[2] = Int64GetDatum(record.activated);
-        values[3] = Int64GetDatum(record.expired);
-        values[4] = Int64GetDatum(record.failed);
+        values[1] = or_null(record.health.last_sweep, &nulls[1]);
+        values[2] = Int64GetDatum(record.health.activated);
+        values[3] = Int64GetDatum(record.health.expired);
+        values[4] = Int64GetDatum(record.health.failed);
         if (may_see_jobs(PG_GETARG_OID(0)))
-            values[5] = or_null(record.next_due, &nulls[5]);
+            values[5] = or_null(record.health.next_due, &nulls[5]);
     }
     return to_row(result, values, nulls);
 }

@@ -54,7 +54,7 @@ void notify(const Change &change) {
 // While something can still fail. A scheduler that goes after this leaves the ring to the next.
 void decide_who_notifies() {
     for (Note *note = notes; note != nullptr; note = note->next)
-        if (note->change.available && !note->sent && !is_answered(note->change.queue)) {
+        if (note->change.available && !note->sent && !is_served(note->change.queue)) {
             notify(note->change);
             note->sent = true;
         }
@@ -63,7 +63,7 @@ void decide_who_notifies() {
 void tell_scheduler() {
     for (Note *note = notes; note != nullptr; note = note->next) {
         note->change.available = note->change.available && !note->sent;
-        ring(note->change);
+        report(note->change);
     }
 }
 
@@ -176,16 +176,16 @@ void tell_prepared(const char *gid) {
     PreparedNote prepared{};
     const bool found = take_prepared(gid, &prepared);
     if (!found || prepared.overflow)
-        ring_all();
+        report_all();
     if (prepared.wakes)
         call_scheduler();
     // What cannot fail comes first: the transaction is committed, whatever becomes of its notices
     bool unanswered[max_prepared_changes];
     for (int i = 0; i < prepared.count; i++) {
         Change change = prepared.changes[i];
-        unanswered[i] = change.available && !is_answered(change.queue);
+        unanswered[i] = change.available && !is_served(change.queue);
         change.available = change.available && !unanswered[i];
-        ring(change);
+        report(change);
         // Which session has started these is not known, nor whether it is still there
         if (change.expiry != DT_NOEND)
             look_for_orphans(change.queue, highest_key);

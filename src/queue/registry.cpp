@@ -271,4 +271,52 @@ int64 interval_in_ms(const Interval *interval, const char *queue, const char *se
     return result.ms;
 }
 
+const char *extension_version(Oid extension) {
+    Oid types[] = {OIDOID};
+    Datum values[] = {ObjectIdGetDatum(extension)};
+    if (SPI_execute_with_args("SELECT extversion FROM pg_catalog.pg_extension"
+                              " WHERE oid OPERATOR(pg_catalog.=) $1",
+                              1, types, values, nullptr, true, 1) != SPI_OK_SELECT)
+        elog(ERROR, "reading the extension's version failed");
+    return SPI_processed > 0 ? TextDatumGetCString(first_row("extversion")) : nullptr;
+}
+
+// Two first queues leave two rows, and one of disable() among them counts
+DatabaseRecord read_database_record() {
+    Oid types[] = {OIDOID};
+    Datum values[] = {ObjectIdGetDatum(MyDatabaseId)};
+    if (SPI_execute_with_args("SELECT enabled FROM ecto_job.scheduler_state"
+                              " WHERE database OPERATOR(pg_catalog.=) $1 ORDER BY enabled LIMIT 1",
+                              1, types, values, nullptr, true, 1) != SPI_OK_SELECT)
+        elog(ERROR, "reading ecto_job.scheduler_state failed");
+    if (SPI_processed == 0)
+        return DatabaseRecord::none;
+    return DatumGetBool(first_row("enabled")) ? DatabaseRecord::enabled : DatabaseRecord::disabled;
+}
+
+RegisteredQueues read_registered_queues() {
+    if (SPI_execute("SELECT s.queue, c.relowner FROM ecto_job.queue_settings AS s"
+                    " LEFT JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue",
+                    true, 0) != SPI_OK_SELECT)
+        elog(ERROR, "reading ecto_job.queue_settings failed");
+    const uint64 rows = SPI_processed;
+    RegisteredQueues listed{0,
+                            static_cast<RegisteredQueue *>(palloc(rows * sizeof(RegisteredQueue)))};
+    for (uint64 row = 0; row < rows; row++) {
+        bool is_null = false;
+        bool is_dropped = false;
+        HeapTuple const tuple = SPI_tuptable->vals[row];
+        const Datum queue = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &is_null);
+        const Datum owner = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &is_dropped);
+        if (!is_dropped)
+            listed.queues[listed.count++] = {DatumGetObjectId(queue), DatumGetObjectId(owner)};
+    }
+    if (listed.count < rows && SPI_execute("DELETE FROM ecto_job.queue_settings AS s"
+                                           " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c"
+                                           " WHERE c.oid OPERATOR(pg_catalog.=) s.queue)",
+                                           false, 0) != SPI_OK_DELETE)
+        elog(ERROR, "cleaning ecto_job.queue_settings failed");
+    return listed;
+}
+
 } // namespace ecto_job

@@ -66,4 +66,29 @@ void require_within_limits(const Interval *interval, const char *queue,
 int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,
                      int64 minimum);
 
+// For the scheduler, in its transaction:
+
+// Returns the extension's version; null if the transaction's snapshot does not show the extension.
+const char *extension_version(Oid extension);
+
+// What is recorded of this database.
+enum class DatabaseRecord {
+    none, // it is a copy, or was restored
+    enabled,
+    disabled,
+};
+DatabaseRecord read_database_record();
+
+struct RegisteredQueue {
+    Oid oid;
+    Oid owner;
+};
+struct RegisteredQueues {
+    uint64 count;
+    RegisteredQueue *queues; // palloced
+};
+// Returns all queues. Takes tables out of the registry that were dropped while the event trigger
+// could not see it.
+RegisteredQueues read_registered_queues();
+
 } // namespace ecto_job

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 
+#include "core/backoff.hpp"
 #include "pg/compat.hpp"
 #include "queue/notifications.hpp"
-#include "scheduler/transaction.hpp"
+#include "scheduler/stopwatch.hpp"
 #include "scheduler/time_limits.hpp"
+#include "scheduler/transaction.hpp"
 #include "shared/mailbox.hpp"
 
 namespace ecto_job {
@@ -24,17 +26,17 @@ constexpr int first_limit_ms = 100;
 constexpr int longest_limit_ms = 6400;
 constexpr int64 retry_us = 1'000'000;
 
-bool told_of_failure = false;
+bool logged_failure = false;
 bool sent = false; // since the last pause
 bool waits = false;
 int limit_ms = first_limit_ms;
 int64 pause_us = retry_us;        // before the next try, waits
-instr_time last_failure;          // waits
+Stopwatch since_failure;          // waits
 VirtualTransactionId last_holder; // of NOTIFY's lock, when the last try gave up; invalid: nobody
 RecordNumber next_place = 0;      // where the walk over the flags goes on
 
-// As it is committed now. Not from the caches: who rang may have renamed the table, and sends its
-// invalidations after it has rung.
+// Returns the name as it is committed now. Not from the caches: a session that reported may have
+// renamed the table, and sends its invalidations after its report.
 const char *present_name(Oid table) {
     Relation catalog = table_open(RelationRelationId, AccessShareLock);
     ScanKeyData key;
@@ -77,15 +79,8 @@ VirtualTransactionId holder_of_notify() {
     return holders[0]; // an invalid one ends the list
 }
 
-int64 us_since_failure() {
-    instr_time now;
-    INSTR_TIME_SET_CURRENT(now);
-    INSTR_TIME_SUBTRACT(now, last_failure);
-    return static_cast<int64>(INSTR_TIME_GET_MICROSEC(now));
-}
-
 void put_taken_back() {
-    ring_again(taken, taken_count);
+    put_back_announcements(taken, taken_count);
     taken_count = 0;
 }
 
@@ -112,14 +107,14 @@ void note_failure(int slot, const ErrorData *error) {
                   : psprintf("NOTIFY took longer than %d ms", limit_ms);
         set_next_try(holder);
     }
-    INSTR_TIME_SET_CURRENT(last_failure);
+    since_failure = {};
     waits = true;
     show_unannounced(slot, why);
-    if (!told_of_failure)
+    if (!logged_failure)
         ereport(WARNING, (errcode(error->sqlerrcode), errmsg("notifying consumers failed: %s", why),
                           errhint("It is tried again every second; meanwhile consumers find "
                                   "jobs by polling.")));
-    told_of_failure = true;
+    logged_failure = true;
 }
 
 // The limit shrinks slowly: where commits have the lock in turn, the next announcement takes as
@@ -127,15 +122,15 @@ void note_failure(int slot, const ErrorData *error) {
 void note_success(int slot) {
     if (waits)
         show_unannounced(slot, nullptr);
-    waits = told_of_failure = false;
+    waits = logged_failure = false;
     SetInvalidVirtualTransactionId(last_holder);
     limit_ms = std::max(limit_ms - limit_ms / 8, first_limit_ms);
 }
 
-// Null, or why it failed
+// Returns null, or why it failed.
 const ErrorData *announce() {
     limit_time(limit_ms);
-    const ErrorData *const error = attempt([] { notify(taken, taken_count); });
+    const ErrorData *const error = try_transaction([] { notify(taken, taken_count); });
     if (error != nullptr) {
         put_taken_back();
         return error;
@@ -148,18 +143,19 @@ const ErrorData *announce() {
 
 } // namespace
 
-void prepare_rings() {
+void prepare_announcing() {
     before_shmem_exit(at_exit, 0);
     keep_notices();
 }
 
-// One walk over the flags, however many are set meanwhile: turns go on, and no queue is passed over
-bool send_rings(int slot) {
-    if (waits && us_since_failure() < pause_us)
+// Walks over the flags once, however many are set meanwhile: sweeps go on, and no queue is passed
+// over.
+bool announce_pending(int slot) {
+    if (waits && since_failure.us() < pause_us)
         return false;
     do {
         const RecordNumber began = next_place;
-        taken_count = take_rings(taken, lengthof(taken), &next_place);
+        taken_count = take_announcements(taken, lengthof(taken), &next_place);
         if (taken_count == 0 && kept_notices() == nullptr)
             continue;
         if (const ErrorData *const error = announce()) {
@@ -177,18 +173,17 @@ bool announcements_wait() {
 }
 
 TimestampTz next_announcement(TimestampTz now) {
-    return waits ? now + std::max<int64>(pause_us - us_since_failure(), 0) : DT_NOEND;
+    return waits ? now + std::max<int64>(pause_us - since_failure.us(), 0) : DT_NOEND;
 }
 
-void gather_rings() {
-    constexpr long shortest_us = 1000;
-    constexpr long longest_us = 4000;
-    static long gather_us = shortest_us;
+void gather_announcements() {
+    static Backoff pause_us{1000, 4000};
     if (!sent)
         return;
     sent = false;
-    pg_usleep(gather_us);
-    gather_us = MyLatch->is_set ? std::min(2 * gather_us, longest_us) : shortest_us;
+    pg_usleep(static_cast<long>(pause_us.next()));
+    if (!MyLatch->is_set)
+        pause_us.reset();
 }
 
 } // namespace ecto_job

@@ -8,6 +8,7 @@
 #include "scheduler/database_commands.hpp"
 
 #include "pg/compat.hpp"
+#include "pg/database.hpp"
 #include "shared/database_locks.hpp"
 #include "shared/scheduler_signals.hpp"
 
@@ -32,15 +33,6 @@ const char *option_value(List *options, const char *name) {
             return defGetString(option);
     }
     return nullptr;
-}
-
-bool is_template(Oid database) {
-    HeapTuple const row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
-    if (!HeapTupleIsValid(row))
-        return false;
-    const bool result = reinterpret_cast<Form_pg_database>(GETSTRUCT(row))->datistemplate;
-    ReleaseSysCache(row);
-    return result;
 }
 
 Need need_of(const Node *command) {

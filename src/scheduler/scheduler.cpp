@@ -1,87 +1,37 @@
-// The scheduler of one database: a background worker that the launcher starts, or without preload
-// start_scheduler(), and that leaves by itself when there is nothing to do. Its loop: reset the
-// latch, read the flags, a round, sleep. Only one runs in a database: see singleton_lock.hpp.
+// A scheduler's steps. See scheduler.hpp.
+#include "scheduler/scheduler.hpp"
+
 #include <algorithm>
 
-#include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
-#include "scheduler/singleton_lock.hpp"
+#include "queue/queue.hpp"
 #include "scheduler/announce.hpp"
-#include "scheduler/round.hpp"
+#include "scheduler/memory.hpp"
 #include "scheduler/session_guard.hpp"
+#include "scheduler/singleton_lock.hpp"
+#include "scheduler/stopwatch.hpp"
 #include "scheduler/sweep.hpp"
-#include "scheduler/workers.hpp"
+#include "scheduler/transaction.hpp"
 #include "settings.hpp"
-#include "shared/mailbox.hpp"
-#include "shared/owner_deaths.hpp"
 #include "shared/scheduler_slots.hpp"
-#include "shared/scheduler_processes.hpp"
-#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 
 namespace {
 
-void prepare_signals() {
-    pqsignal(SIGINT, SIG_IGN);
-    pqsignal(SIGTERM, die);
-    pqsignal(SIGHUP, SignalHandlerForConfigReload);
-    BackgroundWorkerUnblockSignals();
+constexpr int64 retry_ms = 1000;  // while the extension is being dropped
+constexpr int64 idle_ms = 60'000; // while there is nothing to sweep
+// A step of the clock shortens no sleep, so it is looked for as often
+constexpr int64 longest_sleep_ms = 60'000;
+constexpr int64 reports_us = 10'000; // so often, between sweeps, reports of commits are taken
+constexpr int64 step_us = 100'000;   // and so often whatever else may be wanted of the scheduler
+
+TimestampTz in_ms(int64 ms) {
+    return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
 }
 
-void at_exit(int, Datum slot) {
-    const Oid owner = owner_in_turn();
-    if (OidIsValid(owner))
-        note_owners_death(owner);
-    if (detach(DatumGetInt32(slot), OidIsValid(owner)))
-        call_scheduler();
-}
-
-void force(const char *name, const char *value) {
-    SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
-}
-
-// ALTER DATABASE ... SET and postgresql.conf reach this process too, and are not meant for it
-void force_settings() {
-    force("application_name", "ecto_job scheduler");
-    force("search_path", "pg_catalog, pg_temp");
-    force("statement_timeout", "0");
-    force("lock_timeout", "0");
-    force("idle_in_transaction_session_timeout", "0");
-    force("default_transaction_isolation", "read committed");
-    force("default_transaction_read_only", "off");
-    force("zero_damaged_pages", "off");
-    force("session_replication_role", "origin");
-    // A sweep that a crash loses is done again; no reason to wait for a standby
-    force("synchronous_commit", "local");
-}
-
-bool is_listed() {
-    StartTransactionCommand();
-    const bool listed = settings::lists_database(database_name());
-    CommitTransactionCommand();
-    return listed;
-}
-
-// Until the next round, or until somebody calls or rings; true if woken. Not longer than a minute,
-// so that a step of the clock is noticed.
-bool sleep_after(int slot, const RoundEnd &end) {
-    constexpr int64 longest_ms = 60'000;
-    const TimestampTz now = GetCurrentTimestamp();
-    const TimestampTz until = fall_asleep(
-        slot, std::min(end.next, TimestampTzPlusMilliseconds(now, longest_ms)), end.hears);
-    int events = 0;
-    if (until > now) {
-        pgstat_report_activity(STATE_IDLE, nullptr);
-        events = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT,
-                           TimestampDifferenceMilliseconds(now, until), wait_event());
-    }
-    wake_up(slot);
-    return (events & WL_LATCH_SET) != 0;
-}
-
-// True if they changed
+// Returns whether they changed.
 bool reload_settings() {
     if (!ConfigReloadPending)
         return false;
@@ -90,88 +40,266 @@ bool reload_settings() {
     return true;
 }
 
-// By hand: what it was started for may not be seen yet, or be taken back
-bool wait_for_commit(TransactionId starter) {
-    StartTransactionCommand();
-    XactLockTableWait(starter, nullptr, nullptr, XLTW_None);
-    const bool committed = TransactionIdDidCommit(starter);
-    CommitTransactionCommand();
-    return committed;
+// Sessions do not rely on being notified by us during what may take long. But where we cannot
+// notify, a session's own NOTIFY would hang or fail its commit: better a late notification.
+void expect_to_be_long(int slot) {
+    serve(slot, announcements_wait());
 }
 
-// By hand: whoever was started and found us here has left. So look once more when others may take
-// our place: what they were started for is seen now.
-bool may_leave(int slot) {
-    give_way();
-    return !finds_work(slot) || !try_to_be_the_only_one();
-}
-
-[[noreturn]] void run(const SchedulerArguments &arguments) {
-    prepare_signals();
-    int slot = arguments.slot;
-    const bool was_by_hand = slot == by_hand;
-    if (was_by_hand) {
-        make_private_segment();
-        slot = hand_out_slot(arguments.database, arguments.generation);
-    }
-    if (!attach(slot, arguments.database, arguments.generation))
-        proc_exit(0);
-    before_shmem_exit(at_exit, Int32GetDatum(slot));
-    BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
-    force_settings();
-    protect_session();
-    if (was_by_hand && !wait_for_commit(arguments.starter))
-        proc_exit(0);
-    if (was_by_hand && !try_to_be_the_only_one())
-        proc_exit(0); // who is there stays, or looks again before it leaves: see may_leave()
-    if (!was_by_hand)
-        be_the_only_one();
-    prepare_rounds();
-    elog(DEBUG1, "ecto_job scheduler started");
-    bool look = true;
-    bool listed = true;
-    for (;;) {
-        ResetLatch(MyLatch);
-        CHECK_FOR_INTERRUPTS();
-        look = reload_settings() || look;
-        look = take_call(slot) || look;
-        if (is_dismissed(slot)) {
-            leave(slot);
-            break;
-        }
-        // ecto_job.databases says where the launcher looks
-        listed = look ? was_by_hand || is_listed() : listed;
-        const RoundEnd end = listed ? run_round(slot, look) : last_round(slot);
-        look = end.nothing_to_do;
-        if (end.nothing_to_do) {
-            if (was_by_hand ? may_leave(slot) : try_to_leave(slot))
-                break;
-        } else if (!is_dismissed(slot)) {
-            // A commit that wakes us pays for a signal. Consumers that have work look by
-            // themselves, so no queue need be rung more often than a thousand times a second
-            gather_rings();
-            // Without shared memory the latch is all that others can set
-            const bool woken = sleep_after(slot, end);
-            if (woken && !is_segment_shared())
-                call(slot);
-        }
-    }
-    elog(DEBUG1, "ecto_job scheduler leaves");
-    proc_exit(0);
+void log_copy(const RegistrySnapshot &snapshot) {
+    ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: it is a copy, or restored",
+                         snapshot.database),
+                  errhint("SELECT ecto_job.enable() in this database lets them run.")));
 }
 
 } // namespace
 
-} // namespace ecto_job
+Scheduler::Scheduler(int slot, bool on_demand)
+    : slot_(slot), on_demand_(on_demand),
+      context_(AllocSetContextCreate(TopMemoryContext, "ecto_job step", ALLOCSET_DEFAULT_SIZES)) {
+    queues_.create();
+    prepare_announcing();
+}
 
-extern "C" {
-PGDLLEXPORT void ecto_job_scheduler_main(Datum);
+void Scheduler::run() {
+    for (;;) {
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+        MemoryContextReset(context_);
+        MemoryContextSwitchTo(context_);
+        const std::optional<WakeUp> next = step();
+        if (!next)
+            return;
+        sleep(*next);
+    }
+}
 
-void ecto_job_scheduler_main(Datum) {
-    ecto_job::at_boundary([] {
-        ecto_job::SchedulerArguments arguments;
-        memcpy(&arguments, MyBgworkerEntry->bgw_extra, sizeof arguments);
-        ecto_job::run(arguments);
+std::optional<Scheduler::WakeUp> Scheduler::step() {
+    wants_registry_ = reload_settings() || wants_registry_;
+    wants_registry_ = take_call(slot_) || wants_registry_;
+    if (is_dismissed(slot_)) {
+        leave(slot_);
+        return std::nullopt;
+    }
+    const bool announced = announce_pending(slot_);
+    notice_step_back();
+    const bool known = (!wants_registry_ && next_read_ > clock_) || update_registry();
+    if (known && status_ == RegistryStatus::queues && settings::enabled)
+        return sweep_due_queues();
+
+    serve(slot_, false);
+    starts_over_ = starts_over_ || known;
+    if (!announced)
+        return WakeUp{in_ms(retry_ms), WakeOn::requests};
+    if (!known || !has_nothing_to_do())
+        return WakeUp{next_read_, WakeOn::announcements};
+    if (may_leave())
+        return std::nullopt;
+    wants_registry_ = true; // somebody has called in the meantime
+    return WakeUp{DT_NOBEGIN, WakeOn::everything};
+}
+
+// Returns false if the registry cannot be read.
+bool Scheduler::update_registry() {
+    pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
+    expect_to_be_long(slot_); // somebody may have the registry locked
+    wants_registry_ = false;
+    // Who woke us has committed, but may not have sent its invalidations yet
+    forget_queues();
+    RegistrySnapshot snapshot{.extension = extension_};
+    const ErrorData *const error = try_transaction([&] {
+        // ecto_job.databases says where the launcher looks
+        if (on_demand_ || settings::lists_database(database_name()))
+            snapshot = read_registry(extension_, &queues_);
     });
+    if (error != nullptr) {
+        note_failed_read(error);
+        return false;
+    }
+    read_pause_ms_.reset();
+    take_snapshot(snapshot);
+    return true;
 }
+
+void Scheduler::take_snapshot(const RegistrySnapshot &snapshot) {
+    status_ = snapshot.status;
+    extension_ = snapshot.extension;
+    next_read_ = in_ms(idle_ms);
+    switch (status_) {
+    case RegistryStatus::queues:
+        settle(slot_, false);
+        next_read_ = in_ms(settings::safety_interval_ms);
+        queues_.make_unreported_due();
+        break;
+    case RegistryStatus::changing:
+        next_read_ = in_ms(retry_ms);
+        break;
+    case RegistryStatus::newer:
+        settle(slot_, true);
+        log_newer(snapshot);
+        break;
+    case RegistryStatus::not_enabled:
+        log_copy(snapshot);
+        break;
+    case RegistryStatus::no_queues:
+    case RegistryStatus::nothing:
+        break;
+    }
 }
+
+void Scheduler::log_newer(const RegistrySnapshot &snapshot) {
+    if (!logged_version_)
+        ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: extension ecto_job is "
+                             "version %s there, the library is %s",
+                             snapshot.database, snapshot.version, ECTO_JOB_VERSION),
+                      errhint("Restart the server with the newer library.")));
+    logged_version_ = true;
+}
+
+void Scheduler::note_failed_read(const ErrorData *error) {
+    if (read_pause_ms_.tries() == 0)
+        ereport(WARNING, (errcode(error->sqlerrcode),
+                          errmsg("reading the queues of database %u failed: %s", MyDatabaseId,
+                                 error->message),
+                          error->detail != nullptr ? errdetail_internal("%s", error->detail) : 0));
+    next_read_ = in_ms(read_pause_ms_.next());
+}
+
+bool Scheduler::has_nothing_to_do() const {
+    switch (status_) {
+    case RegistryStatus::nothing:
+    case RegistryStatus::not_enabled:
+        return true;
+    case RegistryStatus::no_queues:
+        return !on_demand_; // whom create_queue does not start again
+    default:
+        return false;
+    }
+}
+
+// Without a launcher: whoever was started and found us here has left. So look once more when others
+// may take our place: what they were started for is seen now.
+bool Scheduler::may_leave() {
+    if (!on_demand_)
+        return try_to_leave(slot_);
+    release_advisory_locks();
+    return (update_registry() && has_nothing_to_do()) || !try_singleton_lock();
+}
+
+// Sweeps a batch of the queue that is next, and again, until nothing is due or something else may
+// be wanted. Takes reports in between.
+Scheduler::WakeUp Scheduler::sweep_due_queues() {
+    if (starts_over_)
+        queues_.for_each([](WatchedQueue *queue) { queue->agenda.start_over(); });
+    starts_over_ = false;
+    const TimestampTz began = GetCurrentTimestamp();
+    TimestampTz reported = DT_NOBEGIN;
+    for (TimestampTz now = began; now < began + step_us; now = GetCurrentTimestamp()) {
+        if (reported == DT_NOBEGIN || now >= reported + reports_us) {
+            take_reports(now);
+            reported = now;
+        }
+        WatchedQueue *const queue = next_queue(now);
+        if (queue == nullptr) {
+            serve(slot_, true);
+            return next_wake_up(now);
+        }
+        if (is_dismissed(slot_))
+            break;
+        expect_to_be_long(slot_);
+        if (!sweep(queue, now)) {
+            next_read_ = DT_NOBEGIN;
+            return {in_ms(retry_ms), WakeOn::announcements};
+        }
+        if (notice_step_back())
+            break;
+    }
+    return {DT_NOBEGIN, WakeOn::everything};
+}
+
+// Sweeps the queue, whose owner pays for the time. Returns false if the registry is to be read.
+bool Scheduler::sweep(WatchedQueue *queue, TimestampTz now) {
+    const Stopwatch watch;
+    const SweepResult result = sweep_queue(queue, queue->agenda.due(now), extension_, slot_);
+    shares_.charge(queue->owner, watch.us());
+    clean_session();
+    trim_memory();
+    announce_pending(slot_);
+    if (result == SweepResult::spoilt)
+        proc_exit(0);
+    MemoryContextReset(context_);
+    return result == SweepResult::done;
+}
+
+// Returns when the queue is due, or its owner's wait ends.
+TimestampTz Scheduler::time_of(const WatchedQueue *queue) const {
+    TimestampTz next = queue->agenda.next();
+    for (int i = 0; i < waiting_count_; i++)
+        if (waiting_[i].owner == queue->owner)
+            next = std::max(next, waiting_[i].until);
+    return next;
+}
+
+// Returns, of the queues whose time has come, the one that is swept before the others; null: none.
+WatchedQueue *Scheduler::next_queue(TimestampTz now) const {
+    WatchedQueue *first = nullptr;
+    Candidate best{};
+    queues_.for_each([&](WatchedQueue *queue) {
+        const TimestampTz due = time_of(queue);
+        if (due > now)
+            return;
+        const Candidate candidate{queue->owner, shares_.used_by(queue->owner), due};
+        if (first == nullptr || goes_before(candidate, best)) {
+            first = queue;
+            best = candidate;
+        }
+    });
+    return first;
+}
+
+Scheduler::WakeUp Scheduler::next_wake_up(TimestampTz now) const {
+    TimestampTz next = std::min(next_read_, next_announcement(now));
+    queues_.for_each([&](WatchedQueue *queue) { next = std::min(next, time_of(queue)); });
+    return {next, announcements_wait() ? WakeOn::times : WakeOn::everything};
+}
+
+void Scheduler::take_reports(TimestampTz now) {
+    queues_.for_each([now](WatchedQueue *queue) {
+        queue->agenda.limit_wait(now, full_interval_ms(queue) * 1000);
+        queue->agenda.reported(take_report(queue->record));
+    });
+    waiting_count_ = read_waiting_owners(waiting_, now);
+}
+
+// Returns true if the clock was set back since the last call: times of before mean nothing then.
+bool Scheduler::notice_step_back() {
+    const TimestampTz before = clock_;
+    clock_ = GetCurrentTimestamp();
+    if (clock_ >= before)
+        return false;
+    starts_over_ = true;
+    next_read_ = DT_NOBEGIN;
+    return true;
+}
+
+void Scheduler::sleep(const WakeUp &next) {
+    if (is_dismissed(slot_))
+        return;
+    // A commit that wakes us pays for a signal. Consumers that have work look by themselves, so no
+    // queue need be announced more often than a thousand times a second
+    gather_announcements();
+    const TimestampTz now = GetCurrentTimestamp();
+    const TimestampTz latest = TimestampTzPlusMilliseconds(now, longest_sleep_ms);
+    const TimestampTz until = begin_sleep(slot_, std::min(next.at, latest), next.on);
+    if (until > now) {
+        pgstat_report_activity(STATE_IDLE, nullptr);
+        const int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT,
+                                     TimestampDifferenceMilliseconds(now, until), wait_event());
+        // Without shared memory the latch is all that others can set
+        if ((events & WL_LATCH_SET) != 0 && !is_segment_shared())
+            wants_registry_ = true;
+    }
+    end_sleep(slot_);
+}
+
+} // namespace ecto_job

@@ -72,7 +72,7 @@ void protect_session() {
 }
 
 void clean_session() {
-    be_the_only_one();
+    take_singleton_lock();
     ResetSequenceCaches();
 }
 

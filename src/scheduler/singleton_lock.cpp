@@ -15,19 +15,19 @@ constexpr uint16 advisory_class = 3; // pg_advisory_lock() has 1 and 2
 
 } // namespace
 
-void give_way() {
+void release_advisory_locks() {
     LockReleaseSession(USER_LOCKMETHOD);
 }
 
-bool try_to_be_the_only_one() {
-    give_way();
+bool try_singleton_lock() {
+    release_advisory_locks();
     LOCKTAG tag;
     SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, advisory_class);
     return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-void be_the_only_one() {
-    if (!try_to_be_the_only_one())
+void take_singleton_lock() {
+    if (!try_singleton_lock())
         proc_exit(1);
 }
 

@@ -2,20 +2,19 @@
 // class that SQL cannot take, makes sure of it whatever the launcher believes.
 //
 // That lock is the only advisory lock of the session. Code of a table's owner may have taken others
-// during a turn, which would stay for as long as the scheduler lives.
+// during a sweep, which would stay for as long as the scheduler lives.
 #pragma once
 
 namespace ecto_job {
 
-// Lets go of all session-level advisory locks and takes the scheduler's own (again); ends the
-// process if another scheduler has it. Called between turns, when being the only one guards
-// nothing.
-void be_the_only_one();
+// Releases all session-level advisory locks and takes the scheduler's own (again); ends the process
+// if another scheduler has it. Called between sweeps, when the lock guards nothing.
+void take_singleton_lock();
 
-// The same, but who comes second is told.
-bool try_to_be_the_only_one();
+// Does the same, but returns false if another scheduler has the lock.
+bool try_singleton_lock();
 
-// Another may take our place, until we try to have it again.
-void give_way();
+// Releases the lock, with all others of its kind: another scheduler may take it.
+void release_advisory_locks();
 
 } // namespace ecto_job

@@ -9,12 +9,13 @@
 
 namespace ecto_job {
 
-// Aborts the transaction and puts the process back in order; a copy of the error in `context`.
+// Aborts the transaction and puts the process back in order. Returns a copy of the error in
+// `context`.
 ErrorData *recover(MemoryContext context);
 
-// Runs `body` in a transaction with a snapshot and SPI connected. Null, or the error, which lives
-// in the caller's memory context.
-template <typename F> ErrorData *attempt(F body) {
+// Runs `body` in a transaction with a snapshot and SPI connected. Returns null, or the error, which
+// lives in the caller's memory context.
+template <typename F> ErrorData *try_transaction(F body) {
     MemoryContext const context = CurrentMemoryContext;
     ErrorData *volatile error = nullptr;
     PG_TRY();

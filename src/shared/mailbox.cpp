@@ -1,4 +1,4 @@
-// The flags and times of a queue's record. See mailbox.hpp.
+// Reports and what they wake. See mailbox.hpp.
 #include "shared/mailbox.hpp"
 
 #include <algorithm>
@@ -6,25 +6,25 @@
 #include "pg/text.hpp"
 #include "shared/low_water.hpp"
 #include "shared/queue_records.hpp"
-#include "shared/scheduler_slots.hpp"
 #include "shared/scheduler_signals.hpp"
+#include "shared/scheduler_slots.hpp"
 
 namespace ecto_job {
 
 namespace {
 
-// What a commit says to a record. True: the scheduler must be awake for it.
-bool note(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
-    SpinLockAcquire(&record->mutex);
-    const bool rings = change.available && !record->rung;
-    record->rung = record->rung || change.available;
-    record->due = std::min(record->due, change.due);
-    record->expiry = std::min(record->expiry, change.expiry);
-    record->leased_to = std::max(record->leased_to, change.leased_to);
+// Adds a commit's report to the mailbox. Returns whether the scheduler must be awake for it.
+bool add(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
+    const RecordLock lock(record);
+    Mailbox &mailbox = record->mailbox;
+    const bool announces = change.available && !mailbox.available;
+    mailbox.available = mailbox.available || change.available;
+    mailbox.report.due = std::min(mailbox.report.due, change.due);
+    mailbox.report.expiry = std::min(mailbox.report.expiry, change.expiry);
+    mailbox.report.leased_up_to = std::max(mailbox.report.leased_up_to, change.leased_to);
     if (change.lowers)
         lower(&record->low_water, change.lowest);
-    SpinLockRelease(&record->mutex);
-    return rings || change.due < sleeps_until || change.expiry < sleeps_until;
+    return announces || change.due < sleeps_until || change.expiry < sleeps_until;
 }
 
 // The database may have been closed to connections when the launcher last looked. Asked at each
@@ -37,28 +37,25 @@ bool may_be_forgotten() {
 
 } // namespace
 
-bool is_answered(Oid queue) {
+bool is_served(Oid queue) {
     if (segment() == nullptr)
         return false;
-    lock_segment(LW_SHARED);
+    const SharedLock lock(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     // The scheduler announces what its own sweeps do when they are committed
-    const bool answered = scheduler != nullptr &&
-                          (scheduler->answers || scheduler->pid == MyProcPid) &&
-                          find_record(queue) != nullptr;
-    unlock_segment();
-    return answered;
+    return scheduler != nullptr && (scheduler->answers || scheduler->pid == MyProcPid) &&
+           find_record(queue) != nullptr;
 }
 
-void ring(const Change &change) {
+void report(const Change &change) {
     if (segment() == nullptr)
         return;
     lock_segment(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     const TimestampTz sleeps_until = scheduler != nullptr ? scheduler->sleeps_until : DT_NOBEGIN;
     QueueRecord *const record = find_record(change.queue);
-    const bool wake = record != nullptr && note(record, change, sleeps_until);
-    // It has gone since we asked; who comes next finds the flag
+    const bool wake = record != nullptr && add(record, change, sleeps_until);
+    // The scheduler has ended since the session asked; the next one finds the flag
     const bool orphaned = change.available && record != nullptr && scheduler == nullptr;
     const bool forgotten = scheduler == nullptr && may_be_forgotten();
     if (wake && scheduler != nullptr && scheduler->latch != nullptr && scheduler->pid != MyProcPid)
@@ -70,101 +67,95 @@ void ring(const Change &change) {
         look_for_databases();
 }
 
-void ring_all() {
-    lock_segment(LW_EXCLUSIVE);
-    for_each_record([](QueueRecord *record) {
-        SpinLockAcquire(&record->mutex); // the scheduler takes the times with this alone
-        record->rung = true;
-        record->due = record->expiry = DT_NOBEGIN;
-        record->leased_to = record->orphaned_to = highest_key;
-        forget(&record->low_water);
-        SpinLockRelease(&record->mutex);
-    });
-    unlock_segment();
+void report_all() {
+    {
+        const SharedLock lock(LW_EXCLUSIVE);
+        for_each_record([](QueueRecord *record) {
+            const RecordLock record_lock(record); // take_report() holds this one alone
+            record->mailbox = {.available = true,
+                               .report = {.due = DT_NOBEGIN,
+                                          .expiry = DT_NOBEGIN,
+                                          .leased_up_to = highest_key,
+                                          .orphaned_up_to = highest_key}};
+            forget(&record->low_water);
+        });
+    }
     call_scheduler();
 }
 
-void answer(int slot, bool answers) {
-    lock_segment(LW_EXCLUSIVE);
-    segment()->schedulers[slot].answers = answers;
-    unlock_segment();
+void serve(int slot, bool serves) {
+    const SharedLock lock(LW_EXCLUSIVE);
+    segment()->schedulers[slot].answers = serves;
 }
 
 void show_unannounced(int slot, const char *why) {
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     copy_shown_text(segment()->schedulers[slot].unannounced, why != nullptr ? why : "",
                     sizeof SchedulerSlot::unannounced);
-    unlock_segment();
 }
 
-int take_rings(Oid *queues, int size, RecordNumber *from) {
+int take_announcements(Oid *queues, int size, RecordNumber *from) {
     int count = 0;
-    // Nobody's commit waits for a walk over very many queues. Who rings meanwhile wakes us
-    lock_segment(LW_SHARED);
-    // Its queue may have gone since
+    // Nobody's commit waits for a walk over very many queues. Reports that come meanwhile wake us
+    const SharedLock lock(LW_SHARED);
+    // The record's queue may have gone since
     if (*from == 0 || record_at(*from)->database != MyDatabaseId)
         *from = first_record_of(MyDatabaseId);
     while (*from != 0 && count < size) {
         QueueRecord *const record = record_at(*from);
         *from = record->next_of_database;
-        if (record->database != MyDatabaseId || !record->rung)
+        if (record->database != MyDatabaseId || !record->mailbox.available)
             continue;
-        SpinLockAcquire(&record->mutex);
-        record->rung = false;
-        SpinLockRelease(&record->mutex);
+        const RecordLock record_lock(record);
+        record->mailbox.available = false;
         queues[count++] = record->queue;
     }
-    unlock_segment();
     return count;
 }
 
-bool has_rings() {
-    bool rung = false;
-    for_each_record([&](const QueueRecord *record) { rung = rung || record->rung; });
-    return rung;
-}
-
-void ring_again(const Oid *queues, int count) {
-    lock_segment(LW_EXCLUSIVE);
+void put_back_announcements(const Oid *queues, int count) {
+    const SharedLock lock(LW_EXCLUSIVE);
     for (int i = 0; i < count; i++)
         if (QueueRecord *const record = find_record(queues[i]))
-            record->rung = true;
-    unlock_segment();
+            record->mailbox.available = true;
 }
 
-void take_times(QueueRecord *record) {
-    SpinLockAcquire(&record->mutex);
-    record->next_due = std::min(record->next_due, record->due);
-    record->next_expiry = std::min(record->next_expiry, record->expiry);
-    record->leases_to = std::max(record->leases_to, record->leased_to);
-    record->due = record->expiry = DT_NOEND;
-    record->leased_to = lowest_key;
-    SpinLockRelease(&record->mutex);
+bool has_announcements() {
+    bool found = false;
+    for_each_record([&](const QueueRecord *record) { found = found || record->mailbox.available; });
+    return found;
 }
 
-TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears) {
+Report take_report(QueueRecord *record) {
+    const RecordLock lock(record);
+    const Report report = record->mailbox.report;
+    record->mailbox.report = {};
+    record->health.next_due = std::min(record->health.next_due, report.due);
+    return report;
+}
+
+TimestampTz begin_sleep(int slot, TimestampTz limit, WakeOn wake_on) {
+    const bool on_times = wake_on == WakeOn::everything || wake_on == WakeOn::times;
+    const bool on_announcements = wake_on == WakeOn::everything || wake_on == WakeOn::announcements;
     TimestampTz until = limit;
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     SchedulerSlot &mine = segment()->schedulers[slot];
-    const bool hears_times = hears == Hears::all || hears == Hears::times;
-    const bool hears_rings = hears == Hears::all || hears == Hears::rings;
-    if (hears_times)
+    if (on_times)
         for_each_record([&](const QueueRecord *record) {
-            until = std::min({until, record->due, record->expiry});
-            if (record->orphaned_to != lowest_key)
+            const Report &report = record->mailbox.report;
+            until = std::min({until, report.due, report.expiry});
+            if (report.orphaned_up_to != lowest_key)
                 until = DT_NOBEGIN;
         });
-    if (mine.woken || (hears_rings && has_rings()))
+    if (mine.woken || (on_announcements && has_announcements()))
         until = DT_NOBEGIN;
-    mine.sleeps_until = hears_times ? until : DT_NOBEGIN;
-    unlock_segment();
+    mine.sleeps_until = on_times ? until : DT_NOBEGIN;
     return until;
 }
 
-void wake_up(int slot) {
-    lock_segment(LW_EXCLUSIVE);
+void end_sleep(int slot) {
+    const SharedLock lock(LW_EXCLUSIVE);
     segment()->schedulers[slot].sleeps_until = DT_NOBEGIN;
-    unlock_segment();
 }
 
 } // namespace ecto_job

@@ -1,45 +1,61 @@
-// The doorbell: how commits tell the scheduler what they did to a queue, so that it, and not they,
-// sends the notification, and sweeps when the next job is due.
+// The mailbox of each queue: commits report there what they did, so that the scheduler, and not
+// they, sends the notification, and sweeps when the next job is due.
 //
-// NOTIFY takes one lock for the whole cluster at commit, for as long as the commit's flush lasts.
-// Ringing sets a flag instead. It works only while a scheduler answers: a session asks before its
-// commit, and sends its notifications itself if not. A scheduler that goes in between leaves the
-// flag, and the next one finds it.
+// NOTIFY takes one lock for the whole cluster at commit, for as long as the commit's flush lasts. A
+// report sets a flag instead. That is enough only while a scheduler serves: a session asks before
+// its commit, and sends its notifications itself if none does. A scheduler that ends in between
+// leaves the flag, and the next one finds it.
 //
 // Commits hold the segment's lock shared and the record's spinlock; the scheduler, before it
-// sleeps, holds the first exclusively: so it either sees a ring or is woken by it.
+// sleeps, holds the first exclusively: so it either sees a report or is woken by it.
 #pragma once
 
 #include "shared/state.hpp"
 
 namespace ecto_job {
 
-// By a session, before its commit: will a scheduler send this queue's notifications at once?
-bool is_answered(Oid queue);
+// By sessions:
 
-// After its commit. Cannot fail.
-void ring(const Change &change);
+// Returns, before a commit, whether a scheduler will send this queue's notifications at once.
+bool is_served(Oid queue);
 
-// As if everything had happened in every queue of this database: a prepared transaction was
-// committed of which nothing is known.
-void ring_all();
+// Reports what a commit did, after it. Cannot fail.
+void report(const Change &change);
 
-// By the scheduler.
-void answer(int slot, bool answers);
-// Returns the oids of rung queues, at most `size`, and clears their flags. `from` is where the walk
-// over the database's records goes on: 0, at the beginning and after the end.
-int take_rings(Oid *queues, int size, RecordNumber *from);
-bool has_rings();                              // with the lock held
-void ring_again(const Oid *queues, int count); // it failed to notify
-// The earliest times that commits brought since the last call, merged into the record's own.
-void take_times(QueueRecord *record);
-// Why notifications cannot be sent, for the queues' status; null: they can.
+// Reports that everything may have happened in every queue of this database: a prepared transaction
+// was committed of which nothing is known.
+void report_all();
+
+// By the scheduler:
+
+// Says whether sessions may leave their notifications to the scheduler in this slot.
+void serve(int slot, bool serves);
+
+// Returns the oids of queues to be announced, at most `size`, and clears their flags. `from` is
+// where the walk over the database's records goes on: 0, at the beginning and after the end.
+int take_announcements(Oid *queues, int size, RecordNumber *from);
+// Puts back what could not be announced.
+void put_back_announcements(const Oid *queues, int count);
+// Returns whether any queue is to be announced. The segment's lock is held.
+bool has_announcements();
+
+// Takes what was reported of a queue since the last call. What is due stays in the queue's health.
+Report take_report(QueueRecord *record);
+
+// Says, for the queues' status, why notifications cannot be sent; null: they can.
 void show_unannounced(int slot, const char *why);
-// What ends its sleep besides a call: all; times alone, while notifying fails; rings alone, while
-// it does not sweep; or, while neither can be done, nothing.
-enum class Hears { all, times, rings, nothing };
-// Until when to sleep, at most until `limit`; DT_NOBEGIN: not at all.
-TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears);
-void wake_up(int slot);
+
+// What ends the scheduler's sleep before its time, besides a request or a dismissal.
+enum class WakeOn : uint8_t {
+    everything,    // reports of jobs to announce, of earlier times, of ended sessions
+    times,         // not announcements: notifying fails
+    announcements, // not times: it does not sweep
+    requests,      // neither
+};
+
+// Returns until when to sleep, at most until `limit`; DT_NOBEGIN: not at all. From then on, until
+// end_sleep(), reports wake the scheduler.
+TimestampTz begin_sleep(int slot, TimestampTz limit, WakeOn wake_on);
+void end_sleep(int slot);
 
 } // namespace ecto_job

@@ -86,9 +86,7 @@ QueueRecord *find_record(Oid queue) {
 }
 
 void clear_record(QueueRecord *record) {
-    QueueRecord empty{};
-    empty.due = empty.expiry = empty.next_due = empty.next_expiry = empty.next_orphans = DT_NOEND;
-    empty.leased_to = empty.leases_to = empty.orphaned_to = empty.orphans_to = lowest_key;
+    QueueRecord empty;
     // An advance of the mark that is under way is not taken for a later one
     empty.low_water.advance = record->low_water.advance + 1;
     // Its lock stays what it is: nobody holds it without the segment's
@@ -108,7 +106,7 @@ QueueRecord *claim_record(Oid queue) {
     return record;
 }
 
-void keep_records(bool (*is_listed)(Oid queue)) {
+void keep_records(const std::function<bool(Oid queue)> &is_listed) {
     give_back_those_of(MyDatabaseId, is_listed);
 }
 
@@ -152,17 +150,17 @@ void note_left_out(Oid queue, bool claims, int count, const char *reason, bool o
 }
 
 bool read_record(Oid queue, QueueRecord *copy) {
-    lock_segment(LW_SHARED);
+    const SharedLock lock(LW_SHARED);
     QueueRecord *const record = find_record(queue);
-    if (record != nullptr) {
-        SpinLockAcquire(&record->mutex);
+    if (record == nullptr)
+        return false;
+    {
+        const RecordLock record_lock(record);
         *copy = *record;
-        SpinLockRelease(&record->mutex);
-        // What the scheduler has not taken yet, since it is not due
-        copy->next_due = std::min(copy->next_due, copy->due);
     }
-    unlock_segment();
-    return record != nullptr;
+    // What the scheduler has not taken yet, since it is not due
+    copy->health.next_due = std::min(copy->health.next_due, copy->mailbox.report.due);
+    return true;
 }
 
 } // namespace ecto_job

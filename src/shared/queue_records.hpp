@@ -1,8 +1,10 @@
 // The record of each queue's sweeps. See QueueRecord in state.hpp.
 //
-// A record belongs to its database's scheduler, which keeps a pointer to it and changes it under
-// the segment's lock; everybody else reads a copy.
+// A record's health belongs to its database's scheduler, which keeps a pointer to the record and
+// changes it under the segment's lock; everybody else reads a copy.
 #pragma once
+
+#include <functional>
 
 #include "shared/state.hpp"
 
@@ -42,8 +44,8 @@ QueueRecord *find_record(Oid queue);
 // As it is before anything is known.
 void clear_record(QueueRecord *record);
 
-// Releases this database's records of all queues that are not listed.
-void keep_records(bool (*is_listed)(Oid queue));
+// Releases this database's records of all queues that are not listed. The function may not raise.
+void keep_records(const std::function<bool(Oid queue)> &is_listed);
 
 // Releases those of a database that is gone.
 void release_records_of(Oid database);

@@ -94,17 +94,11 @@ bool detach(int slot, bool in_turn) {
     mine.latch = nullptr;
     mine.ended = true;
     mine.died = in_turn;
-    const bool leaves_rings = mine.settled && has_rings();
+    const bool leaves_rings = mine.settled && has_announcements();
     if (mine.generation != segment()->generation)
         mine.database = InvalidOid; // its launcher is gone: nobody takes it back
     unlock_segment();
     return leaves_rings;
-}
-
-void call(int slot) {
-    lock_segment(LW_EXCLUSIVE);
-    slot_at(slot).woken = true;
-    unlock_segment();
 }
 
 bool take_call(int slot) {
@@ -137,7 +131,7 @@ void settle(int slot, bool outdated) {
 bool try_to_leave(int slot) {
     lock_segment(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
-    const bool leaving = !mine.woken && !has_rings();
+    const bool leaving = !mine.woken && !has_announcements();
     if (leaving)
         mine.left = true;
     unlock_segment();

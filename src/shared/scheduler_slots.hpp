@@ -24,7 +24,6 @@ bool attach(int slot, Oid database, uint64 generation);
 // At its exit, in a queue's turn or not. True: there are rings for the next one, and it is no fault
 // in our start that ends us, so that one may begin at once.
 bool detach(int slot, bool in_turn);
-void call(int slot);         // by itself, where nobody else sees the slot
 bool take_call(int slot);    // something changed: look at everything again
 bool is_dismissed(int slot); // another launcher, or a session that needs the database
 void settle(int slot, bool outdated);

@@ -39,7 +39,8 @@ void note_orphans(Oid queue, const JobKey &key) {
     if (record == nullptr)
         return;
     SpinLockAcquire(&record->mutex);
-    record->orphaned_to = std::max(record->orphaned_to, key);
+    JobKey &up_to = record->mailbox.report.orphaned_up_to;
+    up_to = std::max(up_to, key);
     SpinLockRelease(&record->mutex);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     if (scheduler != nullptr && scheduler->latch != nullptr)
@@ -120,17 +121,6 @@ void look_for_orphans(Oid queue, const JobKey &key) {
     lock_segment(LW_SHARED);
     note_orphans(queue, key);
     unlock_segment();
-}
-
-void take_orphans(QueueRecord *record) {
-    SpinLockAcquire(&record->mutex);
-    const JobKey noted = record->orphaned_to;
-    record->orphaned_to = lowest_key;
-    SpinLockRelease(&record->mutex);
-    if (noted == lowest_key)
-        return;
-    record->orphans_to = std::max(record->orphans_to, noted);
-    record->next_orphans = DT_NOBEGIN;
 }
 
 } // namespace ecto_job

@@ -29,7 +29,4 @@ int max_sessions();
 // The scheduler looks for such leases up to this key.
 void look_for_orphans(Oid queue, const JobKey &key);
 
-// By the scheduler: what was noted since the last call, merged into the record's own.
-void take_orphans(QueueRecord *record);
-
 } // namespace ecto_job

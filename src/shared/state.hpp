@@ -15,6 +15,7 @@
 // there a place that some process cannot reach, which callbacks at commit could not mend.
 #pragma once
 
+#include "core/agenda.hpp"
 #include "core/fairness.hpp"
 #include "core/key.hpp"
 #include "pg/pg.hpp"
@@ -61,46 +62,43 @@ struct LeftOutJobs {
     char reason[160];
 };
 
-// What is known of a queue: what commits did to it, for the scheduler to take, and how its sweeps
-// went, written by its database's scheduler alone.
+// What commits and ended sessions have done to a queue, until its database's scheduler takes it.
+struct Mailbox {
+    bool available = false; // jobs became AVAILABLE: announce them
+    Report report;
+};
+
+// How the sweeps of a queue go, for the view ecto_job.queues. Written by the database's scheduler
+// alone, and read by the next one, which goes on where a failing queue waits.
+struct Health {
+    TimestampTz last_sweep = 0;      // 0: none yet
+    TimestampTz next_due = DT_NOEND; // earliest schedule of a job that waits; DT_NOEND: none
+    int64 activated = 0, expired = 0, failed = 0;
+    int32 failures = 0;          // in a row; 0: the sweeps work
+    int sqlstate = 0;            // of the failure that was logged last
+    bool locked = false;         // the last sweep found the table locked
+    bool in_sweep = false;       // still set at the next start: the scheduler died of the sweep
+    TimestampTz sweep_began = 0; // in_sweep
+    int64 batch_us = 0;          // how long the last batch took, and
+    int64 batch_jobs = 0;        // how many jobs it moved
+    char error[256] = "";
+};
+
+// What all sessions know of a queue.
 struct QueueRecord {
-    // What each round of a scheduler reads of all its queues comes first, in few cache lines
-    Oid database; // InvalidOid: a free record
-    Oid queue;
-    RecordNumber next_of_key; // or of those that are free
-    RecordNumber next_of_database;
+    // What each pass over all queues of a database reads comes first, in few cache lines
+    Oid database = InvalidOid; // InvalidOid: a free record
+    Oid queue = InvalidOid;
+    RecordNumber next_of_key = 0; // or of those that are free
+    RecordNumber next_of_database = 0;
 
-    slock_t mutex;      // for these:
-    bool rung;          // jobs became AVAILABLE: notify
-    TimestampTz due;    // earliest schedule that a commit brought; DT_NOEND: none
-    TimestampTz expiry; // the same of expires
-    JobKey leased_to;   // commits brought leases of jobs up to here; lowest_key: none
-    JobKey orphaned_to; // sessions have ended that had claimed up to here; lowest_key: none
-    LowWater low_water;
+    slock_t mutex = {}; // guards the mailbox and the mark
+    Mailbox mailbox;
+    LowWater low_water = {};
 
-    TimestampTz last_sweep;   // 0: none yet
-    TimestampTz next_sweep;   // of everything; 0: at once
-    int64 pause_ms;           // how long before next_sweep it was set
-    TimestampTz next_due;     // earliest schedule that is waiting; DT_NOEND: none
-    TimestampTz next_expiry;  // earliest end of a lease; DT_NOEND: none
-    JobKey leases_to;         // no lease is above; lowest_key: none
-    TimestampTz rests_until;  // no sweep before
-    TimestampTz next_orphans; // when to give back the jobs of sessions that have ended
-    JobKey orphans_to;        // up to here
-    bool orphans_in_head;     // nobody knows where: first in the queue's head
-    TimestampTz orphans_rest_until;
-    int64 activated, expired, failed;
-    int32 failures;         // in a row; 0 = it works
-    int sqlstate;           // of the failure that was logged last
-    bool locked;            // was skipped because of somebody's lock
-    bool in_turn;           // still set at the next start: the scheduler died of it
-    TimestampTz turn_began; // in_turn
-    int64 batch_us;         // how long the last batch took, and
-    int64 batch_jobs;       // how many jobs it moved
-    char error[256];
-
-    LeftOutJobs claims_left_out; // `until` then, claims are careful
-    LeftOutJobs sweeps_left_out;
+    Health health;
+    LeftOutJobs claims_left_out = {}; // `until` then, claims are careful
+    LeftOutJobs sweeps_left_out = {};
 };
 
 // How often turns of this owner's queues have ended the scheduler. See owner_deaths.hpp.

@@ -147,8 +147,7 @@ private:
                              std::int64_t limit) {
         std::int64_t taken = 0;
         std::erase_if(*jobs, [&](const Job &job) {
-            const bool moves =
-                !job.is_stuck && job.key <= up_to && job.at <= at && taken < limit;
+            const bool moves = !job.is_stuck && job.key <= up_to && job.at <= at && taken < limit;
             taken += moves ? 1 : 0;
             return moves;
         });
@@ -174,14 +173,13 @@ private:
             return found;
         }
         const auto limit = *rc::gen::inRange<std::int64_t>(1, 5);
-        const JobKey orphans_to =
-            work.orphans_in_head ? JobKey{0, 0, 10} : work.orphans_up_to;
+        const JobKey orphans_to = work.orphans_in_head ? JobKey{0, 0, 10} : work.orphans_up_to;
         if (work.reclaim) {
             found.end = BatchEnd::more;
             if (take(&orphans_, orphans_to, never, limit) >= limit)
                 return found;
             found.orphans = earliest(orphans_, orphans_to, never).first == never ? Orphans::none
-                                                                               : Orphans::stuck;
+                                                                                 : Orphans::stuck;
         }
         const bool is_full =
             (work.expire && take(&leased_, work.leases_up_to, now, limit) >= limit) ||

@@ -1,0 +1,153 @@
+// What one transaction of a sweep does. See batch.hpp.
+#include "scheduler/batch.hpp"
+
+#include <algorithm>
+
+#include "queue/notifications.hpp"
+#include "queue/owner.hpp"
+#include "queue/queue.hpp"
+#include "queue/rows_at_fault.hpp"
+#include "scheduler/registry_snapshot.hpp"
+#include "scheduler/time_limits.hpp"
+#include "shared/queue_records.hpp"
+#include "table/check.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+// A batch while it runs.
+struct Run {
+    const WatchedQueue *watched;
+    Queue *queue;
+    const Assignment &assignment;
+    Batch *batch;
+    const Work &work = assignment.work;
+    TimestampTz now = assignment.now;
+    int64 size = watched->batch.jobs();
+    bool guarded = watched->careful_until > now; // a row was at fault lately
+};
+
+// What was registered was such a table; its owner may have changed it since
+void require_plain_table(Relation table) {
+    if (const char *const fault = fault_of_table(table))
+        ereport(ERROR,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                 errmsg("table \"%s\" is not swept: %s", RelationGetRelationName(table), fault)));
+}
+
+// Gives jobs of ended sessions back. Returns whether there may be more.
+bool reclaim(const Run &run) {
+    const JobKey up_to = run.work.orphans_in_head ? end_of_head(run.queue) : run.work.orphans_up_to;
+    ArrayType *const ended = ended_sessions(run.queue, up_to);
+    if (ended != nullptr) {
+        const EndedLeases given =
+            give_back_jobs(run.queue, ended, up_to, run.now, run.size, run.guarded);
+        run.batch->moved.add(given);
+        if (given.count() >= run.size)
+            return true;
+    }
+    const bool stuck = ended != nullptr && ended_sessions(run.queue, up_to) != nullptr;
+    run.batch->found.orphans = stuck ? Orphans::stuck : Orphans::none;
+    return false;
+}
+
+// Ends leases and activates jobs. Returns whether there may be more. Half of the room is for each,
+// so that neither waits until nothing is left of the other.
+bool end_and_activate(const Run &run) {
+    Moved &moved = run.batch->moved;
+    int64 room = run.size - moved.count();
+    bool full = false;
+    if (run.work.expire) {
+        const int64 limit = run.work.activate ? (room + 1) / 2 : room;
+        const EndedLeases ended =
+            end_expired_leases(run.queue, run.work.leases_up_to, run.now, limit, run.guarded);
+        moved.add(ended);
+        room -= ended.count();
+        full = ended.count() >= limit;
+    }
+    if (run.work.activate && room > 0) {
+        moved.activated =
+            static_cast<int64>(activate_scheduled_jobs(run.queue, run.now, room, run.guarded));
+        full = full || moved.activated >= room;
+    }
+    if (run.watched->record->sweeps_left_out.count > 0 && !leaves_out(run.queue))
+        note_left_out(run.queue->oid, false, 0, nullptr, true);
+    return full;
+}
+
+BatchEnd move(const Run &run) {
+    if (run.work.reclaim && reclaim(run))
+        return BatchEnd::more;
+    if (!run.work.activate && !run.work.expire)
+        return BatchEnd::looked_ahead;
+    if (end_and_activate(run))
+        return BatchEnd::more;
+    // What has moved is committed and announced before anything else is looked at
+    return run.batch->moved.count() == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
+}
+
+template <typename F> Earliest earliest(F next, TimestampTz swept_at) {
+    Earliest found{.first = next(DT_NOBEGIN).value_or(never)};
+    if (found.first <= swept_at)
+        found.after_sweep = next(swept_at + 1).value_or(never);
+    return found;
+}
+
+void look_ahead(const Run &run) {
+    Found &found = run.batch->found;
+    if (run.work.activate)
+        found.due = earliest([&](TimestampTz from) { return next_due(run.queue, from); }, run.now);
+    if (run.work.expire) {
+        const JobKey up_to = run.work.leases_up_to;
+        found.expiry = earliest(
+            [&](TimestampTz from) { return next_expiry(run.queue, up_to, from); }, run.now);
+        if (up_to == highest_key && found.expiry.first != never)
+            found.last_held = last_held(run.queue);
+    }
+    if (run.work.full && first_available(run.queue, lowest_key))
+        run.batch->announces = true; // nobody may have announced them
+}
+
+void perform(const Run &run) {
+    Batch *const batch = run.batch;
+    batch->found.end = run.assignment.only_looks_ahead ? BatchEnd::looked_ahead : move(run);
+    batch->announces = batch->moved.activated + batch->moved.expired > 0;
+    if (batch->found.end == BatchEnd::looked_ahead)
+        look_ahead(run);
+}
+
+} // namespace
+
+void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch) {
+    batch->found.swept_at = assignment.now;
+    batch->found.end = BatchEnd::interrupted;
+    if (!lock_extension(assignment.extension))
+        return;
+    batch->found.end = BatchEnd::locked;
+    if (!ConditionalLockRelationOid(watched->oid, RowExclusiveLock))
+        return;
+    batch->found.end = BatchEnd::gone;
+    Relation table = try_relation_open(watched->oid, NoLock);
+    if (table == nullptr)
+        return;
+    require_plain_table(table);
+    Queue *const queue = find_queue(watched->oid);
+    watched->poll_interval_ms = std::max<int64>(queue->poll_interval_ms, 1);
+    set_name(watched, qualified_name(queue));
+    pgstat_report_activity(STATE_RUNNING, psprintf("sweeping queue %s", watched->name));
+
+    watched->owner = table->rd_rel->relowner;
+    const FormerSelf self = become_owner(watched->owner, watched->oid);
+    limit_time(assignment.limit_ms);
+    limit_process(2 * assignment.limit_ms);
+    perform({.watched = watched, .queue = queue, .assignment = assignment, .batch = batch});
+    become_self(self);
+    if (batch->announces && !watched->has_place)
+        send_notice(queue, Notice::available, ""); // it has no flag; kept until the commit
+    batch->in_commit = true;
+    limit_time(commit_limit_ms);
+    relation_close(table, NoLock);
+}
+
+} // namespace ecto_job

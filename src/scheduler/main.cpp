@@ -1,0 +1,103 @@
+// The process of a database's scheduler: a background worker that the launcher starts, or without
+// preload start_scheduler(), and that leaves by itself when there is nothing to do. Only one works
+// in a database: see singleton_lock.hpp.
+#include "pg/boundary.hpp"
+#include "scheduler/scheduler.hpp"
+#include "scheduler/session_guard.hpp"
+#include "scheduler/singleton_lock.hpp"
+#include "scheduler/sweep.hpp"
+#include "scheduler/time_limits.hpp"
+#include "shared/owner_deaths.hpp"
+#include "shared/scheduler_processes.hpp"
+#include "shared/scheduler_signals.hpp"
+#include "shared/scheduler_slots.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+void prepare_signals() {
+    pqsignal(SIGINT, SIG_IGN);
+    pqsignal(SIGTERM, die);
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    BackgroundWorkerUnblockSignals();
+}
+
+void at_exit(int, Datum slot) {
+    const Oid owner = owner_in_sweep();
+    if (OidIsValid(owner))
+        note_owners_death(owner);
+    if (detach(DatumGetInt32(slot), OidIsValid(owner)))
+        call_scheduler();
+}
+
+void force(const char *name, const char *value) {
+    SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+// ALTER DATABASE ... SET and postgresql.conf reach this process too, and are not meant for it
+void force_settings() {
+    force("application_name", "ecto_job scheduler");
+    force("search_path", "pg_catalog, pg_temp");
+    force("statement_timeout", "0");
+    force("lock_timeout", "0");
+    force("idle_in_transaction_session_timeout", "0");
+    force("default_transaction_isolation", "read committed");
+    force("default_transaction_read_only", "off");
+    force("zero_damaged_pages", "off");
+    force("session_replication_role", "origin");
+    // A sweep that a crash loses is done again; no reason to wait for a standby
+    force("synchronous_commit", "local");
+}
+
+// Waits for the transaction that has asked for this scheduler: what it did is not seen before, and
+// may be taken back. Returns whether it has committed.
+bool wait_for_commit(TransactionId starter) {
+    StartTransactionCommand();
+    XactLockTableWait(starter, nullptr, nullptr, XLTW_None);
+    const bool committed = TransactionIdDidCommit(starter);
+    CommitTransactionCommand();
+    return committed;
+}
+
+[[noreturn]] void run(const SchedulerArguments &arguments) {
+    prepare_signals();
+    int slot = arguments.slot;
+    const bool on_demand = slot == by_hand;
+    if (on_demand) {
+        make_private_segment();
+        slot = hand_out_slot(arguments.database, arguments.generation);
+    }
+    if (!attach(slot, arguments.database, arguments.generation))
+        proc_exit(0);
+    before_shmem_exit(at_exit, Int32GetDatum(slot));
+    BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
+    force_settings();
+    protect_session();
+    // One that is at work already stays, or looks again before it leaves: see may_leave()
+    if (on_demand && (!wait_for_commit(arguments.starter) || !try_singleton_lock()))
+        proc_exit(0);
+    if (!on_demand)
+        take_singleton_lock();
+    prepare_limits();
+    elog(DEBUG1, "ecto_job scheduler started");
+    Scheduler(slot, on_demand).run();
+    elog(DEBUG1, "ecto_job scheduler leaves");
+    proc_exit(0);
+}
+
+} // namespace
+
+} // namespace ecto_job
+
+extern "C" {
+PGDLLEXPORT void ecto_job_scheduler_main(Datum);
+
+void ecto_job_scheduler_main(Datum) {
+    ecto_job::at_boundary([] {
+        ecto_job::SchedulerArguments arguments;
+        memcpy(&arguments, MyBgworkerEntry->bgw_extra, sizeof arguments);
+        ecto_job::run(arguments);
+    });
+}
+}

@@ -1,0 +1,129 @@
+// Places in shared memory, and what a former scheduler has left there. See watched_queues.hpp.
+#include "scheduler/watched_queues.hpp"
+
+#include "pg/names.hpp"
+#include "scheduler/failures.hpp"
+#include "settings.hpp"
+#include "shared/queue_records.hpp"
+
+namespace ecto_job {
+
+int64 full_interval_ms(const WatchedQueue *queue) {
+    return queue->has_place ? settings::safety_interval_ms : queue->poll_interval_ms;
+}
+
+void set_name(WatchedQueue *queue, const char *name) {
+    if (strcmp(queue->name, name) == 0)
+        return;
+    char *const before = queue->name;
+    queue->name = MemoryContextStrdup(GetMemoryChunkContext(before), name);
+    pfree(before);
+}
+
+void WatchedQueues::create() {
+    context_ =
+        AllocSetContextCreate(TopMemoryContext, "ecto_job watched queues", ALLOCSET_DEFAULT_SIZES);
+    queues_.create("ecto_job queues", context_);
+}
+
+QueueRecord *WatchedQueues::make_own_record() {
+    auto *const record =
+        static_cast<QueueRecord *>(MemoryContextAllocZero(context_, sizeof(QueueRecord)));
+    SpinLockInit(&record->mutex);
+    clear_record(record);
+    return record;
+}
+
+void WatchedQueues::watch(const RegisteredQueue &listed) {
+    if (WatchedQueue *const known = queues_.find(listed.oid)) {
+        known->is_listed = true;
+        known->owner = listed.owner;
+        return;
+    }
+    const char *const table = table_name_or_null(listed.oid);
+    const char *const schema = schema_name_or_null(get_rel_namespace(listed.oid));
+    const char *const name =
+        table != nullptr && schema != nullptr ? quote_qualified_identifier(schema, table) : "gone";
+    WatchedQueue fresh;
+    fresh.oid = listed.oid;
+    fresh.owner = listed.owner;
+    fresh.is_listed = true;
+    fresh.name = MemoryContextStrdup(context_, name);
+    fresh.record = make_own_record();
+    *queues_.insert(listed.oid) = fresh;
+}
+
+// Records of queues that went while there was no scheduler are given back, too
+void WatchedQueues::forget_unlisted() {
+    queues_.for_each([this](WatchedQueue *queue) {
+        if (queue->is_listed)
+            return;
+        if (!queue->has_place)
+            pfree(queue->record);
+        pfree(queue->name);
+        queues_.erase(queue->oid);
+    });
+    keep_records([this](Oid queue) { return queues_.find(queue) != nullptr; });
+}
+
+void WatchedQueues::warn_of_max_queues() {
+    if (!warned_of_max_queues_)
+        ereport(
+            WARNING,
+            (errmsg("more queues than places in shared memory"),
+             errdetail("The others work too, but sessions notify by themselves, what is "
+                       "due is found by poll_interval, and no status is shown."),
+             errhint("All %d places are taken. Raise ecto_job.max_queues, now %d, and restart "
+                     "the server.",
+                     segment()->record_count + segment()->further_count, settings::max_queues)));
+    warned_of_max_queues_ = true;
+}
+
+// Returns false if all places are taken. A former scheduler may have left how its sweeps went.
+bool WatchedQueues::take_place(WatchedQueue *queue) {
+    QueueRecord *const place = claim_record(queue->oid);
+    if (place == nullptr)
+        return false;
+    if (place->health.failures > 0) {
+        queue->agenda.resume(place->health.failures, place->health.last_sweep);
+    } else if (queue->agenda.is_failing()) {
+        const SharedLock lock(LW_EXCLUSIVE);
+        place->health = queue->record->health;
+    }
+    pfree(queue->record);
+    queue->record = place;
+    queue->has_place = true;
+    queue->agenda.request_full_sweep(); // nothing was reported until now
+    if (place->health.in_sweep)
+        note_death(queue);
+    return true;
+}
+
+// Queues that had to go without a place take what others have given back
+void WatchedQueues::hand_out_places() {
+    bool all_taken = !is_segment_shared();
+    queues_.for_each([&](WatchedQueue *queue) {
+        if (queue->has_place || all_taken)
+            return;
+        all_taken = !take_place(queue);
+        if (all_taken)
+            warn_of_max_queues();
+    });
+}
+
+void WatchedQueues::update(const RegisteredQueues &listed) {
+    queues_.for_each([](WatchedQueue *queue) { queue->is_listed = false; });
+    for (uint64 i = 0; i < listed.count; i++)
+        watch(listed.queues[i]);
+    forget_unlisted();
+    hand_out_places();
+}
+
+void WatchedQueues::make_unreported_due() {
+    queues_.for_each([](WatchedQueue *queue) {
+        if (!queue->has_place)
+            queue->agenda.request_full_sweep();
+    });
+}
+
+} // namespace ecto_job

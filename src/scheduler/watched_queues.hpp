@@ -1,0 +1,61 @@
+// The queues of this database, as its scheduler knows them.
+#pragma once
+
+#include "core/agenda.hpp"
+#include "core/fairness.hpp"
+#include "pg/oid_map.hpp"
+#include "pg/pg.hpp"
+#include "queue/registry.hpp"
+#include "shared/state.hpp"
+
+namespace ecto_job {
+
+struct WatchedQueue {
+    Oid oid = InvalidOid;
+    Oid owner = InvalidOid;
+    bool is_listed = false; // in the registry when it was last read
+    bool has_place = false; // in shared memory, so that commits report what they do
+    Agenda agenda;
+    BatchSize batch;
+    int64 poll_interval_ms = 1000; // until the first sweep reads it
+    TimestampTz careful_until = 0; // a row was at fault: see rows_at_fault.hpp
+    QueueRecord *record =
+        nullptr;          // in shared memory, or while all places are taken in this process
+    char *name = nullptr; // schema and table, quoted
+};
+
+// Returns how long after a full sweep the next one is due. Only reports of commits make the long
+// interval safe, and those to a queue without a place in shared memory report nothing.
+int64 full_interval_ms(const WatchedQueue *queue);
+
+// Changes the name, after ALTER TABLE ... RENAME.
+void set_name(WatchedQueue *queue, const char *name);
+
+class WatchedQueues {
+public:
+    void create();
+
+    // Adopts what the registry lists, and forgets what it does not, with the records that such
+    // queues have in shared memory. In a transaction.
+    void update(const RegisteredQueues &listed);
+
+    // Asks for a full sweep of each queue whose commits report nothing: its settings may be new.
+    void make_unreported_due();
+
+    template <typename F> void for_each(F visit) const { queues_.for_each(visit); }
+    bool is_empty() const { return queues_.size() == 0; }
+
+private:
+    void watch(const RegisteredQueue &listed);
+    void forget_unlisted();
+    void hand_out_places();
+    bool take_place(WatchedQueue *queue);
+    QueueRecord *make_own_record();
+    void warn_of_max_queues();
+
+    OidMap<WatchedQueue> queues_;
+    MemoryContext context_ = nullptr;
+    bool warned_of_max_queues_ = false;
+};
+
+} // namespace ecto_job
