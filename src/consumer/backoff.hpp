@@ -5,9 +5,10 @@
 // come back at the same moment, nor two that met in the same rows. No lock.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <random>
+
+#include "core/backoff.hpp"
 
 namespace ecto_job::consumer {
 
@@ -15,19 +16,17 @@ class Backoff {
 public:
     explicit Backoff(std::chrono::milliseconds first = std::chrono::seconds(1),
                      std::chrono::milliseconds longest = std::chrono::seconds(30))
-        : first_(first), longest_(longest), step_(first) {}
+        : longest_ms_(2 * first.count(), longest.count()) {}
 
     std::chrono::milliseconds next() {
-        step_ = std::min(step_ * 2, longest_);
+        const auto longest_ms = longest_ms_.next();
         return std::chrono::milliseconds(
-            std::uniform_int_distribution(step_.count() / 2, step_.count())(random_));
+            std::uniform_int_distribution(longest_ms / 2, longest_ms)(random_));
     }
-    void reset() { step_ = first_; }
+    void reset() { longest_ms_.reset(); }
 
 private:
-    std::chrono::milliseconds first_;
-    std::chrono::milliseconds longest_;
-    std::chrono::milliseconds step_;
+    ecto_job::Backoff longest_ms_;
     std::minstd_rand random_{std::random_device{}()};
 };
 

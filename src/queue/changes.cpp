@@ -188,7 +188,7 @@ void tell_prepared(const char *gid) {
         report(change);
         // Which session has started these is not known, nor whether it is still there
         if (change.expiry != DT_NOEND)
-            look_for_orphans(change.queue, highest_key);
+            report_orphans(change.queue, highest_key);
     }
     for (int i = 0; i < prepared.count; i++)
         if (unanswered[i])

@@ -2,7 +2,7 @@
 //
 // PostgreSQL's caches of catalogs and relations never shrink by themselves, and a table with its
 // indexes and types leaves some 100 kB there. While no more queues are at work than the session
-// keeps, nothing is freed, and every turn finds its plans.
+// keeps, nothing is freed, and every sweep finds its plans.
 #include "scheduler/memory.hpp"
 
 #include <malloc.h>

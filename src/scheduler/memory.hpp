@@ -1,4 +1,4 @@
-// What turns of very many queues leave in this process's caches is given back.
+// What sweeps of very many queues leave in this process's caches is given back.
 #pragma once
 
 namespace ecto_job {

@@ -36,7 +36,7 @@ Size size_of_custom_settings() {
     return size;
 }
 
-// Our own contexts are bounded, or change apart from turns, too
+// Our own contexts are bounded, or change apart from sweeps, too
 bool is_ours(MemoryContext context) {
     constexpr char prefix[] = "ecto_job ";
     return strncmp(context->name, prefix, sizeof prefix - 1) == 0;
@@ -51,7 +51,7 @@ Size size_of_memory() {
     return size;
 }
 
-// What a turn gives back counts, too
+// Memory that a sweep gives back counts, too
 void add(Size *left, Size before, Size now) {
     *left += now;
     *left -= std::min(*left, before);

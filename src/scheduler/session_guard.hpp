@@ -28,8 +28,8 @@ Leftovers leftovers();
 
 enum class Excess { none, settings, memory };
 
-// Adds what a turn has left to what other turns of this owner's queues have left in this process.
-// Returns of what that is more than is harmless. `before`: leftovers() before the turn.
+// Adds what a sweep has left to what other sweeps of this owner's queues have left in this process.
+// Returns of what there is more than is harmless. `before`: leftovers() before the sweep.
 Excess note_leftovers(Oid owner, const Leftovers &before);
 
 } // namespace ecto_job

@@ -6,7 +6,7 @@
 
 namespace ecto_job {
 
-// By a scheduler that ends in a turn of a queue of this owner. Cannot fail.
+// Counts that a scheduler has ended in a sweep of a queue of this owner. Cannot fail.
 void note_owners_death(Oid owner);
 
 // The owners of this database that wait; at most max_owner_deaths. Returns how many.

@@ -115,7 +115,7 @@ int max_sessions() {
     return segment()->session_count;
 }
 
-void look_for_orphans(Oid queue, const JobKey &key) {
+void report_orphans(Oid queue, const JobKey &key) {
     if (segment() == nullptr)
         return;
     lock_segment(LW_SHARED);

@@ -27,6 +27,6 @@ int living_sessions(int64 *numbers);
 int max_sessions();
 
 // The scheduler looks for such leases up to this key.
-void look_for_orphans(Oid queue, const JobKey &key);
+void report_orphans(Oid queue, const JobKey &key);
 
 } // namespace ecto_job
