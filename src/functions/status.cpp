@@ -48,17 +48,15 @@ const char *why_no_scheduler() {
         return "no scheduler: the database is closed to connections";
     if (!settings::lists_database(database_name()))
         return "no scheduler: ecto_job.databases does not name this database";
-    lock_segment(LW_SHARED);
+    const SharedLock lock(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     const bool there = scheduler != nullptr && scheduler->latch != nullptr;
     const bool outdated = there && scheduler->outdated;
-    const bool no_worker_slot = segment()->no_worker_slot;
-    unlock_segment();
     if (outdated)
         return "no scheduler: the extension is newer than the library; restart the server";
     if (there)
         return nullptr;
-    return no_worker_slot
+    return segment()->no_worker_slot
                ? "no scheduler: no background worker is free; raise max_worker_processes"
                : "no scheduler: it starts within a minute, or ended with an error that the "
                  "server's log shows";
@@ -101,10 +99,11 @@ const char *slowness_of(const QueueRecord *record) {
 // Why nobody hears of jobs in this database; null: they are announced
 const char *why_unannounced() {
     char why[sizeof SchedulerSlot::unannounced] = "";
-    lock_segment(LW_SHARED);
-    if (const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId))
-        memcpy(why, scheduler->unannounced, sizeof why);
-    unlock_segment();
+    {
+        const SharedLock lock(LW_SHARED);
+        if (const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId))
+            memcpy(why, scheduler->unannounced, sizeof why);
+    }
     return why[0] != '\0' ? psprintf("not announced: %s", why) : nullptr; // may raise: not locked
 }
 

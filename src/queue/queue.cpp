@@ -7,6 +7,7 @@
 #include "queue/queue.hpp"
 
 #include "core/times.hpp"
+#include "pg/oid_map.hpp"
 #include "queue/registry.hpp"
 
 namespace ecto_job {
@@ -14,15 +15,15 @@ namespace ecto_job {
 namespace {
 
 struct Entry {
-    Oid oid; // the hash table's key
-    bool valid;
-    uint64 last_use;
-    Queue *queue;
+    Oid oid = InvalidOid;
+    bool valid = false;
+    uint64 last_use = 0;
+    Queue *queue = nullptr;
 };
 
 constexpr long most_kept = 100;
 
-HTAB *entries = nullptr;
+OidMap<Entry> entries;
 List *retired = NIL; // queues replaced in this transaction
 MemoryContext cache_context = nullptr;
 uint64 uses = 0;
@@ -32,14 +33,7 @@ bool changed_meanwhile = false;
 
 void invalidate_all() {
     changed_meanwhile = true;
-    HASH_SEQ_STATUS scan;
-    hash_seq_init(&scan, entries);
-    while (auto *entry = static_cast<Entry *>(hash_seq_search(&scan)))
-        entry->valid = false;
-}
-
-Entry *find_entry(Oid oid) {
-    return static_cast<Entry *>(hash_search(entries, &oid, HASH_FIND, nullptr));
+    entries.for_each([](Entry *entry) { entry->valid = false; });
 }
 
 void on_relcache_change(Datum, Oid relation) {
@@ -48,7 +42,7 @@ void on_relcache_change(Datum, Oid relation) {
         return;
     }
     changed_meanwhile = changed_meanwhile || relation == being_read;
-    if (Entry *const entry = find_entry(relation))
+    if (Entry *const entry = entries.find(relation))
         entry->valid = false;
 }
 
@@ -77,15 +71,11 @@ void at_transaction_end(XactEvent event, void *) {
 }
 
 void prepare_cache() {
-    if (entries != nullptr)
+    if (entries.exists())
         return;
     cache_context =
         AllocSetContextCreate(TopMemoryContext, "ecto_job queues", ALLOCSET_DEFAULT_SIZES);
-    HASHCTL control{};
-    control.keysize = sizeof(Oid);
-    control.entrysize = sizeof(Entry);
-    control.hcxt = cache_context;
-    entries = hash_create("ecto_job queues", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    entries.create("ecto_job queues", cache_context, 16);
     CacheRegisterRelcacheCallback(on_relcache_change, 0);
     CacheRegisterSyscacheCallback(NAMESPACEOID, on_namespace_change, 0);
     RegisterXactCallback(at_transaction_end, nullptr);
@@ -99,16 +89,15 @@ void retire(Queue *queue) {
 
 void remove(Entry *entry) {
     retire(entry->queue);
-    hash_search(entries, &entry->oid, HASH_REMOVE, nullptr);
+    entries.erase(entry->oid);
 }
 
 void remove_least_used() {
     Entry *least = nullptr;
-    HASH_SEQ_STATUS scan;
-    hash_seq_init(&scan, entries);
-    while (auto *const entry = static_cast<Entry *>(hash_seq_search(&scan)))
+    entries.for_each([&](Entry *entry) {
         if (least == nullptr || entry->last_use < least->last_use)
             least = entry;
+    });
     if (least == nullptr)
         return;
     remove(least);
@@ -116,12 +105,11 @@ void remove_least_used() {
 }
 
 void keep(Queue *queue, bool valid) {
-    if (Entry *const outdated = find_entry(queue->oid))
+    if (Entry *const outdated = entries.find(queue->oid))
         remove(outdated);
-    else if (hash_get_num_entries(entries) >= most_kept)
+    else if (entries.size() >= most_kept)
         remove_least_used();
-    auto *const entry =
-        static_cast<Entry *>(hash_search(entries, &queue->oid, HASH_ENTER, nullptr));
+    Entry *const entry = entries.insert(queue->oid);
     entry->queue = queue;
     entry->valid = valid;
     entry->last_use = ++uses;
@@ -131,7 +119,7 @@ void keep(Queue *queue, bool valid) {
 
 Queue *find_queue(Oid oid) {
     prepare_cache();
-    Entry *const entry = find_entry(oid);
+    Entry *const entry = entries.find(oid);
     if (entry != nullptr && entry->valid) {
         entry->last_use = ++uses;
         return entry->queue;
@@ -148,7 +136,7 @@ Queue *find_queue(Oid oid) {
 
 void free_queue(Oid oid) {
     Assert(!IsTransactionState());
-    Entry *const entry = entries != nullptr ? find_entry(oid) : nullptr;
+    Entry *const entry = entries.exists() ? entries.find(oid) : nullptr;
     if (entry == nullptr)
         return;
     remove(entry);
@@ -161,12 +149,12 @@ uint64 freed_queues() {
 }
 
 void outdate_queue(Oid oid) {
-    if (Entry *const entry = find_entry(oid))
+    if (Entry *const entry = entries.find(oid))
         entry->valid = false;
 }
 
 void forget_queues() {
-    if (entries != nullptr)
+    if (entries.exists())
         invalidate_all();
 }
 

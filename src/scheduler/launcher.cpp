@@ -13,6 +13,7 @@
 
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
+#include "pg/oid_map.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
 #include "shared/database_locks.hpp"
@@ -43,33 +44,22 @@ constexpr int64 closed_ms = 60'000;
 enum class State { absent, wanted, running, pausing };
 
 struct Database {
-    Oid oid; // the key
-    State state;
-    bool listed;         // in pg_database at the last look, open to connections, and allowed
-    bool again;          // told of it while its scheduler was ending
-    int slot;            // running: its place in shared memory
-    int64 pause_ms;      // the next one's length
-    TimestampTz since;   // running: the start; pausing: when it ends
-    TimestampTz started; // when one was last started here
-    int starts_in_row;   // each less than twice trial_interval_ms after the one before
-    BackgroundWorkerHandle *handle;
+    Oid oid = InvalidOid;
+    State state = State::wanted;
+    bool listed = false;             // in pg_database at the last look, open, and allowed
+    bool again = false;              // told of it while its scheduler was ending
+    int slot = -1;                   // running: its place in shared memory
+    int64 pause_ms = first_pause_ms; // the next one's length
+    TimestampTz since = 0;           // running: the start; pausing: when it ends
+    TimestampTz started = 0;         // when one was last started here
+    int starts_in_row = 0;           // each less than twice trial_interval_ms after the one before
+    BackgroundWorkerHandle *handle = nullptr;
 };
 
-HTAB *databases = nullptr;
+OidMap<Database> databases;
 uint64 generation = 0;
 bool told_of_no_slot = false;
 TimestampTz next_look = DT_NOEND; // at pg_database, for databases that were opened
-
-template <typename F> void for_each_database(F visit) {
-    HASH_SEQ_STATUS scan;
-    hash_seq_init(&scan, databases);
-    while (auto *const database = static_cast<Database *>(hash_seq_search(&scan)))
-        visit(database);
-}
-
-Database *find(Oid oid) {
-    return static_cast<Database *>(hash_search(databases, &oid, HASH_FIND, nullptr));
-}
 
 void pause_until(Database *database, TimestampTz end) {
     database->state = State::pausing;
@@ -100,32 +90,21 @@ void list_database(Form_pg_database row) {
     if (!row->datallowconn || database_is_invalid_form(row) ||
         !settings::lists_database(NameStr(row->datname)))
         return;
-    bool found = false;
-    auto *const database =
-        static_cast<Database *>(hash_search(databases, &row->oid, HASH_ENTER, &found));
-    if (!found) {
-        const Oid oid = database->oid;
-        *database = Database{};
-        database->oid = oid;
-        database->pause_ms = first_pause_ms;
-        database->state = State::wanted;
-    }
-    database->listed = true;
+    databases.insert(row->oid)->listed = true;
 }
 
 void note_look(bool some_closed) {
     const TimestampTz now = GetCurrentTimestamp();
     next_look = some_closed ? TimestampTzPlusMilliseconds(now, closed_ms) : DT_NOEND;
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     segment()->some_closed = some_closed;
     segment()->looked = now;
-    unlock_segment();
 }
 
 // What is known of the queues of a database that is gone goes, but not under a scheduler, a former
 // launcher's perhaps, that is still writing to it
 void forget_databases() {
-    for_each_database([](Database *database) {
+    databases.for_each([](Database *database) {
         if (database->listed || database->state == State::running)
             return;
         if (is_occupied(database->oid)) {
@@ -134,14 +113,14 @@ void forget_databases() {
             return;
         }
         release_records_of(database->oid);
-        hash_search(databases, &database->oid, HASH_REMOVE, nullptr);
+        databases.erase(database->oid);
     });
 }
 
 // A database that is gone, or closed, is forgotten; one that is not known yet is tried
 void read_databases() {
     bool some_closed = false;
-    for_each_database([](Database *database) { database->listed = false; });
+    databases.for_each([](Database *database) { database->listed = false; });
     StartTransactionCommand();
     Relation catalog = table_open(DatabaseRelationId, AccessShareLock);
     TableScanDesc scan = table_beginscan_catalog(catalog, 0, nullptr);
@@ -161,12 +140,12 @@ void read_databases() {
 void release_lost_records() {
     read_databases();
     release_records_unless(
-        [](Oid database) { return find(database) != nullptr || is_occupied(database); });
+        [](Oid database) { return databases.find(database) != nullptr || is_occupied(database); });
 }
 
 bool is_pause_over(TimestampTz now) {
     bool over = false;
-    for_each_database([&](Database *database) {
+    databases.for_each([&](Database *database) {
         over = over || (database->state == State::pausing && database->since <= now);
     });
     return over;
@@ -181,12 +160,12 @@ void hear_what_was_told(bool settings_changed) {
         return;
     read_databases();
     if (told.all || settings_changed)
-        for_each_database([](Database *database) {
+        databases.for_each([](Database *database) {
             if (database->state == State::absent)
                 want(database);
         });
     for (int i = 0; i < told.count; i++)
-        if (Database *const database = find(told.databases[i]))
+        if (Database *const database = databases.find(told.databases[i]))
             want(database);
 }
 
@@ -226,9 +205,10 @@ bool start_process(Database *database) {
 }
 
 void note_worker_slots(bool free) {
-    lock_segment(LW_EXCLUSIVE);
-    segment()->no_worker_slot = !free;
-    unlock_segment();
+    {
+        const SharedLock lock(LW_EXCLUSIVE);
+        segment()->no_worker_slot = !free;
+    }
     if (!free && !told_of_no_slot)
         ereport(LOG,
                 (errmsg("no background worker is free for an ecto_job scheduler"),
@@ -274,7 +254,7 @@ TimestampTz start_next() {
     TimestampTz next = next_look;
     bool trying = false;
     Database *chosen = nullptr;
-    for_each_database([&](Database *database) {
+    databases.for_each([&](Database *database) {
         if (is_trial(database, now)) {
             trying = true;
             next = std::min(next, database->since + trial_limit_ms * 1000);
@@ -313,9 +293,8 @@ bool reload_settings() {
 }
 
 void at_exit(int, Datum) {
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     segment()->launcher = nullptr;
-    unlock_segment();
 }
 
 [[noreturn]] void run() {
@@ -326,12 +305,7 @@ void at_exit(int, Datum) {
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
     SetConfigOption("application_name", "ecto_job launcher", PGC_SUSET, PGC_S_OVERRIDE);
 
-    HASHCTL control{};
-    control.keysize = sizeof(Oid);
-    control.entrysize = sizeof(Database);
-    control.hcxt = TopMemoryContext;
-    databases =
-        hash_create("ecto_job databases", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    databases.create("ecto_job databases", TopMemoryContext);
     MemoryContext const context =
         AllocSetContextCreate(TopMemoryContext, "ecto_job launcher", ALLOCSET_DEFAULT_SIZES);
     before_shmem_exit(at_exit, 0);
@@ -344,7 +318,7 @@ void at_exit(int, Datum) {
         MemoryContextSwitchTo(context);
         MemoryContextReset(context);
         const bool settings_changed = reload_settings();
-        for_each_database(notice_end);
+        databases.for_each(notice_end);
         hear_what_was_told(settings_changed);
         sleep_until(start_next());
     }

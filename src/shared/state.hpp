@@ -176,6 +176,29 @@ Segment *segment();
 // False: other sessions ring no bell here, so who sleeps has to look at intervals.
 bool is_segment_shared();
 
+// Holds the lock of the shared state for a scope, in which nothing may raise: an ERROR is a longjmp
+// and skips the destructor. (Should one come nevertheless, the transaction's abort releases the
+// lock.)
+class SharedLock {
+public:
+    explicit SharedLock(LWLockMode mode) { LWLockAcquire(segment()->lock, mode); }
+    ~SharedLock() { LWLockRelease(segment()->lock); }
+    SharedLock(const SharedLock &) = delete;
+    SharedLock &operator=(const SharedLock &) = delete;
+};
+
+// Holds a record's spinlock for a scope of a few assignments: who waits for it burns a processor.
+class RecordLock {
+public:
+    explicit RecordLock(QueueRecord *record) : record_(record) { SpinLockAcquire(&record_->mutex); }
+    ~RecordLock() { SpinLockRelease(&record_->mutex); }
+    RecordLock(const RecordLock &) = delete;
+    RecordLock &operator=(const RecordLock &) = delete;
+
+private:
+    QueueRecord *record_;
+};
+
 inline void lock_segment(LWLockMode mode) {
     LWLockAcquire(segment()->lock, mode);
 }
