@@ -7,6 +7,7 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "queue/registry.hpp"
+#include "queue/transaction.hpp"
 #include "shared/scheduler_processes.hpp"
 #include "shared/scheduler_signals.hpp"
 
@@ -33,10 +34,7 @@ void set_enabled(bool enabled, const char *function) {
     write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled) VALUES ($1, $2)", 2,
                    types, values, nullptr);
     SPI_finish();
-    if (enabled)
-        wake_scheduler_at_commit();
-    else
-        nudge_scheduler_at_commit();
+    signal_scheduler_at_commit(enabled ? Start::yes : Start::no);
 }
 
 [[noreturn]] void refuse_start(const char *hint) {
@@ -112,6 +110,7 @@ ECTO_JOB_FUNCTION(ecto_job_stop_scheduler) {
     require_database_owner();
     require_no_transaction_block();
     set_enabled(false, "ecto_job.stop_scheduler()");
-    dismiss_scheduler();
+    signal_scheduler_at_abort();
+    stop_scheduler();
     PG_RETURN_VOID();
 }

@@ -50,13 +50,11 @@ const char *why_no_scheduler() {
         return "no scheduler: ecto_job.databases does not name this database";
     const SharedLock lock(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
-    const bool there = scheduler != nullptr && scheduler->latch != nullptr;
-    const bool outdated = there && scheduler->outdated;
-    if (outdated)
+    if (scheduler != nullptr && scheduler->state == SchedulerState::outdated)
         return "no scheduler: the extension is newer than the library; restart the server";
-    if (there)
+    if (scheduler != nullptr && scheduler->state != SchedulerState::requested)
         return nullptr;
-    return segment()->no_worker_slot
+    return segment()->launcher.no_worker_slot
                ? "no scheduler: no background worker is free; raise max_worker_processes"
                : "no scheduler: it starts within a minute, or ended with an error that the "
                  "server's log shows";

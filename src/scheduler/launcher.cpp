@@ -58,8 +58,8 @@ struct Database {
 
 OidMap<Database> databases;
 uint64 generation = 0;
-bool told_of_no_slot = false;
-TimestampTz next_look = DT_NOEND; // at pg_database, for databases that were opened
+bool logged_no_slot = false;
+TimestampTz next_scan = DT_NOEND; // at pg_database, for databases that were opened
 
 void pause_until(Database *database, TimestampTz end) {
     database->state = State::pausing;
@@ -93,12 +93,12 @@ void list_database(Form_pg_database row) {
     databases.insert(row->oid)->listed = true;
 }
 
-void note_look(bool some_closed) {
+void note_scan(bool some_closed) {
     const TimestampTz now = GetCurrentTimestamp();
-    next_look = some_closed ? TimestampTzPlusMilliseconds(now, closed_ms) : DT_NOEND;
+    next_scan = some_closed ? TimestampTzPlusMilliseconds(now, closed_ms) : DT_NOEND;
     const SharedLock lock(LW_EXCLUSIVE);
-    segment()->some_closed = some_closed;
-    segment()->looked = now;
+    segment()->launcher.some_closed = some_closed;
+    segment()->launcher.scanned = now;
 }
 
 // What is known of the queues of a database that is gone goes, but not under a scheduler, a former
@@ -132,7 +132,7 @@ void read_databases() {
     table_endscan(scan);
     table_close(catalog, AccessShareLock);
     CommitTransactionCommand();
-    note_look(some_closed);
+    note_scan(some_closed);
     forget_databases();
 }
 
@@ -151,21 +151,21 @@ bool is_pause_over(TimestampTz now) {
     return over;
 }
 
-void hear_what_was_told(bool settings_changed) {
-    const Told told = take_told();
+void serve_requests(bool settings_changed) {
+    const LauncherRequests requests = take_launcher_requests();
     const TimestampTz now = GetCurrentTimestamp();
     // The end of a pause too, since the database may be gone
-    if (!told.all && !told.look_for_new && told.count == 0 && !settings_changed &&
-        !is_pause_over(now) && now < next_look)
+    if (!requests.start_all && !requests.database_scan && requests.count == 0 &&
+        !settings_changed && !is_pause_over(now) && now < next_scan)
         return;
     read_databases();
-    if (told.all || settings_changed)
+    if (requests.start_all || settings_changed)
         databases.for_each([](Database *database) {
             if (database->state == State::absent)
                 want(database);
         });
-    for (int i = 0; i < told.count; i++)
-        if (Database *const database = databases.find(told.databases[i]))
+    for (int i = 0; i < requests.count; i++)
+        if (Database *const database = databases.find(requests.databases[i]))
             want(database);
 }
 
@@ -177,11 +177,11 @@ void notice_end(Database *database) {
     pfree(database->handle);
     database->handle = nullptr;
     const TimestampTz now = GetCurrentTimestamp();
-    const Ended end = take_back_slot(database->slot);
-    if (end == Ended::left) {
+    const SchedulerEnd end = free_slot(database->slot);
+    if (end == SchedulerEnd::left) {
         database->state = State::absent;
         database->pause_ms = first_pause_ms;
-    } else if (end == Ended::died_in_turn) {
+    } else if (end == SchedulerEnd::died_in_sweep) {
         // The queue that ended it waits, and its owner's others, but nobody else's
         database->state = State::wanted;
     } else {
@@ -207,24 +207,24 @@ bool start_process(Database *database) {
 void note_worker_slots(bool free) {
     {
         const SharedLock lock(LW_EXCLUSIVE);
-        segment()->no_worker_slot = !free;
+        segment()->launcher.no_worker_slot = !free;
     }
-    if (!free && !told_of_no_slot)
+    if (!free && !logged_no_slot)
         ereport(LOG,
                 (errmsg("no background worker is free for an ecto_job scheduler"),
                  errhint("Raise max_worker_processes, now %d: one for the launcher and one for "
                          "each database with queues, besides those of others.",
                          max_worker_processes)));
-    told_of_no_slot = !free;
+    logged_no_slot = !free;
 }
 
 void start(Database *database) {
-    database->slot = hand_out_slot(database->oid, generation);
+    database->slot = allocate_slot(database->oid, generation);
     const bool registered = database->slot >= 0 && start_process(database);
     note_worker_slots(registered);
     if (!registered) {
         if (database->slot >= 0)
-            take_back_slot(database->slot);
+            free_slot(database->slot);
         pause(database);
         return;
     }
@@ -237,7 +237,7 @@ void start(Database *database) {
 }
 
 bool is_trial(const Database *database, TimestampTz now) {
-    return database->state == State::running && !is_settled(database->slot) &&
+    return database->state == State::running && !has_found_work(database->slot) &&
            now - database->since < trial_limit_ms * 1000;
 }
 
@@ -251,7 +251,7 @@ bool is_locked(Oid database) {
 // Starts at most one scheduler; when to look again, unless woken
 TimestampTz start_next() {
     const TimestampTz now = GetCurrentTimestamp();
-    TimestampTz next = next_look;
+    TimestampTz next = next_scan;
     bool trying = false;
     Database *chosen = nullptr;
     databases.for_each([&](Database *database) {
@@ -294,7 +294,7 @@ bool reload_settings() {
 
 void at_exit(int, Datum) {
     const SharedLock lock(LW_EXCLUSIVE);
-    segment()->launcher = nullptr;
+    segment()->launcher.latch = nullptr;
 }
 
 [[noreturn]] void run() {
@@ -310,7 +310,7 @@ void at_exit(int, Datum) {
         AllocSetContextCreate(TopMemoryContext, "ecto_job launcher", ALLOCSET_DEFAULT_SIZES);
     before_shmem_exit(at_exit, 0);
     // A former launcher's schedulers leave: their handles are lost
-    generation = new_generation(MyLatch);
+    generation = begin_generation(MyLatch);
     release_lost_records();
     for (;;) {
         ResetLatch(MyLatch);
@@ -319,7 +319,7 @@ void at_exit(int, Datum) {
         MemoryContextReset(context);
         const bool settings_changed = reload_settings();
         databases.for_each(notice_end);
-        hear_what_was_told(settings_changed);
+        serve_requests(settings_changed);
         sleep_until(start_next());
     }
 }

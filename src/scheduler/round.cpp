@@ -133,14 +133,13 @@ void watch(Oid queue, Oid owner) {
 
 void warn_of_max_queues() {
     if (!warned_of_max_queues)
-        ereport(
-            WARNING,
-            (errmsg("more queues than places in shared memory"),
-             errdetail("The others work too, but sessions notify by themselves, what is "
-                       "due is found by poll_interval, and no status is shown."),
-             errhint("All %d places are taken. Raise ecto_job.max_queues, now %d, and restart "
-                     "the server.",
-                     segment()->record_count + segment()->further_count, settings::max_queues)));
+        ereport(WARNING,
+                (errmsg("more queues than places in shared memory"),
+                 errdetail("The others work too, but sessions notify by themselves, what is "
+                           "due is found by poll_interval, and no status is shown."),
+                 errhint("All %d places are taken. Raise ecto_job.max_queues, now %d, and restart "
+                         "the server.",
+                         static_cast<int>(max_records()), settings::max_queues)));
     warned_of_max_queues = true;
 }
 
@@ -408,7 +407,7 @@ RoundEnd take_turns(int slot) {
         Watched *const watched = next_in_turn(now);
         if (watched == nullptr)
             return after_turns(slot);
-        if (is_dismissed(slot))
+        if (must_leave(slot))
             return {false, Hears::all, in_ms(retry_ms)};
         expect_to_be_long(slot);
         if (!take_turn_of(watched, slot, now)) {
@@ -444,13 +443,13 @@ std::optional<RoundEnd> look_at_registry(int slot) {
     case Finding::being_dropped:
         return RoundEnd{false, Hears::rings, next_look = in_ms(retry_ms)};
     case Finding::newer:
-        settle(slot, true);
+        set_working(slot, true);
         tell_of_version(seen);
         return RoundEnd{false, Hears::rings, next_look = in_ms(idle_ms)};
     case Finding::queues:
         break;
     }
-    settle(slot, false);
+    set_working(slot, false);
     make_polled_due();
     return std::nullopt;
 }

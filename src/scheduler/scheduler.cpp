@@ -35,7 +35,7 @@ void at_exit(int, Datum slot) {
     if (OidIsValid(owner))
         note_owners_death(owner);
     if (detach(DatumGetInt32(slot), OidIsValid(owner)))
-        call_scheduler();
+        signal_scheduler(Start::yes);
 }
 
 void force(const char *name, const char *value) {
@@ -112,7 +112,7 @@ bool may_leave(int slot) {
     const bool was_by_hand = slot == by_hand;
     if (was_by_hand) {
         make_private_segment();
-        slot = hand_out_slot(arguments.database, arguments.generation);
+        slot = allocate_slot(arguments.database, arguments.generation);
     }
     if (!attach(slot, arguments.database, arguments.generation))
         proc_exit(0);
@@ -134,8 +134,8 @@ bool may_leave(int slot) {
         ResetLatch(MyLatch);
         CHECK_FOR_INTERRUPTS();
         look = reload_settings() || look;
-        look = take_call(slot) || look;
-        if (is_dismissed(slot)) {
+        look = take_rescan_request(slot) || look;
+        if (must_leave(slot)) {
             leave(slot);
             break;
         }
@@ -146,14 +146,14 @@ bool may_leave(int slot) {
         if (end.nothing_to_do) {
             if (was_by_hand ? may_leave(slot) : try_to_leave(slot))
                 break;
-        } else if (!is_dismissed(slot)) {
+        } else if (!must_leave(slot)) {
             // A commit that wakes us pays for a signal. Consumers that have work look by
             // themselves, so no queue need be rung more often than a thousand times a second
             gather_rings();
             // Without shared memory the latch is all that others can set
             const bool woken = sleep_after(slot, end);
             if (woken && !is_segment_shared())
-                call(slot);
+                request_rescan(slot);
         }
     }
     elog(DEBUG1, "ecto_job scheduler leaves");

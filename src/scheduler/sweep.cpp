@@ -516,7 +516,7 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
         watched, {due, extension, settings::sweep_timeout_ms, swept, false}, start, &moving);
     const int64 took_us = us_since(start);
     Batch last = moving;
-    if (error == nullptr && moving.end == BatchEnd::moved && !is_dismissed(slot)) {
+    if (error == nullptr && moving.end == BatchEnd::moved && !must_leave(slot)) {
         last.moved = {};
         error = run_transaction(watched, {due, extension, time_left_ms(start), swept, true}, &last);
     }
@@ -536,8 +536,8 @@ TurnEnd take_turn(Watched *watched, Oid extension, int slot, Due due) {
     if (has_spoilt_session(watched, before))
         return TurnEnd::spoilt;
     turn_of = InvalidOid;
-    return last.end == BatchEnd::interrupted || is_dismissed(slot) ? TurnEnd::interrupted
-                                                                   : TurnEnd::done;
+    return last.end == BatchEnd::interrupted || must_leave(slot) ? TurnEnd::interrupted
+                                                                 : TurnEnd::done;
 }
 
 void note_death(Watched *watched) {

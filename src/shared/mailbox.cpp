@@ -31,8 +31,9 @@ bool note(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
 // commit where no scheduler is, so it costs nothing where no database was closed.
 bool may_be_forgotten() {
     constexpr int shortest_ms = 1000;
-    return segment()->some_closed &&
-           TimestampDifferenceExceeds(segment()->looked, GetCurrentTimestamp(), shortest_ms);
+    return segment()->launcher.some_closed &&
+           TimestampDifferenceExceeds(segment()->launcher.scanned, GetCurrentTimestamp(),
+                                      shortest_ms);
 }
 
 } // namespace
@@ -44,7 +45,7 @@ bool is_answered(Oid queue) {
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     // The scheduler announces what its own sweeps do when they are committed
     const bool answered = scheduler != nullptr &&
-                          (scheduler->answers || scheduler->pid == MyProcPid) &&
+                          (scheduler->answers || is_this_process(*scheduler)) &&
                           find_record(queue) != nullptr;
     unlock_segment();
     return answered;
@@ -61,13 +62,13 @@ void ring(const Change &change) {
     // It has gone since we asked; who comes next finds the flag
     const bool orphaned = change.available && record != nullptr && scheduler == nullptr;
     const bool forgotten = scheduler == nullptr && may_be_forgotten();
-    if (wake && scheduler != nullptr && scheduler->latch != nullptr && scheduler->pid != MyProcPid)
-        SetLatch(scheduler->latch);
+    if (wake && scheduler != nullptr && !is_this_process(*scheduler))
+        set_latch_of(*scheduler);
     unlock_segment();
     if (orphaned)
-        call_scheduler();
+        signal_scheduler(Start::yes);
     else if (forgotten)
-        look_for_databases();
+        request_database_scan();
 }
 
 void ring_all() {
@@ -81,19 +82,19 @@ void ring_all() {
         SpinLockRelease(&record->mutex);
     });
     unlock_segment();
-    call_scheduler();
+    signal_scheduler(Start::yes);
 }
 
 void answer(int slot, bool answers) {
     lock_segment(LW_EXCLUSIVE);
-    segment()->schedulers[slot].answers = answers;
+    segment()->schedulers[static_cast<Size>(slot)].answers = answers;
     unlock_segment();
 }
 
 void show_unannounced(int slot, const char *why) {
     lock_segment(LW_EXCLUSIVE);
-    copy_shown_text(segment()->schedulers[slot].unannounced, why != nullptr ? why : "",
-                    sizeof SchedulerSlot::unannounced);
+    copy_shown_text(segment()->schedulers[static_cast<Size>(slot)].unannounced,
+                    why != nullptr ? why : "", sizeof SchedulerSlot::unannounced);
     unlock_segment();
 }
 
@@ -145,7 +146,7 @@ void take_times(QueueRecord *record) {
 TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears) {
     TimestampTz until = limit;
     lock_segment(LW_EXCLUSIVE);
-    SchedulerSlot &mine = segment()->schedulers[slot];
+    SchedulerSlot &mine = segment()->schedulers[static_cast<Size>(slot)];
     const bool hears_times = hears == Hears::all || hears == Hears::times;
     const bool hears_rings = hears == Hears::all || hears == Hears::rings;
     if (hears_times)
@@ -154,7 +155,7 @@ TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears) {
             if (record->orphaned_to != lowest_key)
                 until = DT_NOBEGIN;
         });
-    if (mine.woken || (hears_rings && has_rings()))
+    if (mine.rescan || (hears_rings && has_rings()))
         until = DT_NOBEGIN;
     mine.sleeps_until = hears_times ? until : DT_NOBEGIN;
     unlock_segment();
@@ -163,7 +164,7 @@ TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears) {
 
 void wake_up(int slot) {
     lock_segment(LW_EXCLUSIVE);
-    segment()->schedulers[slot].sleeps_until = DT_NOBEGIN;
+    segment()->schedulers[static_cast<Size>(slot)].sleeps_until = DT_NOBEGIN;
     unlock_segment();
 }
 

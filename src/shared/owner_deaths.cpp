@@ -5,8 +5,9 @@ namespace ecto_job {
 
 namespace {
 
-// The owner's entry, or the one whose last death is longest ago
+// Returns the owner's entry, or the one whose last death is longest ago
 OwnerDeaths *entry_for(Oid owner) {
+    assert_locked_exclusively();
     OwnerDeaths *oldest = segment()->owner_deaths;
     for (OwnerDeaths &entry : segment()->owner_deaths) {
         if (entry.database == MyDatabaseId && entry.owner == owner)
@@ -21,15 +22,14 @@ OwnerDeaths *entry_for(Oid owner) {
 } // namespace
 
 void note_owners_death(Oid owner) {
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     OwnerDeaths *const entry = entry_for(owner);
     entry->deaths = one_more(entry->deaths, GetCurrentTimestamp());
-    unlock_segment();
 }
 
 int read_waiting_owners(WaitingOwner *waiting, TimestampTz now) {
     int count = 0;
-    lock_segment(LW_SHARED);
+    const SharedLock lock(LW_SHARED);
     for (const OwnerDeaths &entry : segment()->owner_deaths) {
         if (entry.database != MyDatabaseId)
             continue;
@@ -37,7 +37,6 @@ int read_waiting_owners(WaitingOwner *waiting, TimestampTz now) {
         if (until > now)
             waiting[count++] = {entry.owner, until};
     }
-    unlock_segment();
     return count;
 }
 

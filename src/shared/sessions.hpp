@@ -8,7 +8,7 @@
 // here is of a session that has ended. Numbers are given in sequence, from a random beginning, so
 // that within the server's life none comes again.
 //
-// Guarded by the segment's lock.
+// Guarded by the lock of the shared state.
 #pragma once
 
 #include "core/key.hpp"
@@ -16,20 +16,21 @@
 
 namespace ecto_job {
 
-// This session's number; 0 where the library is not preloaded. ERROR XX000 without randomness.
+// Returns this session's number, entered if it had none; 0 where the library is not preloaded.
+// ERROR XX000 without randomness.
 uint32 bind_session();
 
-// It has claimed jobs of the queue, up to this key, under such a lease.
+// Notes that this session has claimed jobs of the queue, up to this key, under such a lease.
 void remember_claim(Oid queue, const JobKey &key);
 
-// The numbers of all that are living; returns how many. There is room for max_sessions().
+// Copies the numbers of all living sessions; returns how many. There is room for max_sessions().
 int living_sessions(int64 *numbers);
 int max_sessions();
 
-// The scheduler looks for such leases up to this key.
-void look_for_orphans(Oid queue, const JobKey &key);
+// Has the scheduler look up to this key for jobs whose session has ended. Cannot fail.
+void request_orphan_search(Oid queue, const JobKey &key);
 
-// By the scheduler: what was noted since the last call, merged into the record's own.
+// Moves what was requested since the last call into the scheduler's part of the record.
 void take_orphans(QueueRecord *record);
 
 } // namespace ecto_job

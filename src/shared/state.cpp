@@ -1,6 +1,8 @@
 // Request and set-up of the shared memory. See state.hpp.
 #include "shared/state.hpp"
 
+#include <memory>
+#include <new>
 #include <sys/mman.h>
 
 #include "settings.hpp"
@@ -46,23 +48,23 @@ void request_segment() {
     RequestNamedLWLockTranche(segment_name, 1);
 }
 
+// Takes the next part of the memory, for `count` elements that hold their default values.
+template <typename T> std::span<T> part_of(char **memory, Size size, int count) {
+    auto *const first = reinterpret_cast<T *>(*memory);
+    *memory += size;
+    std::uninitialized_value_construct_n(first, count);
+    return {first, static_cast<Size>(count)};
+}
+
 void lay_out(char *memory, LWLock *lock) {
-    memset(memory, 0, segment_size());
-    char *const schedulers = memory + MAXALIGN(sizeof(Segment));
-    char *const records = schedulers + schedulers_size();
-    char *const prepared = records + records_size();
-    char *const sessions = prepared + prepared_size();
-    the_segment = reinterpret_cast<Segment *>(memory);
-    the_segment->lock = lock;
-    the_segment->told_all = true;
-    the_segment->scheduler_count = max_worker_processes;
-    the_segment->schedulers = reinterpret_cast<SchedulerSlot *>(schedulers);
-    the_segment->record_count = settings::max_queues;
-    the_segment->records = reinterpret_cast<QueueRecord *>(records);
-    the_segment->prepared_count = max_prepared_xacts;
-    the_segment->prepared = reinterpret_cast<PreparedNote *>(prepared);
-    the_segment->session_count = MaxBackends;
-    the_segment->sessions = reinterpret_cast<uint32 *>(sessions);
+    the_segment = new (memory) Segment{.lock = lock};
+    char *part = memory + MAXALIGN(sizeof(Segment));
+    the_segment->schedulers =
+        part_of<SchedulerSlot>(&part, schedulers_size(), max_worker_processes);
+    the_segment->records.first = part_of<QueueRecord>(&part, records_size(), settings::max_queues);
+    the_segment->prepared = part_of<PreparedNote>(&part, prepared_size(), max_prepared_xacts);
+    the_segment->sessions.numbers = part_of<uint32>(&part, sessions_size(), MaxBackends);
+    Assert(part == memory + segment_size());
 }
 
 // By the postmaster, whose children inherit the mapping. Takes no memory yet.
@@ -85,8 +87,8 @@ void map_further_records() {
         return;
     }
     mapped = memory;
-    the_segment->further_records = static_cast<QueueRecord *>(memory);
-    the_segment->further_count = settings::further_queues;
+    the_segment->records.further = {static_cast<QueueRecord *>(memory),
+                                    static_cast<Size>(settings::further_queues)};
 }
 
 // Runs at the start and again after a crash, when all of it is new
