@@ -44,8 +44,10 @@ void set_enabled(bool enabled, const char *function) {
              errhint(hint, max_worker_processes)));
 }
 
-// It waits until we have committed, and leaves if we have not, or if another is there and stays
+// Starts a scheduler, which waits until we have committed, and leaves if we have not, or if another
+// is there and stays.
 void start_process() {
+    Assert(segment() == nullptr);
     // Each waits for us in a background worker, of which the whole cluster has a few
     static TransactionId asked_in = InvalidTransactionId;
     const TransactionId here = GetCurrentTransactionId();
@@ -64,8 +66,8 @@ void start_process() {
     asked_in = here;
 }
 
-// What it waits for is the end of the scheduler, although the scheduler cannot see yet that it is
-// disabled; a rollback much later could not bring all of that back
+// stop_scheduler() waits for the end of the scheduler, which cannot see yet that it is disabled; a
+// rollback much later could not bring all of that back.
 void require_no_transaction_block() {
     if (IsTransactionBlock() || IsSubTransaction())
         ereport(ERROR,

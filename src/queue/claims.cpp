@@ -22,14 +22,15 @@ struct Advance {
 
 Advance *advances = nullptr; // in TopTransactionContext
 
-// What this role sees now must be all that is there: no old snapshot, no policy
+// Returns whether this role sees now all that is there: no old snapshot, no policy.
 bool sees_everything(const Queue *queue) {
     return XactIsoLevel == XACT_READ_COMMITTED &&
            check_enable_rls(queue->oid, InvalidOid, true) != RLS_ENABLED;
 }
 
-// The first AVAILABLE job, and the mark's when this transaction has committed
+// Returns the key of the first AVAILABLE job, which becomes the mark when this transaction commits.
 JobKey advance_from(Queue *queue, const ClaimStart &start) {
+    Assert(start.advance != 0);
     queue->claims_since_look = 0;
     auto *const advance =
         static_cast<Advance *>(MemoryContextAlloc(TopTransactionContext, sizeof(Advance)));
