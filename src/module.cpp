@@ -28,7 +28,7 @@ void _PG_init() {
         // pg_upgrade's server runs nothing of its own accord
         if (!preloading || IsBinaryUpgrade)
             return;
-        ecto_job::install_segment();
+        ecto_job::install_shared_state();
         ecto_job::install_command_hook();
         ecto_job::register_launcher();
     });

@@ -47,7 +47,7 @@ void set_enabled(bool enabled, const char *function) {
 // Starts a scheduler, which waits until we have committed, and leaves if we have not, or if another
 // is there and stays.
 void start_process() {
-    Assert(segment() == nullptr);
+    Assert(shared_state() == nullptr);
     // Each waits for us in a background worker, of which the whole cluster has a few
     static TransactionId asked_in = InvalidTransactionId;
     const TransactionId here = GetCurrentTransactionId();
@@ -96,7 +96,7 @@ ECTO_JOB_FUNCTION(ecto_job_disable) {
 
 ECTO_JOB_FUNCTION(ecto_job_start_scheduler) {
     set_enabled(true, "ecto_job.start_scheduler()");
-    if (segment() != nullptr)
+    if (shared_state() != nullptr)
         PG_RETURN_VOID(); // the launcher does it
     start_process();
     ereport(WARNING,

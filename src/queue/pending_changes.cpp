@@ -130,7 +130,7 @@ void give_changes_to_parent(SubTransactionId subtransaction, SubTransactionId pa
 }
 
 void report_prepared(const char *gid) {
-    Assert(segment() != nullptr);
+    Assert(shared_state() != nullptr);
     PreparedNote prepared{};
     const bool found = take_prepared_note(gid, &prepared);
     if (!found || prepared.overflow)

@@ -34,7 +34,7 @@ void send_requests() {
 
 // An empty note too: see prepared_transactions.hpp. Without room for it COMMIT PREPARED finds none.
 void leave_prepared_note() {
-    if (preparing[0] == '\0' || segment() == nullptr)
+    if (preparing[0] == '\0' || shared_state() == nullptr)
         return;
     const SharedLock lock(LW_EXCLUSIVE);
     PreparedNote *const note = make_prepared_note(preparing);
@@ -60,7 +60,7 @@ void at_transaction_end(XactEvent event, void *) {
     case XACT_EVENT_PRE_PREPARE:
         // Without shared memory no note can be left; if this notifies, PostgreSQL refuses to
         // prepare
-        if (segment() == nullptr)
+        if (shared_state() == nullptr)
             at_boundary([] { decide_who_notifies(); });
         return;
     case XACT_EVENT_COMMIT:

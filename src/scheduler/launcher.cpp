@@ -104,8 +104,8 @@ void note_scan(bool some_closed) {
     const TimestampTz now = GetCurrentTimestamp();
     next_scan = some_closed ? TimestampTzPlusMilliseconds(now, closed_ms) : DT_NOEND;
     const SharedLock lock(LW_EXCLUSIVE);
-    segment()->launcher.some_closed = some_closed;
-    segment()->launcher.scanned = now;
+    shared_state()->launcher.some_closed = some_closed;
+    shared_state()->launcher.scanned = now;
 }
 
 // Forgets databases that are gone, with the records of their queues; but not under a scheduler,
@@ -215,7 +215,7 @@ bool start_process(Database *database) {
 void note_worker_slots(bool free) {
     {
         const SharedLock lock(LW_EXCLUSIVE);
-        segment()->launcher.no_worker_slot = !free;
+        shared_state()->launcher.no_worker_slot = !free;
     }
     if (!free && !logged_no_slot)
         ereport(LOG,
@@ -303,7 +303,7 @@ bool reload_settings() {
 
 void at_exit(int, Datum) {
     const SharedLock lock(LW_EXCLUSIVE);
-    segment()->launcher.latch = nullptr;
+    shared_state()->launcher.latch = nullptr;
 }
 
 [[noreturn]] void run() {

@@ -105,7 +105,7 @@ QueueRecord *make_own_record() {
 }
 
 QueueRecord *claim_shared_record(Oid queue) {
-    return is_segment_shared() ? claim_record(queue) : nullptr;
+    return is_state_shared() ? claim_record(queue) : nullptr;
 }
 
 void watch(Oid queue, Oid owner) {
@@ -147,7 +147,7 @@ void warn_of_max_queues() {
 void give_records() {
     bool all_taken = false;
     for_each_watched([&](Watched *watched) {
-        if (!watched->is_told && is_segment_shared() && !all_taken) {
+        if (!watched->is_told && is_state_shared() && !all_taken) {
             QueueRecord *const place = claim_record(watched->queue);
             if (place != nullptr) {
                 drop_own_record(watched);
@@ -304,7 +304,7 @@ Watched *next_in_turn(TimestampTz now) {
 // But those that failed and wait. Before the first look at everything, at the heads of all, where
 // the jobs are whose sessions have ended while there was no scheduler, or in a crash
 void make_all_due() {
-    lock_segment(LW_EXCLUSIVE);
+    lock_shared_state(LW_EXCLUSIVE);
     for_each_watched([](Watched *watched) {
         QueueRecord *const record = watched->record;
         if (record->failures > 0)
@@ -313,7 +313,7 @@ void make_all_due() {
         record->next_orphans = DT_NOBEGIN;
         record->orphans_in_head = true;
     });
-    unlock_segment();
+    unlock_shared_state();
 }
 
 // Settings of theirs may have changed, and nothing else says when they are due
@@ -326,7 +326,7 @@ void make_polled_due() {
 
 // After a step back of the clock, or a change of settings, a pause may be longer than any should be
 void mind_the_clock(TimestampTz now) {
-    lock_segment(LW_EXCLUSIVE);
+    lock_shared_state(LW_EXCLUSIVE);
     for_each_watched([now](Watched *watched) {
         QueueRecord *const record = watched->record;
         const int64 longest_ms = record->failures > 0
@@ -335,7 +335,7 @@ void mind_the_clock(TimestampTz now) {
         if (record->next_sweep > TimestampTzPlusMilliseconds(now, longest_ms))
             record->next_sweep = now;
     });
-    unlock_segment();
+    unlock_shared_state();
 }
 
 // True if the clock was set back since the last call: times of before mean nothing then
@@ -436,7 +436,7 @@ std::optional<RoundEnd> look_at_registry(int slot) {
         return RoundEnd{true, Hears::rings, 0};
     case Finding::no_queues:
         // Whoever was started by hand is not started again by create_queue
-        return RoundEnd{is_segment_shared(), Hears::rings, next_look = in_ms(idle_ms)};
+        return RoundEnd{is_state_shared(), Hears::rings, next_look = in_ms(idle_ms)};
     case Finding::not_enabled:
         tell_of_copy(seen);
         return RoundEnd{true, Hears::rings, 0};

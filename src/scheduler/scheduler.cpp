@@ -111,7 +111,7 @@ bool may_leave(int slot) {
     int slot = arguments.slot;
     const bool was_by_hand = slot == by_hand;
     if (was_by_hand) {
-        make_private_segment();
+        make_private_state();
         slot = allocate_slot(arguments.database, arguments.generation);
     }
     if (!attach(slot, arguments.database, arguments.generation))
@@ -152,7 +152,7 @@ bool may_leave(int slot) {
             gather_rings();
             // Without shared memory the latch is all that others can set
             const bool woken = sleep_after(slot, end);
-            if (woken && !is_segment_shared())
+            if (woken && !is_state_shared())
                 request_rescan(slot);
         }
     }

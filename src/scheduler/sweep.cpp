@@ -254,7 +254,7 @@ void set_next_sweep(QueueRecord *record, TimestampTz now, int64 pause_ms) {
 bool count_failure(Watched *watched, int sqlstate, const char *message) {
     QueueRecord *const record = watched->record;
     const TimestampTz now = GetCurrentTimestamp();
-    lock_segment(LW_EXCLUSIVE);
+    lock_shared_state(LW_EXCLUSIVE);
     const bool news = record->failures == 0 || record->sqlstate != sqlstate;
     record->failures = std::min(record->failures + 1, 1000);
     record->sqlstate = sqlstate;
@@ -262,7 +262,7 @@ bool count_failure(Watched *watched, int sqlstate, const char *message) {
     record->last_sweep = now;
     set_next_sweep(record, now, pause_ms_after(record->failures));
     copy_shown_text(record->error, message, sizeof record->error);
-    unlock_segment();
+    unlock_shared_state();
     return news;
 }
 
@@ -367,7 +367,7 @@ void note_success(Watched *watched, int64 took_us, Due due, const Batch &last) {
         rest_us = pause_for_lock(watched) * 1000;
     else if (last.end == BatchEnd::gone) // the registry will say so
         rest_us = longest_lock_pause_ms * 1000;
-    lock_segment(LW_EXCLUSIVE);
+    lock_shared_state(LW_EXCLUSIVE);
     record->in_turn = false;
     record->locked = locked;
     (is_for_orphans(due) ? record->orphans_rest_until : record->rests_until) = now + rest_us;
@@ -385,19 +385,19 @@ void note_success(Watched *watched, int64 took_us, Due due, const Batch &last) {
     }
     if (last.next_orphans != 0)
         set_next_orphans(record, due, last.next_orphans);
-    unlock_segment();
+    unlock_shared_state();
     if (recovered)
         ereport(LOG, (errmsg("sweep of queue \"%s\" works again", watched->name)));
 }
 
 void count_batch(QueueRecord *record, const Moved &moved, int64 took_us) {
-    lock_segment(LW_EXCLUSIVE);
+    lock_shared_state(LW_EXCLUSIVE);
     record->batch_us = took_us;
     record->batch_jobs = sum_of(moved);
     record->activated += moved.activated;
     record->expired += moved.expired + moved.retried;
     record->failed += moved.failed;
-    unlock_segment();
+    unlock_shared_state();
 }
 
 TimestampTz next_orphans_turn(const QueueRecord *record) {
@@ -405,10 +405,10 @@ TimestampTz next_orphans_turn(const QueueRecord *record) {
 }
 
 void mark_turn(QueueRecord *record, bool in_turn) {
-    lock_segment(LW_EXCLUSIVE);
+    lock_shared_state(LW_EXCLUSIVE);
     record->in_turn = in_turn;
     record->turn_began = GetCurrentTimestamp();
-    unlock_segment();
+    unlock_shared_state();
 }
 
 // One transaction of a turn. What it makes AVAILABLE is announced after it.
@@ -464,7 +464,7 @@ bool has_spoilt_session(Watched *watched, const Leftovers &before) {
                                "the same few settings each time.")
                      : errhint("A trigger of the table, or a function that it calls, should not "
                                "create functions each time.")));
-    return is_segment_shared(); // else nobody would start another
+    return is_state_shared(); // else nobody would start another
 }
 
 } // namespace

@@ -39,7 +39,7 @@ void begin_advance(LowWater *mark, TimestampTz now, ClaimStart *start) {
 }
 
 template <typename F> void with_record(Oid queue, F body) {
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return;
     const SharedLock lock(LW_SHARED);
     if (QueueRecord *const record = find_record(queue)) {

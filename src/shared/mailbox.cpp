@@ -31,30 +31,30 @@ bool note(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
 // commit where no scheduler is, so it costs nothing where no database was closed.
 bool may_be_forgotten() {
     constexpr int shortest_ms = 1000;
-    return segment()->launcher.some_closed &&
-           TimestampDifferenceExceeds(segment()->launcher.scanned, GetCurrentTimestamp(),
+    return shared_state()->launcher.some_closed &&
+           TimestampDifferenceExceeds(shared_state()->launcher.scanned, GetCurrentTimestamp(),
                                       shortest_ms);
 }
 
 } // namespace
 
 bool is_answered(Oid queue) {
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return false;
-    lock_segment(LW_SHARED);
+    lock_shared_state(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     // The scheduler announces what its own sweeps do when they are committed
     const bool answered = scheduler != nullptr &&
                           (scheduler->answers || is_this_process(*scheduler)) &&
                           find_record(queue) != nullptr;
-    unlock_segment();
+    unlock_shared_state();
     return answered;
 }
 
 void ring(const Change &change) {
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return;
-    lock_segment(LW_SHARED);
+    lock_shared_state(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     const TimestampTz sleeps_until = scheduler != nullptr ? scheduler->sleeps_until : DT_NOBEGIN;
     QueueRecord *const record = find_record(change.queue);
@@ -64,7 +64,7 @@ void ring(const Change &change) {
     const bool forgotten = scheduler == nullptr && may_be_forgotten();
     if (wake && scheduler != nullptr && !is_this_process(*scheduler))
         set_latch_of(*scheduler);
-    unlock_segment();
+    unlock_shared_state();
     if (orphaned)
         signal_scheduler(Start::yes);
     else if (forgotten)
@@ -72,7 +72,7 @@ void ring(const Change &change) {
 }
 
 void ring_all() {
-    lock_segment(LW_EXCLUSIVE);
+    lock_shared_state(LW_EXCLUSIVE);
     for_each_record([](QueueRecord *record) {
         SpinLockAcquire(&record->mutex); // the scheduler takes the times with this alone
         record->rung = true;
@@ -81,27 +81,27 @@ void ring_all() {
         forget(&record->low_water);
         SpinLockRelease(&record->mutex);
     });
-    unlock_segment();
+    unlock_shared_state();
     signal_scheduler(Start::yes);
 }
 
 void answer(int slot, bool answers) {
-    lock_segment(LW_EXCLUSIVE);
-    segment()->schedulers[static_cast<Size>(slot)].answers = answers;
-    unlock_segment();
+    lock_shared_state(LW_EXCLUSIVE);
+    shared_state()->schedulers[static_cast<Size>(slot)].answers = answers;
+    unlock_shared_state();
 }
 
 void show_unannounced(int slot, const char *why) {
-    lock_segment(LW_EXCLUSIVE);
-    copy_shown_text(segment()->schedulers[static_cast<Size>(slot)].unannounced,
+    lock_shared_state(LW_EXCLUSIVE);
+    copy_shown_text(shared_state()->schedulers[static_cast<Size>(slot)].unannounced,
                     why != nullptr ? why : "", sizeof SchedulerSlot::unannounced);
-    unlock_segment();
+    unlock_shared_state();
 }
 
 int take_rings(Oid *queues, int size, RecordNumber *from) {
     int count = 0;
     // Nobody's commit waits for a walk over very many queues. Who rings meanwhile wakes us
-    lock_segment(LW_SHARED);
+    lock_shared_state(LW_SHARED);
     // Its queue may have gone since
     if (*from == 0 || record_at(*from)->database != MyDatabaseId)
         *from = first_record_of(MyDatabaseId);
@@ -115,7 +115,7 @@ int take_rings(Oid *queues, int size, RecordNumber *from) {
         SpinLockRelease(&record->mutex);
         queues[count++] = record->queue;
     }
-    unlock_segment();
+    unlock_shared_state();
     return count;
 }
 
@@ -126,11 +126,11 @@ bool has_rings() {
 }
 
 void ring_again(const Oid *queues, int count) {
-    lock_segment(LW_EXCLUSIVE);
+    lock_shared_state(LW_EXCLUSIVE);
     for (int i = 0; i < count; i++)
         if (QueueRecord *const record = find_record(queues[i]))
             record->rung = true;
-    unlock_segment();
+    unlock_shared_state();
 }
 
 void take_times(QueueRecord *record) {
@@ -145,8 +145,8 @@ void take_times(QueueRecord *record) {
 
 TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears) {
     TimestampTz until = limit;
-    lock_segment(LW_EXCLUSIVE);
-    SchedulerSlot &mine = segment()->schedulers[static_cast<Size>(slot)];
+    lock_shared_state(LW_EXCLUSIVE);
+    SchedulerSlot &mine = shared_state()->schedulers[static_cast<Size>(slot)];
     const bool hears_times = hears == Hears::all || hears == Hears::times;
     const bool hears_rings = hears == Hears::all || hears == Hears::rings;
     if (hears_times)
@@ -158,14 +158,14 @@ TimestampTz fall_asleep(int slot, TimestampTz limit, Hears hears) {
     if (mine.rescan || (hears_rings && has_rings()))
         until = DT_NOBEGIN;
     mine.sleeps_until = hears_times ? until : DT_NOBEGIN;
-    unlock_segment();
+    unlock_shared_state();
     return until;
 }
 
 void wake_up(int slot) {
-    lock_segment(LW_EXCLUSIVE);
-    segment()->schedulers[static_cast<Size>(slot)].sleeps_until = DT_NOBEGIN;
-    unlock_segment();
+    lock_shared_state(LW_EXCLUSIVE);
+    shared_state()->schedulers[static_cast<Size>(slot)].sleeps_until = DT_NOBEGIN;
+    unlock_shared_state();
 }
 
 } // namespace ecto_job

@@ -8,8 +8,8 @@ namespace {
 // Returns the owner's entry, or the one whose last death is longest ago
 OwnerDeaths *entry_for(Oid owner) {
     assert_locked_exclusively();
-    OwnerDeaths *oldest = segment()->owner_deaths;
-    for (OwnerDeaths &entry : segment()->owner_deaths) {
+    OwnerDeaths *oldest = shared_state()->owner_deaths;
+    for (OwnerDeaths &entry : shared_state()->owner_deaths) {
         if (entry.database == MyDatabaseId && entry.owner == owner)
             return &entry;
         if (entry.deaths.last < oldest->deaths.last)
@@ -30,7 +30,7 @@ void note_owners_death(Oid owner) {
 int read_waiting_owners(WaitingOwner *waiting, TimestampTz now) {
     int count = 0;
     const SharedLock lock(LW_SHARED);
-    for (const OwnerDeaths &entry : segment()->owner_deaths) {
+    for (const OwnerDeaths &entry : shared_state()->owner_deaths) {
         if (entry.database != MyDatabaseId)
             continue;
         const TimestampTz until = wait_until(entry.deaths, now);

@@ -9,7 +9,7 @@ namespace {
 
 PreparedNote *find_note(Oid database, const char *gid) {
     assert_locked_exclusively();
-    for (PreparedNote &note : segment()->prepared)
+    for (PreparedNote &note : shared_state()->prepared)
         if (note.database == database && strcmp(note.gid, gid) == 0)
             return &note;
     return nullptr;

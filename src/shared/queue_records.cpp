@@ -13,13 +13,13 @@ namespace {
 // Returns the head of the list that the queue's record is in
 RecordNumber &first_of_key(Oid database, Oid queue) {
     const uint32 hash = hash_combine(murmurhash32(database), murmurhash32(queue));
-    return segment()->records.by_key[hash % record_lists];
+    return shared_state()->records.by_key[hash % record_lists];
 }
 
 // Takes a record that was given back, or the next one; 0: all are taken
 RecordNumber take_free_record() {
     assert_locked_exclusively();
-    RecordTable &table = segment()->records;
+    RecordTable &table = shared_state()->records;
     if (const RecordNumber number = table.free) {
         table.free = record_at(number)->next_of_key;
         return number;
@@ -54,8 +54,8 @@ void give_back(RecordNumber number) {
         link = &record_at(*link)->next_of_key;
     *link = record->next_of_key;
     clear_record(record);
-    record->next_of_key = segment()->records.free;
-    segment()->records.free = number;
+    record->next_of_key = shared_state()->records.free;
+    shared_state()->records.free = number;
 }
 
 template <typename F> void give_back_those_of(Oid database, F is_kept) {
@@ -74,7 +74,7 @@ template <typename F> void give_back_those_of(Oid database, F is_kept) {
 
 RecordNumber records_used() {
     const SharedLock lock(LW_SHARED);
-    return static_cast<RecordNumber>(segment()->records.used);
+    return static_cast<RecordNumber>(shared_state()->records.used);
 }
 
 Oid database_of(RecordNumber number) {
@@ -101,7 +101,7 @@ void clear_record(QueueRecord *record) {
     empty.leased_to = empty.leases_to = empty.orphaned_to = empty.orphans_to = lowest_key;
     // An advance of the mark that is under way is not taken for a later one
     empty.low_water.advance = record->low_water.advance + 1;
-    // Its lock stays what it is: nobody holds it without the segment's
+    // The spinlock stays free: nobody takes it without the lock of the shared state
     empty.mutex = record->mutex;
     *record = empty;
 }
@@ -137,7 +137,7 @@ void release_records_unless(bool (*is_kept)(Oid database)) {
 
 void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move) {
     QueueRecord known;
-    if (segment() == nullptr || !read_record(queue, &known))
+    if (shared_state() == nullptr || !read_record(queue, &known))
         return;
     const LeftOutJobs &before = claims ? known.claims_left_out : known.sweeps_left_out;
     if (reason == nullptr && before.count <= count && !(before.all && others_move))

@@ -10,12 +10,12 @@ namespace ecto_job {
 
 // Returns for how many queues there is a place.
 inline Size max_records() {
-    return segment()->records.first.size() + segment()->records.further.size();
+    return shared_state()->records.first.size() + shared_state()->records.further.size();
 }
 
 // Returns the record with this number.
 inline QueueRecord *record_at(RecordNumber number) {
-    const RecordTable &table = segment()->records;
+    const RecordTable &table = shared_state()->records;
     const Size at = number - 1;
     Assert(number != 0 && at < table.used);
     return at < table.first.size() ? &table.first[at] : &table.further[at - table.first.size()];
@@ -23,7 +23,7 @@ inline QueueRecord *record_at(RecordNumber number) {
 
 // Returns the head of the list of the database's records, and of some other databases' too.
 inline RecordNumber &first_record_of(Oid database) {
-    return segment()->records.by_database[database % database_lists];
+    return shared_state()->records.by_database[database % database_lists];
 }
 
 // Visits all records of this database.

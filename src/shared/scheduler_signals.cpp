@@ -17,7 +17,7 @@ constexpr int patience_ms = 3000;
 
 void request_start(Oid database) {
     assert_locked_exclusively();
-    LauncherRequests &requests = segment()->launcher.requests;
+    LauncherRequests &requests = shared_state()->launcher.requests;
     const std::span requested(requests.databases, static_cast<Size>(requests.count));
     const bool known =
         requests.start_all || std::ranges::find(requested, database) != requested.end();
@@ -32,7 +32,7 @@ void request_start(Oid database) {
 bool ask_to_leave(Oid database) {
     bool asked = false;
     const SharedLock lock(LW_EXCLUSIVE);
-    for (SchedulerSlot &slot : segment()->schedulers) {
+    for (SchedulerSlot &slot : shared_state()->schedulers) {
         if (slot.state == SchedulerState::free || slot.database != database)
             continue;
         slot.asked_to_leave = asked = true;
@@ -43,7 +43,7 @@ bool ask_to_leave(Oid database) {
 
 void sleep_a_little() {
     constexpr long nap_ms = 20;
-    Assert(segment() == nullptr || !LWLockHeldByMe(segment()->lock));
+    Assert(shared_state() == nullptr || !LWLockHeldByMe(shared_state()->lock));
     WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap_ms, wait_event());
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
@@ -60,7 +60,7 @@ void terminate_schedulers(Oid database) {
 } // namespace
 
 void signal_scheduler(Start start) {
-    if (segment() == nullptr) {
+    if (shared_state() == nullptr) {
         signal_scheduler_processes();
         return;
     }
@@ -74,20 +74,20 @@ void signal_scheduler(Start start) {
 }
 
 void request_database_scan() {
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return;
     const SharedLock lock(LW_EXCLUSIVE);
-    segment()->launcher.requests.database_scan = true;
+    shared_state()->launcher.requests.database_scan = true;
     signal_launcher();
 }
 
 LauncherRequests take_launcher_requests() {
     const SharedLock lock(LW_EXCLUSIVE);
-    return std::exchange(segment()->launcher.requests, LauncherRequests{});
+    return std::exchange(shared_state()->launcher.requests, LauncherRequests{});
 }
 
 void stop_scheduler_of(Oid database) {
-    if (segment() == nullptr || !ask_to_leave(database))
+    if (shared_state() == nullptr || !ask_to_leave(database))
         return;
     {
         const SharedLock lock(LW_EXCLUSIVE);
@@ -101,7 +101,7 @@ void stop_scheduler_of(Oid database) {
 
 void stop_scheduler() {
     TimestampTz limit = GetCurrentTimestamp();
-    if (segment() != nullptr) {
+    if (shared_state() != nullptr) {
         lock_out_schedulers();
         if (ask_to_leave(MyDatabaseId))
             limit = TimestampTzPlusMilliseconds(limit, patience_ms);

@@ -11,8 +11,8 @@ namespace {
 
 SchedulerSlot &slot_at(int slot) {
     assert_locked();
-    Assert(slot >= 0 && static_cast<Size>(slot) < segment()->schedulers.size());
-    return segment()->schedulers[static_cast<Size>(slot)];
+    Assert(slot >= 0 && static_cast<Size>(slot) < shared_state()->schedulers.size());
+    return shared_state()->schedulers[static_cast<Size>(slot)];
 }
 
 bool is_attached(const SchedulerSlot &slot) {
@@ -52,10 +52,10 @@ void move(SchedulerSlot &slot, SchedulerState to) {
 
 uint64 begin_generation(Latch *launcher) {
     const SharedLock lock(LW_EXCLUSIVE);
-    LauncherState &state = segment()->launcher;
+    LauncherState &state = shared_state()->launcher;
     state.latch = launcher;
     state.requests.start_all = true;
-    for (SchedulerSlot &slot : segment()->schedulers)
+    for (SchedulerSlot &slot : shared_state()->schedulers)
         if (is_attached(slot))
             set_latch_of(slot);
         else if (slot.state != SchedulerState::free)
@@ -65,7 +65,7 @@ uint64 begin_generation(Latch *launcher) {
 
 int allocate_slot(Oid database, uint64 generation) {
     const SharedLock lock(LW_EXCLUSIVE);
-    for (int i = 0; i < static_cast<int>(segment()->schedulers.size()); i++) {
+    for (int i = 0; i < static_cast<int>(shared_state()->schedulers.size()); i++) {
         SchedulerSlot &slot = slot_at(i);
         if (slot.state != SchedulerState::free)
             continue;
@@ -92,7 +92,7 @@ bool has_found_work(int slot) {
 
 bool is_occupied(Oid database) {
     const SharedLock lock(LW_SHARED);
-    for (const SchedulerSlot &slot : segment()->schedulers)
+    for (const SchedulerSlot &slot : shared_state()->schedulers)
         if (slot.state != SchedulerState::free && slot.database == database)
             return true;
     return false;
@@ -102,7 +102,7 @@ bool attach(int slot, Oid database, uint64 generation) {
     const SharedLock lock(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
     if (mine.state != SchedulerState::requested || mine.database != database ||
-        mine.generation != generation || generation != segment()->launcher.generation)
+        mine.generation != generation || generation != shared_state()->launcher.generation)
         return false;
     mine.latch = MyLatch;
     move(mine, SchedulerState::connecting);
@@ -118,7 +118,7 @@ bool detach(int slot, bool in_sweep) {
                                                      : SchedulerEnd::failed;
     mine.latch = nullptr;
     move(mine, SchedulerState::ended);
-    if (mine.generation != segment()->launcher.generation)
+    if (mine.generation != shared_state()->launcher.generation)
         move(mine, SchedulerState::free); // its launcher is gone
     return leaves_announcements;
 }
@@ -136,7 +136,7 @@ bool take_rescan_request(int slot) {
 bool must_leave(int slot) {
     const SharedLock lock(LW_SHARED);
     const SchedulerSlot &mine = slot_at(slot);
-    return mine.generation != segment()->launcher.generation || mine.asked_to_leave;
+    return mine.generation != shared_state()->launcher.generation || mine.asked_to_leave;
 }
 
 void set_working(int slot, bool outdated) {
@@ -163,9 +163,9 @@ void leave(int slot) {
 
 SchedulerSlot *scheduler_of(Oid database) {
     assert_locked();
-    for (SchedulerSlot &slot : segment()->schedulers)
+    for (SchedulerSlot &slot : shared_state()->schedulers)
         if (slot.state >= SchedulerState::requested && slot.state <= SchedulerState::outdated &&
-            slot.database == database && slot.generation == segment()->launcher.generation)
+            slot.database == database && slot.generation == shared_state()->launcher.generation)
             return &slot;
     return nullptr;
 }
@@ -178,8 +178,8 @@ void set_latch_of(const SchedulerSlot &scheduler) {
 
 void signal_launcher() {
     assert_locked_exclusively();
-    if (segment()->launcher.latch != nullptr)
-        SetLatch(segment()->launcher.latch);
+    if (shared_state()->launcher.latch != nullptr)
+        SetLatch(shared_state()->launcher.latch);
 }
 
 } // namespace ecto_job

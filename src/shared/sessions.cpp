@@ -24,14 +24,14 @@ Claimed *claimed = nullptr; // in TopMemoryContext
 
 uint32 &my_entry() {
     assert_locked_exclusively();
-    const std::span<uint32> numbers = segment()->sessions.numbers;
+    const std::span<uint32> numbers = shared_state()->sessions.numbers;
     const auto index = static_cast<Size>(MyProc - ProcGlobal->allProcs);
     Assert(index < numbers.size()); // prepared transactions come after the processes
     return numbers[index];
 }
 
 bool is_living(uint32 number) {
-    const std::span<uint32> numbers = segment()->sessions.numbers;
+    const std::span<uint32> numbers = shared_state()->sessions.numbers;
     return std::ranges::find(numbers, number) != numbers.end();
 }
 
@@ -68,7 +68,7 @@ uint32 random_number() {
 // After four billion sessions the first may still be there
 uint32 next_number(uint32 beginning) {
     assert_locked_exclusively();
-    uint32 &last = segment()->sessions.last;
+    uint32 &last = shared_state()->sessions.last;
     if (last == 0)
         last = beginning;
     do
@@ -80,7 +80,7 @@ uint32 next_number(uint32 beginning) {
 } // namespace
 
 uint32 bind_session() {
-    if (my_number != 0 || !is_segment_shared())
+    if (my_number != 0 || !is_state_shared())
         return my_number;
     const uint32 beginning = random_number();
     // Not before_shmem_exit: by then the transaction may still hold its locks
@@ -105,18 +105,18 @@ void remember_claim(Oid queue, const JobKey &key) {
 int living_sessions(int64 *numbers) {
     int count = 0;
     const SharedLock lock(LW_SHARED);
-    for (const uint32 number : segment()->sessions.numbers)
+    for (const uint32 number : shared_state()->sessions.numbers)
         if (number != 0)
             numbers[count++] = number;
     return count;
 }
 
 int max_sessions() {
-    return static_cast<int>(segment()->sessions.numbers.size());
+    return static_cast<int>(shared_state()->sessions.numbers.size());
 }
 
 void request_orphan_search(Oid queue, const JobKey &key) {
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return;
     const SharedLock lock(LW_SHARED);
     note_orphans(queue, key);

@@ -1,5 +1,5 @@
-// The sessions that hold jobs under leases bound to them, so that the scheduler can tell whose
-// session has ended, and is told when one does.
+// The sessions that hold jobs under leases bound to them, so that the scheduler knows whose
+// session has ended, and is signalled when one ends.
 //
 // A session enters its number here before it draws its first bound lease. It is taken out when the
 // session's process ends, by whatever ERROR, FATAL or signal, after its transaction was aborted and

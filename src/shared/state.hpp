@@ -4,15 +4,16 @@
 // Everything is guarded by one LWLock, held while small arrays are read and never while anything is
 // waited for. What commits write into a queue's record is besides guarded by a spinlock of that
 // record, so that they share the LWLock. A crash empties all of it; nothing here is the only place
-// that knows a fact. Where the library is not preloaded there is no segment, and `segment()` is
-// null; but a scheduler that was started by hand has one in its own memory, so that its code is the
-// same.
+// that knows a fact. Where the library is not preloaded there is none, and `shared_state()` is
+// null; but a scheduler that was started by hand has a state in its own memory, so that its code is
+// the same.
 //
 // The records of queues come in two arrays. The first, of ecto_job.max_queues, is part of the
-// segment. The second is address space that the postmaster maps at its start and that all its
-// children inherit; the kernel gives it memory page by page, when a record is first used. So places
-// come with the queues that need them, and taking one allocates nothing that could fail, nor is
-// there a place that some process cannot reach, which callbacks at commit could not mend.
+// server's shared memory. The second is address space that the postmaster maps at its start and
+// that all its children inherit; the kernel gives it memory page by page, when a record is first
+// used. So places come with the queues that need them, and taking one allocates nothing that could
+// fail, nor is there a place that some process cannot reach, which callbacks at commit could not
+// mend.
 #pragma once
 
 #include <span>
@@ -201,7 +202,7 @@ struct SessionTable {
 
 constexpr int max_owner_deaths = 64;
 
-struct Segment {
+struct SharedState {
     LWLock *lock = nullptr;
     LauncherState launcher = {};
     std::span<SchedulerSlot> schedulers = {};
@@ -213,17 +214,17 @@ struct Segment {
 
 // Requests the shared memory and sets it up. Called once, while shared_preload_libraries are
 // loaded.
-void install_segment();
+void install_shared_state();
 
 // Makes a state in this process's own memory, for a scheduler where the library is not preloaded.
-void make_private_segment();
+void make_private_state();
 
 // Returns the state; null where the library is not preloaded, except in such a scheduler.
-Segment *segment();
+SharedState *shared_state();
 
 // Returns false for a private one: other sessions report nothing to it, so a scheduler that sleeps
 // has to poll.
-bool is_segment_shared();
+bool is_state_shared();
 
 // Holds the lock of the shared state for a scope, in which nothing may raise: an ERROR is a longjmp
 // and skips the destructor. (Should one come nevertheless, the transaction's abort releases the
@@ -231,10 +232,10 @@ bool is_segment_shared();
 class SharedLock {
 public:
     explicit SharedLock(LWLockMode mode) {
-        Assert(!LWLockHeldByMe(segment()->lock));
-        LWLockAcquire(segment()->lock, mode);
+        Assert(!LWLockHeldByMe(shared_state()->lock));
+        LWLockAcquire(shared_state()->lock, mode);
     }
-    ~SharedLock() { LWLockRelease(segment()->lock); }
+    ~SharedLock() { LWLockRelease(shared_state()->lock); }
     SharedLock(const SharedLock &) = delete;
     SharedLock &operator=(const SharedLock &) = delete;
 };
@@ -251,17 +252,17 @@ private:
     QueueRecord *record_;
 };
 
-inline void lock_segment(LWLockMode mode) {
-    LWLockAcquire(segment()->lock, mode);
+inline void lock_shared_state(LWLockMode mode) {
+    LWLockAcquire(shared_state()->lock, mode);
 }
-inline void unlock_segment() {
-    LWLockRelease(segment()->lock);
+inline void unlock_shared_state() {
+    LWLockRelease(shared_state()->lock);
 }
 inline void assert_locked() {
-    Assert(LWLockHeldByMe(segment()->lock));
+    Assert(LWLockHeldByMe(shared_state()->lock));
 }
 inline void assert_locked_exclusively() {
-    Assert(LWLockHeldByMeInMode(segment()->lock, LW_EXCLUSIVE));
+    Assert(LWLockHeldByMeInMode(shared_state()->lock, LW_EXCLUSIVE));
 }
 
 } // namespace ecto_job
