@@ -98,7 +98,7 @@ void keep(Queue *queue, bool valid) {
 } // namespace
 
 Queue *find_queue(Oid oid) {
-    Assert(IsTransactionState() && OidIsValid(oid));
+    Assert(IsTransactionState());
     prepare_cache();
     Entry *const entry = entries.find(oid);
     if (entry != nullptr && entry->valid) {
