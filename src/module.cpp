@@ -1,11 +1,13 @@
-// What happens when the server loads the library: settings and the planner's hook always; shared
-// memory, the launcher and the hook on commands only where it is in shared_preload_libraries.
+// What happens when the server loads the library: settings, the planner's hook and the callbacks of
+// transactions always; shared memory, the launcher and the hook on commands only where it is in
+// shared_preload_libraries.
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
-#include "table/planner_hook.hpp"
+#include "queue/transaction.hpp"
 #include "scheduler/workers.hpp"
 #include "settings.hpp"
 #include "shared/state.hpp"
+#include "table/planner_hook.hpp"
 
 extern "C" {
 #ifdef PG_MODULE_MAGIC_EXT
@@ -22,10 +24,11 @@ void _PG_init() {
         const bool preloading = process_shared_preload_libraries_in_progress;
         ecto_job::settings::define(preloading);
         ecto_job::install_planner_hook();
+        ecto_job::install_transaction_callbacks();
         // pg_upgrade's server runs nothing of its own accord
         if (!preloading || IsBinaryUpgrade)
             return;
-        ecto_job::install_segment();
+        ecto_job::install_shared_state();
         ecto_job::install_command_hook();
         ecto_job::register_launcher();
     });

@@ -9,12 +9,12 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "queue/dumped_settings.hpp"
-#include "queue/changes.hpp"
+#include "queue/pending_changes.hpp"
 #include "table/ddl.hpp"
 #include "queue/registry.hpp"
+#include "queue/transaction.hpp"
 #include "table/check.hpp"
 #include "table/triggers.hpp"
-#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 namespace {
@@ -200,9 +200,9 @@ void adopt(const Finding &found, const TimestampNames &said) {
     carry_settings(found.oid);
     tell_shortcomings(found, said);
     // Of a queue that was released a moment ago, what the scheduler knows may be too late
-    note_due(found.oid, DT_NOBEGIN);
-    note_lease(found.oid, highest_key, DT_NOBEGIN);
-    wake_scheduler_at_commit();
+    record_due(found.oid, DT_NOBEGIN);
+    record_lease(found.oid, highest_key, DT_NOBEGIN);
+    signal_scheduler_at_commit(Start::yes);
 }
 
 } // namespace

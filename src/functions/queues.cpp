@@ -13,8 +13,8 @@
 #include "queue/dumped_settings.hpp"
 #include "table/ddl.hpp"
 #include "queue/registry.hpp"
+#include "queue/transaction.hpp"
 #include "table/triggers.hpp"
-#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 namespace {
@@ -314,7 +314,7 @@ ECTO_JOB_FUNCTION(ecto_job_create_queue) {
         register_queue({table, queue.ectojob ? QueueKind::ectojob : QueueKind::native, queue.binary,
                         queue.inserted_at, queue.updated_at, ectojobs_max_attempts});
         carry_settings(table);
-        wake_scheduler_at_commit();
+        signal_scheduler_at_commit(Start::yes);
     }
     SPI_finish();
     return ObjectIdGetDatum(table);
@@ -393,6 +393,6 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     const Datum result = to_row(settings, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
     carry_settings(queue->oid);
     SPI_finish();
-    wake_scheduler_at_commit();
+    signal_scheduler_at_commit(Start::yes);
     return result;
 }

@@ -8,8 +8,8 @@
 #include "pg/names.hpp"
 #include "table/ddl.hpp"
 #include "queue/registry.hpp"
+#include "queue/transaction.hpp"
 #include "table/triggers.hpp"
-#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 namespace {
@@ -136,7 +136,7 @@ ECTO_JOB_FUNCTION(ecto_job_release_queue) {
     const Queue queue = *find_queue(table);
     release(&queue);
     unregister_queue(table);
-    wake_scheduler_at_commit();
+    signal_scheduler_at_commit(Start::yes);
     SPI_finish();
     return ObjectIdGetDatum(table);
 }

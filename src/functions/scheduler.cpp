@@ -7,6 +7,7 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "queue/registry.hpp"
+#include "queue/transaction.hpp"
 #include "shared/scheduler_processes.hpp"
 #include "shared/scheduler_signals.hpp"
 
@@ -33,10 +34,7 @@ void set_enabled(bool enabled, const char *function) {
     write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled) VALUES ($1, $2)", 2,
                    types, values, nullptr);
     SPI_finish();
-    if (enabled)
-        wake_scheduler_at_commit();
-    else
-        nudge_scheduler_at_commit();
+    signal_scheduler_at_commit(enabled ? Start::yes : Start::no);
 }
 
 [[noreturn]] void refuse_start(const char *hint) {
@@ -46,15 +44,17 @@ void set_enabled(bool enabled, const char *function) {
              errhint(hint, max_worker_processes)));
 }
 
-// It waits until we have committed, and leaves if we have not, or if another is there and stays
+// Starts a scheduler, which waits until we have committed, and leaves if we have not, or if another
+// is there and stays.
 void start_process() {
+    Assert(shared_state() == nullptr);
     // Each waits for us in a background worker, of which the whole cluster has a few
     static TransactionId asked_in = InvalidTransactionId;
     const TransactionId here = GetCurrentTransactionId();
     if (TransactionIdEquals(asked_in, here))
         return;
     BackgroundWorkerHandle *handle = nullptr;
-    if (!register_scheduler({MyDatabaseId, by_hand, 0, here}, &handle)) {
+    if (!register_scheduler({MyDatabaseId, on_demand_slot, 0, here}, &handle)) {
         if (next_scheduler_process() == nullptr)
             refuse_start("No background worker is free: raise max_worker_processes, now %d, and "
                          "restart the server.");
@@ -66,8 +66,8 @@ void start_process() {
     asked_in = here;
 }
 
-// What it waits for is the end of the scheduler, although the scheduler cannot see yet that it is
-// disabled; a rollback much later could not bring all of that back
+// stop_scheduler() waits for the end of the scheduler, which cannot see yet that it is disabled; a
+// rollback much later could not bring all of that back.
 void require_no_transaction_block() {
     if (IsTransactionBlock() || IsSubTransaction())
         ereport(ERROR,
@@ -96,7 +96,7 @@ ECTO_JOB_FUNCTION(ecto_job_disable) {
 
 ECTO_JOB_FUNCTION(ecto_job_start_scheduler) {
     set_enabled(true, "ecto_job.start_scheduler()");
-    if (segment() != nullptr)
+    if (shared_state() != nullptr)
         PG_RETURN_VOID(); // the launcher does it
     start_process();
     ereport(WARNING,
@@ -112,6 +112,7 @@ ECTO_JOB_FUNCTION(ecto_job_stop_scheduler) {
     require_database_owner();
     require_no_transaction_block();
     set_enabled(false, "ecto_job.stop_scheduler()");
-    dismiss_scheduler();
+    signal_scheduler_at_abort();
+    stop_scheduler();
     PG_RETURN_VOID();
 }

@@ -31,7 +31,7 @@ const char *why_no_scheduler() {
         return "no scheduler: the server is a standby";
     if (!settings::enabled)
         return "no scheduler: ecto_job.enabled is off";
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return next_scheduler_process() != nullptr
                    ? nullptr
                    : "no scheduler: add ecto_job to shared_preload_libraries and restart the "
@@ -42,13 +42,11 @@ const char *why_no_scheduler() {
         return "no scheduler: ecto_job.databases does not name this database";
     const SharedLock lock(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
-    const bool there = scheduler != nullptr && scheduler->latch != nullptr;
-    const bool outdated = there && scheduler->outdated;
-    if (outdated)
+    if (scheduler != nullptr && scheduler->state == SchedulerState::outdated)
         return "no scheduler: the extension is newer than the library; restart the server";
-    if (there)
+    if (scheduler != nullptr && scheduler->state != SchedulerState::requested)
         return nullptr;
-    return segment()->no_worker_slot
+    return shared_state()->launcher.no_worker_slot
                ? "no scheduler: no background worker is free; raise max_worker_processes"
                : "no scheduler: it starts within a minute, or ended with an error that the "
                  "server's log shows";
@@ -100,7 +98,7 @@ const char *why_unannounced() {
 }
 
 const char *status_of(const QueueRecord *record) {
-    if (segment() == nullptr) // only the scheduler itself knows how its sweeps go
+    if (shared_state() == nullptr) // only the scheduler itself knows how its sweeps go
         return "ok";
     if (record == nullptr)
         return "not recorded: it is new, or all places for queues are taken; raise "
@@ -147,12 +145,12 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
     const bool allowed = !PG_ARGISNULL(0) && (may_read(PG_GETARG_OID(0)) ||
                                               has_privs_of_role(GetUserId(), ROLE_PG_MONITOR));
     if (allowed) {
-        QueueRecord record;
-        const bool recorded = segment() != nullptr && read_record(PG_GETARG_OID(0), &record);
+        QueueRecord record{};
+        const bool recorded = shared_state() != nullptr && read_record(PG_GETARG_OID(0), &record);
         const char *status = nullptr;
         if (!PG_ARGISNULL(1) && !PG_GETARG_BOOL(1))
             status = "disabled";
-        else if (segment() != nullptr && PG_ARGISNULL(1))
+        else if (shared_state() != nullptr && PG_ARGISNULL(1))
             status =
                 "no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it";
         else
@@ -185,7 +183,7 @@ ECTO_JOB_FUNCTION(ecto_job_require_library) {
 
 // For the install script
 ECTO_JOB_FUNCTION(ecto_job_warn_unless_preloaded) {
-    if (ecto_job::segment() == nullptr)
+    if (ecto_job::shared_state() == nullptr)
         ereport(
             WARNING,
             (errmsg("ecto_job is not in shared_preload_libraries: no scheduler will run"),

@@ -13,10 +13,10 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "queue/dumped_settings.hpp"
-#include "queue/changes.hpp"
+#include "queue/pending_changes.hpp"
 #include "queue/own_statement.hpp"
 #include "queue/registry.hpp"
-#include "shared/scheduler_signals.hpp"
+#include "queue/transaction.hpp"
 
 namespace ecto_job {
 namespace {
@@ -106,16 +106,16 @@ void note_job(Relation relation, HeapTuple row, bool was_available) {
         return;
     switch (*state) {
     case State::available:
-        note_available(queue, key_of(relation, row), !was_available);
+        record_available(queue, key_of(relation, row), !was_available);
         break;
     case State::scheduled:
     case State::retry:
-        note_due(queue, time_of(relation, row, "schedule").value_or(minus_infinity));
+        record_due(queue, time_of(relation, row, "schedule").value_or(minus_infinity));
         break;
     case State::reserved:
     case State::in_progress:
-        note_lease(queue, key_of(relation, row),
-                   time_of(relation, row, "expires").value_or(minus_infinity));
+        record_lease(queue, key_of(relation, row),
+                     time_of(relation, row, "expires").value_or(minus_infinity));
         break;
     case State::failed:
         break;
@@ -335,7 +335,7 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
     }
     if (exists)
         CacheInvalidateRelcacheByRelid(queue);
-    wake_scheduler_at_commit();
+    signal_scheduler_at_commit(Start::yes);
     return PointerGetDatum(row);
 }
 

@@ -3,8 +3,9 @@
 // an exception becomes an ordinary ERROR.
 //
 // The other direction needs no wrapping: PostgreSQL's ERROR is a longjmp, which may cross our
-// frames as long as they hold only trivially destructible locals. That is the rule of this tree,
-// so nothing is caught here that PostgreSQL raised. Never throw inside PG_TRY.
+// frames as long as they hold only trivially destructible locals. That is the rule of this tree
+// (but for locks, in whose scope nothing may raise), so nothing is caught here that PostgreSQL
+// raised. Never throw inside PG_TRY.
 #pragma once
 
 #include <exception>

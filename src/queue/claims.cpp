@@ -22,47 +22,16 @@ struct Advance {
 
 Advance *advances = nullptr; // in TopTransactionContext
 
-void cancel_all() {
-    for (const Advance *advance = advances; advance != nullptr; advance = advance->next)
-        cancel_advance(advance->queue, advance->number);
-    advances = nullptr;
-}
-
-void at_transaction_end(XactEvent event, void *) {
-    if (event == XACT_EVENT_COMMIT) {
-        for (const Advance *advance = advances; advance != nullptr; advance = advance->next)
-            finish_advance(advance->queue, advance->number, advance->key);
-        advances = nullptr;
-    } else if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) {
-        cancel_all();
-    }
-}
-
-// What was claimed in it is AVAILABLE again, and was passed over
-void at_subtransaction_end(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
-    if (event == SUBXACT_EVENT_ABORT_SUB)
-        cancel_all();
-}
-
-void watch_transactions() {
-    static bool watching = false;
-    if (watching)
-        return;
-    RegisterXactCallback(at_transaction_end, nullptr);
-    RegisterSubXactCallback(at_subtransaction_end, nullptr);
-    watching = true;
-}
-
-// What this role sees now must be all that is there: no old snapshot, no policy
+// Returns whether this role sees now all that is there: no old snapshot, no policy.
 bool sees_everything(const Queue *queue) {
     return XactIsoLevel == XACT_READ_COMMITTED &&
            check_enable_rls(queue->oid, InvalidOid, true) != RLS_ENABLED;
 }
 
-// The first AVAILABLE job, and the mark's when this transaction has committed
+// Returns the key of the first AVAILABLE job, which becomes the mark when this transaction commits.
 JobKey advance_from(Queue *queue, const ClaimStart &start) {
+    Assert(start.advance != 0);
     queue->claims_since_look = 0;
-    watch_transactions();
     auto *const advance =
         static_cast<Advance *>(MemoryContextAlloc(TopTransactionContext, sizeof(Advance)));
     *advance = Advance{queue->oid, start.advance, start.from, advances};
@@ -74,6 +43,18 @@ JobKey advance_from(Queue *queue, const ClaimStart &start) {
 }
 
 } // namespace
+
+void finish_advances() {
+    for (const Advance *advance = advances; advance != nullptr; advance = advance->next)
+        finish_advance(advance->queue, advance->number, advance->key);
+    advances = nullptr;
+}
+
+void cancel_advances() {
+    for (const Advance *advance = advances; advance != nullptr; advance = advance->next)
+        cancel_advance(advance->queue, advance->number);
+    advances = nullptr;
+}
 
 JobKey claim_start(Queue *queue) {
     const bool wants = ++queue->claims_since_look >= claims_between_looks;

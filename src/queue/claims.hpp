@@ -10,11 +10,16 @@
 
 namespace ecto_job {
 
-// Before each claim: nothing below the result is AVAILABLE, but what others make so meanwhile, or
-// made so with triggers off. SPI is connected.
+// Returns the key that a claim starts from: nothing below is AVAILABLE, but what others make so
+// meanwhile, or made so with triggers off. SPI is connected.
 JobKey claim_start(Queue *queue);
 
-// After a claim that found nothing: where to begin another, if the mark may hide a job.
+// Returns where to start another claim after one that found nothing; none unless the mark may hide
+// a job.
 std::optional<JobKey> claim_start_again(Queue *queue);
+
+// For the end of the transaction: see transaction.cpp. Cannot fail.
+void finish_advances();
+void cancel_advances();
 
 } // namespace ecto_job

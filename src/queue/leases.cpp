@@ -1,11 +1,10 @@
 // Drawing leases. See leases.hpp.
-//
-// What a transaction drew is kept in its own memory context, and the list is dropped by noticing
-// that another transaction runs; so neither a callback nor a rollback has anything to clean up.
 #include "queue/leases.hpp"
 
+#include <algorithm>
+#include <span>
+
 #include "core/lease.hpp"
-#include "pg/compat.hpp"
 #include "settings.hpp"
 #include "shared/sessions.hpp"
 
@@ -13,26 +12,27 @@ namespace ecto_job {
 
 namespace {
 
-int64 *drawn = nullptr; // in TopTransactionContext
-int drawn_count = 0;
-int drawn_size = 0;
-LocalTransactionId drawn_by = InvalidLocalTransactionId;
+// The leases that this transaction drew. A rollback to a savepoint leaves those of jobs that are
+// not started any more, which is harmless.
+struct Drawn {
+    int64 *leases = nullptr; // in TopTransactionContext
+    Size count = 0;
+    Size size = 0;
+};
+Drawn drawn;
 
 void remember(int64 lease) {
-    if (drawn_by != my_local_transaction()) {
-        constexpr int first_size = 8;
-        drawn = static_cast<int64 *>(
+    Assert(IsTransactionState() && lease != 0);
+    if (drawn.leases == nullptr) {
+        constexpr Size first_size = 8;
+        drawn.leases = static_cast<int64 *>(
             MemoryContextAlloc(TopTransactionContext, first_size * sizeof(int64)));
-        drawn_size = first_size;
-        drawn_count = 0;
-        drawn_by = my_local_transaction();
+        drawn.size = first_size;
+    } else if (drawn.count == drawn.size) {
+        drawn.leases = static_cast<int64 *>(repalloc(drawn.leases, 2 * drawn.size * sizeof(int64)));
+        drawn.size *= 2;
     }
-    if (drawn_count == drawn_size) {
-        drawn = static_cast<int64 *>(
-            repalloc(drawn, static_cast<Size>(drawn_size) * 2 * sizeof(int64)));
-        drawn_size *= 2;
-    }
-    drawn[drawn_count++] = lease;
+    drawn.leases[drawn.count++] = lease;
 }
 
 uint64 random_bits() {
@@ -65,12 +65,12 @@ int64 draw_lease() {
 }
 
 bool drawn_in_this_transaction(int64 lease) {
-    if (drawn_by != my_local_transaction())
-        return false;
-    for (int i = 0; i < drawn_count; i = i + 1)
-        if (drawn[i] == lease)
-            return true;
-    return false;
+    const std::span<const int64> leases(drawn.leases, drawn.count);
+    return std::ranges::find(leases, lease) != leases.end();
+}
+
+void forget_leases() {
+    drawn = {};
 }
 
 } // namespace ecto_job

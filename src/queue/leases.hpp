@@ -9,10 +9,13 @@
 
 namespace ecto_job {
 
-// Never 0. ERROR XX000 if the system has no randomness.
+// Returns a new lease, never 0. ERROR XX000 if the system has no randomness.
 int64 draw_lease();
 
-// Did the transaction that is running draw this lease? Then its job was started in it, too.
+// Returns whether the running transaction drew this lease. Then its job was started in it, too.
 bool drawn_in_this_transaction(int64 lease);
+
+// For the end of the transaction: see transaction.cpp. Cannot fail.
+void forget_leases();
 
 } // namespace ecto_job

@@ -12,6 +12,7 @@ Oid changed_table = InvalidOid; // by the innermost transition that runs
 int execute_own_statement(Oid table, SPIPlanPtr plan, Datum *values, const char *nulls) {
     const Oid outer = changed_table; // a trigger of the owner's may have called us
     int result = 0;
+    Assert(OidIsValid(table));
     changed_table = table;
     PG_TRY();
     { result = SPI_execute_plan(plan, values, nulls, false, 0); }

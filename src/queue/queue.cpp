@@ -24,7 +24,7 @@ struct Entry {
 constexpr long most_kept = 100;
 
 OidMap<Entry> entries;
-List *retired = NIL; // queues replaced in this transaction
+List *retired = NIL; // queues that were replaced in this transaction
 MemoryContext cache_context = nullptr;
 uint64 uses = 0;
 uint64 freed = 0;
@@ -51,25 +51,6 @@ void on_namespace_change(Datum, int, uint32) {
     invalidate_all();
 }
 
-void free_retired() {
-    List *queues = retired;
-    retired = NIL;
-    ListCell *cell;
-    foreach (cell, queues) {
-        auto *queue = static_cast<Queue *>(lfirst(cell));
-        for (SPIPlanPtr plan : queue->plans)
-            if (plan != nullptr)
-                SPI_freeplan(plan);
-        pfree(queue);
-    }
-    list_free(queues);
-}
-
-void at_transaction_end(XactEvent event, void *) {
-    if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-        free_retired();
-}
-
 void prepare_cache() {
     if (entries.exists())
         return;
@@ -78,7 +59,6 @@ void prepare_cache() {
     entries.create("ecto_job queues", cache_context, 16);
     CacheRegisterRelcacheCallback(on_relcache_change, 0);
     CacheRegisterSyscacheCallback(NAMESPACEOID, on_namespace_change, 0);
-    RegisterXactCallback(at_transaction_end, nullptr);
 }
 
 void retire(Queue *queue) {
@@ -118,6 +98,7 @@ void keep(Queue *queue, bool valid) {
 } // namespace
 
 Queue *find_queue(Oid oid) {
+    Assert(IsTransactionState());
     prepare_cache();
     Entry *const entry = entries.find(oid);
     if (entry != nullptr && entry->valid) {
@@ -134,13 +115,27 @@ Queue *find_queue(Oid oid) {
     return queue;
 }
 
+void free_retired_queues() {
+    List *queues = retired;
+    retired = NIL;
+    ListCell *cell;
+    foreach (cell, queues) {
+        auto *queue = static_cast<Queue *>(lfirst(cell));
+        for (SPIPlanPtr plan : queue->plans)
+            if (plan != nullptr)
+                SPI_freeplan(plan);
+        pfree(queue);
+    }
+    list_free(queues);
+}
+
 void free_queue(Oid oid) {
     Assert(!IsTransactionState());
     Entry *const entry = entries.exists() ? entries.find(oid) : nullptr;
     if (entry == nullptr)
         return;
     remove(entry);
-    free_retired();
+    free_retired_queues();
     freed++;
 }
 

@@ -42,7 +42,8 @@ struct Queue {
     std::array<SPIPlanPtr, statement_count> plans;
 };
 
-// The queue with this oid. SPI is connected. ERROR 42P01: no such table; 42809: not a queue.
+// Returns the queue with this oid. SPI is connected. ERROR 42P01: no such table; 42809: not a
+// queue.
 Queue *find_queue(Oid oid);
 
 // Frees the queue and its plans, which are made anew when they are needed. Outside of a
@@ -55,10 +56,13 @@ uint64 freed_queues();
 // Has the queue and its plans made anew at the next look-up.
 void outdate_queue(Oid oid);
 
-// All registered queues and their caches are forgotten: the extension was made anew.
+// Forgets all registered queues: the extension was made anew.
 void forget_queues();
 
-// "schema.table", quoted where needed; in the caller's memory context.
+// For the end of the transaction: see transaction.cpp. Cannot fail.
+void free_retired_queues();
+
+// Returns "schema.table", quoted where needed; in the caller's memory context.
 const char *qualified_name(const Queue *queue);
 
 } // namespace ecto_job

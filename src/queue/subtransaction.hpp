@@ -7,19 +7,21 @@
 
 namespace ecto_job {
 
-// Whether an error may be the fault of a single row: its data, a constraint, a trigger's say, with
-// whatever SQLSTATE the trigger has chosen. Only the classes of the session and the server are not:
-// connections, transactions and their conflicts, resources, locks, cancellation, corruption.
+// Returns whether an error may be the fault of a single row: its data, a constraint, a trigger's
+// say, with whatever SQLSTATE the trigger has chosen. Only the classes of the session and the
+// server are not: connections, transactions and their conflicts, resources, locks, cancellation,
+// corruption.
 bool is_row_error(int sqlstate);
 
-// A row's data or a constraint: what the row itself is at fault for, whoever is asked.
+// Returns whether the error is of a row's data or a constraint, for which the row itself is at
+// fault, whoever runs the statement.
 bool is_data_error(int sqlstate);
 
 // Ends the subtransaction that fails. Returns the error in `context` if a row may be at fault, and
 // raises any other again.
 ErrorData *roll_back(MemoryContext context, ResourceOwner owner);
 
-// Null, or the error, in the caller's memory context.
+// Runs the body in a subtransaction. Returns null, or the error, in the caller's memory context.
 template <typename F> ErrorData *in_subtransaction(F body) {
     MemoryContext const context = CurrentMemoryContext;
     ResourceOwner const owner = CurrentResourceOwner;

@@ -6,7 +6,7 @@
 #include "core/lease.hpp"
 #include "core/times.hpp"
 #include "queue/rows_at_fault.hpp"
-#include "queue/changes.hpp"
+#include "queue/pending_changes.hpp"
 #include "queue/claims.hpp"
 #include "queue/leases.hpp"
 #include "queue/notifications.hpp"
@@ -151,7 +151,7 @@ uint64 claim_from(Queue *queue, const Claim &claim, const JobKey &from) {
     if (claimed == 0)
         return 0;
     const JobKey last = last_key();
-    note_lease(queue->oid, last, first_expiry()); // once, where the trigger would for each job
+    record_lease(queue->oid, last, first_expiry()); // once, where the trigger would for each job
     if (is_bound(claim.lease))
         remember_claim(queue->oid, last);
     return claimed;

@@ -76,7 +76,7 @@ void make_room_for(const Node *command, bool at_top_level) {
         !may_run(need, database))
         return;
     lock_database(database, need.lock);
-    clear_of_schedulers(database);
+    stop_scheduler_of(database);
 }
 
 } // namespace ecto_job

@@ -5,8 +5,9 @@
 
 namespace ecto_job {
 
-// Before a command, which may be any: no scheduler is in the database that it needs, until its
-// transaction ends. `at_top_level`: a client has sent the command, and no function runs it.
+// Called before any command: keeps schedulers out of the database that the command needs for
+// itself, until its transaction ends. `at_top_level`: a client has sent the command, and no
+// function runs it.
 void make_room_for(const Node *command, bool at_top_level);
 
 } // namespace ecto_job

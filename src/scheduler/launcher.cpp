@@ -1,16 +1,22 @@
 // The launcher: a static background worker, without a database, that keeps one scheduler in each
 // database that runs queues.
 //
-// It cannot see into a database, so it tries: a scheduler that finds nothing to do leaves at once
-// and says so. Every database is tried once at the start, one at a time, since worker slots are few
-// (max_worker_processes); after that only when somebody says so (shared/scheduler_signals), or it
-// is new. One that is closed to connections is forgotten; while some are, pg_database is read once
-// a minute.
+// The launcher cannot see into a database, so it tries: a scheduler that finds nothing to do leaves
+// at once. Every database is tried once at the start, one at a time, since worker slots are few
+// (max_worker_processes); after that only when a session requests it (shared/scheduler_signals), or
+// when the database is new. A database that is closed to connections is forgotten; while some are,
+// pg_database is scanned once a minute.
 //
-// Per database: absent -> wanted -> running -> absent, when it left because of nothing to do, or
-// -> pausing, when it ended otherwise, from one second to a minute -> wanted.
+// The states of a database:
+//
+//   wanted --> running --> absent    the scheduler left, having nothing to do
+//     ^  ^        |          |
+//     |  |        v          |       it ended otherwise: from a second to a minute
+//     |  +---- pausing       |
+//     +----------------------+       a session requests a scheduler
 #include <algorithm>
 
+#include "core/backoff.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "pg/oid_map.hpp"
@@ -18,67 +24,68 @@
 #include "settings.hpp"
 #include "shared/database_locks.hpp"
 #include "shared/queue_records.hpp"
-#include "shared/scheduler_slots.hpp"
 #include "shared/scheduler_processes.hpp"
 #include "shared/scheduler_signals.hpp"
+#include "shared/scheduler_slots.hpp"
 
 namespace ecto_job {
 
 namespace {
 
 constexpr int restart_seconds = 5;
-constexpr int64 first_pause_ms = 1000;
-constexpr int64 longest_pause_ms = 60'000;
+// How long to pause after a scheduler that failed, and how long to leave alone a database that is
+// gone while a scheduler still writes to it
+constexpr int64 first_pause_us = 1'000'000;
+constexpr int64 longest_pause_us = 60'000'000;
 // A scheduler that runs for this long has ended for a new reason
 constexpr int64 steady_ms = 60'000;
 // A trial that hangs does not keep the others waiting for longer
 constexpr int64 trial_limit_ms = 10'000;
-// However often we are told, there is no other start for this long, once a few have come in a row
+// However many requests come, no other start is made for this long after a few in a row
 constexpr int64 trial_interval_ms = 2000;
 constexpr int few_starts = 3;
-// How soon to look again at a database that a command has for itself
+// How soon to retry in a database that a command has for itself
 constexpr int64 locked_ms = 200;
-// How soon to look again for databases that were opened
+// How soon to scan again for databases that were opened
 constexpr int64 closed_ms = 60'000;
 
-enum class State { absent, wanted, running, pausing };
+enum class LaunchState { absent, wanted, running, pausing };
 
 struct Database {
     Oid oid = InvalidOid;
-    State state = State::wanted;
-    bool listed = false;             // in pg_database at the last look, open, and allowed
-    bool again = false;              // told of it while its scheduler was ending
-    int slot = -1;                   // running: its place in shared memory
-    int64 pause_ms = first_pause_ms; // the next one's length
-    TimestampTz since = 0;           // running: the start; pausing: when it ends
-    TimestampTz started = 0;         // when one was last started here
-    int starts_in_row = 0;           // each less than twice trial_interval_ms after the one before
+    LaunchState state = LaunchState::wanted;
+    bool listed = false;    // in pg_database at the last scan, open, and allowed
+    bool requested = false; // running: another start, while the scheduler was ending
+    int slot = -1;          // running: its place in shared memory
+    Backoff pauses{first_pause_us, longest_pause_us};
+    TimestampTz since = 0;   // running: the start; pausing: when it ends
+    TimestampTz started = 0; // when a scheduler was last started here
+    int starts_in_row = 0;   // each less than twice trial_interval_ms after the one before
     BackgroundWorkerHandle *handle = nullptr;
 };
 
 OidMap<Database> databases;
 uint64 generation = 0;
-bool told_of_no_slot = false;
-TimestampTz next_look = DT_NOEND; // at pg_database, for databases that were opened
+bool logged_no_slot = false;
+TimestampTz next_scan = DT_NOEND; // of pg_database, for databases that were opened
 
 void pause_until(Database *database, TimestampTz end) {
-    database->state = State::pausing;
+    database->state = LaunchState::pausing;
     database->since = end;
 }
 
-void want(Database *database) {
+void request_start(Database *database) {
     const TimestampTz earliest = TimestampTzPlusMilliseconds(database->started, trial_interval_ms);
-    if (database->state == State::running)
-        database->again = true;
+    if (database->state == LaunchState::running)
+        database->requested = true;
     else if (database->starts_in_row >= few_starts && earliest > GetCurrentTimestamp())
         pause_until(database, earliest);
     else
-        database->state = State::wanted;
+        database->state = LaunchState::wanted;
 }
 
 void pause(Database *database) {
-    pause_until(database, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->pause_ms));
-    database->pause_ms = std::min(2 * database->pause_ms, longest_pause_ms);
+    pause_until(database, GetCurrentTimestamp() + database->pauses.next());
 }
 
 // template0 is always closed
@@ -93,23 +100,22 @@ void list_database(Form_pg_database row) {
     databases.insert(row->oid)->listed = true;
 }
 
-void note_look(bool some_closed) {
+void note_scan(bool some_closed) {
     const TimestampTz now = GetCurrentTimestamp();
-    next_look = some_closed ? TimestampTzPlusMilliseconds(now, closed_ms) : DT_NOEND;
+    next_scan = some_closed ? TimestampTzPlusMilliseconds(now, closed_ms) : DT_NOEND;
     const SharedLock lock(LW_EXCLUSIVE);
-    segment()->some_closed = some_closed;
-    segment()->looked = now;
+    shared_state()->launcher.some_closed = some_closed;
+    shared_state()->launcher.scanned = now;
 }
 
-// What is known of the queues of a database that is gone goes, but not under a scheduler, a former
-// launcher's perhaps, that is still writing to it
+// Forgets databases that are gone, with the records of their queues; but not under a scheduler,
+// perhaps of a former launcher, that is still writing to them.
 void forget_databases() {
     databases.for_each([](Database *database) {
-        if (database->listed || database->state == State::running)
+        if (database->listed || database->state == LaunchState::running)
             return;
         if (is_occupied(database->oid)) {
-            pause_until(database,
-                        TimestampTzPlusMilliseconds(GetCurrentTimestamp(), first_pause_ms));
+            pause_until(database, GetCurrentTimestamp() + first_pause_us);
             return;
         }
         release_records_of(database->oid);
@@ -117,8 +123,9 @@ void forget_databases() {
     });
 }
 
-// A database that is gone, or closed, is forgotten; one that is not known yet is tried
-void read_databases() {
+// Scans pg_database. A database that is gone, or closed, is forgotten; one that is not known yet is
+// wanted.
+void scan_databases() {
     bool some_closed = false;
     databases.for_each([](Database *database) { database->listed = false; });
     StartTransactionCommand();
@@ -132,13 +139,13 @@ void read_databases() {
     table_endscan(scan);
     table_close(catalog, AccessShareLock);
     CommitTransactionCommand();
-    note_look(some_closed);
+    note_scan(some_closed);
     forget_databases();
 }
 
-// Databases that went while no launcher ran have left records
+// Releases the records of databases that went while no launcher ran.
 void release_lost_records() {
-    read_databases();
+    scan_databases();
     release_records_unless(
         [](Oid database) { return databases.find(database) != nullptr || is_occupied(database); });
 }
@@ -146,54 +153,55 @@ void release_lost_records() {
 bool is_pause_over(TimestampTz now) {
     bool over = false;
     databases.for_each([&](Database *database) {
-        over = over || (database->state == State::pausing && database->since <= now);
+        over = over || (database->state == LaunchState::pausing && database->since <= now);
     });
     return over;
 }
 
-void hear_what_was_told(bool settings_changed) {
-    const Told told = take_told();
+void serve_requests(bool settings_changed) {
+    const LauncherRequests requests = take_launcher_requests();
     const TimestampTz now = GetCurrentTimestamp();
-    // The end of a pause too, since the database may be gone
-    if (!told.all && !told.look_for_new && told.count == 0 && !settings_changed &&
-        !is_pause_over(now) && now < next_look)
+    // A pause that has ended needs a scan, too, since the database may be gone
+    if (!requests.start_all && !requests.database_scan && requests.count == 0 &&
+        !settings_changed && !is_pause_over(now) && now < next_scan)
         return;
-    read_databases();
-    if (told.all || settings_changed)
+    scan_databases();
+    if (requests.start_all || settings_changed)
         databases.for_each([](Database *database) {
-            if (database->state == State::absent)
-                want(database);
+            if (database->state == LaunchState::absent)
+                request_start(database);
         });
-    for (int i = 0; i < told.count; i++)
-        if (Database *const database = databases.find(told.databases[i]))
-            want(database);
+    for (int i = 0; i < requests.count; i++)
+        if (Database *const database = databases.find(requests.databases[i]))
+            request_start(database);
 }
 
 void notice_end(Database *database) {
     pid_t pid = 0;
-    if (database->state != State::running ||
+    if (database->state != LaunchState::running ||
         GetBackgroundWorkerPid(database->handle, &pid) != BGWH_STOPPED)
         return;
+    Assert(database->handle != nullptr && database->slot >= 0);
     pfree(database->handle);
     database->handle = nullptr;
     const TimestampTz now = GetCurrentTimestamp();
-    const Ended end = take_back_slot(database->slot);
-    if (end == Ended::left) {
-        database->state = State::absent;
-        database->pause_ms = first_pause_ms;
-    } else if (end == Ended::died_in_turn) {
+    const SchedulerEnd end = free_slot(database->slot);
+    if (end == SchedulerEnd::left) {
+        database->state = LaunchState::absent;
+        database->pauses.reset();
+    } else if (end == SchedulerEnd::died_in_sweep) {
         // The queue that ended it waits, and its owner's others, but nobody else's
-        database->state = State::wanted;
+        database->state = LaunchState::wanted;
     } else {
         if (now - database->since > steady_ms * 1000)
-            database->pause_ms = first_pause_ms;
+            database->pauses.reset();
         pause(database);
     }
-    if (database->again && database->state == State::absent)
-        want(database);
-    else if (database->again)
-        database->state = State::wanted;
-    database->again = false;
+    if (database->requested && database->state == LaunchState::absent)
+        request_start(database);
+    else if (database->requested)
+        database->state = LaunchState::wanted;
+    database->requested = false;
 }
 
 bool start_process(Database *database) {
@@ -207,24 +215,25 @@ bool start_process(Database *database) {
 void note_worker_slots(bool free) {
     {
         const SharedLock lock(LW_EXCLUSIVE);
-        segment()->no_worker_slot = !free;
+        shared_state()->launcher.no_worker_slot = !free;
     }
-    if (!free && !told_of_no_slot)
+    if (!free && !logged_no_slot)
         ereport(LOG,
                 (errmsg("no background worker is free for an ecto_job scheduler"),
                  errhint("Raise max_worker_processes, now %d: one for the launcher and one for "
                          "each database with queues, besides those of others.",
                          max_worker_processes)));
-    told_of_no_slot = !free;
+    logged_no_slot = !free;
 }
 
 void start(Database *database) {
-    database->slot = hand_out_slot(database->oid, generation);
+    Assert(database->state == LaunchState::wanted && database->handle == nullptr);
+    database->slot = allocate_slot(database->oid, generation);
     const bool registered = database->slot >= 0 && start_process(database);
     note_worker_slots(registered);
     if (!registered) {
         if (database->slot >= 0)
-            take_back_slot(database->slot);
+            free_slot(database->slot);
         pause(database);
         return;
     }
@@ -232,12 +241,12 @@ void start(Database *database) {
     // One that has waited for its time is of the row, too
     const bool soon = now - database->started < 2 * trial_interval_ms * 1000;
     database->starts_in_row = soon ? database->starts_in_row + 1 : 1;
-    database->state = State::running;
+    database->state = LaunchState::running;
     database->since = database->started = now;
 }
 
 bool is_trial(const Database *database, TimestampTz now) {
-    return database->state == State::running && !is_settled(database->slot) &&
+    return database->state == LaunchState::running && !has_found_work(database->slot) &&
            now - database->since < trial_limit_ms * 1000;
 }
 
@@ -248,10 +257,10 @@ bool is_locked(Oid database) {
     return locked;
 }
 
-// Starts at most one scheduler; when to look again, unless woken
+// Starts at most one scheduler. Returns when to be called again, unless a latch is set before.
 TimestampTz start_next() {
     const TimestampTz now = GetCurrentTimestamp();
-    TimestampTz next = next_look;
+    TimestampTz next = next_scan;
     bool trying = false;
     Database *chosen = nullptr;
     databases.for_each([&](Database *database) {
@@ -259,11 +268,11 @@ TimestampTz start_next() {
             trying = true;
             next = std::min(next, database->since + trial_limit_ms * 1000);
         }
-        if (database->state == State::pausing && database->since <= now)
-            database->state = State::wanted;
-        if (database->state == State::pausing)
+        if (database->state == LaunchState::pausing && database->since <= now)
+            database->state = LaunchState::wanted;
+        if (database->state == LaunchState::pausing)
             next = std::min(next, database->since);
-        else if (database->state == State::wanted)
+        else if (database->state == LaunchState::wanted)
             chosen = database;
     });
     if (chosen == nullptr || trying)
@@ -282,7 +291,7 @@ void sleep_until(TimestampTz next) {
               wait_event());
 }
 
-// True if other databases may be looked at than before
+// Returns whether ecto_job.databases allows others than before.
 bool reload_settings() {
     if (!ConfigReloadPending)
         return false;
@@ -294,7 +303,7 @@ bool reload_settings() {
 
 void at_exit(int, Datum) {
     const SharedLock lock(LW_EXCLUSIVE);
-    segment()->launcher = nullptr;
+    shared_state()->launcher.latch = nullptr;
 }
 
 [[noreturn]] void run() {
@@ -310,7 +319,7 @@ void at_exit(int, Datum) {
         AllocSetContextCreate(TopMemoryContext, "ecto_job launcher", ALLOCSET_DEFAULT_SIZES);
     before_shmem_exit(at_exit, 0);
     // A former launcher's schedulers leave: their handles are lost
-    generation = new_generation(MyLatch);
+    generation = begin_generation(MyLatch);
     release_lost_records();
     for (;;) {
         ResetLatch(MyLatch);
@@ -319,7 +328,7 @@ void at_exit(int, Datum) {
         MemoryContextReset(context);
         const bool settings_changed = reload_settings();
         databases.for_each(notice_end);
-        hear_what_was_told(settings_changed);
+        serve_requests(settings_changed);
         sleep_until(start_next());
     }
 }

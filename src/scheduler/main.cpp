@@ -28,7 +28,7 @@ void at_exit(int, Datum slot) {
     if (OidIsValid(owner))
         note_owners_death(owner);
     if (detach(DatumGetInt32(slot), OidIsValid(owner)))
-        call_scheduler();
+        signal_scheduler(Start::yes);
 }
 
 void force(const char *name, const char *value) {
@@ -63,10 +63,10 @@ bool wait_for_commit(TransactionId starter) {
 [[noreturn]] void run(const SchedulerArguments &arguments) {
     prepare_signals();
     int slot = arguments.slot;
-    const bool on_demand = slot == by_hand;
+    const bool on_demand = slot == on_demand_slot;
     if (on_demand) {
-        make_private_segment();
-        slot = hand_out_slot(arguments.database, arguments.generation);
+        make_private_state();
+        slot = allocate_slot(arguments.database, arguments.generation);
     }
     if (!attach(slot, arguments.database, arguments.generation))
         proc_exit(0);

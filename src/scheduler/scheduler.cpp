@@ -76,8 +76,8 @@ void Scheduler::run() {
 
 std::optional<Scheduler::WakeUp> Scheduler::step() {
     wants_registry_ = reload_settings() || wants_registry_;
-    wants_registry_ = take_call(slot_) || wants_registry_;
-    if (is_dismissed(slot_)) {
+    wants_registry_ = take_rescan_request(slot_) || wants_registry_;
+    if (must_leave(slot_)) {
         leave(slot_);
         return std::nullopt;
     }
@@ -127,7 +127,7 @@ void Scheduler::take_snapshot(const RegistrySnapshot &snapshot) {
     next_read_ = in_ms(idle_ms);
     switch (status_) {
     case RegistryStatus::queues:
-        settle(slot_, false);
+        set_working(slot_, false);
         next_read_ = in_ms(settings::safety_interval_ms);
         queues_.make_unreported_due();
         break;
@@ -135,7 +135,7 @@ void Scheduler::take_snapshot(const RegistrySnapshot &snapshot) {
         next_read_ = in_ms(retry_ms);
         break;
     case RegistryStatus::newer:
-        settle(slot_, true);
+        set_working(slot_, true);
         log_newer(snapshot);
         break;
     case RegistryStatus::not_enabled:
@@ -204,7 +204,7 @@ Scheduler::WakeUp Scheduler::sweep_due_queues() {
             serve(slot_, true);
             return next_wake_up(now);
         }
-        if (is_dismissed(slot_))
+        if (must_leave(slot_))
             break;
         expect_to_be_long(slot_);
         if (!sweep(queue, now)) {
@@ -283,7 +283,7 @@ bool Scheduler::notice_step_back() {
 }
 
 void Scheduler::sleep(const WakeUp &next) {
-    if (is_dismissed(slot_))
+    if (must_leave(slot_))
         return;
     // A commit that wakes us pays for a signal. Consumers that have work look by themselves, so no
     // queue need be announced more often than a thousand times a second
@@ -296,7 +296,7 @@ void Scheduler::sleep(const WakeUp &next) {
         const int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT,
                                      TimestampDifferenceMilliseconds(now, until), wait_event());
         // Without shared memory the latch is all that others can set
-        if ((events & WL_LATCH_SET) != 0 && !is_segment_shared())
+        if ((events & WL_LATCH_SET) != 0 && !is_state_shared())
             wants_registry_ = true;
     }
     end_sleep(slot_);

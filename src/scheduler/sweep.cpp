@@ -146,7 +146,7 @@ SweepResult sweep_queue(WatchedQueue *queue, const Work &work, Oid extension, in
     ErrorData *error = move_jobs(queue, assignment, watch, &batch);
     const int64 moved_us = watch.us();
     Batch last = batch;
-    if (error == nullptr && batch.found.end == BatchEnd::moved && !is_dismissed(slot)) {
+    if (error == nullptr && batch.found.end == BatchEnd::moved && !must_leave(slot)) {
         assignment.only_looks_ahead = true;
         assignment.limit_ms = time_left_ms(watch);
         last.moved = {};
@@ -168,12 +168,12 @@ SweepResult sweep_queue(WatchedQueue *queue, const Work &work, Oid extension, in
     const Excess excess = note_leftovers(queue->owner, before);
     if (excess != Excess::none) {
         note_excess(queue, excess);
-        if (is_segment_shared()) // else nobody would start another process
+        if (is_state_shared()) // else nobody would start another process
             return SweepResult::spoilt;
     }
     in_sweep = nullptr;
     const bool interrupted = error == nullptr && last.found.end == BatchEnd::interrupted;
-    return interrupted || is_dismissed(slot) ? SweepResult::interrupted : SweepResult::done;
+    return interrupted || must_leave(slot) ? SweepResult::interrupted : SweepResult::done;
 }
 
 } // namespace ecto_job

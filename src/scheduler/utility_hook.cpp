@@ -2,11 +2,11 @@
 // prepared transaction, and those that may take the extension away, which a sleeping scheduler
 // would not notice.
 #include "pg/boundary.hpp"
-#include "queue/changes.hpp"
+#include "queue/pending_changes.hpp"
+#include "queue/transaction.hpp"
 #include "scheduler/database_commands.hpp"
 #include "scheduler/workers.hpp"
 #include "shared/prepared_transactions.hpp"
-#include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
 
@@ -41,7 +41,7 @@ void before_command(const Node *command, bool at_top_level) {
         return;
     make_room_for(command, at_top_level);
     if (may_change_extensions(command))
-        nudge_scheduler_at_commit();
+        signal_scheduler_at_commit(Start::no);
 }
 
 // What is to be known of a command when it has run. It may have freed its parse tree: a procedure
@@ -69,14 +69,14 @@ FinishedCommand what_finishes(const Node *command) {
 
 void after_command(const FinishedCommand &finished) {
     if (finished.creates_database)
-        look_for_databases_at_commit();
+        request_database_scan_at_commit();
     if (!finished.finishes_prepared)
         return;
     if (finished.commits) {
-        tell_prepared(finished.gid);
+        report_prepared(finished.gid);
     } else {
         PreparedNote undone{};
-        take_prepared(finished.gid, &undone);
+        take_prepared_note(finished.gid, &undone);
     }
 }
 
@@ -97,7 +97,6 @@ void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
 } // namespace
 
 void install_command_hook() {
-    watch_prepared();
     next_hook = ProcessUtility_hook;
     ProcessUtility_hook = on_command;
 }

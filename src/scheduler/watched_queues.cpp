@@ -75,7 +75,7 @@ void WatchedQueues::warn_of_max_queues() {
                        "due is found by poll_interval, and no status is shown."),
              errhint("All %d places are taken. Raise ecto_job.max_queues, now %d, and restart "
                      "the server.",
-                     segment()->record_count + segment()->further_count, settings::max_queues)));
+                     static_cast<int>(max_records()), settings::max_queues)));
     warned_of_max_queues_ = true;
 }
 
@@ -101,7 +101,7 @@ bool WatchedQueues::take_place(WatchedQueue *queue) {
 
 // Queues that had to go without a place take what others have given back
 void WatchedQueues::hand_out_places() {
-    bool all_taken = !is_segment_shared();
+    bool all_taken = !is_state_shared();
     queues_.for_each([&](WatchedQueue *queue) {
         if (queue->has_place || all_taken)
             return;

@@ -27,10 +27,12 @@ void lock_database(Oid database, LOCKMODE mode) {
 }
 
 void lock_out_schedulers() {
+    Assert(IsTransactionState());
     LockSharedObject(DatabaseRelationId, MyDatabaseId, against_schedulers, AccessExclusiveLock);
 }
 
 bool keeps_schedulers_out(Oid database) {
+    Assert(IsTransactionState());
     return !is_free(database, 0) || !is_free(database, against_schedulers);
 }
 

@@ -39,15 +39,13 @@ void begin_advance(LowWater *mark, TimestampTz now, ClaimStart *start) {
 }
 
 template <typename F> void with_record(Oid queue, F body) {
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return;
-    lock_segment(LW_SHARED);
+    const SharedLock lock(LW_SHARED);
     if (QueueRecord *const record = find_record(queue)) {
-        SpinLockAcquire(&record->mutex);
+        const RecordLock record_lock(record);
         body(record);
-        SpinLockRelease(&record->mutex);
     }
-    unlock_segment();
 }
 
 template <typename F> void with_mark(Oid queue, F body) {
@@ -57,11 +55,13 @@ template <typename F> void with_mark(Oid queue, F body) {
 } // namespace
 
 void lower(LowWater *mark, const JobKey &key) {
+    assert_locked();
     mark->key = std::min(mark->key, key);
     mark->lowered_to = std::min(mark->lowered_to, key);
 }
 
 void forget(LowWater *mark) {
+    assert_locked_exclusively();
     const uint64 dropped = mark->advance;
     *mark = LowWater{};
     mark->advance = dropped + 1;
@@ -112,6 +112,7 @@ void end_look(Oid queue, const JobKey &key) {
 }
 
 void finish_advance(Oid queue, uint64 advance, const JobKey &key) {
+    Assert(advance != 0);
     with_mark(queue, [&](LowWater *mark) {
         if (mark->advance != advance)
             return;
@@ -122,6 +123,7 @@ void finish_advance(Oid queue, uint64 advance, const JobKey &key) {
 }
 
 void cancel_advance(Oid queue, uint64 advance) {
+    Assert(advance != 0);
     with_mark(queue, [&](LowWater *mark) {
         if (mark->advance == advance)
             mark->advance_began = mark->looking = 0;

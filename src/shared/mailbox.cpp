@@ -31,26 +31,27 @@ bool add(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
 // commit where no scheduler is, so it costs nothing where no database was closed.
 bool may_be_forgotten() {
     constexpr int shortest_ms = 1000;
-    return segment()->some_closed &&
-           TimestampDifferenceExceeds(segment()->looked, GetCurrentTimestamp(), shortest_ms);
+    return shared_state()->launcher.some_closed &&
+           TimestampDifferenceExceeds(shared_state()->launcher.scanned, GetCurrentTimestamp(),
+                                      shortest_ms);
 }
 
 } // namespace
 
 bool is_served(Oid queue) {
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return false;
     const SharedLock lock(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     // The scheduler announces what its own sweeps do when they are committed
-    return scheduler != nullptr && (scheduler->answers || scheduler->pid == MyProcPid) &&
+    return scheduler != nullptr && (scheduler->answers || is_this_process(*scheduler)) &&
            find_record(queue) != nullptr;
 }
 
 void report(const Change &change) {
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return;
-    lock_segment(LW_SHARED);
+    lock_shared_state(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     const TimestampTz sleeps_until = scheduler != nullptr ? scheduler->sleeps_until : DT_NOBEGIN;
     QueueRecord *const record = find_record(change.queue);
@@ -58,13 +59,13 @@ void report(const Change &change) {
     // The scheduler has ended since the session asked; the next one finds the flag
     const bool orphaned = change.available && record != nullptr && scheduler == nullptr;
     const bool forgotten = scheduler == nullptr && may_be_forgotten();
-    if (wake && scheduler != nullptr && scheduler->latch != nullptr && scheduler->pid != MyProcPid)
-        SetLatch(scheduler->latch);
-    unlock_segment();
+    if (wake && scheduler != nullptr && !is_this_process(*scheduler))
+        set_latch_of(*scheduler);
+    unlock_shared_state();
     if (orphaned)
-        call_scheduler();
+        signal_scheduler(Start::yes);
     else if (forgotten)
-        look_for_databases();
+        request_database_scan();
 }
 
 void report_all() {
@@ -80,17 +81,17 @@ void report_all() {
             forget(&record->low_water);
         });
     }
-    call_scheduler();
+    signal_scheduler(Start::yes);
 }
 
 void serve(int slot, bool serves) {
     const SharedLock lock(LW_EXCLUSIVE);
-    segment()->schedulers[slot].answers = serves;
+    shared_state()->schedulers[static_cast<Size>(slot)].answers = serves;
 }
 
 void show_unannounced(int slot, const char *why) {
     const SharedLock lock(LW_EXCLUSIVE);
-    copy_shown_text(segment()->schedulers[slot].unannounced, why != nullptr ? why : "",
+    copy_shown_text(shared_state()->schedulers[static_cast<Size>(slot)].unannounced, why != nullptr ? why : "",
                     sizeof SchedulerSlot::unannounced);
 }
 
@@ -139,7 +140,7 @@ TimestampTz begin_sleep(int slot, TimestampTz limit, WakeOn wake_on) {
     const bool on_announcements = wake_on == WakeOn::everything || wake_on == WakeOn::announcements;
     TimestampTz until = limit;
     const SharedLock lock(LW_EXCLUSIVE);
-    SchedulerSlot &mine = segment()->schedulers[slot];
+    SchedulerSlot &mine = shared_state()->schedulers[static_cast<Size>(slot)];
     if (on_times)
         for_each_record([&](const QueueRecord *record) {
             const Report &report = record->mailbox.report;
@@ -147,7 +148,7 @@ TimestampTz begin_sleep(int slot, TimestampTz limit, WakeOn wake_on) {
             if (report.orphaned_up_to != lowest_key)
                 until = DT_NOBEGIN;
         });
-    if (mine.woken || (on_announcements && has_announcements()))
+    if (mine.rescan || (on_announcements && has_announcements()))
         until = DT_NOBEGIN;
     mine.sleeps_until = on_times ? until : DT_NOBEGIN;
     return until;
@@ -155,7 +156,7 @@ TimestampTz begin_sleep(int slot, TimestampTz limit, WakeOn wake_on) {
 
 void end_sleep(int slot) {
     const SharedLock lock(LW_EXCLUSIVE);
-    segment()->schedulers[slot].sleeps_until = DT_NOBEGIN;
+    shared_state()->schedulers[static_cast<Size>(slot)].sleeps_until = DT_NOBEGIN;
 }
 
 } // namespace ecto_job

@@ -6,8 +6,8 @@
 // its commit, and sends its notifications itself if none does. A scheduler that ends in between
 // leaves the flag, and the next one finds it.
 //
-// Commits hold the segment's lock shared and the record's spinlock; the scheduler, before it
-// sleeps, holds the first exclusively: so it either sees a report or is woken by it.
+// Commits hold the lock of the shared state shared and the record's spinlock; the scheduler, before
+// it sleeps, holds the first exclusively: so it either sees a ring or is woken by it.
 #pragma once
 
 #include "shared/state.hpp"

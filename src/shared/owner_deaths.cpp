@@ -5,10 +5,11 @@ namespace ecto_job {
 
 namespace {
 
-// The owner's entry, or the one whose last death is longest ago
+// Returns the owner's entry, or the one whose last death is longest ago
 OwnerDeaths *entry_for(Oid owner) {
-    OwnerDeaths *oldest = segment()->owner_deaths;
-    for (OwnerDeaths &entry : segment()->owner_deaths) {
+    assert_locked_exclusively();
+    OwnerDeaths *oldest = shared_state()->owner_deaths;
+    for (OwnerDeaths &entry : shared_state()->owner_deaths) {
         if (entry.database == MyDatabaseId && entry.owner == owner)
             return &entry;
         if (entry.deaths.last < oldest->deaths.last)
@@ -21,23 +22,21 @@ OwnerDeaths *entry_for(Oid owner) {
 } // namespace
 
 void note_owners_death(Oid owner) {
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     OwnerDeaths *const entry = entry_for(owner);
     entry->deaths = one_more(entry->deaths, GetCurrentTimestamp());
-    unlock_segment();
 }
 
 int read_waiting_owners(WaitingOwner *waiting, TimestampTz now) {
     int count = 0;
-    lock_segment(LW_SHARED);
-    for (const OwnerDeaths &entry : segment()->owner_deaths) {
+    const SharedLock lock(LW_SHARED);
+    for (const OwnerDeaths &entry : shared_state()->owner_deaths) {
         if (entry.database != MyDatabaseId)
             continue;
         const TimestampTz until = wait_until(entry.deaths, now);
         if (until > now)
             waiting[count++] = {entry.owner, until};
     }
-    unlock_segment();
     return count;
 }
 

@@ -6,14 +6,14 @@
 
 namespace ecto_job {
 
-// Counts that a scheduler has ended in a sweep of a queue of this owner. Cannot fail.
+// Notes that this scheduler ends in a sweep of a queue of this owner. Cannot fail.
 void note_owners_death(Oid owner);
 
-// The owners of this database that wait; at most max_owner_deaths. Returns how many.
 struct WaitingOwner {
     Oid owner;
     TimestampTz until;
 };
+// Copies the owners of this database that wait, at most max_owner_deaths; returns how many.
 int read_waiting_owners(WaitingOwner *waiting, TimestampTz now);
 
 } // namespace ecto_job

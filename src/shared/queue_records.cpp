@@ -12,21 +12,21 @@ namespace {
 
 // Returns the head of the list that the queue's record is in
 RecordNumber &first_of_key(Oid database, Oid queue) {
-    return segment()
-        ->by_key[hash_combine(murmurhash32(database), murmurhash32(queue)) % record_lists];
+    const uint32 hash = hash_combine(murmurhash32(database), murmurhash32(queue));
+    return shared_state()->records.by_key[hash % record_lists];
 }
 
 // Takes a record that was given back, or the next one; 0: all are taken
 RecordNumber take_free_record() {
     assert_locked_exclusively();
-    Segment &shared = *segment();
-    if (const RecordNumber number = shared.free_record) {
-        shared.free_record = record_at(number)->next_of_key;
+    RecordTable &table = shared_state()->records;
+    if (const RecordNumber number = table.free) {
+        table.free = record_at(number)->next_of_key;
         return number;
     }
-    if (shared.records_used == shared.record_count + shared.further_count)
+    if (table.used == max_records())
         return 0;
-    const auto number = static_cast<RecordNumber>(++shared.records_used);
+    const auto number = static_cast<RecordNumber>(++table.used);
     SpinLockInit(&record_at(number)->mutex);
     return number;
 }
@@ -34,6 +34,7 @@ RecordNumber take_free_record() {
 void enter(RecordNumber number, Oid queue) {
     assert_locked_exclusively();
     QueueRecord *const record = record_at(number);
+    Assert(!OidIsValid(record->database));
     clear_record(record);
     record->database = MyDatabaseId;
     record->queue = queue;
@@ -53,12 +54,12 @@ void give_back(RecordNumber number) {
         link = &record_at(*link)->next_of_key;
     *link = record->next_of_key;
     clear_record(record);
-    record->next_of_key = segment()->free_record;
-    segment()->free_record = number;
+    record->next_of_key = shared_state()->records.free;
+    shared_state()->records.free = number;
 }
 
 template <typename F> void give_back_those_of(Oid database, F is_kept) {
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     for (RecordNumber *link = &first_record_of(database); *link != 0;) {
         const RecordNumber number = *link;
         QueueRecord *const record = record_at(number);
@@ -69,7 +70,16 @@ template <typename F> void give_back_those_of(Oid database, F is_kept) {
         *link = record->next_of_database;
         give_back(number);
     }
-    unlock_segment();
+}
+
+RecordNumber records_used() {
+    const SharedLock lock(LW_SHARED);
+    return static_cast<RecordNumber>(shared_state()->records.used);
+}
+
+Oid database_of(RecordNumber number) {
+    const SharedLock lock(LW_SHARED);
+    return record_at(number)->database;
 }
 
 } // namespace
@@ -89,21 +99,21 @@ void clear_record(QueueRecord *record) {
     QueueRecord empty;
     // An advance of the mark that is under way is not taken for a later one
     empty.low_water.advance = record->low_water.advance + 1;
-    // Its lock stays what it is: nobody holds it without the segment's
+    // The spinlock stays free: nobody takes it without the lock of the shared state
     empty.mutex = record->mutex;
     *record = empty;
 }
 
 QueueRecord *claim_record(Oid queue) {
-    lock_segment(LW_EXCLUSIVE);
-    QueueRecord *record = find_record(queue);
-    if (record == nullptr)
-        if (const RecordNumber number = take_free_record()) {
-            enter(number, queue);
-            record = record_at(number);
-        }
-    unlock_segment();
-    return record;
+    Assert(OidIsValid(queue) && OidIsValid(MyDatabaseId));
+    const SharedLock lock(LW_EXCLUSIVE);
+    if (QueueRecord *const known = find_record(queue))
+        return known;
+    const RecordNumber number = take_free_record();
+    if (number == 0)
+        return nullptr;
+    enter(number, queue);
+    return record_at(number);
 }
 
 void keep_records(const std::function<bool(Oid queue)> &is_listed) {
@@ -115,13 +125,9 @@ void release_records_of(Oid database) {
 }
 
 void release_records_unless(bool (*is_kept)(Oid database)) {
-    lock_segment(LW_SHARED);
-    const auto used = static_cast<RecordNumber>(segment()->records_used);
-    unlock_segment();
+    const RecordNumber used = records_used();
     for (RecordNumber number = 1; number <= used; number++) {
-        lock_segment(LW_SHARED);
-        const Oid database = record_at(number)->database;
-        unlock_segment();
+        const Oid database = database_of(number);
         if (OidIsValid(database) && !is_kept(database))
             release_records_of(database);
     }
@@ -129,12 +135,12 @@ void release_records_unless(bool (*is_kept)(Oid database)) {
 
 void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move) {
     QueueRecord known;
-    if (segment() == nullptr || !read_record(queue, &known))
+    if (shared_state() == nullptr || !read_record(queue, &known))
         return;
     const LeftOutJobs &before = claims ? known.claims_left_out : known.sweeps_left_out;
     if (reason == nullptr && before.count <= count && !(before.all && others_move))
         return; // nothing changes
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     if (QueueRecord *const record = find_record(queue)) {
         LeftOutJobs &jobs = claims ? record->claims_left_out : record->sweeps_left_out;
         if (reason != nullptr) {
@@ -146,7 +152,6 @@ void note_left_out(Oid queue, bool claims, int count, const char *reason, bool o
         // Another session may leave out more than this one, which has met no other fault
         jobs.count = reason != nullptr ? count : std::min(jobs.count, count);
     }
-    unlock_segment();
 }
 
 bool read_record(Oid queue, QueueRecord *copy) {

@@ -43,7 +43,7 @@ PGPROC *next_scheduler_process(const PGPROC *after, Oid database) {
     return nullptr;
 }
 
-void wake_scheduler_processes() {
+void signal_scheduler_processes() {
     for (PGPROC *scheduler = next_scheduler_process(); scheduler != nullptr;
          scheduler = next_scheduler_process(scheduler))
         SetLatch(&scheduler->procLatch);

@@ -8,17 +8,18 @@
 
 namespace ecto_job {
 
-// In bgw_extra
+// What the process finds in its bgw_extra.
 struct SchedulerArguments {
     Oid database;
-    int slot; // by_hand: none, since there is no launcher
+    int slot; // on_demand_slot: none, since there is no launcher
     uint64 generation;
     TransactionId starter; // by hand: the transaction that it waits for, and must have committed
 };
 static_assert(sizeof(SchedulerArguments) <= BGW_EXTRALEN);
-constexpr int by_hand = -1;
+constexpr int on_demand_slot = -1;
 
-// False if no background worker is free. The handle is allocated in the current memory context.
+// Returns false if no background worker is free. The handle is allocated in the current memory
+// context.
 bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHandle **handle);
 
 // The schedulers that are connected to a database, but not ourselves: the first, and the next after
@@ -27,8 +28,8 @@ bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHan
 // or signal its pid.
 PGPROC *next_scheduler_process(const PGPROC *after = nullptr, Oid database = MyDatabaseId);
 
-// They look at everything again: one that was started by hand has nothing but its latch. Cannot
-// fail.
-void wake_scheduler_processes();
+// Has the schedulers of this database look at everything again: one that was started by hand has
+// nothing but its latch. Cannot fail.
+void signal_scheduler_processes();
 
 } // namespace ecto_job

@@ -1,11 +1,13 @@
-// The transaction's callback, and the launcher's mailbox. See scheduler_signals.hpp.
+// Signals to the scheduler, and requests to the launcher. See scheduler_signals.hpp.
 #include "shared/scheduler_signals.hpp"
+
+#include <algorithm>
+#include <utility>
 
 #include "pg/compat.hpp"
 #include "shared/database_locks.hpp"
-#include "shared/prepared_transactions.hpp"
-#include "shared/scheduler_slots.hpp"
 #include "shared/scheduler_processes.hpp"
+#include "shared/scheduler_slots.hpp"
 
 namespace ecto_job {
 
@@ -13,100 +15,41 @@ namespace {
 
 constexpr int patience_ms = 3000;
 
-bool wake_wanted = false;
-bool nudge_wanted = false;
-bool look_wanted = false;
-bool dismissed = false; // this database's scheduler, which comes back if we abort
-
-void tell_launcher(Oid database) {
+void request_start(Oid database) {
     assert_locked_exclusively();
-    Segment &shared = *segment();
-    bool known = shared.told_all;
-    for (int i = 0; i < shared.told_count && !known; i++)
-        known = shared.told[i] == database;
-    if (!known && shared.told_count == max_told)
-        shared.told_all = true;
+    LauncherRequests &requests = shared_state()->launcher.requests;
+    const std::span requested(requests.databases, static_cast<Size>(requests.count));
+    const bool known =
+        requests.start_all || std::ranges::find(requested, database) != requested.end();
+    if (!known && requests.count == max_start_requests)
+        requests.start_all = true;
     else if (!known)
-        shared.told[shared.told_count++] = database;
-    wake_launcher();
+        requests.databases[requests.count++] = database;
+    signal_launcher();
 }
 
-void ask_for_look() {
-    segment()->look_for_new = true;
-    wake_launcher();
-}
-
-// False: there is none
-bool nudge_scheduler() {
-    SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
-    if (scheduler == nullptr)
-        return false;
-    scheduler->woken = true;
-    if (scheduler->latch != nullptr)
-        SetLatch(scheduler->latch);
-    return true;
-}
-
-void wake_scheduler() {
-    if (!nudge_scheduler())
-        tell_launcher(MyDatabaseId);
-}
-
-void at_transaction_end(XactEvent event, void *) {
-    const bool committed = event == XACT_EVENT_COMMIT;
-    const bool ended = committed || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE;
-    if (!ended || (!wake_wanted && !nudge_wanted && !look_wanted && !dismissed))
-        return;
-    if (segment() == nullptr) {
-        if (committed)
-            wake_scheduler_processes();
-        wake_wanted = nudge_wanted = false;
-        return;
-    }
-    lock_segment(LW_EXCLUSIVE);
-    if ((wake_wanted && committed) || (dismissed && !committed))
-        wake_scheduler();
-    else if (nudge_wanted && committed)
-        nudge_scheduler();
-    if (look_wanted && committed)
-        ask_for_look();
-    unlock_segment();
-    if ((wake_wanted || nudge_wanted) && event == XACT_EVENT_PREPARE)
-        add_wake_to_prepared();
-    wake_wanted = nudge_wanted = look_wanted = dismissed = false;
-}
-
-void watch_transactions() {
-    static bool watching = false;
-    if (!watching)
-        RegisterXactCallback(at_transaction_end, nullptr);
-    watching = true;
-}
-
-// True if there is one, which may not have started yet
+// Returns whether there is a scheduler, which may not have started yet.
 bool ask_to_leave(Oid database) {
     bool asked = false;
-    lock_segment(LW_EXCLUSIVE);
-    for (int i = 0; i < segment()->scheduler_count; i++) {
-        SchedulerSlot &slot = segment()->schedulers[i];
-        if (slot.database != database)
+    const SharedLock lock(LW_EXCLUSIVE);
+    for (SchedulerSlot &slot : shared_state()->schedulers) {
+        if (slot.state == SchedulerState::free || slot.database != database)
             continue;
-        slot.dismissed = asked = true;
-        if (slot.latch != nullptr)
-            SetLatch(slot.latch);
+        slot.asked_to_leave = asked = true;
+        set_latch_of(slot);
     }
-    unlock_segment();
     return asked;
 }
 
-void nap() {
+void sleep_a_little() {
     constexpr long nap_ms = 20;
+    Assert(shared_state() == nullptr || !LWLockHeldByMe(shared_state()->lock));
     WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap_ms, wait_event());
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
 }
 
-// It hangs in somebody's trigger
+// For a scheduler that hangs in somebody's trigger
 void terminate_schedulers(Oid database) {
     const PGPROC *scheduler = nullptr;
     while ((scheduler = next_scheduler_process(scheduler, database)) != nullptr)
@@ -116,52 +59,49 @@ void terminate_schedulers(Oid database) {
 
 } // namespace
 
-void wake_scheduler_at_commit() {
-    watch_transactions();
-    wake_wanted = true;
-}
-
-void nudge_scheduler_at_commit() {
-    watch_transactions();
-    nudge_wanted = true;
-}
-
-void look_for_databases_at_commit() {
-    if (segment() == nullptr)
+void signal_scheduler(Start start) {
+    if (shared_state() == nullptr) {
+        signal_scheduler_processes();
         return;
-    watch_transactions();
-    look_wanted = true;
+    }
+    const SharedLock lock(LW_EXCLUSIVE);
+    if (SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId)) {
+        scheduler->rescan = true;
+        set_latch_of(*scheduler);
+    } else if (start == Start::yes) {
+        request_start(MyDatabaseId);
+    }
 }
 
-void look_for_databases() {
-    lock_segment(LW_EXCLUSIVE);
-    ask_for_look();
-    unlock_segment();
-}
-
-void call_scheduler() {
-    lock_segment(LW_EXCLUSIVE);
-    wake_scheduler();
-    unlock_segment();
-}
-
-void clear_of_schedulers(Oid database) {
-    if (segment() == nullptr || !ask_to_leave(database))
+void request_database_scan() {
+    if (shared_state() == nullptr)
         return;
-    lock_segment(LW_EXCLUSIVE);
-    tell_launcher(database); // it starts another as soon as the lock is free
-    unlock_segment();
+    const SharedLock lock(LW_EXCLUSIVE);
+    shared_state()->launcher.requests.database_scan = true;
+    signal_launcher();
+}
+
+LauncherRequests take_launcher_requests() {
+    const SharedLock lock(LW_EXCLUSIVE);
+    return std::exchange(shared_state()->launcher.requests, LauncherRequests{});
+}
+
+void stop_scheduler_of(Oid database) {
+    if (shared_state() == nullptr || !ask_to_leave(database))
+        return;
+    {
+        const SharedLock lock(LW_EXCLUSIVE);
+        request_start(database); // as soon as the lock on the database is free
+    }
     const TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience_ms);
     while (next_scheduler_process(nullptr, database) != nullptr && GetCurrentTimestamp() < limit)
-        nap();
+        sleep_a_little();
     terminate_schedulers(database); // the command waits for its end
 }
 
-void dismiss_scheduler() {
+void stop_scheduler() {
     TimestampTz limit = GetCurrentTimestamp();
-    if (segment() != nullptr) {
-        watch_transactions();
-        dismissed = true;
+    if (shared_state() != nullptr) {
         lock_out_schedulers();
         if (ask_to_leave(MyDatabaseId))
             limit = TimestampTzPlusMilliseconds(limit, patience_ms);
@@ -171,19 +111,8 @@ void dismiss_scheduler() {
             terminate_schedulers(MyDatabaseId);
             limit = TimestampTzPlusMilliseconds(limit, patience_ms);
         }
-        nap();
+        sleep_a_little();
     }
-}
-
-Told take_told() {
-    Segment &shared = *segment();
-    lock_segment(LW_EXCLUSIVE);
-    Told told{shared.told_all, shared.look_for_new, shared.told_count, {}};
-    memcpy(told.databases, shared.told, sizeof told.databases);
-    shared.told_all = shared.look_for_new = false;
-    shared.told_count = 0;
-    unlock_segment();
-    return told;
 }
 
 } // namespace ecto_job

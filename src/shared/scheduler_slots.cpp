@@ -1,5 +1,7 @@
-// The slots of the schedulers. See scheduler_slots.hpp.
+// The slots of the schedulers, and every change of their state. See scheduler_slots.hpp.
 #include "shared/scheduler_slots.hpp"
+
+#include <utility>
 
 #include "shared/mailbox.hpp"
 
@@ -8,158 +10,176 @@ namespace ecto_job {
 namespace {
 
 SchedulerSlot &slot_at(int slot) {
-    return segment()->schedulers[slot];
+    assert_locked();
+    Assert(slot >= 0 && static_cast<Size>(slot) < shared_state()->schedulers.size());
+    return shared_state()->schedulers[static_cast<Size>(slot)];
+}
+
+bool is_attached(const SchedulerSlot &slot) {
+    return slot.state >= SchedulerState::connecting && slot.state <= SchedulerState::leaving;
+}
+
+// The arrows of the drawing in state.hpp
+[[maybe_unused]] bool may_become(const SchedulerSlot &slot, SchedulerState to) {
+    using enum SchedulerState;
+    const SchedulerState from = slot.state;
+    switch (to) {
+    case free:
+        return from == requested || from == ended;
+    case requested:
+        return from == free;
+    case connecting:
+        return from == requested;
+    case working:
+    case outdated:
+        return from == connecting || from == working || from == outdated;
+    case leaving:
+        return from == connecting || from == working || from == outdated;
+    case ended:
+        return is_attached(slot);
+    }
+    return false;
+}
+
+void move(SchedulerSlot &slot, SchedulerState to) {
+    assert_locked_exclusively();
+    Assert(may_become(slot, to));
+    slot.state = to;
+    Assert(is_attached(slot) == (slot.latch != nullptr));
 }
 
 } // namespace
 
-uint64 new_generation(Latch *launcher) {
-    Segment &shared = *segment();
-    lock_segment(LW_EXCLUSIVE);
-    shared.launcher = launcher;
-    shared.told_all = true;
-    const uint64 generation = ++shared.generation;
-    for (int i = 0; i < shared.scheduler_count; i++) {
-        SchedulerSlot &slot = shared.schedulers[i];
-        if (slot.latch != nullptr)
-            SetLatch(slot.latch);
-        else
-            slot.database = InvalidOid; // the one that may start for it finds it gone, and leaves
+uint64 begin_generation(Latch *launcher) {
+    const SharedLock lock(LW_EXCLUSIVE);
+    LauncherState &state = shared_state()->launcher;
+    state.latch = launcher;
+    state.requests.start_all = true;
+    for (SchedulerSlot &slot : shared_state()->schedulers)
+        if (is_attached(slot))
+            set_latch_of(slot);
+        else if (slot.state != SchedulerState::free)
+            move(slot, SchedulerState::free); // a process that still starts for it will not attach
+    return ++state.generation;
+}
+
+int allocate_slot(Oid database, uint64 generation) {
+    const SharedLock lock(LW_EXCLUSIVE);
+    for (int i = 0; i < static_cast<int>(shared_state()->schedulers.size()); i++) {
+        SchedulerSlot &slot = slot_at(i);
+        if (slot.state != SchedulerState::free)
+            continue;
+        slot = SchedulerSlot{.database = database, .generation = generation};
+        move(slot, SchedulerState::requested);
+        return i;
     }
-    unlock_segment();
-    return generation;
+    return -1;
 }
 
-int hand_out_slot(Oid database, uint64 generation) {
-    Segment &shared = *segment();
-    int found = -1;
-    lock_segment(LW_EXCLUSIVE);
-    for (int i = 0; i < shared.scheduler_count && found < 0; i++)
-        if (!OidIsValid(shared.schedulers[i].database)) {
-            shared.schedulers[i] = SchedulerSlot{};
-            shared.schedulers[i].database = database;
-            shared.schedulers[i].generation = generation;
-            found = i;
-        }
-    unlock_segment();
-    return found;
-}
-
-Ended take_back_slot(int slot) {
-    lock_segment(LW_EXCLUSIVE);
-    SchedulerSlot &ended_one = slot_at(slot);
+SchedulerEnd free_slot(int slot) {
+    const SharedLock lock(LW_EXCLUSIVE);
+    SchedulerSlot &ended = slot_at(slot);
+    move(ended, SchedulerState::free);
     // One that was asked to leave, and was terminated because it did not, is not missed
-    const Ended ended = ended_one.left || ended_one.dismissed ? Ended::left
-                        : ended_one.died                      ? Ended::died_in_turn
-                                                              : Ended::failed;
-    ended_one.database = InvalidOid;
-    unlock_segment();
-    return ended;
+    return ended.asked_to_leave ? SchedulerEnd::left : ended.end;
 }
 
-bool is_settled(int slot) {
-    lock_segment(LW_SHARED);
-    const bool settled = slot_at(slot).settled;
-    unlock_segment();
-    return settled;
+bool has_found_work(int slot) {
+    const SharedLock lock(LW_SHARED);
+    const SchedulerState state = slot_at(slot).state;
+    return state == SchedulerState::working || state == SchedulerState::outdated;
 }
 
 bool is_occupied(Oid database) {
-    const Segment &shared = *segment();
-    bool occupied = false;
-    lock_segment(LW_SHARED);
-    for (int i = 0; i < shared.scheduler_count; i++)
-        occupied = occupied || shared.schedulers[i].database == database;
-    unlock_segment();
-    return occupied;
+    const SharedLock lock(LW_SHARED);
+    for (const SchedulerSlot &slot : shared_state()->schedulers)
+        if (slot.state != SchedulerState::free && slot.database == database)
+            return true;
+    return false;
 }
 
 bool attach(int slot, Oid database, uint64 generation) {
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
-    const bool valid = mine.database == database && mine.generation == generation &&
-                       generation == segment()->generation && mine.pid == 0;
-    if (valid) {
-        mine.pid = MyProcPid;
-        mine.latch = MyLatch;
-    }
-    unlock_segment();
-    return valid;
+    if (mine.state != SchedulerState::requested || mine.database != database ||
+        mine.generation != generation || generation != shared_state()->launcher.generation)
+        return false;
+    mine.latch = MyLatch;
+    move(mine, SchedulerState::connecting);
+    return true;
 }
 
-bool detach(int slot, bool in_turn) {
-    lock_segment(LW_EXCLUSIVE);
+bool detach(int slot, bool in_sweep) {
+    const SharedLock lock(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
-    mine.pid = 0;
+    const bool leaves_announcements = mine.state != SchedulerState::connecting && has_announcements();
+    mine.end = mine.state == SchedulerState::leaving ? SchedulerEnd::left
+               : in_sweep                            ? SchedulerEnd::died_in_sweep
+                                                     : SchedulerEnd::failed;
     mine.latch = nullptr;
-    mine.ended = true;
-    mine.died = in_turn;
-    const bool leaves_rings = mine.settled && has_announcements();
-    if (mine.generation != segment()->generation)
-        mine.database = InvalidOid; // its launcher is gone: nobody takes it back
-    unlock_segment();
-    return leaves_rings;
+    move(mine, SchedulerState::ended);
+    if (mine.generation != shared_state()->launcher.generation)
+        move(mine, SchedulerState::free); // its launcher is gone
+    return leaves_announcements;
 }
 
-bool take_call(int slot) {
-    lock_segment(LW_EXCLUSIVE);
-    SchedulerSlot &mine = slot_at(slot);
-    const bool woken = mine.woken;
-    mine.woken = false;
-    unlock_segment();
-    return woken;
+void request_rescan(int slot) {
+    const SharedLock lock(LW_EXCLUSIVE);
+    slot_at(slot).rescan = true;
 }
 
-bool is_dismissed(int slot) {
-    lock_segment(LW_SHARED);
+bool take_rescan_request(int slot) {
+    const SharedLock lock(LW_EXCLUSIVE);
+    return std::exchange(slot_at(slot).rescan, false);
+}
+
+bool must_leave(int slot) {
+    const SharedLock lock(LW_SHARED);
     const SchedulerSlot &mine = slot_at(slot);
-    const bool dismissed = mine.generation != segment()->generation || mine.dismissed;
-    unlock_segment();
-    return dismissed;
+    return mine.generation != shared_state()->launcher.generation || mine.asked_to_leave;
 }
 
-void settle(int slot, bool outdated) {
-    lock_segment(LW_EXCLUSIVE);
+void set_working(int slot, bool outdated) {
+    const SharedLock lock(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
-    mine.outdated = outdated;
-    if (!mine.settled)
-        wake_launcher();
-    mine.settled = true;
-    unlock_segment();
+    if (mine.state == SchedulerState::connecting)
+        signal_launcher(); // which starts one at a time
+    move(mine, outdated ? SchedulerState::outdated : SchedulerState::working);
 }
 
 bool try_to_leave(int slot) {
-    lock_segment(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
-    const bool leaving = !mine.woken && !has_announcements();
-    if (leaving)
-        mine.left = true;
-    unlock_segment();
-    return leaving;
+    if (mine.rescan || has_announcements())
+        return false;
+    move(mine, SchedulerState::leaving);
+    return true;
 }
 
 void leave(int slot) {
-    lock_segment(LW_EXCLUSIVE);
-    slot_at(slot).left = true;
-    unlock_segment();
+    const SharedLock lock(LW_EXCLUSIVE);
+    move(slot_at(slot), SchedulerState::leaving);
 }
 
 SchedulerSlot *scheduler_of(Oid database) {
     assert_locked();
-    Segment &shared = *segment();
-    for (int i = 0; i < shared.scheduler_count; i++) {
-        SchedulerSlot &slot = shared.schedulers[i];
-        if (slot.database == database && slot.generation == shared.generation && !slot.left &&
-            !slot.ended)
+    for (SchedulerSlot &slot : shared_state()->schedulers)
+        if (slot.state >= SchedulerState::requested && slot.state <= SchedulerState::outdated &&
+            slot.database == database && slot.generation == shared_state()->launcher.generation)
             return &slot;
-    }
     return nullptr;
 }
 
-void wake_launcher() {
+void set_latch_of(const SchedulerSlot &scheduler) {
+    assert_locked();
+    if (scheduler.latch != nullptr)
+        SetLatch(scheduler.latch);
+}
+
+void signal_launcher() {
     assert_locked_exclusively();
-    if (segment()->launcher != nullptr)
-        SetLatch(segment()->launcher);
+    if (shared_state()->launcher.latch != nullptr)
+        SetLatch(shared_state()->launcher.latch);
 }
 
 } // namespace ecto_job

@@ -1,37 +1,59 @@
-// Who schedules which database: the launcher hands out slots, a scheduler attaches to its own and
-// leaves it. Guarded by the segment's lock.
+// Which scheduler serves which database: the launcher allocates slots, a scheduler attaches itself
+// to its own and leaves it. See SchedulerState in state.hpp for the states of a slot.
 //
-// "Attached" is decided under that lock in one step with leaving, so that a wake-up reaches either
-// the scheduler, before it has decided to leave, or the launcher.
+// A scheduler decides to leave and stops being scheduler_of() its database in one step, under the
+// lock of the shared state. So a signal reaches either the scheduler, before it decides, or the
+// launcher.
 #pragma once
 
 #include "shared/state.hpp"
 
 namespace ecto_job {
 
-enum class Ended { left, died_in_turn, failed };
+// For the launcher.
 
-// By the launcher.
-uint64 new_generation(Latch *launcher);
-int hand_out_slot(Oid database, uint64 generation); // -1: none is free
-Ended take_back_slot(int slot);
-bool is_settled(int slot);
-// Returns whether a scheduler of any launcher is in the database, or about to be
+// Begins the time of a new launcher, whose number is returned: what a former one has started
+// leaves.
+uint64 begin_generation(Latch *launcher);
+// Returns -1 if no slot is free.
+int allocate_slot(Oid database, uint64 generation);
+// Frees the slot of a scheduler whose process has ended, or could not be started.
+SchedulerEnd free_slot(int slot);
+// Returns whether the scheduler has found queues in its database, able to serve them or not.
+bool has_found_work(int slot);
+// Returns whether a scheduler of any launcher is in the database, or about to be.
 bool is_occupied(Oid database);
 
-// By the scheduler.
-bool attach(int slot, Oid database, uint64 generation);
-// At its exit, in a queue's turn or not. True: there are rings for the next one, and it is no fault
-// in our start that ends us, so that one may begin at once.
-bool detach(int slot, bool in_turn);
-bool take_call(int slot);    // something changed: look at everything again
-bool is_dismissed(int slot); // another launcher, or a session that needs the database
-void settle(int slot, bool outdated);
-bool try_to_leave(int slot); // false: it was woken in the meantime
-void leave(int slot);        // dismissed
+// For the scheduler in the slot.
 
-// By anybody, with the lock held.
+// Returns false if the slot was given to another meanwhile: this process is to end.
+bool attach(int slot, Oid database, uint64 generation);
+// Called at the process's exit, within a sweep of a queue or not. Returns whether the next
+// scheduler should start without delay: there is something to announce, and it was no fault in our
+// start that has ended us.
+bool detach(int slot, bool in_sweep);
+// Has the scheduler look at everything again; returns whether that was requested since the last
+// call.
+void request_rescan(int slot);
+bool take_rescan_request(int slot);
+// Returns whether there is another launcher, or a session needs the database for itself.
+bool must_leave(int slot);
+void set_working(int slot, bool outdated);
+// Returns false if there is something to do after all.
+bool try_to_leave(int slot);
+void leave(int slot);
+
+// For everybody, under the lock.
+
+// Returns the scheduler that is to be signalled of what happens in the database, which may not have
+// started yet; null if there is none.
 SchedulerSlot *scheduler_of(Oid database);
-void wake_launcher();
+// Wakes the scheduler if it has started; it reads its flags.
+void set_latch_of(const SchedulerSlot &scheduler);
+void signal_launcher();
+// Returns whether this process is the scheduler.
+inline bool is_this_process(const SchedulerSlot &scheduler) {
+    return scheduler.latch == MyLatch;
+}
 
 } // namespace ecto_job

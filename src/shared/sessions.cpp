@@ -2,6 +2,7 @@
 #include "shared/sessions.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "shared/queue_records.hpp"
 #include "shared/scheduler_slots.hpp"
@@ -22,38 +23,40 @@ uint32 my_number = 0;
 Claimed *claimed = nullptr; // in TopMemoryContext
 
 uint32 &my_entry() {
-    return segment()->sessions[MyProc - ProcGlobal->allProcs];
+    assert_locked_exclusively();
+    const std::span<uint32> numbers = shared_state()->sessions.numbers;
+    const auto index = static_cast<Size>(MyProc - ProcGlobal->allProcs);
+    Assert(index < numbers.size()); // prepared transactions come after the processes
+    return numbers[index];
 }
 
 bool is_living(uint32 number) {
-    for (int i = 0; i < segment()->session_count; i++)
-        if (segment()->sessions[i] == number)
-            return true;
-    return false;
+    const std::span<uint32> numbers = shared_state()->sessions.numbers;
+    return std::ranges::find(numbers, number) != numbers.end();
 }
 
-// With the lock held
 void note_orphans(Oid queue, const JobKey &key) {
     assert_locked();
     QueueRecord *const record = find_record(queue);
     if (record == nullptr)
         return;
-    SpinLockAcquire(&record->mutex);
-    JobKey &up_to = record->mailbox.report.orphaned_up_to;
-    up_to = std::max(up_to, key);
-    SpinLockRelease(&record->mutex);
-    const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
-    if (scheduler != nullptr && scheduler->latch != nullptr)
-        SetLatch(scheduler->latch);
+    {
+        const RecordLock record_lock(record);
+        JobKey &up_to = record->mailbox.report.orphaned_up_to;
+        up_to = std::max(up_to, key);
+    }
+    if (const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId))
+        set_latch_of(*scheduler);
 }
 
-// Cannot fail. Without a scheduler nobody hears it: the next one begins with a look at all queues.
+// Cannot fail. Without a scheduler nothing is signalled: the next one begins with all queues.
 void at_exit(int, Datum) {
-    lock_segment(LW_EXCLUSIVE);
+    Assert(!IsTransactionState());
+    const SharedLock lock(LW_EXCLUSIVE);
+    Assert(my_entry() == my_number);
     my_entry() = 0;
     for (const Claimed *queue = claimed; queue != nullptr; queue = queue->next)
         note_orphans(queue->queue, queue->highest);
-    unlock_segment();
 }
 
 uint32 random_number() {
@@ -63,10 +66,10 @@ uint32 random_number() {
     return number;
 }
 
-// With the lock held. After four billion sessions the first may still be there
+// After four billion sessions the first may still be there
 uint32 next_number(uint32 beginning) {
     assert_locked_exclusively();
-    uint32 &last = segment()->last_session;
+    uint32 &last = shared_state()->sessions.last;
     if (last == 0)
         last = beginning;
     do
@@ -78,15 +81,14 @@ uint32 next_number(uint32 beginning) {
 } // namespace
 
 uint32 bind_session() {
-    if (my_number != 0 || !is_segment_shared())
+    if (my_number != 0 || !is_state_shared())
         return my_number;
     const uint32 beginning = random_number();
     // Not before_shmem_exit: by then the transaction may still hold its locks
     on_shmem_exit(at_exit, 0);
-    lock_segment(LW_EXCLUSIVE);
-    my_number = my_entry() = next_number(beginning);
-    unlock_segment();
-    return my_number;
+    const SharedLock lock(LW_EXCLUSIVE);
+    Assert(my_entry() == 0);
+    return my_number = my_entry() = next_number(beginning);
 }
 
 void remember_claim(Oid queue, const JobKey &key) {
@@ -103,24 +105,22 @@ void remember_claim(Oid queue, const JobKey &key) {
 
 int living_sessions(int64 *numbers) {
     int count = 0;
-    lock_segment(LW_SHARED);
-    for (int i = 0; i < segment()->session_count; i++)
-        if (const uint32 number = segment()->sessions[i]; number != 0)
+    const SharedLock lock(LW_SHARED);
+    for (const uint32 number : shared_state()->sessions.numbers)
+        if (number != 0)
             numbers[count++] = number;
-    unlock_segment();
     return count;
 }
 
 int max_sessions() {
-    return segment()->session_count;
+    return static_cast<int>(shared_state()->sessions.numbers.size());
 }
 
 void report_orphans(Oid queue, const JobKey &key) {
-    if (segment() == nullptr)
+    if (shared_state() == nullptr)
         return;
-    lock_segment(LW_SHARED);
+    const SharedLock lock(LW_SHARED);
     note_orphans(queue, key);
-    unlock_segment();
 }
 
 } // namespace ecto_job

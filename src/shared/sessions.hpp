@@ -1,5 +1,5 @@
-// The sessions that hold jobs under leases bound to them, so that the scheduler can tell whose
-// session has ended, and is told when one does.
+// The sessions that hold jobs under leases bound to them, so that the scheduler knows whose
+// session has ended, and is signalled when one ends.
 //
 // A session enters its number here before it draws its first bound lease. It is taken out when the
 // session's process ends, by whatever ERROR, FATAL or signal, after its transaction was aborted and
@@ -8,7 +8,7 @@
 // here is of a session that has ended. Numbers are given in sequence, from a random beginning, so
 // that within the server's life none comes again.
 //
-// Guarded by the segment's lock.
+// Guarded by the lock of the shared state.
 #pragma once
 
 #include "core/key.hpp"
@@ -16,13 +16,14 @@
 
 namespace ecto_job {
 
-// This session's number; 0 where the library is not preloaded. ERROR XX000 without randomness.
+// Returns this session's number, entered if it had none; 0 where the library is not preloaded.
+// ERROR XX000 without randomness.
 uint32 bind_session();
 
-// It has claimed jobs of the queue, up to this key, under such a lease.
+// Notes that this session has claimed jobs of the queue, up to this key, under such a lease.
 void remember_claim(Oid queue, const JobKey &key);
 
-// The numbers of all that are living; returns how many. There is room for max_sessions().
+// Copies the numbers of all living sessions; returns how many. There is room for max_sessions().
 int living_sessions(int64 *numbers);
 int max_sessions();
 

@@ -1,6 +1,8 @@
 // Request and set-up of the shared memory. See state.hpp.
 #include "shared/state.hpp"
 
+#include <memory>
+#include <new>
 #include <sys/mman.h>
 
 #include "settings.hpp"
@@ -9,9 +11,9 @@ namespace ecto_job {
 
 namespace {
 
-constexpr const char *segment_name = "ecto_job";
+constexpr const char *memory_name = "ecto_job";
 
-Segment *the_segment = nullptr;
+SharedState *the_state = nullptr;
 bool shared = false;
 shmem_request_hook_type next_request = nullptr;
 shmem_startup_hook_type next_startup = nullptr;
@@ -32,37 +34,36 @@ Size sessions_size() {
     return mul_size(static_cast<Size>(MaxBackends), sizeof(uint32));
 }
 
-Size segment_size() {
-    Size size = MAXALIGN(sizeof(Segment));
+Size memory_size() {
+    Size size = MAXALIGN(sizeof(SharedState));
     for (const Size part : {schedulers_size(), records_size(), prepared_size(), sessions_size()})
         size = add_size(size, part);
     return size;
 }
 
-void request_segment() {
+void request_memory() {
     if (next_request != nullptr)
         next_request();
-    RequestAddinShmemSpace(segment_size());
-    RequestNamedLWLockTranche(segment_name, 1);
+    RequestAddinShmemSpace(memory_size());
+    RequestNamedLWLockTranche(memory_name, 1);
+}
+
+// Takes the next part of the memory, for `count` elements that hold their default values.
+template <typename T> std::span<T> part_of(char **memory, Size size, int count) {
+    auto *const first = reinterpret_cast<T *>(*memory);
+    *memory += size;
+    std::uninitialized_value_construct_n(first, count);
+    return {first, static_cast<Size>(count)};
 }
 
 void lay_out(char *memory, LWLock *lock) {
-    memset(memory, 0, segment_size());
-    char *const schedulers = memory + MAXALIGN(sizeof(Segment));
-    char *const records = schedulers + schedulers_size();
-    char *const prepared = records + records_size();
-    char *const sessions = prepared + prepared_size();
-    the_segment = reinterpret_cast<Segment *>(memory);
-    the_segment->lock = lock;
-    the_segment->told_all = true;
-    the_segment->scheduler_count = max_worker_processes;
-    the_segment->schedulers = reinterpret_cast<SchedulerSlot *>(schedulers);
-    the_segment->record_count = settings::max_queues;
-    the_segment->records = reinterpret_cast<QueueRecord *>(records);
-    the_segment->prepared_count = max_prepared_xacts;
-    the_segment->prepared = reinterpret_cast<PreparedNote *>(prepared);
-    the_segment->session_count = MaxBackends;
-    the_segment->sessions = reinterpret_cast<uint32 *>(sessions);
+    the_state = new (memory) SharedState{.lock = lock};
+    char *part = memory + MAXALIGN(sizeof(SharedState));
+    the_state->schedulers = part_of<SchedulerSlot>(&part, schedulers_size(), max_worker_processes);
+    the_state->records.first = part_of<QueueRecord>(&part, records_size(), settings::max_queues);
+    the_state->prepared = part_of<PreparedNote>(&part, prepared_size(), max_prepared_xacts);
+    the_state->sessions.numbers = part_of<uint32>(&part, sessions_size(), MaxBackends);
+    Assert(part == memory + memory_size());
 }
 
 // By the postmaster, whose children inherit the mapping. Takes no memory yet.
@@ -85,50 +86,50 @@ void map_further_records() {
         return;
     }
     mapped = memory;
-    the_segment->further_records = static_cast<QueueRecord *>(memory);
-    the_segment->further_count = settings::further_queues;
+    the_state->records.further = {static_cast<QueueRecord *>(memory),
+                                  static_cast<Size>(settings::further_queues)};
 }
 
 // Runs at the start and again after a crash, when all of it is new
-void set_up_segment() {
+void set_up_memory() {
     if (next_startup != nullptr)
         next_startup();
     bool found = false;
     LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-    char *const memory = static_cast<char *>(ShmemInitStruct(segment_name, segment_size(), &found));
+    char *const memory = static_cast<char *>(ShmemInitStruct(memory_name, memory_size(), &found));
     if (!found) {
-        lay_out(memory, &GetNamedLWLockTranche(segment_name)->lock);
+        lay_out(memory, &GetNamedLWLockTranche(memory_name)->lock);
         map_further_records();
     }
-    the_segment = reinterpret_cast<Segment *>(memory);
+    the_state = reinterpret_cast<SharedState *>(memory);
     shared = true;
     LWLockRelease(AddinShmemInitLock);
 }
 
 } // namespace
 
-void install_segment() {
+void install_shared_state() {
     next_request = shmem_request_hook;
-    shmem_request_hook = request_segment;
+    shmem_request_hook = request_memory;
     next_startup = shmem_startup_hook;
-    shmem_startup_hook = set_up_segment;
+    shmem_startup_hook = set_up_memory;
 }
 
-void make_private_segment() {
+void make_private_state() {
     auto *const memory =
-        static_cast<char *>(MemoryContextAllocHuge(TopMemoryContext, segment_size()));
+        static_cast<char *>(MemoryContextAllocHuge(TopMemoryContext, memory_size()));
     auto *const lock =
         static_cast<LWLock *>(MemoryContextAlloc(TopMemoryContext, sizeof(LWLockPadded)));
     LWLockInitialize(lock, LWTRANCHE_FIRST_USER_DEFINED);
     lay_out(memory, lock);
 }
 
-bool is_segment_shared() {
+bool is_state_shared() {
     return shared;
 }
 
-Segment *segment() {
-    return the_segment;
+SharedState *shared_state() {
+    return the_state;
 }
 
 } // namespace ecto_job

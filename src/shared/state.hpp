@@ -1,19 +1,22 @@
-// The one piece of shared memory, and its lock: who schedules which database, who was told what,
-// and what the sweeps of each queue came to.
+// The one piece of shared memory, and its lock: who schedules which database, what sessions request
+// of the launcher, and what the sweeps of each queue came to.
 //
-// Everything is guarded by one LWLock, held for a look at small arrays and never while anything is
+// Everything is guarded by one LWLock, held while small arrays are read and never while anything is
 // waited for. What commits write into a queue's record is besides guarded by a spinlock of that
 // record, so that they share the LWLock. A crash empties all of it; nothing here is the only place
-// that knows a fact. Where the library is not preloaded there is no segment, and `segment()` is
-// null; but a scheduler that was started by hand has one in its own memory, so that its code is the
-// same.
+// that knows a fact. Where the library is not preloaded there is none, and `shared_state()` is
+// null; but a scheduler that was started by hand has a state in its own memory, so that its code is
+// the same.
 //
 // The records of queues come in two arrays. The first, of ecto_job.max_queues, is part of the
-// segment. The second is address space that the postmaster maps at its start and that all its
-// children inherit; the kernel gives it memory page by page, when a record is first used. So places
-// come with the queues that need them, and taking one allocates nothing that could fail, nor is
-// there a place that some process cannot reach, which callbacks at commit could not mend.
+// server's shared memory. The second is address space that the postmaster maps at its start and
+// that all its children inherit; the kernel gives it memory page by page, when a record is first
+// used. So places come with the queues that need them, and taking one allocates nothing that could
+// fail, nor is there a place that some process cannot reach, which callbacks at commit could not
+// mend.
 #pragma once
+
+#include <span>
 
 #include "core/agenda.hpp"
 #include "core/fairness.hpp"
@@ -22,34 +25,62 @@
 
 namespace ecto_job {
 
-// A background worker that the launcher asked for, from then on until it has ended.
+// The life of a scheduler that the launcher asked for. Every arrow is a call of move() in
+// scheduler_slots.cpp, which asserts that it is one of these:
+//
+//   free --> requested --> connecting --> working <--> outdated
+//    ^           |             |             |             |
+//    |           |             +-------------+-------------+--> leaving --+
+//    |           |             |             |             |              |
+//    |           v             v             v             v              |
+//    +-----------+---------------------- ended <--------------------------+
+//
+// free        the slot is nobody's
+// requested   the launcher has registered a background worker, which has not attached itself yet
+// connecting  the process is there, and has not found out yet whether it has anything to do
+// working     it has found queues
+// outdated    it has, and cannot serve them: the extension's SQL is newer than the library
+// leaving     it ends because it has nothing to do or was asked to; nobody counts on it any more
+// ended       its process is gone, and the launcher has not taken note of that
+enum class SchedulerState : uint8 {
+    free,
+    requested,
+    connecting,
+    working,
+    outdated,
+    leaving,
+    ended
+};
+
+// How a scheduler ended: it left; in a sweep of a queue, for which that queue and its owner wait,
+// and nobody else; or otherwise, so that the launcher pauses before it starts the next one.
+enum class SchedulerEnd : uint8 { left, died_in_sweep, failed };
+
+// A scheduler that the launcher asked for. Guarded by the lock of the shared state.
 struct SchedulerSlot {
-    Oid database; // InvalidOid: a free slot
-    uint64 generation;
-    int pid; // 0: not started yet, or ended
-    Latch *latch;
-    bool woken;     // look at everything again
-    bool settled;   // found that it has work here
-    bool outdated;  // and cannot do it: the extension's SQL is newer than the library
-    bool dismissed; // asked to leave, by a session that needs the database
-    bool left;      // ended because it has nothing to do: no reason to back off
-    bool ended;     // for whatever reason; the launcher has not seen it yet
-    bool died;      // in a queue's turn: that queue and its owner wait, and nobody else
-    bool answers;   // sends at once what is rung; else sessions send their notifications themselves
-    char unannounced[128];    // why notifications cannot be sent; empty: they can
-    TimestampTz sleeps_until; // unless woken; DT_NOBEGIN: no time that comes is to wake it
+    SchedulerState state = SchedulerState::free;
+    SchedulerEnd end = SchedulerEnd::failed; // ended: how
+    bool rescan = false;         // it is to read the registry and look at every queue again
+    bool asked_to_leave = false; // by a session that needs the database
+    bool answers =
+        false; // it announces at once what commits report; else sessions notify themselves
+    Oid database = InvalidOid;
+    uint64 generation = 0;        // of the launcher that asked for it
+    Latch *latch = nullptr;       // from connecting to leaving
+    char unannounced[128] = {};   // why notifications cannot be sent; empty: they can
+    TimestampTz sleeps_until = 0; // unless signalled; DT_NOBEGIN: no time that comes wakes it
 };
 
 // A key below which no job is AVAILABLE, so that claims start there. See low_water.hpp.
 struct LowWater {
-    bool known;
-    JobKey key;
-    TimestampTz checked; // when a look from the beginning last ended
-    TimestampTz relied;  // since when claims relied on it nevertheless; 0: they have not
-    TimestampTz looking; // when one began that has not ended; 0: none
-    uint64 advance;      // the number of the advance under way, and
-    TimestampTz advance_began;
-    JobKey lowered_to; // the lowest key that was made AVAILABLE since it began
+    bool known = false;
+    JobKey key = {};
+    TimestampTz checked = 0; // when a scan from the beginning last ended
+    TimestampTz relied = 0;  // since when claims relied on it nevertheless; 0: they have not
+    TimestampTz looking = 0; // when a scan began that has not ended; 0: none
+    uint64 advance = 0;      // the number of the advance under way, and
+    TimestampTz advance_began = 0;
+    JobKey lowered_to = {}; // the lowest key that was made AVAILABLE since it began
 };
 
 // The number of a record, from 1; 0: none.
@@ -101,17 +132,17 @@ struct QueueRecord {
     LeftOutJobs sweeps_left_out = {};
 };
 
-// How often turns of this owner's queues have ended the scheduler. See owner_deaths.hpp.
+// How often sweeps of this owner's queues have ended the scheduler. See owner_deaths.hpp.
 struct OwnerDeaths {
-    Oid database;
-    Oid owner;
-    Deaths deaths;
+    Oid database = InvalidOid;
+    Oid owner = InvalidOid;
+    Deaths deaths = {};
 };
 
 // What a transaction did to a queue.
 struct Change {
     Oid queue = InvalidOid;
-    bool available = false;     // a job became AVAILABLE: ring
+    bool available = false;     // a job became AVAILABLE: to be announced
     bool lowers = false;        // `lowest` is one
     JobKey lowest = {};         // of the jobs that are AVAILABLE and were not, or stood elsewhere
     TimestampTz due = DT_NOEND; // earliest schedule of a SCHEDULED or RETRY job
@@ -122,65 +153,87 @@ struct Change {
 // What a prepared transaction did, until it is finished. See prepared_transactions.hpp.
 constexpr int max_prepared_changes = 4;
 struct PreparedNote {
-    Oid database; // InvalidOid: a free note
-    char gid[GIDSIZE];
-    bool wakes;    // the scheduler
-    bool overflow; // more queues than fit
-    int count;
-    Change changes[max_prepared_changes];
+    Oid database = InvalidOid; // InvalidOid: a free note
+    char gid[GIDSIZE] = {};
+    bool signals = false;  // the scheduler
+    bool overflow = false; // more queues than fit
+    int count = 0;
+    Change changes[max_prepared_changes] = {};
 };
 
+// What sessions ask of the launcher, until it takes the requests.
+constexpr int max_start_requests = 64;
+struct LauncherRequests {
+    bool start_all = false;     // a scheduler in every database, which is how a launcher begins
+    bool database_scan = false; // look whether there are databases that it does not know
+    int count = 0;
+    Oid databases[max_start_requests] = {}; // a scheduler in each of these
+};
+
+// What the launcher and the sessions have to say to each other.
+struct LauncherState {
+    uint64 generation = 0; // of the launcher: a scheduler of another one leaves
+    Latch *latch = nullptr;
+    LauncherRequests requests = {.start_all = true};
+    bool no_worker_slot = false; // its last try to start a scheduler failed
+    bool some_closed = false;    // its last scan of pg_database found some that are closed
+    TimestampTz scanned = 0;     // when that was
+};
+
+// Where the records of queues are found.
 constexpr int record_lists = 8192;  // by database and queue
 constexpr int database_lists = 256; // by database
-constexpr int max_told = 64;
-constexpr int max_owner_deaths = 64;
-
-struct Segment {
-    LWLock *lock;
-    uint64 generation; // of the launcher: a scheduler of another one leaves
-    Latch *launcher;
-    bool told_all;     // look at every database
-    bool look_for_new; // look whether there are databases that the launcher does not know
-    int told_count;
-    Oid told[max_told];
-    bool no_worker_slot; // the launcher's last try failed
-    bool some_closed;    // the launcher's last look at pg_database found some that are closed
-    TimestampTz looked;  // when that was
-    OwnerDeaths owner_deaths[max_owner_deaths];
-    int scheduler_count;
-    SchedulerSlot *schedulers;
-    int record_count;
-    QueueRecord *records;
-    int further_count; // 0: the address space was not to be had
-    QueueRecord *further_records;
-    int records_used; // no record from here on was ever given to a queue
-    RecordNumber free_record;
-    RecordNumber by_key[record_lists];
-    RecordNumber by_database[database_lists];
-    int prepared_count;
-    PreparedNote *prepared;
-    uint32 last_session; // 0: none yet
-    int session_count;
-    uint32 *sessions; // the number of each process that has one; 0: none
+struct RecordTable {
+    std::span<QueueRecord> first;
+    std::span<QueueRecord> further; // empty: the address space was not to be had
+    Size used = 0;                  // no record from here on was ever given to a queue
+    RecordNumber free = 0;          // the first of those that were given back
+    RecordNumber by_key[record_lists] = {};
+    RecordNumber by_database[database_lists] = {};
 };
 
-// Called once, while shared_preload_libraries are loaded.
-void install_segment();
+// The numbers of the sessions that hold jobs. See sessions.hpp.
+struct SessionTable {
+    uint32 last = 0;           // 0: none yet
+    std::span<uint32> numbers; // by process; 0: it has none
+};
 
-// By a scheduler where the library is not preloaded: nobody else sees it.
-void make_private_segment();
+constexpr int max_owner_deaths = 64;
 
-Segment *segment();
-// False: other sessions ring no bell here, so who sleeps has to look at intervals.
-bool is_segment_shared();
+struct SharedState {
+    LWLock *lock = nullptr;
+    LauncherState launcher = {};
+    std::span<SchedulerSlot> schedulers = {};
+    RecordTable records = {};
+    std::span<PreparedNote> prepared = {};
+    SessionTable sessions = {};
+    OwnerDeaths owner_deaths[max_owner_deaths] = {};
+};
+
+// Requests the shared memory and sets it up. Called once, while shared_preload_libraries are
+// loaded.
+void install_shared_state();
+
+// Makes a state in this process's own memory, for a scheduler where the library is not preloaded.
+void make_private_state();
+
+// Returns the state; null where the library is not preloaded, except in such a scheduler.
+SharedState *shared_state();
+
+// Returns false for a private one: other sessions report nothing to it, so a scheduler that sleeps
+// has to poll.
+bool is_state_shared();
 
 // Holds the lock of the shared state for a scope, in which nothing may raise: an ERROR is a longjmp
 // and skips the destructor. (Should one come nevertheless, the transaction's abort releases the
 // lock.)
 class SharedLock {
 public:
-    explicit SharedLock(LWLockMode mode) { LWLockAcquire(segment()->lock, mode); }
-    ~SharedLock() { LWLockRelease(segment()->lock); }
+    explicit SharedLock(LWLockMode mode) {
+        Assert(!LWLockHeldByMe(shared_state()->lock));
+        LWLockAcquire(shared_state()->lock, mode);
+    }
+    ~SharedLock() { LWLockRelease(shared_state()->lock); }
     SharedLock(const SharedLock &) = delete;
     SharedLock &operator=(const SharedLock &) = delete;
 };
@@ -197,17 +250,17 @@ private:
     QueueRecord *record_;
 };
 
-inline void lock_segment(LWLockMode mode) {
-    LWLockAcquire(segment()->lock, mode);
+inline void lock_shared_state(LWLockMode mode) {
+    LWLockAcquire(shared_state()->lock, mode);
 }
-inline void unlock_segment() {
-    LWLockRelease(segment()->lock);
+inline void unlock_shared_state() {
+    LWLockRelease(shared_state()->lock);
 }
 inline void assert_locked() {
-    Assert(LWLockHeldByMe(segment()->lock));
+    Assert(LWLockHeldByMe(shared_state()->lock));
 }
 inline void assert_locked_exclusively() {
-    Assert(LWLockHeldByMeInMode(segment()->lock, LW_EXCLUSIVE));
+    Assert(LWLockHeldByMeInMode(shared_state()->lock, LW_EXCLUSIVE));
 }
 
 } // namespace ecto_job

@@ -1,0 +1,156 @@
+// The changes of the running transaction, in its own memory. See pending_changes.hpp.
+#include "queue/pending_changes.hpp"
+
+#include <algorithm>
+
+#include "pg/names.hpp"
+#include "queue/notifications.hpp"
+#include "shared/mailbox.hpp"
+#include "shared/prepared_transactions.hpp"
+#include "shared/scheduler_signals.hpp"
+#include "shared/sessions.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+struct PendingChange {
+    Change change;
+    SubTransactionId made_in;
+    bool notified; // by this transaction
+    PendingChange *next;
+};
+
+PendingChange *pending = nullptr; // in TopTransactionContext; the latest first
+
+void merge(Change *into, const Change &change) {
+    into->available = into->available || change.available;
+    if (change.lowers)
+        into->lowest = into->lowers ? std::min(into->lowest, change.lowest) : change.lowest;
+    into->lowers = into->lowers || change.lowers;
+    into->due = std::min(into->due, change.due);
+    into->expiry = std::min(into->expiry, change.expiry);
+    into->leased_to = std::max(into->leased_to, change.leased_to);
+}
+
+PendingChange *find_pending(Oid queue, SubTransactionId made_in) {
+    for (PendingChange *own = pending; own != nullptr; own = own->next)
+        if (own->change.queue == queue && own->made_in == made_in)
+            return own;
+    return nullptr;
+}
+
+void record(const Change &change) {
+    Assert(IsTransactionState() && OidIsValid(change.queue));
+    const SubTransactionId here = GetCurrentSubTransactionId();
+    // A statement of many rows finds its change first
+    PendingChange *own = find_pending(change.queue, here);
+    if (own == nullptr) {
+        own = static_cast<PendingChange *>(
+            MemoryContextAlloc(TopTransactionContext, sizeof(PendingChange)));
+        *own = PendingChange{Change{.queue = change.queue}, here, false, pending};
+        pending = own;
+    }
+    merge(&own->change, change);
+}
+
+void notify(const Change &change) {
+    const char *const table = table_name_or_null(change.queue);
+    if (table != nullptr)
+        send_notice(change.queue, table, Notice::available, "");
+}
+
+// There may be very many subtransactions, so memory is not left to the end
+void free_first(PendingChange **link) {
+    PendingChange *const freed = *link;
+    *link = freed->next;
+    pfree(freed);
+}
+
+} // namespace
+
+void record_available(Oid queue, const JobKey &key, bool announce) {
+    record({.queue = queue, .available = announce, .lowers = true, .lowest = key});
+}
+
+void record_due(Oid queue, TimestampTz schedule) {
+    record({.queue = queue, .due = schedule});
+}
+
+void record_lease(Oid queue, const JobKey &key, TimestampTz expires) {
+    record({.queue = queue, .expiry = expires, .leased_to = key});
+}
+
+void decide_who_notifies() {
+    for (PendingChange *own = pending; own != nullptr; own = own->next)
+        if (own->change.available && !own->notified && !is_served(own->change.queue)) {
+            notify(own->change);
+            own->notified = true;
+        }
+}
+
+void report_changes() {
+    for (PendingChange *own = pending; own != nullptr; own = own->next) {
+        own->change.available = own->change.available && !own->notified;
+        report(own->change);
+    }
+}
+
+void add_changes_to(PreparedNote *note) {
+    for (const PendingChange *own = pending; own != nullptr; own = own->next)
+        add_change(note, own->change);
+}
+
+void forget_changes() {
+    pending = nullptr;
+}
+
+void forget_changes_of(SubTransactionId subtransaction) {
+    for (PendingChange **link = &pending; *link != nullptr;)
+        if ((*link)->made_in == subtransaction)
+            free_first(link);
+        else
+            link = &(*link)->next;
+}
+
+void give_changes_to_parent(SubTransactionId subtransaction, SubTransactionId parent) {
+    for (PendingChange **link = &pending; *link != nullptr;) {
+        PendingChange *const own = *link;
+        PendingChange *const parents =
+            own->made_in == subtransaction ? find_pending(own->change.queue, parent) : nullptr;
+        if (parents != nullptr) {
+            merge(&parents->change, own->change);
+            free_first(link);
+            continue;
+        }
+        if (own->made_in == subtransaction)
+            own->made_in = parent;
+        link = &own->next;
+    }
+}
+
+void report_prepared(const char *gid) {
+    Assert(shared_state() != nullptr);
+    PreparedNote prepared{};
+    const bool found = take_prepared_note(gid, &prepared);
+    if (!found || prepared.overflow)
+        report_all();
+    if (prepared.signals)
+        signal_scheduler(Start::yes);
+    // What cannot fail comes first: the transaction is committed, whatever becomes of its notices
+    bool unanswered[max_prepared_changes];
+    for (int i = 0; i < prepared.count; i++) {
+        Change change = prepared.changes[i];
+        unanswered[i] = change.available && !is_served(change.queue);
+        change.available = change.available && !unanswered[i];
+        report(change);
+        // Which session has started these is not known, nor whether it is still there
+        if (change.expiry != DT_NOEND)
+            report_orphans(change.queue, highest_key);
+    }
+    for (int i = 0; i < prepared.count; i++)
+        if (unanswered[i])
+            notify(prepared.changes[i]);
+}
+
+} // namespace ecto_job

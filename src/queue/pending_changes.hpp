@@ -1,0 +1,36 @@
+// What the running transaction has done to queues, reported to the scheduler when it commits.
+//
+// The triggers of the queues' tables record it row by row. One change is kept for each queue and
+// subtransaction, so that ROLLBACK TO forgets exactly what it undoes. Before the commit it is
+// decided who notifies: the scheduler, if one answers, or this transaction.
+#pragma once
+
+#include "pg/pg.hpp"
+#include "shared/state.hpp"
+
+namespace ecto_job {
+
+// Records that a job is AVAILABLE under this key. `announce`: it was not before.
+void record_available(Oid queue, const JobKey &key, bool announce);
+// Records that a SCHEDULED or RETRY job is due then.
+void record_due(Oid queue, TimestampTz schedule);
+// Records that RESERVED or IN_PROGRESS jobs stand up to this key, and that the first of their
+// leases ends then.
+void record_lease(Oid queue, const JobKey &key, TimestampTz expires);
+
+// For the end of the transaction: see transaction.cpp. Only the first may fail.
+
+// Notifies of those queues for which no scheduler does. One that goes after this leaves the flag to
+// the next one.
+void decide_who_notifies();
+void report_changes();
+void add_changes_to(PreparedNote *note);
+void forget_changes();
+void give_changes_to_parent(SubTransactionId subtransaction, SubTransactionId parent);
+void forget_changes_of(SubTransactionId subtransaction);
+
+// Reports what a prepared transaction has done. Called after COMMIT PREPARED has ended, in its
+// session's transaction.
+void report_prepared(const char *gid);
+
+} // namespace ecto_job

@@ -1,0 +1,128 @@
+// The callbacks at the end of transactions and subtransactions. See transaction.hpp.
+//
+// What may fail is done before the commit. Afterwards, and in an abort, nothing here can: locks are
+// taken, flags and latches set, memory is freed.
+#include "queue/transaction.hpp"
+
+#include "pg/boundary.hpp"
+#include "queue/claims.hpp"
+#include "queue/leases.hpp"
+#include "queue/pending_changes.hpp"
+#include "queue/queue.hpp"
+#include "shared/prepared_transactions.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+struct Requests {
+    bool signal = false; // to the scheduler,
+    Start start = Start::no;
+    bool signal_if_aborted = false;
+    bool database_scan = false; // of the launcher
+};
+
+Requests requests;
+char preparing[GIDSIZE]; // the transaction that this session is preparing; empty: none
+
+void send_requests() {
+    if (requests.signal)
+        signal_scheduler(requests.start);
+    if (requests.database_scan)
+        request_database_scan();
+}
+
+// An empty note too: see prepared_transactions.hpp. Without room for it COMMIT PREPARED finds none.
+void leave_prepared_note() {
+    if (preparing[0] == '\0' || shared_state() == nullptr)
+        return;
+    const SharedLock lock(LW_EXCLUSIVE);
+    PreparedNote *const note = make_prepared_note(preparing);
+    if (note == nullptr)
+        return;
+    note->signals = note->signals || requests.signal;
+    add_changes_to(note);
+}
+
+void forget_everything() {
+    forget_changes();
+    forget_leases();
+    free_retired_queues();
+    requests = {};
+    preparing[0] = '\0';
+}
+
+void at_transaction_end(XactEvent event, void *) {
+    switch (event) {
+    case XACT_EVENT_PRE_COMMIT:
+        at_boundary([] { decide_who_notifies(); });
+        return;
+    case XACT_EVENT_PRE_PREPARE:
+        // Without shared memory no note can be left; if this notifies, PostgreSQL refuses to
+        // prepare
+        if (shared_state() == nullptr)
+            at_boundary([] { decide_who_notifies(); });
+        return;
+    case XACT_EVENT_COMMIT:
+        Assert(CritSectionCount == 0 && InterruptHoldoffCount > 0);
+        report_changes();
+        finish_advances();
+        send_requests();
+        break;
+    case XACT_EVENT_PREPARE:
+        Assert(CritSectionCount == 0 && InterruptHoldoffCount > 0);
+        leave_prepared_note();
+        cancel_advances();
+        break;
+    case XACT_EVENT_ABORT:
+        Assert(CritSectionCount == 0 && InterruptHoldoffCount > 0);
+        cancel_advances();
+        if (requests.signal_if_aborted)
+            signal_scheduler(Start::yes);
+        break;
+    default: // a parallel worker writes nothing
+        return;
+    }
+    forget_everything();
+}
+
+void at_subtransaction_end(SubXactEvent event, SubTransactionId subtransaction,
+                           SubTransactionId parent, void *) {
+    if (event == SUBXACT_EVENT_COMMIT_SUB) {
+        give_changes_to_parent(subtransaction, parent);
+    } else if (event == SUBXACT_EVENT_ABORT_SUB) {
+        forget_changes_of(subtransaction);
+        // What was claimed in it is AVAILABLE again, and was passed over
+        cancel_advances();
+    }
+}
+
+} // namespace
+
+void install_transaction_callbacks() {
+    RegisterXactCallback(at_transaction_end, nullptr);
+    RegisterSubXactCallback(at_subtransaction_end, nullptr);
+}
+
+void signal_scheduler_at_commit(Start start) {
+    Assert(IsTransactionState());
+    requests.signal = true;
+    if (start == Start::yes)
+        requests.start = Start::yes;
+}
+
+void signal_scheduler_at_abort() {
+    Assert(IsTransactionState());
+    requests.signal_if_aborted = true;
+}
+
+void request_database_scan_at_commit() {
+    Assert(IsTransactionState());
+    requests.database_scan = true;
+}
+
+void begin_prepare(const char *gid) {
+    strlcpy(preparing, gid, sizeof preparing);
+}
+
+} // namespace ecto_job
