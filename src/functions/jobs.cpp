@@ -75,7 +75,7 @@ int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue)
 
 int32 priority_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
     const int32 priority = PG_ARGISNULL(at) ? 0 : PG_GETARG_INT32(at);
-    if (priority != 0 && !queue->shape.priority)
+    if (priority != 0 && !queue->layout.priority)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                  errmsg("priority must be 0 for queue \"%s\": %d", NameStr(queue->table), priority),

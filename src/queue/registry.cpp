@@ -152,7 +152,7 @@ void read_registry(Oid oid, Queue *queue) {
                       ? kind_from(TextDatumGetCString(first_row("kind")))
                       : QueueKind::native;
     queue->binary = strcmp(TextDatumGetCString(first_row("params_type")), "binary") == 0;
-    queue->shape = read_shape(oid, queue->inserted_at, queue->updated_at);
+    queue->layout = read_layout(oid, queue->inserted_at, queue->updated_at);
     queue->poll_interval_ms = milliseconds(table, "poll_interval");
     queue->reservation_timeout_ms = milliseconds(table, "reservation_timeout");
     queue->execution_timeout_ms = milliseconds(table, "execution_timeout");

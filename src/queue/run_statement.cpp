@@ -1,21 +1,69 @@
-// Running statements. See run.hpp.
+// Running statements. See run_statement.hpp.
 #include "queue/run_statement.hpp"
+
+#include <variant>
 
 #include "queue/own_statement.hpp"
 #include "queue/plans.hpp"
 
 namespace ecto_job {
 
-uint64 run(Queue *queue, Statement statement, const Parameter *parameters, int count) {
-    Datum values[lengthof(StatementSource::types)];
-    char nulls[lengthof(StatementSource::types)];
-    Assert(count == source_of(statement).parameters);
-    for (int i = 0; i < count; i++) {
-        values[i] = parameters[i].value;
-        nulls[i] = parameters[i].is_null ? 'n' : ' ';
+namespace {
+
+// What PostgreSQL is given for a statement's parameters
+struct Values {
+    int count = 0;
+    Datum values[most_values];
+    char nulls[most_values];
+
+    void add_datum(Datum value) {
+        values[count] = value;
+        nulls[count++] = ' ';
     }
+    void add_null() {
+        values[count] = 0;
+        nulls[count++] = 'n';
+    }
+
+    void add(std::int32_t value) { add_datum(Int32GetDatum(value)); }
+    void add(std::int64_t value) { // a timestamptz, too
+        add_datum(Int64GetDatum(value));
+    }
+    void add(bool value) { add_datum(BoolGetDatum(value)); }
+    void add(const JobKey &key) {
+        add(key.priority);
+        add(key.schedule);
+        add(key.id);
+    }
+    void add(const void *value) {
+        if (value != nullptr)
+            add_datum(PointerGetDatum(value));
+        else
+            add_null();
+    }
+    template <typename T> void add(const std::optional<T> &value) {
+        if (value)
+            add(*value);
+        else
+            add_null();
+    }
+};
+
+Values values_of(Statement statement, const Arguments &arguments) {
+    Values values;
+    for (const std::uint8_t at : parameters_of(statement)) {
+        std::visit([&](auto field) { values.add(arguments.*field); }, parameters[at].field);
+        Assert(parameters[at].may_be_null || values.nulls[values.count - 1] == ' ');
+    }
+    return values;
+}
+
+} // namespace
+
+uint64 run(Queue *queue, Statement statement, const Arguments &arguments) {
+    Values given = values_of(statement, arguments);
     SPIPlanPtr const plan = plan_for(queue, statement);
-    const int result = execute_own_statement(queue->oid, plan, values, nulls);
+    const int result = execute_own_statement(queue->oid, plan, given.values, given.nulls);
     if (result < 0)
         elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
     if (result == SPI_OK_REWRITTEN)

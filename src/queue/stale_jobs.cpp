@@ -101,7 +101,7 @@ std::optional<int64> only_lease(ArrayType *leases) {
 
 void raise_stale(Queue *queue, int64 id, const Holder &holder) {
     const char *found = "It is gone.";
-    if (run(queue, Statement::holder_of_job, {Int64GetDatum(id)}) > 0) {
+    if (run(queue, Statement::holder_of_job, {.id = id}) > 0) {
         if (is_held_by(holder))
             raise_kept(queue, psprintf("job " INT64_FORMAT, id));
         found = psprintf("It is %s, under another lease or none, at attempt %s.",
@@ -118,8 +118,7 @@ void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases) {
     const HeldList left = pairs_but(ids, leases, held_rows());
     if (left.count == 0)
         return;
-    run(queue, Statement::kept_jobs,
-        {PointerGetDatum(ids), PointerGetDatum(leases), only_lease(leases)});
+    run(queue, Statement::kept_jobs, {.ids = ids, .lease = only_lease(leases), .leases = leases});
     const HeldList kept = held_rows();
     // What was done is not there any more, and so is not among the kept
     Size stale_count = 0;
