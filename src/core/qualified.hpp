@@ -108,9 +108,9 @@ inline constexpr auto qualified_text = [] {
             rest = writer.write_token(rest);
         return writer.length();
     };
-    std::array<char, write_all(nullptr) + 1> text{};
-    write_all(text.data());
-    return text;
+    std::array<char, write_all(nullptr) + 1> out{};
+    write_all(out.data());
+    return out;
 }();
 
 // qualified<"SELECT ... WHERE a == b"> is the text for PostgreSQL, made when it is compiled. It may

@@ -55,37 +55,37 @@ enum class SqlType {
 
 struct Parameter {
     std::string_view name;
-    SqlType type;
     std::variant<std::optional<std::int32_t> Arguments::*, std::optional<std::int64_t> Arguments::*,
                  std::optional<bool> Arguments::*, const void * Arguments::*,
                  std::optional<JobKey> Arguments::*>
         field;
+    SqlType type;
     bool may_be_null = false;
 };
 
 inline constexpr bool may_be_null = true;
 inline constexpr Parameter parameters[] = {
-    {"now", SqlType::timestamptz, &Arguments::now},
-    {"id", SqlType::int8, &Arguments::id},
-    {"ids", SqlType::int8_array, &Arguments::ids},
-    {"attempt", SqlType::int4, &Arguments::attempt, may_be_null},
-    {"lease", SqlType::int8, &Arguments::lease, may_be_null},
-    {"leases", SqlType::int8_array, &Arguments::leases},
-    {"expires", SqlType::timestamptz, &Arguments::expires},
-    {"timeout", SqlType::int8, &Arguments::timeout},
-    {"attempt_limit", SqlType::int4, &Arguments::attempt_limit},
-    {"error", SqlType::text, &Arguments::error, may_be_null},
-    {"exhausted", SqlType::boolean, &Arguments::exhausted, may_be_null},
-    {"sessions", SqlType::int8_array, &Arguments::sessions},
-    {"from", SqlType::key, &Arguments::from},
-    {"to", SqlType::key, &Arguments::to},
-    {"limit", SqlType::int8, &Arguments::limit, may_be_null},
-    {"params", SqlType::params, &Arguments::params},
-    {"schedule", SqlType::timestamptz, &Arguments::schedule},
-    {"max_attempts", SqlType::int4, &Arguments::max_attempts},
-    {"priority", SqlType::int4, &Arguments::priority},
-    {"notify", SqlType::varchar, &Arguments::notify, may_be_null},
-    {"meta", SqlType::jsonb, &Arguments::meta, may_be_null},
+    {"now", &Arguments::now, SqlType::timestamptz},
+    {"id", &Arguments::id, SqlType::int8},
+    {"ids", &Arguments::ids, SqlType::int8_array},
+    {"attempt", &Arguments::attempt, SqlType::int4, may_be_null},
+    {"lease", &Arguments::lease, SqlType::int8, may_be_null},
+    {"leases", &Arguments::leases, SqlType::int8_array},
+    {"expires", &Arguments::expires, SqlType::timestamptz},
+    {"timeout", &Arguments::timeout, SqlType::int8},
+    {"attempt_limit", &Arguments::attempt_limit, SqlType::int4},
+    {"error", &Arguments::error, SqlType::text, may_be_null},
+    {"exhausted", &Arguments::exhausted, SqlType::boolean, may_be_null},
+    {"sessions", &Arguments::sessions, SqlType::int8_array},
+    {"from", &Arguments::from, SqlType::key},
+    {"to", &Arguments::to, SqlType::key},
+    {"limit", &Arguments::limit, SqlType::int8, may_be_null},
+    {"params", &Arguments::params, SqlType::params},
+    {"schedule", &Arguments::schedule, SqlType::timestamptz},
+    {"max_attempts", &Arguments::max_attempts, SqlType::int4},
+    {"priority", &Arguments::priority, SqlType::int4},
+    {"notify", &Arguments::notify, SqlType::varchar, may_be_null},
+    {"meta", &Arguments::meta, SqlType::jsonb, may_be_null},
 };
 inline constexpr std::size_t parameter_count = std::size(parameters);
 

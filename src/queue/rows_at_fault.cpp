@@ -51,7 +51,7 @@ ArrayType *array_of(Datum *ids, int64 count) {
 }
 
 // Where the walk begins now: claims go upwards, leases are read downwards
-void begin_behind(Arguments *arguments, Walk walk, const JobKey &key) {
+void walk_behind(Arguments *arguments, Walk walk, const JobKey &key) {
     if (walk == Walk::scheduled)
         arguments->from = key;
     else if (walk == Walk::claims)
@@ -66,7 +66,7 @@ uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count,
     arguments.ids = array_of(ids, count);
     arguments.limit = limit;
     if (pass->behind)
-        begin_behind(&arguments, pass->selection->walk, *pass->behind);
+        walk_behind(&arguments, pass->selection->walk, *pass->behind);
     if (pass->behind && statement == Statement::pick_scheduled_jobs)
         statement = Statement::pick_scheduled_behind;
     return run(pass->queue, statement, arguments);
@@ -161,7 +161,7 @@ void remember_end(const Pass *pass, bool in_order) {
     const Walk walk = pass->selection->walk;
     if (run(pass->queue, Statement::key_of_job, {.id = pass->faults[most_left_out - 1].id}) != 1)
         return;
-    JobKey key = key_of_only_row();
+    JobKey key = KeyColumns(Rows())[0];
     if (walk == Walk::scheduled && !in_order) // those of one time come in any order at first
         key.id = lowest_key.id;
     // Longer than calls and sweeps that fail wait for the next one; but those that come in front of
@@ -203,11 +203,11 @@ bool set_failed(Pass *pass, const Fault &fault) {
                      {.now = pass->selection->arguments.now,
                       .id = fault.id,
                       .error = text_of_error(fault.error)}) == 1 &&
-                 state_of(0) == State::failed;
+                 StateColumn(Rows())[0] == State::failed;
     });
     if (error != nullptr || !failed)
         return false;
-    send_notice(pass->queue, Notice::failed, text_of(0, "notify"));
+    send_notice(pass->queue, Notice::failed, Rows().only().get<Shown>("notify").value_or(nullptr));
     return true;
 }
 
@@ -376,12 +376,14 @@ ArrayType *array_of_ids(const Taken &taken) {
 }
 
 Taken taken_ids() {
+    const Rows rows;
+    const Column<Int8> id(rows, "id");
     Taken taken{};
-    taken.count = static_cast<int64>(SPI_processed);
-    taken.ids = static_cast<Datum *>(MemoryContextAllocHuge(
-        CurrentMemoryContext, static_cast<Size>(taken.count + 1) * sizeof(Datum)));
-    for (int64 row = 0; row < taken.count; row++)
-        taken.ids[row] = Int64GetDatum(bigint_of(static_cast<uint64>(row), "id"));
+    taken.count = static_cast<int64>(rows.size());
+    taken.ids = static_cast<Datum *>(
+        MemoryContextAllocHuge(CurrentMemoryContext, (rows.size() + 1) * sizeof(Datum)));
+    for (uint64 row = 0; row < rows.size(); row++)
+        taken.ids[row] = Int64GetDatum(*id[row]);
     return taken;
 }
 

@@ -75,34 +75,22 @@ uint64 run(Queue *queue, Statement statement, const Arguments &arguments) {
     return SPI_processed;
 }
 
-int64 bigint_of(uint64 row, const char *column) {
-    const int number = SPI_fnumber(SPI_tuptable->tupdesc, column);
-    if (SPI_gettypeid(SPI_tuptable->tupdesc, number) != INT8OID)
-        ereport(ERROR,
-                (errcode(ERRCODE_DATATYPE_MISMATCH),
-                 errmsg("column \"%s\" of the queue is not bigint", column),
-                 errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
-    bool is_null;
-    return DatumGetInt64(
-        SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &is_null));
+std::optional<State> StateColumn::operator[](uint64 row) const {
+    const std::optional<const char *> text = text_[row];
+    return text ? state_from(*text) : std::nullopt;
 }
 
-const char *text_of(uint64 row, const char *column) {
-    return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-                        SPI_fnumber(SPI_tuptable->tupdesc, column));
+KeyColumns::KeyColumns(const Rows &rows)
+    : priority_(rows, "priority"), schedule_(rows, "schedule"), id_(rows, "id") {}
+
+bool KeyColumns::fit(const Columns &columns) {
+    return columns.find<OrDomain<Int4>>("priority") != 0 &&
+           columns.find<OrDomain<Timestamptz>>("schedule") != 0 &&
+           columns.find<OrDomain<Int8>>("id") != 0;
 }
 
-std::optional<State> state_of(uint64 row) {
-    const char *const text = text_of(row, "state");
-    return text != nullptr ? state_from(text) : std::nullopt;
-}
-
-JobKey key_of_only_row() {
-    const auto value = [](int column) {
-        bool is_null;
-        return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &is_null);
-    };
-    return {DatumGetInt32(value(1)), DatumGetTimestampTz(value(2)), DatumGetInt64(value(3))};
+JobKey KeyColumns::operator[](uint64 row) const {
+    return {priority_[row].value_or(0), schedule_[row].value_or(0), id_[row].value_or(0)};
 }
 
 } // namespace ecto_job

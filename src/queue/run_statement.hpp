@@ -1,7 +1,6 @@
 // Running a queue's statements: their parameters, and what their rows hold.
 //
-// SPI is connected. A statement's rows are in SPI_tuptable, their number in SPI_processed, until
-// the next one runs.
+// SPI is connected. A statement's rows are SPI's (pg/row.hpp) until the next one runs.
 #pragma once
 
 #include <optional>
@@ -9,6 +8,7 @@
 #include "core/key.hpp"
 #include "core/state.hpp"
 #include "pg/pg.hpp"
+#include "pg/row.hpp"
 #include "queue/parameters.hpp"
 #include "queue/queue.hpp"
 
@@ -18,16 +18,31 @@ namespace ecto_job {
 // ERROR 55000 if a rule replaces the statement, or the table was renamed.
 uint64 run(Queue *queue, Statement statement, const Arguments &arguments);
 
-// A bigint of a row. ERROR 42804 if the table's owner has made the column something else.
-int64 bigint_of(uint64 row, const char *column);
+// The column state of a result, which shows what a trigger of the owner's has made of it
+class StateColumn {
+public:
+    explicit StateColumn(const Rows &rows) : text_(rows, "state") {}
 
-// The text of a column of a row; null pointer for NULL
-const char *text_of(uint64 row, const char *column);
+    std::optional<State> operator[](uint64 row) const;
 
-// The state as it is after the statement: a trigger of the owner's may have had its say
-std::optional<State> state_of(uint64 row);
+private:
+    Column<Shown> text_;
+};
 
-// The key of a statement's only row, which has nothing but the three columns of it
-JobKey key_of_only_row();
+// Where the jobs of a result stand, by its columns priority, schedule and id
+class KeyColumns {
+public:
+    // ERROR 42804 if the table's owner has given one of them another type.
+    explicit KeyColumns(const Rows &rows);
+    // Returns whether the columns are of their types.
+    static bool fit(const Columns &columns);
+
+    JobKey operator[](uint64 row) const;
+
+private:
+    Column<OrDomain<Int4>> priority_;
+    Column<OrDomain<Timestamptz>> schedule_;
+    Column<OrDomain<Int8>> id_;
+};
 
 } // namespace ecto_job

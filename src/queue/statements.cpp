@@ -34,8 +34,8 @@ constexpr Fragment fragments[] = {
                j.attempt, j.max_attempts, j.lease, j.state, j.notify, j.key, j.error, j.meta,
                j.params {if_binary AS params_binary})"},
     // The casts, since the table's owner may have given a column another type
-    {"key", R"({priority}::pg_catalog.int4, {schedule}::pg_catalog.timestamptz,
-               j.id::pg_catalog.int8)"},
+    {"key", R"({priority}::pg_catalog.int4 AS priority,
+               {schedule}::pg_catalog.timestamptz AS schedule, j.id::pg_catalog.int8 AS id)"},
     {"changed", "j.id::pg_catalog.int8 AS id, j.state, j.notify"}, // see rows_at_fault.hpp
     {"touch", "{if_updated_at , {column updated_at} = {as_updated_at :now}}"},
 
@@ -245,12 +245,12 @@ constexpr StatementSource sources[] = {
         RETURNING {job})"},
 
     {Statement::next_due, Scan::own_index, R"(
-        SELECT {schedule}::pg_catalog.timestamptz FROM ONLY {table} AS j
+        SELECT {schedule}::pg_catalog.timestamptz AS time FROM ONLY {table} AS j
          WHERE {waiting j} AND j.schedule >= {as_schedule :now}
          ORDER BY j.schedule LIMIT 1)"},
     // A lease without an end counts as ended; OFFSET 0 keeps the order
     {Statement::next_expiry, Scan::own_index, R"(
-        SELECT pg_catalog.min(h.expires)::pg_catalog.timestamptz
+        SELECT pg_catalog.min(h.expires)::pg_catalog.timestamptz AS time
           FROM (SELECT COALESCE({expires}, '-infinity') AS expires FROM ONLY {table} AS j
                  WHERE {in_play j} {held j} AND COALESCE({expires}, '-infinity') >= :now
                  {up_to_in_own_index j} OFFSET 0) AS h)"},

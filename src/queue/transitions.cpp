@@ -21,9 +21,10 @@ namespace ecto_job {
 namespace {
 
 void notice_each(Queue *queue, Notice notice) {
-    const uint64 rows = SPI_processed;
-    for (uint64 row = 0; row < rows; row++)
-        send_notice(queue, notice, text_of(row, "notify"));
+    const Rows rows;
+    const Column<Shown> notify(rows, "notify");
+    for (uint64 row = 0; row < rows.size(); row++)
+        send_notice(queue, notice, notify[row].value_or(nullptr));
 }
 
 // A whole queue's worth for 0
@@ -52,42 +53,27 @@ TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
 
 // The last job of a claim, in the queue's order, which the rows are not in yet. Unless the owner
 // has given a column another type, which is told when the rows are returned
-JobKey last_key() {
-    const TupleDesc row = SPI_tuptable->tupdesc;
-    const int priority = SPI_fnumber(row, "priority");
-    const int schedule = SPI_fnumber(row, "schedule");
-    const int id = SPI_fnumber(row, "id");
-    if (SPI_gettypeid(row, priority) != INT4OID || SPI_gettypeid(row, schedule) != TIMESTAMPTZOID ||
-        SPI_gettypeid(row, id) != INT8OID)
+JobKey last_key(const Rows &rows) {
+    if (!KeyColumns::fit(rows.columns()))
         return highest_key;
-    const auto value = [row](uint64 at, int column) {
-        bool is_null;
-        return SPI_getbinval(SPI_tuptable->vals[at], row, column, &is_null);
-    };
+    const KeyColumns keys(rows);
     JobKey last = lowest_key;
-    for (uint64 at = 0; at < SPI_processed; at++)
-        last = std::max(last, JobKey{DatumGetInt32(value(at, priority)),
-                                     DatumGetTimestampTz(value(at, schedule)),
-                                     DatumGetInt64(value(at, id))});
+    for (uint64 row = 0; row < rows.size(); row++)
+        last = std::max(last, keys[row]);
     return last;
 }
 
 // When the first lease of a claim ends. A trigger of the owner's may have sent a job elsewhere, of
 // which ours tells; or he has given the column another type.
-TimestampTz first_expiry() {
-    const TupleDesc row = SPI_tuptable->tupdesc;
-    const int expires = SPI_fnumber(row, "expires");
-    if (SPI_gettypeid(row, expires) != TIMESTAMPTZOID)
+TimestampTz first_expiry(const Rows &rows) {
+    if (rows.columns().find<Timestamptz>("expires") == 0)
         return DT_NOBEGIN;
+    const Column<Timestamptz> expires(rows, "expires");
+    const StateColumn state(rows);
     TimestampTz first = DT_NOEND;
-    for (uint64 at = 0; at < SPI_processed; at++) {
-        const std::optional<State> state = state_of(at);
-        if (state != State::reserved && state != State::in_progress)
-            continue;
-        bool is_null;
-        const Datum value = SPI_getbinval(SPI_tuptable->vals[at], row, expires, &is_null);
-        first = std::min(first, is_null ? DT_NOBEGIN : DatumGetTimestampTz(value));
-    }
+    for (uint64 row = 0; row < rows.size(); row++)
+        if (is_held(state[row]))
+            first = std::min(first, expires[row].value_or(DT_NOBEGIN));
     return first;
 }
 
@@ -137,8 +123,9 @@ uint64 claim_from(Queue *queue, const Claim &claim, const JobKey &from) {
     const uint64 claimed = run_claim(queue, selection);
     if (claimed == 0)
         return 0;
-    const JobKey last = last_key();
-    note_lease(queue->oid, last, first_expiry()); // once, where the trigger would for each job
+    const Rows rows;
+    const JobKey last = last_key(rows);
+    note_lease(queue->oid, last, first_expiry(rows)); // once, where the trigger would for each job
     if (is_bound(*claim.arguments.lease))
         remember_claim(queue->oid, last);
     return claimed;
@@ -174,31 +161,24 @@ Taken sweep(Queue *queue, const Selection &selection, bool guarded,
     return take_with_care(queue, selection, begun, cause, on_change, context);
 }
 
-// What became of the last statement's jobs
-EndedLeases ended_leases(Queue *queue) {
-    EndedLeases ended{};
-    const uint64 rows = SPI_processed;
-    for (uint64 row = 0; row < rows; row++) {
-        const std::optional<State> state = state_of(row);
+// Adds what became of the last statement's jobs
+void add_ended_leases(Queue *queue, void *context) {
+    auto *const ended = static_cast<EndedLeases *>(context);
+    const Rows rows;
+    const StateColumn states(rows);
+    const Column<Shown> notify(rows, "notify");
+    for (uint64 row = 0; row < rows.size(); row++) {
+        const std::optional<State> state = states[row];
         if (state == State::failed) {
-            ended.failed++;
-            send_notice(queue, Notice::failed, text_of(row, "notify"));
+            ended->failed++;
+            send_notice(queue, Notice::failed, notify[row].value_or(nullptr));
         } else if (state == State::retry) {
-            ended.retried++;
-            send_notice(queue, Notice::retry, text_of(row, "notify"));
+            ended->retried++;
+            send_notice(queue, Notice::retry, notify[row].value_or(nullptr));
         } else {
-            ended.available++;
+            ended->available++;
         }
     }
-    return ended;
-}
-
-void add_ended_leases(Queue *queue, void *context) {
-    auto *const sum = static_cast<EndedLeases *>(context);
-    const EndedLeases ended = ended_leases(queue);
-    sum->available += ended.available;
-    sum->retried += ended.retried;
-    sum->failed += ended.failed;
 }
 
 EndedLeases sweep_leases(Queue *queue, const Selection &selection, bool guarded) {
@@ -220,13 +200,12 @@ EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 li
                         guarded);
 }
 
-// The only column of the only row, if there is one
-std::optional<TimestampTz> only_time() {
-    if (SPI_processed == 0)
-        return std::nullopt;
-    bool is_null;
-    const Datum time = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
-    return is_null ? std::nullopt : std::optional(DatumGetTimestampTz(time));
+std::optional<TimestampTz> time_of_only_row() {
+    return SPI_processed == 0 ? std::nullopt : Rows().only().get<Timestamptz>("time");
+}
+
+JobKey key_of_only_row() {
+    return KeyColumns(Rows())[0];
 }
 
 } // namespace
@@ -247,7 +226,7 @@ int64 enqueue(Queue *queue, const NewJob &job) {
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
                         errmsg("queue \"%s\" did not take the job", NameStr(queue->table)),
                         errhint("A trigger or rule of the table suppressed the INSERT.")));
-    return bigint_of(0, "id");
+    return *Rows().only().get<Int8>("id");
 }
 
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
@@ -332,7 +311,8 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
     arguments.error = DatumGetPointer(error);
     const uint64 changed = run(queue, Statement::job_failed, arguments);
     if (changed > 0)
-        notice_each(queue, state_of(0) == State::failed ? Notice::failed : Notice::retry);
+        notice_each(queue,
+                    StateColumn(Rows())[0] == State::failed ? Notice::failed : Notice::retry);
     return changed;
 }
 
@@ -351,17 +331,18 @@ EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, 
 }
 
 ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
-    const uint64 count = run(queue, Statement::bound_sessions, {.to = to});
-    if (count == 0)
+    if (run(queue, Statement::bound_sessions, {.to = to}) == 0)
         return nullptr;
+    const Rows rows;
     // Not before the rows were read: who holds one of them was living by then, or has ended
     auto *const living =
         static_cast<int64 *>(palloc(static_cast<Size>(max_sessions()) * sizeof(int64)));
     int64 *const living_end = living + living_sessions(living);
-    auto *const ended = static_cast<Datum *>(palloc(count * sizeof(Datum)));
+    auto *const ended = static_cast<Datum *>(palloc(rows.size() * sizeof(Datum)));
     int ended_count = 0;
-    for (uint64 row = 0; row < count; row++)
-        if (const int64 session = bigint_of(row, "session");
+    const Column<Int8> sessions(rows, "session");
+    for (uint64 row = 0; row < rows.size(); row++)
+        if (const int64 session = *sessions[row];
             std::find(living, living_end, session) == living_end)
             ended[ended_count++] = Int64GetDatum(session);
     return ended_count == 0 ? nullptr
@@ -389,12 +370,12 @@ uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
 
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from) {
     run(queue, Statement::next_due, {.now = from});
-    return only_time();
+    return time_of_only_row();
 }
 
 std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, TimestampTz from) {
     run(queue, Statement::next_expiry, {.now = from, .to = to});
-    return only_time();
+    return time_of_only_row();
 }
 
 JobKey last_held(Queue *queue) {
