@@ -4,6 +4,9 @@
 
 namespace ecto_job {
 
+// The column notify takes as many
+inline constexpr int notify_characters = 255;
+
 struct TableLayout {
     bool in_play;  // our generated column, which our indexes need to be named; else state tells
     bool priority; // else every job has 0
