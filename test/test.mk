@@ -4,10 +4,10 @@ UNIT_TESTS     = $(patsubst test/unit/%.cpp,build/unit/%,$(wildcard test/unit/*_
 FUZZERS        = $(patsubst test/fuzz/%.cpp,build/fuzz/%,$(wildcard test/fuzz/*.cpp))
 PROPERTY_TESTS = $(patsubst test/property/%.cpp,build/property/%,$(wildcard test/property/*_test.cpp))
 
-# Unit tests run without a server, core and consumer under the sanitizers. Fuzz targets run what is pure: core,
+# Unit tests run without a server: core, the texts of the statements and consumer, under the sanitizers. Fuzz targets run what is pure: core,
 # and the consumer's text.
 SANITIZE  = -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
-UNIT_OBJS = $(patsubst src/%.cpp,build/unit/%.o,$(wildcard src/core/*.cpp) \
+UNIT_OBJS = $(patsubst src/%.cpp,build/unit/%.o,$(wildcard src/core/*.cpp) src/queue/statements.cpp \
               $(filter-out src/consumer/main.cpp,$(wildcard src/consumer/*.cpp)))
 # Not optimised: the sanitizers make that four times as slow to compile
 UNIT_CXX  = $(CXX) $(PG_CXXFLAGS) -O0 $(SANITIZE) $(PG_CPPFLAGS) $(CONSUMER_CPPFLAGS)

@@ -31,4 +31,9 @@ constexpr std::optional<State> state_from(std::string_view text) {
     return std::nullopt;
 }
 
+// Returns whether somebody holds a job of this state under a lease.
+constexpr bool is_held(std::optional<State> state) {
+    return state == State::reserved || state == State::in_progress;
+}
+
 } // namespace ecto_job

@@ -95,6 +95,16 @@ int32 integer_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, cons
     return PG_GETARG_INT32(at);
 }
 
+int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *hint) {
+    const int32 max_attempts = PG_GETARG_INT32(at);
+    if (max_attempts < 1)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("max_attempts must be 1 or more for queue \"%s\": %d",
+                               NameStr(queue->table), max_attempts),
+                        errhint("%s", hint)));
+    return max_attempts;
+}
+
 std::optional<int64> lease_argument(FunctionCallInfo fcinfo, int at) {
     if (PG_ARGISNULL(at))
         return std::nullopt;

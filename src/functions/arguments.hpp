@@ -18,6 +18,14 @@ Oid table_argument(FunctionCallInfo fcinfo);
 // connected.
 Queue *queue_argument(FunctionCallInfo fcinfo);
 
+// The frame of a function on a queue: connects SPI, calls body(queue) and returns its Datum.
+template <typename F> Datum with_queue(FunctionCallInfo fcinfo, F body) {
+    SPI_connect();
+    const Datum result = body(queue_argument(fcinfo));
+    SPI_finish();
+    return result;
+}
+
 // NULL is the clock at the call. ERROR 22023 for an infinity.
 TimestampTz now_argument(FunctionCallInfo fcinfo, int at, const Queue *queue);
 // ERROR 22023 for an infinity; NULL is `absent`.
@@ -28,6 +36,8 @@ int64 demand_argument(FunctionCallInfo fcinfo, int at, const Queue *queue);
 // ERROR 22004 for NULL.
 int64 bigint_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name);
 int32 integer_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name);
+// Not NULL. ERROR 22023 below 1.
+int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *hint);
 std::optional<int64> lease_argument(FunctionCallInfo fcinfo, int at);
 // NULL is `setting`. ERROR 22023 below `minimum`.
 int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,

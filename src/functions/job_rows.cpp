@@ -1,7 +1,7 @@
 // Building rows. See job_rows.hpp.
 #include "functions/job_rows.hpp"
 
-#include "core/key.hpp"
+#include "queue/run_statement.hpp"
 
 namespace ecto_job {
 
@@ -31,26 +31,19 @@ int compare_placed(const void *a, const void *b) {
 
 // The queue's order, which an UPDATE's RETURNING does not promise. ORDER BY around it would copy
 // the rows three times more.
-void sort_by_key(HeapTuple *rows, uint64 count, TupleDesc source) {
+void sort_by_key(const Rows &rows) {
+    const uint64 count = rows.size();
     if (count < 2)
         return;
-    const int priority = SPI_fnumber(source, "priority");
-    const int schedule = SPI_fnumber(source, "schedule");
-    const int id = SPI_fnumber(source, "id");
-    const auto value = [source](HeapTuple row, int column) {
-        bool is_null;
-        return SPI_getbinval(row, source, column, &is_null);
-    };
+    const KeyColumns keys(rows);
+    HeapTuple *const tuples = rows.tuples();
     auto *const placed =
         static_cast<Placed *>(MemoryContextAllocHuge(CurrentMemoryContext, count * sizeof(Placed)));
     for (uint64 i = 0; i < count; i++)
-        placed[i] = {{DatumGetInt32(value(rows[i], priority)),
-                      DatumGetTimestampTz(value(rows[i], schedule)),
-                      DatumGetInt64(value(rows[i], id))},
-                     rows[i]};
+        placed[i] = {keys[i], tuples[i]};
     qsort(placed, count, sizeof(Placed), compare_placed);
     for (uint64 i = 0; i < count; i++)
-        rows[i] = placed[i].row;
+        tuples[i] = placed[i].row;
 }
 
 } // namespace
@@ -62,7 +55,8 @@ void prepare_jobs(FunctionCallInfo fcinfo) {
 void return_jobs(FunctionCallInfo fcinfo) {
     auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
     const TupleDesc job = result->setDesc;
-    const TupleDesc source = SPI_tuptable->tupdesc;
+    const Rows rows;
+    const TupleDesc source = rows.columns().descriptor;
     const auto columns = static_cast<Size>(job->natts);
 
     auto *const from = static_cast<int *>(palloc(columns * sizeof(int)));
@@ -71,7 +65,7 @@ void return_jobs(FunctionCallInfo fcinfo) {
         if (from[i] != SPI_ERROR_NOATTRIBUTE)
             require_type(TupleDescAttr(job, i), source, from[i]);
     }
-    sort_by_key(SPI_tuptable->vals, SPI_processed, source);
+    sort_by_key(rows);
 
     // All columns of a row at once: one by one, each is looked for from the row's beginning
     const auto source_columns = static_cast<Size>(source->natts);
@@ -79,9 +73,8 @@ void return_jobs(FunctionCallInfo fcinfo) {
     auto *const source_nulls = static_cast<bool *>(palloc(source_columns * sizeof(bool)));
     auto *const values = static_cast<Datum *>(palloc(columns * sizeof(Datum)));
     auto *const nulls = static_cast<bool *>(palloc(columns * sizeof(bool)));
-    const uint64 rows = SPI_processed;
-    for (uint64 row = 0; row < rows; row++) {
-        heap_deform_tuple(SPI_tuptable->vals[row], source, source_values, source_nulls);
+    for (uint64 row = 0; row < rows.size(); row++) {
+        heap_deform_tuple(rows.tuples()[row], source, source_values, source_nulls);
         for (int i = 0; i < job->natts; i++) {
             const bool found = from[i] != SPI_ERROR_NOATTRIBUTE;
             values[i] = found ? source_values[from[i] - 1] : 0;

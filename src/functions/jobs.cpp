@@ -8,7 +8,6 @@
 namespace ecto_job {
 namespace {
 
-constexpr int notify_characters = 255;
 constexpr int64 shortest_timeout_ms = 1;
 constexpr int64 shortest_retry_ms = 0;
 
@@ -61,21 +60,9 @@ Datum notify_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
     return PointerGetDatum(notify);
 }
 
-int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
-    if (PG_ARGISNULL(at))
-        return queue->max_attempts;
-    const int32 max_attempts = PG_GETARG_INT32(at);
-    if (max_attempts < 1)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("max_attempts must be 1 or more for queue \"%s\": %d",
-                               NameStr(queue->table), max_attempts),
-                        errhint("Leave it out to use the queue's setting.")));
-    return max_attempts;
-}
-
 int32 priority_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
     const int32 priority = PG_ARGISNULL(at) ? 0 : PG_GETARG_INT32(at);
-    if (priority != 0 && !queue->shape.priority)
+    if (priority != 0 && !queue->layout.priority)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                  errmsg("priority must be 0 for queue \"%s\": %d", NameStr(queue->table), priority),
@@ -117,6 +104,27 @@ int element_count(ArrayType *array) {
     return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 }
 
+// The frame of a function that returns jobs: those that body(queue) leaves in SPI's result, if it
+// returns true
+template <typename F> Datum with_jobs(FunctionCallInfo fcinfo, F body) {
+    prepare_jobs(fcinfo);
+    return with_queue(fcinfo, [&](Queue *queue) {
+        if (body(queue))
+            return_jobs(fcinfo);
+        return Datum{0};
+    });
+}
+
+Datum delete_by_attempt(FunctionCallInfo fcinfo, bool with_notice) {
+    enum { id = 1, attempt, lease };
+    return with_queue(fcinfo, [&](Queue *queue) {
+        delete_job(queue, bigint_argument(fcinfo, id, queue, "id"),
+                   integer_argument(fcinfo, attempt, queue, "attempt"),
+                   lease_argument(fcinfo, lease), with_notice);
+        return Datum{0};
+    });
+}
+
 } // namespace
 } // namespace ecto_job
 
@@ -135,142 +143,124 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
         binary,
         at_now
     };
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    refuse_unique_jobs(fcinfo, key, on_conflict, queue);
-    NewJob job{};
-    job.params = params_argument(fcinfo, params, binary, queue);
-    job.schedule = schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, at_now, queue));
-    job.max_attempts = max_attempts_argument(fcinfo, max_attempts, queue);
-    job.priority = priority_argument(fcinfo, priority, queue);
-    job.notify = notify_argument(fcinfo, notify, queue);
-    job.meta = PG_ARGISNULL(meta) ? 0 : PG_GETARG_DATUM(meta);
-    const int64 id = enqueue(queue, job);
-    SPI_finish();
-    return Int64GetDatum(id);
+    return with_queue(fcinfo, [&](Queue *queue) {
+        refuse_unique_jobs(fcinfo, key, on_conflict, queue);
+        NewJob job{};
+        job.params = params_argument(fcinfo, params, binary, queue);
+        job.schedule =
+            schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, at_now, queue));
+        job.max_attempts = PG_ARGISNULL(max_attempts)
+                               ? queue->max_attempts
+                               : max_attempts_argument(fcinfo, max_attempts, queue,
+                                                       "Leave it out to use the queue's setting.");
+        job.priority = priority_argument(fcinfo, priority, queue);
+        job.notify = notify_argument(fcinfo, notify, queue);
+        job.meta = PG_ARGISNULL(meta) ? 0 : PG_GETARG_DATUM(meta);
+        return Int64GetDatum(enqueue(queue, job));
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_start_available_jobs) {
-    prepare_jobs(fcinfo);
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    const int64 timeout = interval_argument(fcinfo, 2, queue, "timeout",
-                                            queue->execution_timeout_ms, shortest_timeout_ms);
-    const TimestampTz now = now_argument(fcinfo, 3, queue);
-    if (const int64 demand = demand_argument(fcinfo, 1, queue); demand > 0) {
-        start_available_jobs(queue, demand, now, timeout);
-        return_jobs(fcinfo);
-    }
-    SPI_finish();
-    return 0;
+    enum { demand_at = 1, timeout_at, now_at };
+    return with_jobs(fcinfo, [&](Queue *queue) {
+        const int64 timeout = interval_argument(fcinfo, timeout_at, queue, "timeout",
+                                                queue->execution_timeout_ms, shortest_timeout_ms);
+        const TimestampTz now = now_argument(fcinfo, now_at, queue);
+        const int64 demand = demand_argument(fcinfo, demand_at, queue);
+        if (demand > 0)
+            start_available_jobs(queue, demand, now, timeout);
+        return demand > 0;
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_complete_job) {
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    complete_job(queue, bigint_argument(fcinfo, 1, queue, "id"),
-                 bigint_argument(fcinfo, 2, queue, "lease"));
-    SPI_finish();
-    return 0;
+    enum { id = 1, lease };
+    return with_queue(fcinfo, [&](Queue *queue) {
+        complete_job(queue, bigint_argument(fcinfo, id, queue, "id"),
+                     bigint_argument(fcinfo, lease, queue, "lease"));
+        return Datum{0};
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_complete_jobs) {
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    ArrayType *const ids = bigint_array_argument(fcinfo, 1, queue, "ids");
-    ArrayType *const leases = bigint_array_argument(fcinfo, 2, queue, "leases");
-    if (element_count(ids) != element_count(leases))
-        ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-                        errmsg("ids and leases differ in number for queue \"%s\": %d and %d",
-                               NameStr(queue->table), element_count(ids), element_count(leases)),
-                        errhint("Give one id and one lease a job.")));
-    const uint64 completed = complete_jobs(queue, ids, leases);
-    SPI_finish();
-    return Int64GetDatum(static_cast<int64>(completed));
+    enum { ids_at = 1, leases_at };
+    return with_queue(fcinfo, [&](Queue *queue) {
+        ArrayType *const ids = bigint_array_argument(fcinfo, ids_at, queue, "ids");
+        ArrayType *const leases = bigint_array_argument(fcinfo, leases_at, queue, "leases");
+        if (element_count(ids) != element_count(leases))
+            ereport(ERROR,
+                    (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+                     errmsg("ids and leases differ in number for queue \"%s\": %d and %d",
+                            NameStr(queue->table), element_count(ids), element_count(leases)),
+                     errhint("Give one id and one lease a job.")));
+        return Int64GetDatum(static_cast<int64>(complete_jobs(queue, ids, leases)));
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_fail_job) {
     enum { id = 1, lease, error, retry, delay, at_now };
-    prepare_jobs(fcinfo);
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    if (PG_ARGISNULL(retry) || !PG_GETARG_BOOL(retry))
-        refuse_unbuilt(queue, "retry => false");
-    if (!PG_ARGISNULL(delay))
-        refuse_unbuilt(queue, "delay");
-    job_failed(queue, bigint_argument(fcinfo, id, queue, "id"), std::nullopt,
-               bigint_argument(fcinfo, lease, queue, "lease"), now_argument(fcinfo, at_now, queue),
-               queue->retry_timeout_ms, error_argument(fcinfo, error));
-    return_jobs(fcinfo);
-    SPI_finish();
-    return 0;
+    return with_jobs(fcinfo, [&](Queue *queue) {
+        if (PG_ARGISNULL(retry) || !PG_GETARG_BOOL(retry))
+            refuse_unbuilt(queue, "retry => false");
+        if (!PG_ARGISNULL(delay))
+            refuse_unbuilt(queue, "delay");
+        job_failed(queue, bigint_argument(fcinfo, id, queue, "id"), std::nullopt,
+                   bigint_argument(fcinfo, lease, queue, "lease"),
+                   now_argument(fcinfo, at_now, queue), queue->retry_timeout_ms,
+                   error_argument(fcinfo, error));
+        return true;
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_available_jobs) {
-    prepare_jobs(fcinfo);
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    if (const int64 demand = demand_argument(fcinfo, 1, queue); demand > 0) {
-        available_jobs(queue, demand);
-        return_jobs(fcinfo);
-    }
-    SPI_finish();
-    return 0;
+    enum { demand_at = 1 };
+    return with_jobs(fcinfo, [&](Queue *queue) {
+        const int64 demand = demand_argument(fcinfo, demand_at, queue);
+        if (demand > 0)
+            available_jobs(queue, demand);
+        return demand > 0;
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_reserve_available_jobs) {
-    prepare_jobs(fcinfo);
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    const TimestampTz now = now_argument(fcinfo, 2, queue);
-    const int64 timeout = timeout_ms_argument(fcinfo, 3, queue, "timeout_ms",
-                                              queue->reservation_timeout_ms, shortest_timeout_ms);
-    if (const int64 demand = demand_argument(fcinfo, 1, queue); demand > 0) {
-        reserve_available_jobs(queue, demand, now, timeout);
-        return_jobs(fcinfo);
-    }
-    SPI_finish();
-    return 0;
+    enum { demand_at = 1, now_at, timeout_at };
+    return with_jobs(fcinfo, [&](Queue *queue) {
+        const TimestampTz now = now_argument(fcinfo, now_at, queue);
+        const int64 timeout =
+            timeout_ms_argument(fcinfo, timeout_at, queue, "timeout_ms",
+                                queue->reservation_timeout_ms, shortest_timeout_ms);
+        const int64 demand = demand_argument(fcinfo, demand_at, queue);
+        if (demand > 0)
+            reserve_available_jobs(queue, demand, now, timeout);
+        return demand > 0;
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_update_job_in_progress) {
-    prepare_jobs(fcinfo);
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    update_job_in_progress(queue, bigint_argument(fcinfo, 1, queue, "id"),
-                           integer_argument(fcinfo, 2, queue, "attempt"),
-                           now_argument(fcinfo, 3, queue),
-                           timeout_ms_argument(fcinfo, 4, queue, "timeout_ms",
-                                               queue->execution_timeout_ms, shortest_timeout_ms),
-                           lease_argument(fcinfo, 5));
-    return_jobs(fcinfo);
-    SPI_finish();
-    return 0;
+    enum { id = 1, attempt, at_now, timeout, lease };
+    return with_jobs(fcinfo, [&](Queue *queue) {
+        update_job_in_progress(queue, bigint_argument(fcinfo, id, queue, "id"),
+                               integer_argument(fcinfo, attempt, queue, "attempt"),
+                               now_argument(fcinfo, at_now, queue),
+                               timeout_ms_argument(fcinfo, timeout, queue, "timeout_ms",
+                                                   queue->execution_timeout_ms,
+                                                   shortest_timeout_ms),
+                               lease_argument(fcinfo, lease));
+        return true;
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_job_failed) {
-    prepare_jobs(fcinfo);
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    job_failed(queue, bigint_argument(fcinfo, 1, queue, "id"),
-               integer_argument(fcinfo, 2, queue, "attempt"), lease_argument(fcinfo, 5),
-               now_argument(fcinfo, 3, queue),
-               timeout_ms_argument(fcinfo, 4, queue, "retry_timeout_ms", queue->retry_timeout_ms,
-                                   shortest_retry_ms),
-               error_argument(fcinfo, 6));
-    return_jobs(fcinfo);
-    SPI_finish();
-    return 0;
-}
-
-static Datum delete_by_attempt(FunctionCallInfo fcinfo, bool with_notice) {
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    delete_job(queue, bigint_argument(fcinfo, 1, queue, "id"),
-               integer_argument(fcinfo, 2, queue, "attempt"), lease_argument(fcinfo, 3),
-               with_notice);
-    SPI_finish();
-    return 0;
+    enum { id = 1, attempt, at_now, timeout, lease, error };
+    return with_jobs(fcinfo, [&](Queue *queue) {
+        job_failed(queue, bigint_argument(fcinfo, id, queue, "id"),
+                   integer_argument(fcinfo, attempt, queue, "attempt"),
+                   lease_argument(fcinfo, lease), now_argument(fcinfo, at_now, queue),
+                   timeout_ms_argument(fcinfo, timeout, queue, "retry_timeout_ms",
+                                       queue->retry_timeout_ms, shortest_retry_ms),
+                   error_argument(fcinfo, error));
+        return true;
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_delete_job_changeset) {
@@ -282,11 +272,10 @@ ECTO_JOB_FUNCTION(ecto_job_initial_multi) {
 }
 
 ECTO_JOB_FUNCTION(ecto_job_requeue) {
-    prepare_jobs(fcinfo);
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    requeue(queue, bigint_argument(fcinfo, 1, queue, "id"), now_argument(fcinfo, 2, queue));
-    return_jobs(fcinfo);
-    SPI_finish();
-    return 0;
+    enum { id = 1, at_now };
+    return with_jobs(fcinfo, [&](Queue *queue) {
+        requeue(queue, bigint_argument(fcinfo, id, queue, "id"),
+                now_argument(fcinfo, at_now, queue));
+        return true;
+    });
 }

@@ -14,8 +14,6 @@
 namespace ecto_job {
 namespace {
 
-constexpr const char *ectojobs_function = "fn_notify_inserted";
-
 FoundTriggers triggers_of(Oid table) {
     Relation const relation = relation_open(table, NoLock); // locked by the caller
     const FoundTriggers found = find_triggers(relation);

@@ -25,14 +25,7 @@ void set_enabled(bool enabled, const char *function) {
     require_database_owner();
     PreventCommandDuringRecovery(function);
     SPI_connect();
-    Oid types[] = {OIDOID, BOOLOID};
-    Datum values[] = {ObjectIdGetDatum(MyDatabaseId), BoolGetDatum(enabled)};
-    // Not for create_queue, which any role may hold open: nobody but an owner waits for this lock
-    write_registry("LOCK TABLE ecto_job.scheduler_state IN SHARE UPDATE EXCLUSIVE MODE", 0, nullptr,
-                   nullptr, nullptr);
-    write_registry("DELETE FROM ecto_job.scheduler_state", 0, nullptr, nullptr, nullptr);
-    write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled) VALUES ($1, $2)", 2,
-                   types, values, nullptr);
+    record_enabled(enabled);
     SPI_finish();
     signal_scheduler_at_commit(enabled ? Start::yes : Start::no);
 }

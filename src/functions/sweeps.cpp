@@ -6,16 +6,16 @@
 namespace ecto_job {
 namespace {
 
+enum { queue_at, now_at }; // the arguments of each of the functions
 constexpr int64 all = 0;
 // Else a row at fault would end the caller's transaction
 constexpr bool guarded = true;
 
 Datum sweep_one(FunctionCallInfo fcinfo, uint64 (*transition)(Queue *, TimestampTz, int64, bool)) {
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    const uint64 changed = transition(queue, now_argument(fcinfo, 1, queue), all, guarded);
-    SPI_finish();
-    return Int64GetDatum(static_cast<int64>(changed));
+    return with_queue(fcinfo, [&](Queue *queue) {
+        const TimestampTz now = now_argument(fcinfo, now_at, queue);
+        return Int64GetDatum(static_cast<int64>(transition(queue, now, all, guarded)));
+    });
 }
 
 } // namespace
@@ -38,15 +38,14 @@ ECTO_JOB_FUNCTION(ecto_job_fail_expired_jobs_at_max_attempts) {
 // The three in the scheduler's order, all with the same `now`
 ECTO_JOB_FUNCTION(ecto_job_sweep) {
     const DeclaredRow result = declared_row(fcinfo);
-    SPI_connect();
-    Queue *const queue = queue_argument(fcinfo);
-    const TimestampTz now = now_argument(fcinfo, 1, queue);
-    const EndedLeases ended = end_expired_leases(queue, highest_key, now, all, guarded);
-    const uint64 activated = activate_scheduled_jobs(queue, now, all, guarded);
-    SPI_finish();
-
-    Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),
-                      Int64GetDatum(ended.available + ended.retried), Int64GetDatum(ended.failed)};
-    bool nulls[] = {false, false, false};
-    return to_row(result, values, nulls);
+    return with_queue(fcinfo, [&](Queue *queue) {
+        const TimestampTz now = now_argument(fcinfo, now_at, queue);
+        const EndedLeases ended = end_expired_leases(queue, highest_key, now, all, guarded);
+        const uint64 activated = activate_scheduled_jobs(queue, now, all, guarded);
+        Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),
+                          Int64GetDatum(ended.available + ended.retried),
+                          Int64GetDatum(ended.failed)};
+        bool nulls[] = {false, false, false};
+        return to_row(result, values, nulls); // in the caller's memory
+    });
 }

@@ -6,12 +6,14 @@
 #include <optional>
 
 #include "core/node_clock.hpp"
+#include "core/qualified.hpp"
 #include "core/state.hpp"
 #include "core/times.hpp"
 #include "functions/arguments.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
+#include "pg/row.hpp"
 #include "queue/dumped_settings.hpp"
 #include "queue/pending_changes.hpp"
 #include "queue/own_statement.hpp"
@@ -40,82 +42,39 @@ TriggerData *row_trigger(FunctionCallInfo fcinfo, TriggerEvent mask, TriggerEven
     return trigger;
 }
 
-// A column of one of two types, which are one and the same to us; `other` is the adopted tables'
-int column(Relation relation, const char *name, Oid type, Oid other = InvalidOid) {
-    const int number = SPI_fnumber(RelationGetDescr(relation), name);
-    const Oid found = number > 0 ? SPI_gettypeid(RelationGetDescr(relation), number) : InvalidOid;
-    if (found == InvalidOid || (found != type && found != other))
-        ereport(ERROR,
-                (errcode(ERRCODE_UNDEFINED_COLUMN),
-                 errmsg("table \"%s\" has no column \"%s\" of type %s",
-                        RelationGetRelationName(relation), name, format_type_be(type)),
-                 errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
-    return number;
+std::optional<State> state_of(const Row &job) {
+    const std::optional<const char *> state = job.get<AnyText>("state");
+    return state ? state_from(*state) : std::nullopt;
 }
 
-int state_column(Relation relation) {
-    return column(relation, "state", TEXTOID, VARCHAROID);
+TimestampTz time_of(const Row &job, const char *name) {
+    return job.get<AnyTimestamp>(name).value_or(minus_infinity);
 }
 
-std::optional<State> state_of(Relation relation, HeapTuple row) {
-    bool is_null;
-    const Datum state =
-        SPI_getbinval(row, RelationGetDescr(relation), state_column(relation), &is_null);
-    return is_null ? std::nullopt : state_from(TextDatumGetCString(state));
-}
-
-// A time without a zone is UTC, and then has the very bits of one with a zone
-std::optional<TimestampTz> time_of(Relation relation, HeapTuple row, const char *name) {
-    bool is_null;
-    const Datum time =
-        SPI_getbinval(row, RelationGetDescr(relation),
-                      column(relation, name, TIMESTAMPTZOID, TIMESTAMPOID), &is_null);
-    return is_null ? std::nullopt : std::optional(DatumGetTimestampTz(time));
-}
-
-// A number's column may have any width; a table without it has 0
-int64 number_of(Relation relation, HeapTuple row, const char *name) {
-    const int number = SPI_fnumber(RelationGetDescr(relation), name);
-    if (number <= 0)
-        return 0;
-    bool is_null;
-    const Datum value = SPI_getbinval(row, RelationGetDescr(relation), number, &is_null);
-    switch (is_null ? InvalidOid : SPI_gettypeid(RelationGetDescr(relation), number)) {
-    case INT8OID:
-        return DatumGetInt64(value);
-    case INT4OID:
-        return DatumGetInt32(value);
-    case INT2OID:
-        return DatumGetInt16(value);
-    default:
-        return 0;
-    }
-}
-
-JobKey key_of(Relation relation, HeapTuple row) {
-    return {static_cast<int32>(number_of(relation, row, "priority")),
-            time_of(relation, row, "schedule").value_or(minus_infinity),
-            number_of(relation, row, "id")};
+// A table without the column, or a number, has 0
+JobKey key_of(const Row &job) {
+    return {static_cast<int32>(job.find<AnyInteger>("priority").value_or(0)),
+            time_of(job, "schedule"), job.find<AnyInteger>("id").value_or(0)};
 }
 
 // What the row, as it is now, means for consumers and the scheduler
-void note_job(Relation relation, HeapTuple row, bool was_available) {
-    const Oid queue = RelationGetRelid(relation);
-    const std::optional<State> state = state_of(relation, row);
+void note_job(Relation table, HeapTuple tuple, bool was_available) {
+    const Oid queue = RelationGetRelid(table);
+    const Row job = row_of(table, tuple);
+    const std::optional<State> state = state_of(job);
     if (!state)
         return;
     switch (*state) {
     case State::available:
-        record_available(queue, key_of(relation, row), !was_available);
+        record_available(queue, key_of(job), !was_available);
         break;
     case State::scheduled:
     case State::retry:
-        record_due(queue, time_of(relation, row, "schedule").value_or(minus_infinity));
+        record_due(queue, time_of(job, "schedule"));
         break;
     case State::reserved:
     case State::in_progress:
-        record_lease(queue, key_of(relation, row),
-                     time_of(relation, row, "expires").value_or(minus_infinity));
+        record_lease(queue, key_of(job), time_of(job, "expires"));
         break;
     case State::failed:
         break;
@@ -136,9 +95,8 @@ void renew_plans_of_growing_table(Relation table, HeapTuple inserted) {
 
 // A job as a statement of EctoJob's library changes it
 struct UpdatedJob {
-    Relation relation;
-    HeapTuple before;
-    HeapTuple after;
+    Row before;
+    Row after;
 };
 
 // Columns of a row that a trigger sets
@@ -155,59 +113,61 @@ struct Changes {
         nulls[count++] = is_null;
     }
 
-    HeapTuple apply_to(const UpdatedJob &job) {
-        return count == 0 ? job.after
-                          : heap_modify_tuple_by_cols(job.after, RelationGetDescr(job.relation),
-                                                      count, columns, values, nulls);
+    HeapTuple apply_to(const Row &row) {
+        return count == 0 ? row.tuple
+                          : heap_modify_tuple_by_cols(row.tuple, row.columns.descriptor, count,
+                                                      columns, values, nulls);
     }
 };
 
 // Ends the lease: whoever had it has the job no longer
 void end_lease(const UpdatedJob &job, Changes *changes) {
-    const int lease = column(job.relation, "lease", INT8OID);
-    if (!heap_attisnull(job.after, lease, RelationGetDescr(job.relation)))
+    const int lease = job.after.columns.number_of<Int8>("lease");
+    if (job.after.at<Int8>(lease))
         changes->set(lease, 0, true);
 }
 
 // Gives a lease its length by the server's clock where the node's is behind, or it would have ended
 // before it began. Never a shorter one: the library compares its end with the node's clock.
 void correct_clock(const UpdatedJob &job, Changes *changes) {
-    const std::optional<State> before = state_of(job.relation, job.before);
-    const std::optional<State> after = state_of(job.relation, job.after);
+    const std::optional<State> before = state_of(job.before);
+    const std::optional<State> after = state_of(job.after);
     if (!(before == State::available && after == State::reserved) &&
         !(before == State::reserved && after == State::in_progress))
         return;
-    if (SPI_fnumber(RelationGetDescr(job.relation), "updated_at") <= 0) // the library needs it
+    const Columns &columns = job.after.columns;
+    if (columns.find<Shown>("updated_at") == 0) // the library needs it
         return;
-    const std::optional<TimestampTz> expires = time_of(job.relation, job.after, "expires");
-    const std::optional<TimestampTz> given = time_of(job.relation, job.after, "updated_at");
+    const std::optional<TimestampTz> expires = job.after.get<AnyTimestamp>("expires");
+    const std::optional<TimestampTz> given = job.after.get<AnyTimestamp>("updated_at");
     if (!expires || !given)
         return;
     if (const std::optional<Micros> corrected =
             lease_by_our_clock(*given, *expires, GetCurrentTimestamp()))
-        changes->set(column(job.relation, "expires", TIMESTAMPTZOID, TIMESTAMPOID),
-                     TimestampTzGetDatum(*corrected), false);
+        changes->set(columns.number_of<AnyTimestamp>("expires"), TimestampTzGetDatum(*corrected),
+                     false);
 }
 
 bool is_same_text(const UpdatedJob &job, int column) {
-    const char *const before = SPI_getvalue(job.before, RelationGetDescr(job.relation), column);
-    const char *const after = SPI_getvalue(job.after, RelationGetDescr(job.relation), column);
-    return before == nullptr || after == nullptr ? before == after : strcmp(before, after) == 0;
+    const std::optional<const char *> before = job.before.at<Shown>(column);
+    const std::optional<const char *> after = job.after.at<Shown>(column);
+    return before && after ? strcmp(*before, *after) == 0 : before == after;
 }
 
 // Says why an attempt has ended, in the place of what is said of the one before it. The library's
 // sweeps write the time at which they ran, its job_failed leaves that of the start.
 void give_reason(const UpdatedJob &job, Changes *changes) {
-    const int error = column(job.relation, "error", TEXTOID);
-    if (state_of(job.relation, job.before) != State::in_progress || !is_same_text(job, error))
+    const Columns &columns = job.after.columns;
+    const int error = columns.number_of<Text>("error");
+    if (state_of(job.before) != State::in_progress || !is_same_text(job, error))
         return;
-    const int updated_at = SPI_fnumber(RelationGetDescr(job.relation), "updated_at");
-    const bool swept = updated_at > 0 && !is_same_text(job, updated_at);
-    const std::optional<State> after = state_of(job.relation, job.after);
+    const int updated_at = columns.find<Shown>("updated_at");
+    const bool swept = updated_at != 0 && !is_same_text(job, updated_at);
+    const std::optional<State> after = state_of(job.after);
     const char *reason;
     if (swept && (after == State::available || after == State::failed))
         reason = psprintf("the lease of attempt " INT64_FORMAT " expired",
-                          number_of(job.relation, job.before, "attempt"));
+                          job.before.find<AnyInteger>("attempt").value_or(0));
     else if (after == State::retry || after == State::failed)
         reason = "no reason given; EctoJob's library gives none";
     else
@@ -224,14 +184,12 @@ void require_registry(Relation relation) {
                         errhint("CREATE EXTENSION ecto_job makes it.")));
 }
 
-void require_intervals(Relation registry, HeapTuple row, const char *queue) {
-    for (const IntervalSetting &setting : interval_settings) {
-        bool is_null;
-        const Datum interval = SPI_getbinval(row, RelationGetDescr(registry),
-                                             column(registry, setting.name, INTERVALOID), &is_null);
-        if (!is_null) // else the column's own constraint speaks
-            interval_in_ms(DatumGetIntervalP(interval), queue, setting.name, setting.minimum_ms);
-    }
+void require_intervals(const Row &settings, const char *queue) {
+    for (const IntervalSetting &setting : interval_settings)
+        // Where it is null the column's own constraint speaks
+        if (const std::optional<const Interval *> interval =
+                settings.get<IntervalType>(setting.name))
+            interval_in_ms(*interval, queue, setting.name, setting.minimum_ms);
 }
 
 void require_event_trigger(FunctionCallInfo fcinfo) {
@@ -262,14 +220,15 @@ ECTO_JOB_FUNCTION(ecto_job_schedule_job) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_INSERT, "BEFORE INSERT");
     Relation const relation = trigger->tg_relation;
-    if (time_of(relation, trigger->tg_trigtuple, "schedule") == plus_infinity)
+    const Row job = row_of(relation, trigger->tg_trigtuple);
+    if (job.get<AnyTimestamp>("schedule") == plus_infinity)
         ereport(ERROR,
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                  errmsg("schedule must not be infinite for queue \"%s\"",
                         RelationGetRelationName(relation)),
                  errhint("Give a finite time; a job that is to be held can be scheduled far in the "
                          "future.")));
-    int number = state_column(relation);
+    int number = job.columns.number_of<AnyText>("state");
     Datum state = CStringGetTextDatum(name(State::scheduled).data());
     bool null = false;
     return PointerGetDatum(heap_modify_tuple_by_cols(
@@ -291,7 +250,7 @@ ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_UPDATE, "AFTER UPDATE");
     note_job(trigger->tg_relation, trigger->tg_newtuple,
-             state_of(trigger->tg_relation, trigger->tg_trigtuple) == State::available);
+             state_of(row_of(trigger->tg_relation, trigger->tg_trigtuple)) == State::available);
     return 0;
 }
 
@@ -303,12 +262,13 @@ ECTO_JOB_FUNCTION(ecto_job_clear_lease) {
     Relation const relation = trigger->tg_relation;
     if (is_own_statement(RelationGetRelid(relation)))
         return PointerGetDatum(trigger->tg_newtuple);
-    const UpdatedJob job{relation, trigger->tg_trigtuple, trigger->tg_newtuple};
+    const UpdatedJob job{row_of(relation, trigger->tg_trigtuple),
+                         row_of(relation, trigger->tg_newtuple)};
     Changes changes{};
     end_lease(job, &changes);
     correct_clock(job, &changes);
     give_reason(job, &changes);
-    return PointerGetDatum(changes.apply_to(job));
+    return PointerGetDatum(changes.apply_to(job.after));
 }
 
 // BEFORE each change of the registry, which is for the scheduler to see: nobody registers what he
@@ -319,11 +279,9 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
     require_registry(trigger->tg_relation);
     HeapTuple const row =
         TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
-    bool is_null;
-    const Oid queue = DatumGetObjectId(
-        SPI_getbinval(row, RelationGetDescr(trigger->tg_relation),
-                      column(trigger->tg_relation, "queue", REGCLASSOID), &is_null));
-    const bool exists = !is_null && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(queue));
+    const Row settings = row_of(trigger->tg_relation, row);
+    const Oid queue = settings.get<Regclass>("queue").value_or(InvalidOid);
+    const bool exists = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(queue));
     if (!TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
         if (!exists)
             ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
@@ -331,7 +289,7 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
         // Our own functions write as the owner of the registry, after a check of their own
         if (GetUserId() != trigger->tg_relation->rd_rel->relowner)
             require_owner(queue);
-        require_intervals(trigger->tg_relation, row, shown_table_name(queue));
+        require_intervals(settings, shown_table_name(queue));
     }
     if (exists)
         CacheInvalidateRelcacheByRelid(queue);
@@ -343,12 +301,7 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
 ECTO_JOB_FUNCTION(ecto_job_forget_dropped_queues) {
     require_event_trigger(fcinfo);
     SPI_connect();
-    write_registry("DELETE FROM ecto_job.queue_settings AS q"
-                   " USING pg_catalog.pg_event_trigger_dropped_objects() AS d"
-                   " WHERE d.objid OPERATOR(pg_catalog.=) q.queue::pg_catalog.oid"
-                   " AND d.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid"
-                   " AND d.objsubid OPERATOR(pg_catalog.=) 0",
-                   0, nullptr, nullptr, nullptr);
+    unregister_dropped_queues();
     SPI_finish();
     return 0;
 }
@@ -361,24 +314,20 @@ ECTO_JOB_FUNCTION(ecto_job_register_restored_queue) {
     SPI_connect();
     // The function is known by its name in the catalogs, since whoever makes a trigger of his own
     // need not have rights on our schema
-    if (SPI_execute("SELECT t.tgrelid, t.tgargs"
-                    " FROM pg_catalog.pg_event_trigger_ddl_commands() AS d"
-                    " JOIN pg_catalog.pg_trigger AS t ON t.oid OPERATOR(pg_catalog.=) d.objid"
-                    " JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid"
-                    " JOIN pg_catalog.pg_namespace AS n"
-                    " ON n.oid OPERATOR(pg_catalog.=) p.pronamespace"
-                    " WHERE d.classid OPERATOR(pg_catalog.=) 2620::pg_catalog.oid"
-                    " AND t.tgname OPERATOR(pg_catalog.=) 'ecto_job_changed'"
-                    " AND p.proname OPERATOR(pg_catalog.=) 'job_changed'"
-                    " AND n.nspname OPERATOR(pg_catalog.=) 'ecto_job'",
+    if (SPI_execute(qualified<R"(
+            SELECT t.tgrelid, t.tgargs
+              FROM pg_catalog.pg_event_trigger_ddl_commands() AS d
+              JOIN pg_catalog.pg_trigger AS t ON t.oid == d.objid
+              JOIN pg_catalog.pg_proc AS p ON p.oid == t.tgfoid
+              JOIN pg_catalog.pg_namespace AS n ON n.oid == p.pronamespace
+             WHERE d.classid == 2620::pg_catalog.oid AND t.tgname == 'ecto_job_changed'
+               AND p.proname == 'job_changed' AND n.nspname == 'ecto_job')">,
                     false, 1) != SPI_OK_SELECT)
         elog(ERROR, "reading the new trigger failed");
     if (SPI_processed > 0) {
-        HeapTuple const row = SPI_tuptable->vals[0];
-        bool is_null;
-        const Oid table = DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &is_null));
-        bytea *const arguments =
-            DatumGetByteaPP(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &is_null));
+        const Row trigger = Rows().only();
+        const Oid table = *trigger.get<SqlOid>("tgrelid");
+        bytea *const arguments = *trigger.get<Bytea>("tgargs");
         const char *const settings =
             VARSIZE_ANY_EXHDR(arguments) > 0 ? pstrdup(VARDATA_ANY(arguments)) : nullptr;
         note_new_trigger(table, settings);

@@ -11,30 +11,6 @@ namespace ecto_job {
 
 namespace {
 
-// The registry's row without the oid, which means nothing elsewhere; null: no such queue
-const char *settings_text(Oid table) {
-    // An interval is read alike under any IntervalStyle if it was written under this one
-    const int nest = NewGUCNestLevel();
-    set_config_option("IntervalStyle", "iso_8601", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-                      true, 0, false);
-    Oid types[] = {REGCLASSOID};
-    Datum values[] = {ObjectIdGetDatum(table)};
-    SPIPlanPtr const plan = SPI_prepare("SELECT pg_catalog.to_jsonb(q) OPERATOR(pg_catalog.-)"
-                                        " 'queue'::pg_catalog.text FROM ecto_job.queue_settings"
-                                        " AS q WHERE q.queue OPERATOR(pg_catalog.=) $1",
-                                        1, types);
-    if (plan == nullptr)
-        elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-    // The transaction's own snapshot may be older than what other sessions have configured since
-    if (SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, true,
-                             false, 1) != SPI_OK_SELECT)
-        elog(ERROR, "reading ecto_job.queue_settings failed");
-    const char *const text =
-        SPI_processed > 0 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : nullptr;
-    AtEOXact_GUC(false, nest);
-    return text;
-}
-
 // As pg_trigger has them: each ends with a zero byte
 bytea *trigger_arguments(const char *text) {
     const Size length = strlen(text) + 1;
@@ -75,32 +51,10 @@ bool may_be_queue(Oid oid) {
     return reason == nullptr;
 }
 
-// What is missing keeps its default. Nothing is taken for the time of a job but a timestamp.
-void write_settings(Oid *types, Datum *values) {
-    write_registry("UPDATE ecto_job.queue_settings AS q SET (params_type, inserted_at, updated_at,"
-                   " poll_interval, reservation_timeout, execution_timeout, retry_timeout,"
-                   " max_attempts, kind) = (SELECT p.params_type,"
-                   " (SELECT a.attname FROM pg_catalog.pg_attribute AS a"
-                   " WHERE a.attrelid OPERATOR(pg_catalog.=) $1"
-                   " AND a.attname OPERATOR(pg_catalog.=) p.inserted_at"
-                   " AND a.atttypid OPERATOR(pg_catalog.=) ANY ('{1114,1184}'::pg_catalog.oid[])),"
-                   " (SELECT a.attname FROM pg_catalog.pg_attribute AS a"
-                   " WHERE a.attrelid OPERATOR(pg_catalog.=) $1"
-                   " AND a.attname OPERATOR(pg_catalog.=) p.updated_at"
-                   " AND a.atttypid OPERATOR(pg_catalog.=) ANY ('{1114,1184}'::pg_catalog.oid[])),"
-                   " p.poll_interval, p.reservation_timeout, p.execution_timeout,"
-                   " p.retry_timeout, p.max_attempts, p.kind"
-                   " FROM pg_catalog.jsonb_populate_record(q, pg_catalog.jsonb_strip_nulls("
-                   "$2::pg_catalog.jsonb OPERATOR(pg_catalog.-)"
-                   " '{queue,options}'::pg_catalog.text[])) AS p)"
-                   " WHERE q.queue OPERATOR(pg_catalog.=) $1",
-                   2, types, values, nullptr);
-}
-
 } // namespace
 
 void carry_settings(Oid table) {
-    const char *const text = settings_text(table);
+    const char *const text = settings_as_json(table);
     List *const name =
         list_make2(makeString(pstrdup("ecto_job")), makeString(pstrdup("job_changed")));
     const Oid function = LookupFuncName(name, 0, nullptr, false);
@@ -125,11 +79,8 @@ void carry_settings(Oid table) {
 bool register_carried(Oid table, const char *text) {
     if (!may_be_queue(table))
         return false;
-    Oid types[] = {REGCLASSOID, TEXTOID};
-    Datum values[] = {ObjectIdGetDatum(table), CStringGetTextDatum(text)};
-    write_registry("INSERT INTO ecto_job.queue_settings (queue) VALUES ($1)", 1, types, values,
-                   nullptr);
-    const ErrorData *const error = in_subtransaction([&] { write_settings(types, values); });
+    register_with_defaults(table);
+    const ErrorData *const error = in_subtransaction([&] { set_settings(table, text); });
     if (error == nullptr)
         return true;
     ereport(WARNING,

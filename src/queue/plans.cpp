@@ -12,175 +12,54 @@ namespace ecto_job {
 
 namespace {
 
-void append_column(StringInfo text, const char *alias, const char *column) {
-    appendStringInfo(text, "%s.%s", alias, quote_identifier(column));
-}
+// In the order of SqlType; a key's three are in prepare()
+constexpr Oid type_oids[] = {INT4OID,    INT8OID,  INT8ARRAYOID,   BOOLOID, TEXTOID,
+                             VARCHAROID, JSONBOID, TIMESTAMPTZOID, JSONBOID};
+static_assert(lengthof(type_oids) == static_cast<std::size_t>(SqlType::key));
 
-// A time of the table as timestamptz, whatever the session's TimeZone
-void append_time(StringInfo text, const char *column, bool is_utc) {
-    if (is_utc)
-        appendStringInfoString(text, "pg_catalog.timezone('UTC', ");
-    append_column(text, "j", column);
-    if (is_utc)
-        appendStringInfoChar(text, ')');
-}
-
-// A timestamptz as the column's type. The parameter is converted and not the column, so that an
-// index on the column serves.
-void append_as(StringInfo text, const char *time, bool is_utc) {
-    appendStringInfo(text, is_utc ? "pg_catalog.timezone('UTC', %s)" : "%s", time);
-}
-
-void append_table(StringInfo text, const Queue *queue, const char *) {
-    appendStringInfoString(text, qualified_name(queue));
-}
-
-void append_priority(StringInfo text, const Queue *queue, const char *) {
-    appendStringInfoString(text, queue->shape.priority ? "j.priority" : "0");
-}
-
-// The columns as ecto_job.job names them
-void append_job(StringInfo text, const Queue *queue, const char *) {
-    const auto time = [text](const char *column, bool is_utc, const char *attribute) {
-        if (column[0] == '\0')
-            appendStringInfoString(text, "NULL::pg_catalog.timestamptz");
-        else
-            append_time(text, column, is_utc);
-        appendStringInfo(text, " AS %s, ", attribute);
-    };
-    const Shape &shape = queue->shape;
-    // The key first, which rows are sorted by: what stands behind a text is found more slowly
-    appendStringInfoString(text, "j.id, ");
-    append_priority(text, queue, "");
-    appendStringInfoString(text, " AS priority, ");
-    time("schedule", shape.utc_schedule, "schedule");
-    time("expires", shape.utc_expires, "expires");
-    time(NameStr(queue->inserted_at), shape.utc_inserted_at, "inserted_at");
-    time(NameStr(queue->updated_at), shape.utc_updated_at, "updated_at");
-    appendStringInfoString(text, "j.attempt, j.max_attempts, j.lease, j.state, j.notify, j.key, "
-                                 "j.error, j.meta, ");
-    appendStringInfoString(text, queue->binary ? "j.params AS params_binary" : "j.params");
-}
-
-// ", updated_at = $1": $1 is `now` in every statement that changes a row
-void append_touch(StringInfo text, const Queue *queue, const char *) {
-    if (NameStr(queue->updated_at)[0] == '\0')
-        return;
-    appendStringInfo(text, ", %s = ", quote_identifier(NameStr(queue->updated_at)));
-    append_as(text, "$1", queue->shape.utc_updated_at);
-}
-
-void append_with_priority(StringInfo text, const Queue *queue, const char *body) {
-    if (queue->shape.priority)
-        appendStringInfoString(text, body);
-}
-
-void append_as_schedule(StringInfo text, const Queue *queue, const char *time) {
-    append_as(text, time, queue->shape.utc_schedule);
-}
-
-void append_as_expires(StringInfo text, const Queue *queue, const char *time) {
-    append_as(text, time, queue->shape.utc_expires);
-}
-
-void append_schedule(StringInfo text, const Queue *queue, const char *) {
-    append_time(text, "schedule", queue->shape.utc_schedule);
-}
-
-void append_expires(StringInfo text, const Queue *queue, const char *) {
-    append_time(text, "expires", queue->shape.utc_expires);
-}
-
-void append_in_play(StringInfo text, const Queue *queue, const char *alias) {
-    if (queue->shape.in_play)
-        appendStringInfo(text, "%s.in_play AND ", alias);
-}
-
-// Where there is our index of the rows in play: those up to the key of $2, $3, $4, backwards, since
-// a scan begins at a row comparison, but goes on behind one to the index's end
-void append_down_from_key(StringInfo text, const Queue *queue, const char *alias) {
-    if (!queue->shape.in_play)
-        return;
-    const auto priority = [&](const char *of) { return queue->shape.priority ? of : ""; };
-    appendStringInfo(text, " AND (%s%s.schedule, %s.id) OPERATOR(pg_catalog.<=) (%s",
-                     priority(psprintf("%s.priority, ", alias)), alias, alias, priority("$2, "));
-    append_as(text, "$3", queue->shape.utc_schedule);
-    appendStringInfo(text, ", $4) ORDER BY %s%s.schedule DESC, %s.id DESC",
-                     priority(psprintf("%s.priority DESC, ", alias)), alias, alias);
-}
-
-void append_waits(StringInfo text, const Queue *queue, const char *alias) {
-    if (queue->shape.in_play)
-        appendStringInfo(text, "NOT %s.in_play", alias);
-    else
-        appendStringInfo(text,
-                         "%s.state OPERATOR(pg_catalog.=) ANY"
-                         " ('{SCHEDULED,RETRY}'::pg_catalog.text[])",
-                         alias);
-}
-
-// {word} or {word:body}
-struct Placeholder {
-    const char *word;
-    void (*append)(StringInfo text, const Queue *queue, const char *body);
-};
-constexpr Placeholder placeholders[] = {
-    {"table", append_table},
-    {"job", append_job},
-    {"touch", append_touch},
-    {"priority", append_priority},
-    {"schedule", append_schedule},
-    {"expires", append_expires},
-    {"with_priority", append_with_priority},
-    {"as_schedule", append_as_schedule},
-    {"as_expires", append_as_expires},
-    {"in_play", append_in_play},
-    {"down_from_key", append_down_from_key},
-    {"waits", append_waits},
+struct Types {
+    Oid oids[most_values];
+    int count;
 };
 
-// Fills in the placeholder that `at` begins with; returns what follows it, or null: it is none
-const char *fill_in(StringInfo text, const char *at, const Queue *queue) {
-    for (const Placeholder &placeholder : placeholders) {
-        const Size length = strlen(placeholder.word);
-        if (strncmp(at + 1, placeholder.word, length) != 0)
-            continue;
-        const char *const rest = at + 1 + length;
-        if (*rest != '}' && *rest != ':')
-            continue;
-        const char *const end = strchr(rest, '}');
-        placeholder.append(
-            text, queue, *rest == '}' ? "" : pnstrdup(rest + 1, static_cast<Size>(end - rest - 1)));
-        return end + 1;
-    }
-    return nullptr;
-}
-
-char *expand(const char *source, const Queue *queue) {
-    StringInfoData text;
-    initStringInfo(&text);
-    for (const char *at = source; *at != '\0';) {
-        const char *const after = *at == '{' ? fill_in(&text, at, queue) : nullptr;
-        if (after != nullptr)
-            at = after;
+Types types_of(const Queue *queue, Statement statement) {
+    Types types{};
+    for (const std::uint8_t at : parameters_of(statement)) {
+        const SqlType type = parameters[at].type;
+        if (type == SqlType::key)
+            for (const Oid oid : {INT4OID, TIMESTAMPTZOID, INT8OID})
+                types.oids[types.count++] = oid;
+        else if (type == SqlType::params && queue->binary)
+            types.oids[types.count++] = BYTEAOID;
         else
-            appendStringInfoChar(&text, *at++);
+            types.oids[types.count++] = type_oids[static_cast<std::size_t>(type)];
     }
-    return text.data;
+    return types;
 }
 
-SPIPlanPtr prepare(const Queue *queue, const StatementSource &source) {
-    Oid types[lengthof(source.types)];
-    memcpy(types, source.types, sizeof types);
-    if (queue->binary && types[0] == JSONBOID) // params, the only jsonb that stands first
-        types[0] = BYTEAOID;
+const char *quoted_or_empty(const NameData &column) {
+    return NameStr(column)[0] == '\0' ? "" : quote_identifier(NameStr(column));
+}
+
+const char *text_for(const Queue *queue, Statement statement) {
+    const TableText table{qualified_name(queue), quoted_or_empty(queue->inserted_at),
+                          quoted_or_empty(queue->updated_at), queue->binary, queue->layout};
+    const Size length = write_text(statement, table, nullptr);
+    auto *const text = static_cast<char *>(palloc(length + 1));
+    write_text(statement, table, text);
+    text[length] = '\0';
+    return text;
+}
+
+SPIPlanPtr prepare(const Queue *queue, Statement statement) {
+    Types types = types_of(queue, statement);
     Oid user = InvalidOid;
     int context = 0;
     GetUserIdAndSecContext(&user, &context);
     // Policies become part of the statement here. An ERROR puts the context back
     if (sees_all_jobs(queue->oid))
         SetUserIdAndSecContext(user, context | SECURITY_NOFORCE_RLS);
-    SPIPlanPtr const plan = SPI_prepare_cursor(expand(source.text, queue), source.parameters, types,
+    SPIPlanPtr const plan = SPI_prepare_cursor(text_for(queue, statement), types.count, types.oids,
                                                CURSOR_OPT_GENERIC_PLAN);
     SetUserIdAndSecContext(user, context);
     if (plan == nullptr)
@@ -225,14 +104,13 @@ void require_own_table(const Queue *queue, SPIPlanPtr plan) {
 }
 
 SPIPlanPtr plan_for(Queue *queue, Statement statement) {
-    const StatementSource &source = source_of(statement);
     SPIPlanPtr &plan = queue->plans[static_cast<std::size_t>(statement)];
     if (plan != nullptr && SPI_plan_is_valid(plan))
         return plan;
     if (plan == nullptr)
-        plan = prepare(queue, source);
-    choose_plan(plan, source.scan == Scan::index ||
-                          (source.scan == Scan::own_index && queue->shape.in_play));
+        plan = prepare(queue, statement);
+    const Scan scan = scan_of(statement);
+    choose_plan(plan, scan == Scan::index || (scan == Scan::own_index && queue->layout.in_play));
     require_own_table(queue, plan);
     return plan;
 }

@@ -6,26 +6,6 @@
 
 namespace ecto_job {
 
-// How a statement finds its rows
-enum class Scan {
-    statistics, // choose
-    // By an index wherever there is one. A generic plan made while the queue was empty must still
-    // be right with a million jobs waiting, so claims do not ask the statistics.
-    index,
-    own_index // the same where the table has our indexes; of others' we know of none that serves
-};
-
-// What a statement is: its text with placeholders to be filled in for a table (statements.cpp says
-// what they stand for), and the types of its parameters.
-struct StatementSource {
-    const char *text;
-    int parameters;
-    Oid types[10];
-    Scan scan;
-};
-
-const StatementSource &source_of(Statement statement);
-
 // The plan, valid and checked to act on this queue's own table. SPI is connected.
 SPIPlanPtr plan_for(Queue *queue, Statement statement);
 

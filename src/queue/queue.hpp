@@ -29,7 +29,7 @@ struct Queue {
     NameData inserted_at; // the same
     QueueKind kind;
     bool binary; // params are bytea
-    Shape shape;
+    TableLayout layout;
     int64 poll_interval_ms;
     int64 reservation_timeout_ms;
     int64 execution_timeout_ms;

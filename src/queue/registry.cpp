@@ -3,9 +3,11 @@
 
 #include <algorithm>
 
+#include "core/qualified.hpp"
 #include "core/times.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
+#include "pg/row.hpp"
 
 namespace ecto_job {
 
@@ -21,25 +23,9 @@ QueueKind kind_from(const char *name) {
     elog(ERROR, "unknown kind of queue: \"%s\"", name);
 }
 
-// The Datum of a column of the first row; the column is NOT NULL or the caller asks `is_null`.
-Datum first_row(const char *column, bool *is_null = nullptr) {
-    bool null;
-    const Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-                                      SPI_fnumber(SPI_tuptable->tupdesc, column), &null);
-    if (is_null != nullptr)
-        *is_null = null;
-    return value;
-}
-
-int64 milliseconds(const char *queue, const char *column) {
-    return std::min(interval_in_ms(DatumGetIntervalP(first_row(column)), queue, column, 0),
+int64 milliseconds(const Row &settings, const char *queue, const char *column) {
+    return std::min(interval_in_ms(*settings.get<IntervalType>(column), queue, column, 0),
                     longest_setting_ms);
-}
-
-void copy_name(NameData *to, const char *column) {
-    bool is_null;
-    const Datum name = first_row(column, &is_null);
-    namestrcpy(to, is_null ? "" : NameStr(*DatumGetName(name)));
 }
 
 Oid extension_owner() {
@@ -61,29 +47,68 @@ Oid extension_owner() {
     return owner;
 }
 
-SPIPlanPtr saved_plan(SPIPlanPtr *plan, const char *text, int count, Oid *types) {
+// Reads a row of the registry, $1 being its queue. Returns whether there is one.
+bool read_latest(SPIPlanPtr *plan, const char *text, Oid queue) {
+    Oid types[] = {REGCLASSOID};
+    Datum values[] = {ObjectIdGetDatum(queue)};
     if (*plan == nullptr) {
-        SPIPlanPtr const fresh = SPI_prepare(text, count, types);
+        SPIPlanPtr const fresh = SPI_prepare(text, 1, types);
         if (fresh == nullptr)
             elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
         SPI_keepplan(fresh);
         *plan = fresh;
     }
-    return *plan;
+    // What is read is kept beyond the transaction, whose own snapshot may be too old for it
+    if (SPI_execute_snapshot(*plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, true,
+                             false, 1) != SPI_OK_SELECT)
+        elog(ERROR, "reading ecto_job.queue_settings failed");
+    return SPI_processed == 1;
 }
 
 bool select_settings(Oid oid) {
     static SPIPlanPtr plan = nullptr;
-    Oid types[] = {REGCLASSOID};
-    Datum values[] = {ObjectIdGetDatum(oid)};
     // All columns: an extension that is older than the library has fewer
-    saved_plan(&plan, "SELECT * FROM ecto_job.queue_settings WHERE queue OPERATOR(pg_catalog.=) $1",
-               1, types);
-    // What is read here is kept beyond the transaction, so its snapshot may be too old for it
-    if (SPI_execute_snapshot(plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, true,
-                             false, 1) != SPI_OK_SELECT)
-        elog(ERROR, "reading ecto_job.queue_settings failed");
-    return SPI_processed == 1;
+    return read_latest(
+        &plan, qualified<"SELECT q.* FROM ecto_job.queue_settings AS q WHERE q.queue == $1">, oid);
+}
+
+// The parameters of a statement that writes the registry
+struct Values {
+    int count = 0;
+    Oid types[6] = {};
+    Datum values[6] = {};
+    char nulls[6] = {};
+
+    Values &add(Oid type, Datum value, bool is_null = false) {
+        Assert(count < static_cast<int>(lengthof(types)));
+        types[count] = type;
+        values[count] = value;
+        nulls[count++] = is_null ? 'n' : ' ';
+        return *this;
+    }
+};
+
+// Writes the registry as the extension's owner. The caller has proved that the table, or the
+// database, is whose role is the current one.
+void write_registry(const char *text, Values given = {}) {
+    const Oid owner = extension_owner();
+    Oid caller;
+    int context;
+    GetUserIdAndSecContext(&caller, &context);
+    // On ERROR the end of the (sub)transaction puts the caller back
+    SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
+    const int result =
+        SPI_execute_with_args(text, given.count, given.types, given.values, given.nulls, false, 0);
+    SetUserIdAndSecContext(caller, context);
+    if (result < 0)
+        elog(ERROR, "writing the registry failed: %s", SPI_result_code_string(result));
+}
+
+// Reads the registry as the current role; the rows are SPI's.
+void select(const char *text, Values given = {}) {
+    if (SPI_execute_with_args(text, given.count, given.types, given.values, given.nulls, true, 0) !=
+        SPI_OK_SELECT)
+        elog(ERROR, "reading the registry failed: %s", text);
 }
 
 IntervalMs to_ms(const Interval *interval) {
@@ -114,18 +139,16 @@ bool keeps_only_row() { // before version 0.2.1
 // own. It waits for nobody who does the same: each writes a row, which is one too many and
 // harmless.
 void record_that_database_runs() {
-    Oid types[] = {OIDOID};
-    Datum values[] = {ObjectIdGetDatum(MyDatabaseId)};
-    write_registry(keeps_only_row()
-                       ? "INSERT INTO ecto_job.scheduler_state AS s (database, enabled)"
-                         " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)"
-                         " AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state AS r"
-                         " WHERE r.database OPERATOR(pg_catalog.=) $1)"
-                         " ON CONFLICT (only_row) DO UPDATE"
-                         " SET database = excluded.database, enabled = true"
-                       : "INSERT INTO ecto_job.scheduler_state (database, enabled)"
-                         " SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.scheduler_state)",
-                   1, types, values, nullptr);
+    write_registry(keeps_only_row() ? qualified<R"(
+        INSERT INTO ecto_job.scheduler_state AS s (database, enabled)
+        SELECT $1, true
+         WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)
+           AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state AS r WHERE r.database == $1)
+        ON CONFLICT (only_row) DO UPDATE SET database = excluded.database, enabled = true)">
+                                    : qualified<R"(
+        INSERT INTO ecto_job.scheduler_state (database, enabled)
+        SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.scheduler_state))">,
+                   Values().add(OIDOID, ObjectIdGetDatum(MyDatabaseId)));
 }
 
 } // namespace
@@ -146,18 +169,18 @@ void read_registry(Oid oid, Queue *queue) {
     queue->oid = oid;
     namestrcpy(&queue->table, table);
     namestrcpy(&queue->schema, schema);
-    copy_name(&queue->inserted_at, "inserted_at");
-    copy_name(&queue->updated_at, "updated_at");
-    queue->kind = SPI_fnumber(SPI_tuptable->tupdesc, "kind") > 0
-                      ? kind_from(TextDatumGetCString(first_row("kind")))
-                      : QueueKind::native;
-    queue->binary = strcmp(TextDatumGetCString(first_row("params_type")), "binary") == 0;
-    queue->shape = read_shape(oid, queue->inserted_at, queue->updated_at);
-    queue->poll_interval_ms = milliseconds(table, "poll_interval");
-    queue->reservation_timeout_ms = milliseconds(table, "reservation_timeout");
-    queue->execution_timeout_ms = milliseconds(table, "execution_timeout");
-    queue->retry_timeout_ms = milliseconds(table, "retry_timeout");
-    queue->max_attempts = DatumGetInt32(first_row("max_attempts"));
+    const Row settings = Rows().only();
+    namestrcpy(&queue->inserted_at, settings.get<SqlName>("inserted_at").value_or(""));
+    namestrcpy(&queue->updated_at, settings.get<SqlName>("updated_at").value_or(""));
+    const std::optional<const char *> kind = settings.find<Text>("kind");
+    queue->kind = kind ? kind_from(*kind) : QueueKind::native;
+    queue->binary = strcmp(*settings.get<Text>("params_type"), "binary") == 0;
+    queue->layout = read_layout(oid, queue->inserted_at, queue->updated_at);
+    queue->poll_interval_ms = milliseconds(settings, table, "poll_interval");
+    queue->reservation_timeout_ms = milliseconds(settings, table, "reservation_timeout");
+    queue->execution_timeout_ms = milliseconds(settings, table, "execution_timeout");
+    queue->retry_timeout_ms = milliseconds(settings, table, "retry_timeout");
+    queue->max_attempts = *settings.get<Int4>("max_attempts");
 }
 
 bool is_registered(Oid oid) {
@@ -183,59 +206,118 @@ void record_restore() {
         return;
     write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled)"
                    " SELECT 0::pg_catalog.oid, false"
-                   " WHERE NOT EXISTS (SELECT FROM ecto_job.scheduler_state)",
-                   0, nullptr, nullptr, nullptr);
+                   " WHERE NOT EXISTS (SELECT FROM ecto_job.scheduler_state)");
 }
 
-int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls) {
-    const Oid owner = extension_owner();
-    Oid caller;
-    int context;
-    GetUserIdAndSecContext(&caller, &context);
-    // On ERROR the end of the (sub)transaction puts the caller back
-    SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
-    const int result = SPI_execute_with_args(text, count, types, values, nulls, false, 0);
-    SetUserIdAndSecContext(caller, context);
-    if (result < 0)
-        elog(ERROR, "writing the registry failed: %s", SPI_result_code_string(result));
-    return result;
+void record_enabled(bool enabled) {
+    // Not for create_queue, which any role may hold open: nobody but an owner waits for this lock
+    write_registry("LOCK TABLE ecto_job.scheduler_state IN SHARE UPDATE EXCLUSIVE MODE");
+    write_registry("DELETE FROM ecto_job.scheduler_state");
+    write_registry(
+        "INSERT INTO ecto_job.scheduler_state (database, enabled) VALUES ($1, $2)",
+        Values().add(OIDOID, ObjectIdGetDatum(MyDatabaseId)).add(BOOLOID, BoolGetDatum(enabled)));
 }
 
 void register_queue(const Registration &registration) {
     record_that_database_runs();
-    const char *const inserted_at = registration.inserted_at;
-    const char *const updated_at = registration.updated_at;
-    NameData inserted_name{};
-    NameData updated_name{};
-    namestrcpy(&inserted_name, inserted_at != nullptr ? inserted_at : "");
-    namestrcpy(&updated_name, updated_at != nullptr ? updated_at : "");
-    Oid types[] = {REGCLASSOID, TEXTOID, TEXTOID, NAMEOID, NAMEOID, INT4OID};
-    Datum values[] = {ObjectIdGetDatum(registration.table),
-                      CStringGetTextDatum(kind_names[static_cast<std::size_t>(registration.kind)]),
-                      CStringGetTextDatum(registration.binary ? "binary" : "map"),
-                      NameGetDatum(&inserted_name),
-                      NameGetDatum(&updated_name),
-                      Int32GetDatum(registration.max_attempts)};
-    const char nulls[] = {
-        ' ', ' ', ' ', inserted_at != nullptr ? ' ' : 'n', updated_at != nullptr ? ' ' : 'n',
-        ' ', '\0'};
+    NameData inserted_at{};
+    NameData updated_at{};
+    if (registration.inserted_at != nullptr)
+        namestrcpy(&inserted_at, registration.inserted_at);
+    if (registration.updated_at != nullptr)
+        namestrcpy(&updated_at, registration.updated_at);
     const bool kinds = has_kinds();
-    write_registry(psprintf("INSERT INTO ecto_job.queue_settings"
-                            " (queue%s, params_type, inserted_at, updated_at, max_attempts)"
-                            " VALUES ($1%s, $3, $4, $5, $6) ON CONFLICT (queue) DO UPDATE"
-                            " SET params_type = excluded.params_type,"
-                            " inserted_at = excluded.inserted_at,"
-                            " updated_at = excluded.updated_at",
-                            kinds ? ", kind" : "", kinds ? ", $2" : ""),
-                   6, types, values, nulls);
+    write_registry(
+        psprintf("INSERT INTO ecto_job.queue_settings"
+                 " (queue%s, params_type, inserted_at, updated_at, max_attempts)"
+                 " VALUES ($1%s, $3, $4, $5, $6) ON CONFLICT (queue) DO UPDATE"
+                 " SET params_type = excluded.params_type,"
+                 " inserted_at = excluded.inserted_at, updated_at = excluded.updated_at",
+                 kinds ? ", kind" : "", kinds ? ", $2" : ""),
+        Values()
+            .add(REGCLASSOID, ObjectIdGetDatum(registration.table))
+            .add(TEXTOID,
+                 CStringGetTextDatum(kind_names[static_cast<std::size_t>(registration.kind)]))
+            .add(TEXTOID, CStringGetTextDatum(registration.binary ? "binary" : "map"))
+            .add(NAMEOID, NameGetDatum(&inserted_at), registration.inserted_at == nullptr)
+            .add(NAMEOID, NameGetDatum(&updated_at), registration.updated_at == nullptr)
+            .add(INT4OID, Int32GetDatum(registration.max_attempts)));
+}
+
+void register_with_defaults(Oid table) {
+    write_registry("INSERT INTO ecto_job.queue_settings (queue) VALUES ($1)",
+                   Values().add(REGCLASSOID, ObjectIdGetDatum(table)));
 }
 
 void unregister_queue(Oid table) {
-    Oid types[] = {REGCLASSOID};
-    Datum values[] = {ObjectIdGetDatum(table)};
-    write_registry("DELETE FROM ecto_job.queue_settings AS q"
-                   " WHERE q.queue OPERATOR(pg_catalog.=) $1",
-                   1, types, values, nullptr);
+    write_registry(qualified<"DELETE FROM ecto_job.queue_settings AS q WHERE q.queue == $1">,
+                   Values().add(REGCLASSOID, ObjectIdGetDatum(table)));
+}
+
+void unregister_dropped_queues() {
+    write_registry(qualified<R"(
+        DELETE FROM ecto_job.queue_settings AS q
+         USING pg_catalog.pg_event_trigger_dropped_objects() AS d
+         WHERE d.objid == q.queue::pg_catalog.oid AND d.classid == 1259::pg_catalog.oid
+           AND d.objsubid == 0)">);
+}
+
+Row change_settings(const Queue *queue, const NewSettings &settings) {
+    Values values = Values().add(REGCLASSOID, ObjectIdGetDatum(queue->oid));
+    for (const Interval *const interval : settings.intervals)
+        values.add(INTERVALOID, PointerGetDatum(interval), interval == nullptr);
+    values.add(INT4OID, Int32GetDatum(settings.max_attempts.value_or(0)), !settings.max_attempts);
+    write_registry(qualified<R"(
+        UPDATE ecto_job.queue_settings AS q
+           SET poll_interval = COALESCE($2, q.poll_interval),
+               reservation_timeout = COALESCE($3, q.reservation_timeout),
+               execution_timeout = COALESCE($4, q.execution_timeout),
+               retry_timeout = COALESCE($5, q.retry_timeout),
+               max_attempts = COALESCE($6, q.max_attempts)
+         WHERE q.queue == $1 RETURNING q.*)">,
+                   values);
+    if (SPI_processed != 1)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("queue \"%s\" was dropped just now", NameStr(queue->table)),
+                        errhint("The view ecto_job.queues lists the queues.")));
+    return Rows().only();
+}
+
+const char *settings_as_json(Oid table) {
+    static SPIPlanPtr plan = nullptr;
+    // An interval is read alike under any IntervalStyle if it was written under this one
+    const int nest = NewGUCNestLevel();
+    set_config_option("IntervalStyle", "iso_8601", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                      true, 0, false);
+    const bool registered = read_latest(&plan, qualified<R"(
+        SELECT (pg_catalog.to_jsonb(q) - 'queue'::pg_catalog.text) AS settings
+          FROM ecto_job.queue_settings AS q WHERE q.queue == $1)">,
+                                        table);
+    const char *const text =
+        registered ? Rows().only().get<Shown>("settings").value_or(nullptr) : nullptr;
+    AtEOXact_GUC(false, nest);
+    return text;
+}
+
+void set_settings(Oid table, const char *json) {
+    write_registry(
+        qualified<R"(
+        UPDATE ecto_job.queue_settings AS q
+           SET (params_type, inserted_at, updated_at, poll_interval, reservation_timeout,
+                execution_timeout, retry_timeout, max_attempts, kind) = (
+               SELECT p.params_type,
+                      (SELECT a.attname FROM pg_catalog.pg_attribute AS a
+                        WHERE a.attrelid == $1 AND a.attname == p.inserted_at
+                          AND a.atttypid == ANY ('{1114,1184}'::pg_catalog.oid[])),
+                      (SELECT a.attname FROM pg_catalog.pg_attribute AS a
+                        WHERE a.attrelid == $1 AND a.attname == p.updated_at
+                          AND a.atttypid == ANY ('{1114,1184}'::pg_catalog.oid[])),
+                      p.poll_interval, p.reservation_timeout, p.execution_timeout,
+                      p.retry_timeout, p.max_attempts, p.kind
+                 FROM pg_catalog.jsonb_populate_record(q, pg_catalog.jsonb_strip_nulls(
+                      $2::pg_catalog.jsonb - '{queue,options}'::pg_catalog.text[])) AS p)
+         WHERE q.queue == $1)">,
+        Values().add(REGCLASSOID, ObjectIdGetDatum(table)).add(TEXTOID, CStringGetTextDatum(json)));
 }
 
 void require_within_limits(const Interval *interval, const char *queue,
@@ -272,49 +354,38 @@ int64 interval_in_ms(const Interval *interval, const char *queue, const char *se
 }
 
 const char *extension_version(Oid extension) {
-    Oid types[] = {OIDOID};
-    Datum values[] = {ObjectIdGetDatum(extension)};
-    if (SPI_execute_with_args("SELECT extversion FROM pg_catalog.pg_extension"
-                              " WHERE oid OPERATOR(pg_catalog.=) $1",
-                              1, types, values, nullptr, true, 1) != SPI_OK_SELECT)
-        elog(ERROR, "reading the extension's version failed");
-    return SPI_processed > 0 ? TextDatumGetCString(first_row("extversion")) : nullptr;
+    select(qualified<"SELECT e.extversion FROM pg_catalog.pg_extension AS e WHERE e.oid == $1">,
+           Values().add(OIDOID, ObjectIdGetDatum(extension)));
+    return SPI_processed > 0 ? *Rows().only().get<Text>("extversion") : nullptr;
 }
 
 // Two first queues leave two rows, and one of disable() among them counts
 DatabaseRecord read_database_record() {
-    Oid types[] = {OIDOID};
-    Datum values[] = {ObjectIdGetDatum(MyDatabaseId)};
-    if (SPI_execute_with_args("SELECT enabled FROM ecto_job.scheduler_state"
-                              " WHERE database OPERATOR(pg_catalog.=) $1 ORDER BY enabled LIMIT 1",
-                              1, types, values, nullptr, true, 1) != SPI_OK_SELECT)
-        elog(ERROR, "reading ecto_job.scheduler_state failed");
+    select(qualified<R"(
+           SELECT s.enabled FROM ecto_job.scheduler_state AS s
+            WHERE s.database == $1 ORDER BY s.enabled LIMIT 1)">,
+           Values().add(OIDOID, ObjectIdGetDatum(MyDatabaseId)));
     if (SPI_processed == 0)
         return DatabaseRecord::none;
-    return DatumGetBool(first_row("enabled")) ? DatabaseRecord::enabled : DatabaseRecord::disabled;
+    return *Rows().only().get<Bool>("enabled") ? DatabaseRecord::enabled : DatabaseRecord::disabled;
 }
 
 RegisteredQueues read_registered_queues() {
-    if (SPI_execute("SELECT s.queue, c.relowner FROM ecto_job.queue_settings AS s"
-                    " LEFT JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue",
-                    true, 0) != SPI_OK_SELECT)
-        elog(ERROR, "reading ecto_job.queue_settings failed");
-    const uint64 rows = SPI_processed;
-    RegisteredQueues listed{0,
-                            static_cast<RegisteredQueue *>(palloc(rows * sizeof(RegisteredQueue)))};
-    for (uint64 row = 0; row < rows; row++) {
-        bool is_null = false;
-        bool is_dropped = false;
-        HeapTuple const tuple = SPI_tuptable->vals[row];
-        const Datum queue = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &is_null);
-        const Datum owner = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &is_dropped);
-        if (!is_dropped)
-            listed.queues[listed.count++] = {DatumGetObjectId(queue), DatumGetObjectId(owner)};
-    }
-    if (listed.count < rows && SPI_execute("DELETE FROM ecto_job.queue_settings AS s"
-                                           " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c"
-                                           " WHERE c.oid OPERATOR(pg_catalog.=) s.queue)",
-                                           false, 0) != SPI_OK_DELETE)
+    select(qualified<R"(
+           SELECT s.queue, c.relowner FROM ecto_job.queue_settings AS s
+             LEFT JOIN pg_catalog.pg_class AS c ON c.oid == s.queue)">);
+    const Rows rows;
+    const Column<Regclass> queue(rows, "queue");
+    const Column<SqlOid> owner(rows, "relowner");
+    RegisteredQueues listed{
+        0, static_cast<RegisteredQueue *>(palloc(rows.size() * sizeof(RegisteredQueue)))};
+    for (uint64 row = 0; row < rows.size(); row++)
+        if (const std::optional<Oid> role = owner[row])
+            listed.queues[listed.count++] = {*queue[row], *role};
+    if (listed.count < rows.size() && SPI_execute(qualified<R"(
+            DELETE FROM ecto_job.queue_settings AS s
+             WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid == s.queue))">,
+                                                  false, 0) != SPI_OK_DELETE)
         elog(ERROR, "cleaning ecto_job.queue_settings failed");
     return listed;
 }

@@ -1,11 +1,15 @@
-// ecto_job.queue_settings and ecto_job.scheduler_state: who is a queue, and does this database run.
+// The registry, ecto_job.queue_settings and ecto_job.scheduler_state: which tables are queues, and
+// whether the scheduler is enabled in this database.
 //
 // Everybody may read the registry; nobody but the extension's owner may write it. The functions
-// here act as that owner for one statement of ours, after their caller has proved that the table is
-// his.
+// that write act as that owner for one statement of ours, after their caller has checked that the
+// current role owns the table or database. SPI is connected.
 #pragma once
 
+#include <optional>
+
 #include "pg/pg.hpp"
+#include "pg/row.hpp"
 #include "queue/queue.hpp"
 
 namespace ecto_job {
@@ -33,16 +37,22 @@ struct Registration {
 // already keeps its settings.
 void register_queue(const Registration &registration);
 
-// The table is a queue no longer.
+// Makes a table a queue with EctoJob's default settings, which set_settings() may change.
+void register_with_defaults(Oid table);
+
+// Makes the table a queue no longer.
 void unregister_queue(Oid table);
+
+// Does so with the tables that a command has dropped. For the event trigger sql_drop.
+void unregister_dropped_queues();
 
 // Records that this database was restored and waits for enable(), unless it is known whether it
 // runs. Whoever may not call enable(), nor became the current role from one who may, has restored
 // tables of his own and no database.
 void record_restore();
 
-// Runs one statement of ours as the owner of the extension. SPI is connected; result of SPI.
-int write_registry(const char *text, int count, Oid *types, Datum *values, const char *nulls);
+// Records whether this database runs its queues.
+void record_enabled(bool enabled);
 
 struct IntervalSetting {
     const char *name; // of the registry's column
@@ -52,6 +62,22 @@ inline constexpr IntervalSetting interval_settings[] = {{"poll_interval", 1},
                                                         {"reservation_timeout", 1},
                                                         {"execution_timeout", 1},
                                                         {"retry_timeout", 0}};
+
+struct NewSettings {
+    const Interval *intervals[lengthof(interval_settings)]; // null pointer: as it is
+    std::optional<int32> max_attempts;
+};
+// Changes the settings of a queue and returns its row of the registry. ERROR 42P01 if the queue was
+// dropped just now.
+Row change_settings(const Queue *queue, const NewSettings &settings);
+
+// Returns the settings of a queue as a JSON object; null: no such queue. The object has no OID,
+// which means nothing elsewhere.
+const char *settings_as_json(Oid table);
+
+// Sets the settings that such an object has; the others keep their defaults. Nothing is taken for
+// the time of a job but a timestamp.
+void set_settings(Oid table, const char *json);
 
 // The longest interval that configure_queue() takes: ten years. Longer ones, which version 0.2.0
 // took and a dump may bring, stay in the registry and count as this.

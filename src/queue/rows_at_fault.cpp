@@ -50,34 +50,26 @@ ArrayType *array_of(Datum *ids, int64 count) {
                            TYPALIGN_DOUBLE);
 }
 
-void begin_from(Parameter *parameters, const JobKey &key) {
-    parameters[0] = Parameter(Int32GetDatum(key.priority));
-    parameters[1] = Parameter(TimestampTzGetDatum(key.schedule));
-    parameters[2] = Parameter(Int64GetDatum(key.id));
+// Where the walk begins now: claims go upwards, leases are read downwards
+void walk_behind(Arguments *arguments, Walk walk, const JobKey &key) {
+    if (walk == Walk::scheduled)
+        arguments->from = key;
+    else if (walk == Walk::claims)
+        arguments->from = std::max(*arguments->from, key);
+    else
+        arguments->to = std::min(*arguments->to, key);
 }
 
-// The leases are read downwards
-JobKey later(const Selection &selection, const JobKey &key) {
-    return selection.walk == Walk::claims ? std::max(selection.key, key)
-                                          : std::min(selection.key, key);
-}
-
-uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count, int64 limit) {
-    const Selection &selection = *pass->selection;
-    Parameter parameters[lengthof(StatementSource::types)];
-    std::copy_n(selection.parameters, selection.count, parameters);
-    if (limit != 0)
-        parameters[selection.limit_at] = Parameter(Int64GetDatum(limit));
-    int number = selection.count;
-    parameters[number++] = Parameter(PointerGetDatum(array_of(ids, count)));
-    if (pass->behind && selection.walk != Walk::scheduled) {
-        begin_from(parameters + selection.key_at, later(selection, *pass->behind));
-    } else if (pass->behind && statement == selection.pick) {
+uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count,
+                std::optional<int64> limit) {
+    Arguments arguments = pass->selection->arguments;
+    arguments.ids = array_of(ids, count);
+    arguments.limit = limit;
+    if (pass->behind)
+        walk_behind(&arguments, pass->selection->walk, *pass->behind);
+    if (pass->behind && statement == Statement::pick_scheduled_jobs)
         statement = Statement::pick_scheduled_behind;
-        parameters[number++] = Parameter(TimestampTzGetDatum(pass->behind->schedule));
-        parameters[number++] = Parameter(Int64GetDatum(pass->behind->id));
-    }
-    return run(pass->queue, statement, parameters, number);
+    return run(pass->queue, statement, arguments);
 }
 
 void add_fault(Pass *pass, int64 id, ErrorData *error) {
@@ -119,8 +111,8 @@ void change(Pass *pass, Datum *ids, int64 count) {
     if (count == 0 || is_full(pass))
         return;
     tried_alone = count == 1 ? DatumGetInt64(ids[0]) : 0;
-    ErrorData *const error =
-        in_subtransaction([&] { run_with(pass, pass->selection->picked, ids, count, 0); });
+    ErrorData *const error = in_subtransaction(
+        [&] { run_with(pass, pass->selection->picked, ids, count, std::nullopt); });
     tried_alone = 0; // its change has ended
     if (error == nullptr) {
         take(pass, ids, count);
@@ -134,7 +126,7 @@ void change(Pass *pass, Datum *ids, int64 count) {
 }
 
 // False if there is nothing to take
-bool pick_and_change(Pass *pass, int64 limit) {
+bool pick_and_change(Pass *pass, std::optional<int64> limit) {
     Taken picked{};
     ErrorData *const error = in_subtransaction([&] {
         run_with(pass, pass->selection->pick, pass->skipped, pass->skipped_count, limit);
@@ -147,25 +139,29 @@ bool pick_and_change(Pass *pass, int64 limit) {
     return picked.count > 0;
 }
 
+// How many more are to be taken; none: all
+std::optional<int64> left_to_take(const Pass *pass) {
+    const std::optional<int64> &limit = pass->selection->arguments.limit;
+    return limit ? std::optional(*limit - pass->taken.count) : std::nullopt;
+}
+
 bool has_room(const Pass *pass) {
-    const int64 limit = pass->selection->limit;
-    return !is_full(pass) && (limit == 0 || pass->taken.count < limit);
+    return !is_full(pass) && left_to_take(pass).value_or(1) > 0;
 }
 
 void walk_on(Pass *pass) {
-    const int64 limit = pass->selection->limit;
+    const bool all = !pass->selection->arguments.limit;
     while (has_room(pass))
-        if (!pick_and_change(pass, limit == 0 ? 0 : limit - pass->taken.count) || limit == 0)
+        if (!pick_and_change(pass, left_to_take(pass)) || all)
             break;
 }
 
 // The next pass begins behind the last job that this one has tried
 void remember_end(const Pass *pass, bool in_order) {
     const Walk walk = pass->selection->walk;
-    if (run(pass->queue, Statement::key_of_job,
-            {Int64GetDatum(pass->faults[most_left_out - 1].id)}) != 1)
+    if (run(pass->queue, Statement::key_of_job, {.id = pass->faults[most_left_out - 1].id}) != 1)
         return;
-    JobKey key = key_of_only_row();
+    JobKey key = KeyColumns(Rows())[0];
     if (walk == Walk::scheduled && !in_order) // those of one time come in any order at first
         key.id = lowest_key.id;
     // Longer than calls and sweeps that fail wait for the next one; but those that come in front of
@@ -177,8 +173,8 @@ void remember_end(const Pass *pass, bool in_order) {
 
 // From where the last pass that was full has ended, and round at the end
 void walk(Pass *pass) {
-    const Selection &selection = *pass->selection;
-    if (const JobKey *const known = begins_behind(pass->queue->oid, selection.walk)) {
+    const Walk walk = pass->selection->walk;
+    if (const JobKey *const known = begins_behind(pass->queue->oid, walk)) {
         pass->behind = *known;
         walk_on(pass);
         if (is_full(pass))
@@ -186,7 +182,7 @@ void walk(Pass *pass) {
         if (!has_room(pass))
             return;
         pass->behind = std::nullopt;
-        begin_at_start(pass->queue->oid, selection.walk);
+        begin_at_start(pass->queue->oid, walk);
     }
     walk_on(pass);
     if (is_full(pass))
@@ -194,23 +190,24 @@ void walk(Pass *pass) {
 }
 
 // As the other texts in the column are
-Datum text_of_error(const ErrorData *error) {
+const text *text_of_error(const ErrorData *error) {
     const char *const message = error->message != nullptr ? error->message : "unknown error";
     const int length = clipped_length(message, static_cast<int>(strlen(message)), error_bytes);
-    return PointerGetDatum(cstring_to_text_with_len(message, length));
+    return cstring_to_text_with_len(message, length);
 }
 
 bool set_failed(Pass *pass, const Fault &fault) {
     bool failed = false;
     ErrorData *const error = in_subtransaction([&] {
         failed = run(pass->queue, Statement::fail_picked_job,
-                     {TimestampTzGetDatum(pass->selection->now), text_of_error(fault.error),
-                      Int64GetDatum(fault.id)}) == 1 &&
-                 state_of(0) == State::failed;
+                     {.now = pass->selection->arguments.now,
+                      .id = fault.id,
+                      .error = text_of_error(fault.error)}) == 1 &&
+                 StateColumn(Rows())[0] == State::failed;
     });
     if (error != nullptr || !failed)
         return false;
-    send_notice(pass->queue, Notice::failed, text_of(0, "notify"));
+    send_notice(pass->queue, Notice::failed, Rows().only().get<Shown>("notify").value_or(nullptr));
     return true;
 }
 
@@ -333,7 +330,7 @@ bool leaves_out(const Queue *queue) {
 void run_plain(Queue *queue, const Selection &selection) {
     MemoryContext const context = CurrentMemoryContext;
     PG_TRY();
-    { run(queue, selection.plain, selection.parameters, selection.count); }
+    { run(queue, selection.plain, selection.arguments); }
     PG_CATCH();
     {
         MemoryContextSwitchTo(context);
@@ -353,8 +350,7 @@ void run_plain(Queue *queue, const Selection &selection) {
 }
 
 ErrorData *run_guarded(Queue *queue, const Selection &selection) {
-    return in_subtransaction(
-        [&] { run(queue, selection.plain, selection.parameters, selection.count); });
+    return in_subtransaction([&] { run(queue, selection.plain, selection.arguments); });
 }
 
 Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun, ErrorData *cause,
@@ -380,12 +376,14 @@ ArrayType *array_of_ids(const Taken &taken) {
 }
 
 Taken taken_ids() {
+    const Rows rows;
+    const Column<Int8> id(rows, "id");
     Taken taken{};
-    taken.count = static_cast<int64>(SPI_processed);
-    taken.ids = static_cast<Datum *>(MemoryContextAllocHuge(
-        CurrentMemoryContext, static_cast<Size>(taken.count + 1) * sizeof(Datum)));
-    for (int64 row = 0; row < taken.count; row++)
-        taken.ids[row] = Int64GetDatum(bigint_of(static_cast<uint64>(row), "id"));
+    taken.count = static_cast<int64>(rows.size());
+    taken.ids = static_cast<Datum *>(
+        MemoryContextAllocHuge(CurrentMemoryContext, (rows.size() + 1) * sizeof(Datum)));
+    for (uint64 row = 0; row < rows.size(); row++)
+        taken.ids[row] = Int64GetDatum(*id[row]);
     return taken;
 }
 

@@ -21,17 +21,11 @@ namespace ecto_job {
 
 // Which jobs a transition takes
 struct Selection {
-    Statement plain;             // picks and changes
-    Statement pick;              // the ids, locked, but those of an array
-    Statement picked;            // changes those of an array; returns id, state and notify
-    const Parameter *parameters; // of `plain`; the array of the others comes behind these
-    int count;
-    int limit_at; // which one is the limit
-    int64 limit;  // 0: none
-    TimestampTz now;
-    Walk walk;
-    int key_at; // the first of the three parameters that say where the walk starts
-    JobKey key; // which they are
+    Statement plain;  // picks and changes
+    Statement pick;   // the ids, locked, but those of an array
+    Statement picked; // changes those of an array; returns id, state and notify
+    Walk walk;        // its key is `to` of the arguments, of claims `from`
+    Arguments arguments;
 };
 
 // Those that were taken

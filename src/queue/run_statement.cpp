@@ -1,21 +1,69 @@
-// Running statements. See run.hpp.
+// Running statements. See run_statement.hpp.
 #include "queue/run_statement.hpp"
+
+#include <variant>
 
 #include "queue/own_statement.hpp"
 #include "queue/plans.hpp"
 
 namespace ecto_job {
 
-uint64 run(Queue *queue, Statement statement, const Parameter *parameters, int count) {
-    Datum values[lengthof(StatementSource::types)];
-    char nulls[lengthof(StatementSource::types)];
-    Assert(count == source_of(statement).parameters);
-    for (int i = 0; i < count; i++) {
-        values[i] = parameters[i].value;
-        nulls[i] = parameters[i].is_null ? 'n' : ' ';
+namespace {
+
+// What PostgreSQL is given for a statement's parameters
+struct Values {
+    int count = 0;
+    Datum values[most_values];
+    char nulls[most_values];
+
+    void add_datum(Datum value) {
+        values[count] = value;
+        nulls[count++] = ' ';
     }
+    void add_null() {
+        values[count] = 0;
+        nulls[count++] = 'n';
+    }
+
+    void add(std::int32_t value) { add_datum(Int32GetDatum(value)); }
+    void add(std::int64_t value) { // a timestamptz, too
+        add_datum(Int64GetDatum(value));
+    }
+    void add(bool value) { add_datum(BoolGetDatum(value)); }
+    void add(const JobKey &key) {
+        add(key.priority);
+        add(key.schedule);
+        add(key.id);
+    }
+    void add(const void *value) {
+        if (value != nullptr)
+            add_datum(PointerGetDatum(value));
+        else
+            add_null();
+    }
+    template <typename T> void add(const std::optional<T> &value) {
+        if (value)
+            add(*value);
+        else
+            add_null();
+    }
+};
+
+Values values_of(Statement statement, const Arguments &arguments) {
+    Values values;
+    for (const std::uint8_t at : parameters_of(statement)) {
+        std::visit([&](auto field) { values.add(arguments.*field); }, parameters[at].field);
+        Assert(parameters[at].may_be_null || values.nulls[values.count - 1] == ' ');
+    }
+    return values;
+}
+
+} // namespace
+
+uint64 run(Queue *queue, Statement statement, const Arguments &arguments) {
+    Values given = values_of(statement, arguments);
     SPIPlanPtr const plan = plan_for(queue, statement);
-    const int result = execute_own_statement(queue->oid, plan, values, nulls);
+    const int result = execute_own_statement(queue->oid, plan, given.values, given.nulls);
     if (result < 0)
         elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
     if (result == SPI_OK_REWRITTEN)
@@ -27,34 +75,22 @@ uint64 run(Queue *queue, Statement statement, const Parameter *parameters, int c
     return SPI_processed;
 }
 
-int64 bigint_of(uint64 row, const char *column) {
-    const int number = SPI_fnumber(SPI_tuptable->tupdesc, column);
-    if (SPI_gettypeid(SPI_tuptable->tupdesc, number) != INT8OID)
-        ereport(ERROR,
-                (errcode(ERRCODE_DATATYPE_MISMATCH),
-                 errmsg("column \"%s\" of the queue is not bigint", column),
-                 errhint("A queue keeps the columns that ecto_job.create_queue() gave it.")));
-    bool is_null;
-    return DatumGetInt64(
-        SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &is_null));
+std::optional<State> StateColumn::operator[](uint64 row) const {
+    const std::optional<const char *> text = text_[row];
+    return text ? state_from(*text) : std::nullopt;
 }
 
-const char *text_of(uint64 row, const char *column) {
-    return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-                        SPI_fnumber(SPI_tuptable->tupdesc, column));
+KeyColumns::KeyColumns(const Rows &rows)
+    : priority_(rows, "priority"), schedule_(rows, "schedule"), id_(rows, "id") {}
+
+bool KeyColumns::fit(const Columns &columns) {
+    return columns.find<OrDomain<Int4>>("priority") != 0 &&
+           columns.find<OrDomain<Timestamptz>>("schedule") != 0 &&
+           columns.find<OrDomain<Int8>>("id") != 0;
 }
 
-std::optional<State> state_of(uint64 row) {
-    const char *const text = text_of(row, "state");
-    return text != nullptr ? state_from(text) : std::nullopt;
-}
-
-JobKey key_of_only_row() {
-    const auto value = [](int column) {
-        bool is_null;
-        return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &is_null);
-    };
-    return {DatumGetInt32(value(1)), DatumGetTimestampTz(value(2)), DatumGetInt64(value(3))};
+JobKey KeyColumns::operator[](uint64 row) const {
+    return {priority_[row].value_or(0), schedule_[row].value_or(0), id_[row].value_or(0)};
 }
 
 } // namespace ecto_job

@@ -1,50 +1,48 @@
 // Running a queue's statements: their parameters, and what their rows hold.
 //
-// SPI is connected. A statement's rows are in SPI_tuptable, their number in SPI_processed, until
-// the next one runs.
+// SPI is connected. A statement's rows are SPI's (pg/row.hpp) until the next one runs.
 #pragma once
 
-#include <initializer_list>
 #include <optional>
 
 #include "core/key.hpp"
 #include "core/state.hpp"
 #include "pg/pg.hpp"
+#include "pg/row.hpp"
+#include "queue/parameters.hpp"
 #include "queue/queue.hpp"
 
 namespace ecto_job {
 
-// A parameter: a value, or SQL's NULL
-struct Parameter {
-    Datum value;
-    bool is_null;
+// Runs the statement with those of the arguments that it names, and returns the number of rows.
+// ERROR 55000 if a rule replaces the statement, or the table was renamed.
+uint64 run(Queue *queue, Statement statement, const Arguments &arguments);
 
-    Parameter() : value(0), is_null(true) {}
-    Parameter(Datum given) : value(given), is_null(false) {}
-    Parameter(std::nullopt_t) : value(0), is_null(true) {}
-    Parameter(std::optional<int64> given)
-        : value(given ? Int64GetDatum(*given) : 0), is_null(!given) {}
-    Parameter(std::optional<int32> given)
-        : value(given ? Int32GetDatum(*given) : 0), is_null(!given) {}
+// The column state of a result, which shows what a trigger of the owner's has made of it
+class StateColumn {
+public:
+    explicit StateColumn(const Rows &rows) : text_(rows, "state") {}
+
+    std::optional<State> operator[](uint64 row) const;
+
+private:
+    Column<Shown> text_;
 };
 
-// The number of rows. ERROR 55000 if a rule replaces the statement, or the table was renamed.
-uint64 run(Queue *queue, Statement statement, const Parameter *parameters, int count);
+// Where the jobs of a result stand, by its columns priority, schedule and id
+class KeyColumns {
+public:
+    // ERROR 42804 if the table's owner has given one of them another type.
+    explicit KeyColumns(const Rows &rows);
+    // Returns whether the columns are of their types.
+    static bool fit(const Columns &columns);
 
-inline uint64 run(Queue *queue, Statement statement, std::initializer_list<Parameter> parameters) {
-    return run(queue, statement, parameters.begin(), static_cast<int>(parameters.size()));
-}
+    JobKey operator[](uint64 row) const;
 
-// A bigint of a row. ERROR 42804 if the table's owner has made the column something else.
-int64 bigint_of(uint64 row, const char *column);
-
-// The text of a column of a row; null pointer for NULL
-const char *text_of(uint64 row, const char *column);
-
-// The state as it is after the statement: a trigger of the owner's may have had its say
-std::optional<State> state_of(uint64 row);
-
-// The key of a statement's only row, which has nothing but the three columns of it
-JobKey key_of_only_row();
+private:
+    Column<OrDomain<Int4>> priority_;
+    Column<OrDomain<Timestamptz>> schedule_;
+    Column<OrDomain<Int8>> id_;
+};
 
 } // namespace ecto_job

@@ -22,17 +22,14 @@ constexpr int sqlstate_stale = MAKE_SQLSTATE('J', 'Q', '0', '0', '1');
                  "jobs, write them into another table.")));
 }
 
-// The last statement's row, of holder_of_job
-bool is_held_by(const Holder &holder) {
-    const char *const lease = text_of(0, "lease");
-    const char *const attempt = text_of(0, "attempt");
-    if (holder.lease &&
-        (lease == nullptr || strcmp(lease, psprintf(INT64_FORMAT, *holder.lease)) != 0))
+// `found`: the row of holder_of_job
+bool is_held_by(const Rows &found, const Holder &holder) {
+    const Row job = found.only();
+    if (holder.lease && job.find<AnyInteger>("lease") != holder.lease)
         return false;
     if (holder.attempt)
-        return attempt != nullptr && strcmp(attempt, psprintf("%d", *holder.attempt)) == 0;
-    const std::optional<State> state = state_of(0);
-    return state == State::reserved || state == State::in_progress;
+        return job.find<AnyInteger>("attempt") == *holder.attempt;
+    return is_held(StateColumn(found)[0]);
 }
 
 struct Held {
@@ -55,10 +52,13 @@ struct HeldList {
 
 // The last statement's rows
 HeldList held_rows() {
-    const auto count = static_cast<Size>(SPI_processed);
+    const Rows rows;
+    const Column<Int8> id(rows, "id");
+    const Column<Int8> lease(rows, "lease");
+    const Size count = rows.size();
     HeldList list{static_cast<Held *>(palloc((count + 1) * sizeof(Held))), count};
     for (Size row = 0; row < count; row++)
-        list.jobs[row] = {bigint_of(row, "id"), bigint_of(row, "lease")};
+        list.jobs[row] = {id[row].value_or(0), lease[row].value_or(0)};
     qsort(list.jobs, count, sizeof(Held), compare_held);
     return list;
 }
@@ -101,11 +101,13 @@ std::optional<int64> only_lease(ArrayType *leases) {
 
 void raise_stale(Queue *queue, int64 id, const Holder &holder) {
     const char *found = "It is gone.";
-    if (run(queue, Statement::holder_of_job, {Int64GetDatum(id)}) > 0) {
-        if (is_held_by(holder))
+    if (run(queue, Statement::holder_of_job, {.id = id}) > 0) {
+        const Rows rows;
+        if (is_held_by(rows, holder))
             raise_kept(queue, psprintf("job " INT64_FORMAT, id));
         found = psprintf("It is %s, under another lease or none, at attempt %s.",
-                         text_of(0, "state"), text_of(0, "attempt"));
+                         rows.only().get<Shown>("state").value_or("(null)"),
+                         rows.only().get<Shown>("attempt").value_or("(null)"));
     }
     ereport(ERROR, (errcode(sqlstate_stale),
                     errmsg("job " INT64_FORMAT " of queue \"%s\" is no longer yours", id,
@@ -118,8 +120,7 @@ void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases) {
     const HeldList left = pairs_but(ids, leases, held_rows());
     if (left.count == 0)
         return;
-    run(queue, Statement::kept_jobs,
-        {PointerGetDatum(ids), PointerGetDatum(leases), only_lease(leases)});
+    run(queue, Statement::kept_jobs, {.ids = ids, .lease = only_lease(leases), .leases = leases});
     const HeldList kept = held_rows();
     // What was done is not there any more, and so is not among the kept
     Size stale_count = 0;

@@ -20,19 +20,16 @@ namespace ecto_job {
 
 namespace {
 
-Parameter reference_or_null(Datum given) {
-    return given == 0 ? Parameter(std::nullopt) : Parameter(given);
-}
-
 void notice_each(Queue *queue, Notice notice) {
-    const uint64 rows = SPI_processed;
-    for (uint64 row = 0; row < rows; row++)
-        send_notice(queue, notice, text_of(row, "notify"));
+    const Rows rows;
+    const Column<Shown> notify(rows, "notify");
+    for (uint64 row = 0; row < rows.size(); row++)
+        send_notice(queue, notice, notify[row].value_or(nullptr));
 }
 
-// A whole queue's worth for 0; LIMIT NULL has no end
-Parameter limit_of(int64 limit) {
-    return limit == 0 ? Parameter(std::nullopt) : Parameter(Int64GetDatum(limit));
+// A whole queue's worth for 0
+std::optional<int64> limit_of(int64 limit) {
+    return limit == 0 ? std::nullopt : std::optional(limit);
 }
 
 void warn_if_started_here(Queue *queue, int64 lease) {
@@ -56,54 +53,40 @@ TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
 
 // The last job of a claim, in the queue's order, which the rows are not in yet. Unless the owner
 // has given a column another type, which is told when the rows are returned
-JobKey last_key() {
-    const TupleDesc row = SPI_tuptable->tupdesc;
-    const int priority = SPI_fnumber(row, "priority");
-    const int schedule = SPI_fnumber(row, "schedule");
-    const int id = SPI_fnumber(row, "id");
-    if (SPI_gettypeid(row, priority) != INT4OID || SPI_gettypeid(row, schedule) != TIMESTAMPTZOID ||
-        SPI_gettypeid(row, id) != INT8OID)
+JobKey last_key(const Rows &rows) {
+    if (!KeyColumns::fit(rows.columns()))
         return highest_key;
-    const auto value = [row](uint64 at, int column) {
-        bool is_null;
-        return SPI_getbinval(SPI_tuptable->vals[at], row, column, &is_null);
-    };
+    const KeyColumns keys(rows);
     JobKey last = lowest_key;
-    for (uint64 at = 0; at < SPI_processed; at++)
-        last = std::max(last, JobKey{DatumGetInt32(value(at, priority)),
-                                     DatumGetTimestampTz(value(at, schedule)),
-                                     DatumGetInt64(value(at, id))});
+    for (uint64 row = 0; row < rows.size(); row++)
+        last = std::max(last, keys[row]);
     return last;
 }
 
 // When the first lease of a claim ends. A trigger of the owner's may have sent a job elsewhere, of
 // which ours tells; or he has given the column another type.
-TimestampTz first_expiry() {
-    const TupleDesc row = SPI_tuptable->tupdesc;
-    const int expires = SPI_fnumber(row, "expires");
-    if (SPI_gettypeid(row, expires) != TIMESTAMPTZOID)
+TimestampTz first_expiry(const Rows &rows) {
+    if (rows.columns().find<Timestamptz>("expires") == 0)
         return DT_NOBEGIN;
+    const Column<Timestamptz> expires(rows, "expires");
+    const StateColumn state(rows);
     TimestampTz first = DT_NOEND;
-    for (uint64 at = 0; at < SPI_processed; at++) {
-        const std::optional<State> state = state_of(at);
-        if (state != State::reserved && state != State::in_progress)
-            continue;
-        bool is_null;
-        const Datum value = SPI_getbinval(SPI_tuptable->vals[at], row, expires, &is_null);
-        first = std::min(first, is_null ? DT_NOBEGIN : DatumGetTimestampTz(value));
-    }
+    for (uint64 row = 0; row < rows.size(); row++)
+        if (is_held(state[row]))
+            first = std::min(first, expires[row].value_or(DT_NOBEGIN));
     return first;
 }
 
-// The next attempts that the calendar has room for, beyond the first
-Parameter attempts_after_first(TimestampTz now, int64 timeout_ms) {
-    return Int32GetDatum(last_attempt(now, timeout_ms) - 1);
+// What a statement takes that ends something as many timeouts from `now` as the attempt's number
+// says
+Arguments next_time(TimestampTz now, int64 timeout_ms) {
+    return {.now = now, .timeout = timeout_ms, .attempt_limit = last_attempt(now, timeout_ms) - 1};
 }
 
 // Fewer than there was room for: a trigger may keep those in front of others
 bool may_have_missed(const Queue *queue, const Selection &selection, uint64 changed) {
-    return (selection.limit == 0 || static_cast<int64>(changed) < selection.limit) &&
-           may_veto(queue->oid);
+    const std::optional<int64> &limit = selection.arguments.limit;
+    return (!limit || static_cast<int64>(changed) < *limit) && may_veto(queue->oid);
 }
 
 // The jobs are in SPI_tuptable
@@ -125,34 +108,26 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
             begun = taken_ids();
     }
     const Taken taken = take_with_care(queue, selection, begun, cause, nullptr, nullptr);
-    return run(queue, Statement::claimed_jobs, {PointerGetDatum(array_of_ids(taken))});
+    return run(queue, Statement::claimed_jobs, {.ids = array_of_ids(taken)});
 }
 
 struct Claim {
-    Statement plain, pick, picked;
-    TimestampTz now;
-    Datum timeout; // what the statements take for it
-    int64 timeout_ms;
-    int64 demand;
-    int64 lease;
+    Statement plain, picked;
+    Arguments arguments;
 };
 
 uint64 claim_from(Queue *queue, const Claim &claim, const JobKey &from) {
-    const Parameter parameters[] = {
-        TimestampTzGetDatum(claim.now), claim.timeout,
-        Int64GetDatum(claim.lease),     Int64GetDatum(claim.demand),
-        Int32GetDatum(from.priority),   TimestampTzGetDatum(from.schedule),
-        Int64GetDatum(from.id),         attempts_after_first(claim.now, claim.timeout_ms)};
-    constexpr int limit_at = 3;
-    constexpr int key_at = 4;
-    const uint64 claimed =
-        run_claim(queue, {claim.plain, claim.pick, claim.picked, parameters, lengthof(parameters),
-                          limit_at, claim.demand, claim.now, Walk::claims, key_at, from});
+    Selection selection{claim.plain, Statement::pick_available_jobs, claim.picked, Walk::claims,
+                        claim.arguments};
+    selection.arguments.from = from;
+    const uint64 claimed = run_claim(queue, selection);
     if (claimed == 0)
         return 0;
-    const JobKey last = last_key();
-    record_lease(queue->oid, last, first_expiry()); // once, where the trigger would for each job
-    if (is_bound(claim.lease))
+    const Rows rows;
+    const JobKey last = last_key(rows);
+    record_lease(queue->oid, last,
+                 first_expiry(rows)); // once, where the trigger would for each job
+    if (is_bound(*claim.arguments.lease))
         remember_claim(queue->oid, last);
     return claimed;
 }
@@ -171,11 +146,12 @@ Taken sweep(Queue *queue, const Selection &selection, bool guarded,
             void (*on_change)(Queue *queue, void *context), void *context) {
     Taken begun{};
     ErrorData *cause = nullptr;
-    if (!leaves_out(queue) && selection.limit != 1) { // the only one is to be known by its id
+    if (!leaves_out(queue) &&
+        selection.arguments.limit != 1) { // the only one is to be known by its id
         if (guarded)
             cause = run_guarded(queue, selection);
         else
-            run(queue, selection.plain, selection.parameters, selection.count);
+            run(queue, selection.plain, selection.arguments);
         if (cause == nullptr) {
             begun.count = static_cast<int64>(SPI_processed);
             on_change(queue, context);
@@ -186,31 +162,24 @@ Taken sweep(Queue *queue, const Selection &selection, bool guarded,
     return take_with_care(queue, selection, begun, cause, on_change, context);
 }
 
-// What became of the last statement's jobs
-EndedLeases ended_leases(Queue *queue) {
-    EndedLeases ended{};
-    const uint64 rows = SPI_processed;
-    for (uint64 row = 0; row < rows; row++) {
-        const std::optional<State> state = state_of(row);
+// Adds what became of the last statement's jobs
+void add_ended_leases(Queue *queue, void *context) {
+    auto *const ended = static_cast<EndedLeases *>(context);
+    const Rows rows;
+    const StateColumn states(rows);
+    const Column<Shown> notify(rows, "notify");
+    for (uint64 row = 0; row < rows.size(); row++) {
+        const std::optional<State> state = states[row];
         if (state == State::failed) {
-            ended.failed++;
-            send_notice(queue, Notice::failed, text_of(row, "notify"));
+            ended->failed++;
+            send_notice(queue, Notice::failed, notify[row].value_or(nullptr));
         } else if (state == State::retry) {
-            ended.retried++;
-            send_notice(queue, Notice::retry, text_of(row, "notify"));
+            ended->retried++;
+            send_notice(queue, Notice::retry, notify[row].value_or(nullptr));
         } else {
-            ended.available++;
+            ended->available++;
         }
     }
-    return ended;
-}
-
-void add_ended_leases(Queue *queue, void *context) {
-    auto *const sum = static_cast<EndedLeases *>(context);
-    const EndedLeases ended = ended_leases(queue);
-    sum->available += ended.available;
-    sum->retried += ended.retried;
-    sum->failed += ended.failed;
 }
 
 EndedLeases sweep_leases(Queue *queue, const Selection &selection, bool guarded) {
@@ -222,29 +191,22 @@ EndedLeases sweep_leases(Queue *queue, const Selection &selection, bool guarded)
 
 // `exhausted`: true for those alone that have no attempt left, false for those that have
 EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit, bool guarded,
-                       Parameter exhausted) {
-    const Parameter parameters[] = {TimestampTzGetDatum(now),
-                                    Int32GetDatum(to.priority),
-                                    TimestampTzGetDatum(to.schedule),
-                                    Int64GetDatum(to.id),
-                                    limit_of(limit),
-                                    exhausted};
-    constexpr int limit_at = 4;
-    constexpr int key_at = 1;
+                       std::optional<bool> exhausted) {
     return sweep_leases(queue,
-                        {Statement::end_expired_leases, Statement::pick_expired_jobs,
-                         Statement::end_picked_leases, parameters, lengthof(parameters), limit_at,
-                         limit, now, Walk::leases, key_at, to},
+                        {Statement::end_expired_leases,
+                         Statement::pick_expired_jobs,
+                         Statement::end_picked_leases,
+                         Walk::leases,
+                         {.now = now, .exhausted = exhausted, .to = to, .limit = limit_of(limit)}},
                         guarded);
 }
 
-// The only column of the only row, if there is one
-std::optional<TimestampTz> only_time() {
-    if (SPI_processed == 0)
-        return std::nullopt;
-    bool is_null;
-    const Datum time = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null);
-    return is_null ? std::nullopt : std::optional(DatumGetTimestampTz(time));
+std::optional<TimestampTz> time_of_only_row() {
+    return SPI_processed == 0 ? std::nullopt : Rows().only().get<Timestamptz>("time");
+}
+
+JobKey key_of_only_row() {
+    return KeyColumns(Rows())[0];
 }
 
 } // namespace
@@ -255,56 +217,65 @@ int64 enqueue(Queue *queue, const NewJob &job) {
     const bool scheduled = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
                            job.schedule > GetCurrentTimestamp();
     run(queue, scheduled ? Statement::enqueue_scheduled : Statement::enqueue,
-        {job.params, TimestampTzGetDatum(job.schedule), Int32GetDatum(job.max_attempts),
-         Int32GetDatum(job.priority), reference_or_null(job.notify), reference_or_null(job.meta)});
+        {.params = DatumGetPointer(job.params),
+         .schedule = job.schedule,
+         .max_attempts = job.max_attempts,
+         .priority = job.priority,
+         .notify = DatumGetPointer(job.notify),
+         .meta = DatumGetPointer(job.meta)});
     if (SPI_processed != 1)
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
                         errmsg("queue \"%s\" did not take the job", NameStr(queue->table)),
                         errhint("A trigger or rule of the table suppressed the INSERT.")));
-    return bigint_of(0, "id");
+    return *Rows().only().get<Int8>("id");
 }
 
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
-    const Parameter parameters[] = {TimestampTzGetDatum(now), limit_of(limit)};
-    constexpr int limit_at = 1;
     const Taken taken = sweep(
         queue,
-        {Statement::activate_scheduled_jobs, Statement::pick_scheduled_jobs,
-         Statement::activate_picked_jobs, parameters, lengthof(parameters), limit_at, limit, now,
-         Walk::scheduled, 0, lowest_key},
+        {Statement::activate_scheduled_jobs,
+         Statement::pick_scheduled_jobs,
+         Statement::activate_picked_jobs,
+         Walk::scheduled,
+         {.now = now, .limit = limit_of(limit)}},
         guarded, [](Queue *, void *) {}, nullptr);
     return static_cast<uint64>(taken.count);
 }
 
 uint64 available_jobs(Queue *queue, int64 demand) {
-    return run(queue, Statement::available_jobs, {Int64GetDatum(demand)});
+    return run(queue, Statement::available_jobs, {.limit = demand});
 }
 
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
     const TimestampTz expires = expiry(queue, now, timeout_ms);
-    return run_from_mark(queue, {Statement::reserve_available_jobs, Statement::pick_for_reserve,
-                                 Statement::reserve_picked_jobs, now, TimestampTzGetDatum(expires),
-                                 timeout_ms, demand, draw_lease()});
+    return run_from_mark(
+        queue, {Statement::reserve_available_jobs,
+                Statement::reserve_picked_jobs,
+                {.now = now, .lease = draw_lease(), .expires = expires, .limit = demand}});
 }
 
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
                               int64 timeout_ms, std::optional<int64> lease) {
     expiry(queue, now, timeout_ms); // a timeout out of range is told with the queue's name
-    return run(queue, Statement::update_job_in_progress,
-               {TimestampTzGetDatum(now), Int64GetDatum(timeout_ms), Int64GetDatum(id),
-                Int32GetDatum(attempt), lease, attempts_after_first(now, timeout_ms)});
+    Arguments arguments = next_time(now, timeout_ms);
+    arguments.id = id;
+    arguments.attempt = attempt;
+    arguments.lease = lease;
+    return run(queue, Statement::update_job_in_progress, arguments);
 }
 
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
     expiry(queue, now, timeout_ms);
-    return run_from_mark(queue, {Statement::start_available_jobs, Statement::pick_for_start,
-                                 Statement::start_picked_jobs, now, Int64GetDatum(timeout_ms),
-                                 timeout_ms, demand, draw_lease()});
+    Arguments arguments = next_time(now, timeout_ms);
+    arguments.lease = draw_lease();
+    arguments.limit = demand;
+    return run_from_mark(
+        queue, {Statement::start_available_jobs, Statement::start_picked_jobs, arguments});
 }
 
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
                 bool with_notice) {
-    if (run(queue, Statement::delete_job, {Int64GetDatum(id), Int32GetDatum(attempt), lease}) != 1)
+    if (run(queue, Statement::delete_job, {.id = id, .attempt = attempt, .lease = lease}) != 1)
         raise_stale(queue, id, {lease, attempt});
     if (lease)
         warn_if_started_here(queue, *lease);
@@ -313,7 +284,7 @@ void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> leas
 }
 
 void complete_job(Queue *queue, int64 id, int64 lease) {
-    if (run(queue, Statement::complete_job, {Int64GetDatum(id), Int64GetDatum(lease)}) != 1)
+    if (run(queue, Statement::complete_job, {.id = id, .lease = lease}) != 1)
         raise_stale(queue, id, {lease, std::nullopt});
     warn_if_started_here(queue, lease);
     notice_each(queue, Notice::completed);
@@ -322,7 +293,7 @@ void complete_job(Queue *queue, int64 id, int64 lease) {
 uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
     const auto count = static_cast<uint64>(ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
     const uint64 deleted = run(queue, Statement::complete_jobs,
-                               {PointerGetDatum(ids), PointerGetDatum(leases), only_lease(leases)});
+                               {.ids = ids, .lease = only_lease(leases), .leases = leases});
     if (deleted != count)
         raise_if_stale(queue, ids, leases);
     if (count > 0)
@@ -334,24 +305,25 @@ uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
                   TimestampTz now, int64 retry_timeout_ms, Datum error) {
     expiry(queue, now, retry_timeout_ms);
-    const uint64 changed =
-        run(queue, Statement::job_failed,
-            {TimestampTzGetDatum(now), Int64GetDatum(retry_timeout_ms), reference_or_null(error),
-             Int64GetDatum(id), attempt, lease, attempts_after_first(now, retry_timeout_ms)});
+    Arguments arguments = next_time(now, retry_timeout_ms);
+    arguments.id = id;
+    arguments.attempt = attempt;
+    arguments.lease = lease;
+    arguments.error = DatumGetPointer(error);
+    const uint64 changed = run(queue, Statement::job_failed, arguments);
     if (changed > 0)
-        notice_each(queue, state_of(0) == State::failed ? Notice::failed : Notice::retry);
+        notice_each(queue,
+                    StateColumn(Rows())[0] == State::failed ? Notice::failed : Notice::retry);
     return changed;
 }
 
 uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
-    const EndedLeases ended =
-        end_leases(queue, highest_key, now, limit, guarded, BoolGetDatum(false));
+    const EndedLeases ended = end_leases(queue, highest_key, now, limit, guarded, false);
     return static_cast<uint64>(ended.available + ended.retried);
 }
 
 uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
-    return static_cast<uint64>(
-        end_leases(queue, highest_key, now, limit, guarded, BoolGetDatum(true)).count());
+    return static_cast<uint64>(end_leases(queue, highest_key, now, limit, guarded, true).count());
 }
 
 EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit,
@@ -360,19 +332,18 @@ EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, 
 }
 
 ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
-    const uint64 count =
-        run(queue, Statement::bound_sessions,
-            {Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule), Int64GetDatum(to.id)});
-    if (count == 0)
+    if (run(queue, Statement::bound_sessions, {.to = to}) == 0)
         return nullptr;
+    const Rows rows;
     // Not before the rows were read: who holds one of them was living by then, or has ended
     auto *const living =
         static_cast<int64 *>(palloc(static_cast<Size>(max_sessions()) * sizeof(int64)));
     int64 *const living_end = living + living_sessions(living);
-    auto *const ended = static_cast<Datum *>(palloc(count * sizeof(Datum)));
+    auto *const ended = static_cast<Datum *>(palloc(rows.size() * sizeof(Datum)));
     int ended_count = 0;
-    for (uint64 row = 0; row < count; row++)
-        if (const int64 session = bigint_of(row, "session");
+    const Column<Int8> sessions(rows, "session");
+    for (uint64 row = 0; row < rows.size(); row++)
+        if (const int64 session = *sessions[row];
             std::find(living, living_end, session) == living_end)
             ended[ended_count++] = Int64GetDatum(session);
     return ended_count == 0 ? nullptr
@@ -383,58 +354,47 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
 EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
                            int64 limit, bool guarded) {
     const int64 timeout_ms = std::min(queue->retry_timeout_ms, longest_timeout_ms(now));
-    const Parameter parameters[] = {TimestampTzGetDatum(now),
-                                    Int64GetDatum(timeout_ms),
-                                    CStringGetTextDatum("the consumer's connection ended"),
-                                    PointerGetDatum(sessions),
-                                    Int32GetDatum(to.priority),
-                                    TimestampTzGetDatum(to.schedule),
-                                    Int64GetDatum(to.id),
-                                    Int64GetDatum(limit),
-                                    attempts_after_first(now, timeout_ms)};
-    constexpr int limit_at = 7;
-    constexpr int key_at = 4;
+    Arguments arguments = next_time(now, timeout_ms);
+    arguments.error = cstring_to_text("the consumer's connection ended");
+    arguments.sessions = sessions;
+    arguments.to = to;
+    arguments.limit = limit;
     return sweep_leases(queue,
                         {Statement::give_back_jobs, Statement::pick_orphaned_jobs,
-                         Statement::give_back_picked_jobs, parameters, lengthof(parameters),
-                         limit_at, limit, now, Walk::orphans, key_at, to},
+                         Statement::give_back_picked_jobs, Walk::orphans, arguments},
                         guarded);
 }
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
-    return run(queue, Statement::requeue, {TimestampTzGetDatum(now), Int64GetDatum(id)});
+    return run(queue, Statement::requeue, {.now = now, .id = id});
 }
 
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from) {
-    run(queue, Statement::next_due, {TimestampTzGetDatum(from)});
-    return only_time();
+    run(queue, Statement::next_due, {.now = from});
+    return time_of_only_row();
 }
 
 std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, TimestampTz from) {
-    run(queue, Statement::next_expiry,
-        {TimestampTzGetDatum(from), Int32GetDatum(to.priority), TimestampTzGetDatum(to.schedule),
-         Int64GetDatum(to.id)});
-    return only_time();
+    run(queue, Statement::next_expiry, {.now = from, .to = to});
+    return time_of_only_row();
 }
 
 JobKey last_held(Queue *queue) {
-    if (!queue->shape.in_play)
+    if (!queue->layout.in_play)
         return highest_key;
     return run(queue, Statement::last_held, {}) == 0 ? lowest_key : key_of_only_row();
 }
 
 std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {
-    if (run(queue, Statement::first_available,
-            {Int32GetDatum(from.priority), TimestampTzGetDatum(from.schedule),
-             Int64GetDatum(from.id)}) == 0)
+    if (run(queue, Statement::first_available, {.from = from}) == 0)
         return std::nullopt;
     return key_of_only_row();
 }
 
 JobKey end_of_head(Queue *queue) {
     constexpr int64 head = 10'000;
-    return run(queue, Statement::end_of_head, {Int64GetDatum(head - 1)}) == 0 ? highest_key
-                                                                              : key_of_only_row();
+    return run(queue, Statement::end_of_head, {.limit = head - 1}) == 0 ? highest_key
+                                                                        : key_of_only_row();
 }
 
 } // namespace ecto_job

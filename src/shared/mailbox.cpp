@@ -91,8 +91,8 @@ void serve(int slot, bool serves) {
 
 void show_unannounced(int slot, const char *why) {
     const SharedLock lock(LW_EXCLUSIVE);
-    copy_shown_text(shared_state()->schedulers[static_cast<Size>(slot)].unannounced, why != nullptr ? why : "",
-                    sizeof SchedulerSlot::unannounced);
+    copy_shown_text(shared_state()->schedulers[static_cast<Size>(slot)].unannounced,
+                    why != nullptr ? why : "", sizeof SchedulerSlot::unannounced);
 }
 
 int take_announcements(Oid *queues, int size, RecordNumber *from) {

@@ -112,7 +112,8 @@ bool attach(int slot, Oid database, uint64 generation) {
 bool detach(int slot, bool in_sweep) {
     const SharedLock lock(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
-    const bool leaves_announcements = mine.state != SchedulerState::connecting && has_announcements();
+    const bool leaves_announcements =
+        mine.state != SchedulerState::connecting && has_announcements();
     mine.end = mine.state == SchedulerState::leaving ? SchedulerEnd::left
                : in_sweep                            ? SchedulerEnd::died_in_sweep
                                                      : SchedulerEnd::failed;

@@ -5,13 +5,13 @@
 
 #include <iterator>
 
+#include "core/table_layout.hpp"
 #include "pg/compat.hpp"
 
 namespace ecto_job {
 
 namespace {
 
-constexpr int max_notify_characters = 255;
 constexpr int longest_state = 11; // IN_PROGRESS
 
 struct ColumnRule {
@@ -70,7 +70,7 @@ bool has_right_type(Form_pg_attribute column, const ColumnRule &rule) {
     if (column->atttypid != rule.types[0] && column->atttypid != rule.types[1])
         return false;
     if (strcmp(rule.name, "notify") == 0) // a longer payload would make each completion fail
-        return characters(column) >= 0 && characters(column) <= max_notify_characters;
+        return characters(column) >= 0 && characters(column) <= notify_characters;
     if (strcmp(rule.name, "state") == 0)
         return characters(column) < 0 || characters(column) >= longest_state;
     return true;

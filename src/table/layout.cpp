@@ -1,4 +1,4 @@
-// Reading a table's shape. See layout.hpp.
+// Reading a table's layout. See layout.hpp.
 #include "table/layout.hpp"
 
 namespace ecto_job {
@@ -19,7 +19,7 @@ bool is_utc(Oid table, const char *column) {
 
 } // namespace
 
-Shape read_shape(Oid table, const NameData &inserted_at, const NameData &updated_at) {
+TableLayout read_layout(Oid table, const NameData &inserted_at, const NameData &updated_at) {
     return {has_generated(table, "in_play"),     has(table, "priority"),
             is_utc(table, "schedule"),           is_utc(table, "expires"),
             is_utc(table, NameStr(inserted_at)), is_utc(table, NameStr(updated_at))};

@@ -1,6 +1,7 @@
 // Making and finding triggers. See triggers.hpp.
 #include "table/triggers.hpp"
 
+#include "core/qualified.hpp"
 #include "pg/names.hpp"
 #include "table/ddl.hpp"
 
@@ -49,7 +50,7 @@ bool calls_ours(const TriggerCopy &trigger, const char *function) {
 bool calls_ectojobs(const TriggerCopy &trigger) {
     return TRIGGER_TYPE_MATCHES(trigger.type, TRIGGER_TYPE_ROW, TRIGGER_TYPE_AFTER,
                                 TRIGGER_TYPE_INSERT) &&
-           is_named(function_name_or_null(trigger.function), "fn_notify_inserted");
+           is_named(function_name_or_null(trigger.function), ectojobs_function);
 }
 
 // A node whose clock is ahead enqueues jobs that are due by that clock, and not yet by ours. They
@@ -62,20 +63,20 @@ const char *not_due_when_enqueued(Oid table, const QueueTriggers &triggers) {
     const char *time = psprintf("NEW.%s", quote_identifier(triggers.enqueued_at));
     if ((type == TIMESTAMPOID) != triggers.utc_schedule)
         time = psprintf("pg_catalog.timezone('UTC', %s)", time);
-    return psprintf(" AND (NEW.schedule OPERATOR(pg_catalog.<=) (CASE WHEN %s"
-                    " OPERATOR(pg_catalog.=) pg_catalog.date_trunc('second', %s)"
-                    " THEN %s OPERATOR(pg_catalog.+) '1 s'::pg_catalog.interval ELSE %s END))"
-                    " IS NOT TRUE",
+    return psprintf(qualified<R"(
+        AND (NEW.schedule <= (CASE WHEN %s == pg_catalog.date_trunc('second', %s)
+                                   THEN %s + '1 s'::pg_catalog.interval ELSE %s END))
+            IS NOT TRUE)">,
                     time, time, time, time);
 }
 
 } // namespace
 
 void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
-    execute(psprintf("CREATE OR REPLACE TRIGGER ecto_job_schedule BEFORE INSERT ON %s FOR EACH ROW"
-                     " WHEN (NEW.state OPERATOR(pg_catalog.=) 'AVAILABLE'"
-                     " AND NEW.schedule OPERATOR(pg_catalog.>) %s%s)"
-                     " EXECUTE FUNCTION ecto_job.schedule_job()",
+    execute(psprintf(qualified<R"(
+        CREATE OR REPLACE TRIGGER ecto_job_schedule BEFORE INSERT ON %s FOR EACH ROW
+        WHEN (NEW.state == 'AVAILABLE' AND NEW.schedule > %s %s)
+        EXECUTE FUNCTION ecto_job.schedule_job())">,
                      table,
                      triggers.utc_schedule
                          ? "pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())"
@@ -91,16 +92,14 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
     // A claim gives a new lease, and says by itself when that ends. IS DISTINCT FROM would take the
     // search_path's operator
     execute(psprintf(
-        "CREATE OR REPLACE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW"
-        " WHEN ((NEW.lease IS NULL OR (NEW.lease OPERATOR(pg_catalog.=) OLD.lease) IS TRUE"
-        " OR NEW.state OPERATOR(pg_catalog.<>) ALL ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[]))"
-        " AND (OLD.state OPERATOR(pg_catalog.<>) NEW.state"
-        " OR OLD.schedule OPERATOR(pg_catalog.<>) NEW.schedule"
-        " OR COALESCE(OLD.expires, '-infinity') OPERATOR(pg_catalog.<>)"
-        " COALESCE(NEW.expires, '-infinity')%s))"
-        " EXECUTE FUNCTION ecto_job.job_changed()",
-        table,
-        triggers.watches_priority ? " OR OLD.priority OPERATOR(pg_catalog.<>) NEW.priority" : ""));
+        qualified<R"(
+        CREATE OR REPLACE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW
+        WHEN ((NEW.lease IS NULL OR (NEW.lease == OLD.lease) IS TRUE
+               OR NEW.state <> ALL ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[]))
+              AND (OLD.state <> NEW.state OR OLD.schedule <> NEW.schedule
+                   OR COALESCE(OLD.expires, '-infinity') <> COALESCE(NEW.expires, '-infinity') %s))
+        EXECUTE FUNCTION ecto_job.job_changed())">,
+        table, triggers.watches_priority ? qualified<"OR OLD.priority <> NEW.priority"> : ""));
     comment_trigger(table, "ecto_job_changed",
                     "notifies consumers of a job that becomes AVAILABLE");
 
@@ -108,12 +107,12 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
         return;
     // What the library changes, and few of our statements: a job that waits for its time has no
     // lease, and a claim draws a new one. No lease is 0
-    execute(psprintf("CREATE OR REPLACE TRIGGER ecto_job_lease BEFORE UPDATE ON %s FOR EACH ROW"
-                     " WHEN (NEW.state OPERATOR(pg_catalog.<>) OLD.state"
-                     " AND OLD.state OPERATOR(pg_catalog.<>)"
-                     " ALL ('{SCHEDULED,RETRY}'::pg_catalog.text[])"
-                     " AND COALESCE(NEW.lease, 0) OPERATOR(pg_catalog.=) COALESCE(OLD.lease, 0))"
-                     " EXECUTE FUNCTION ecto_job.clear_lease()",
+    execute(psprintf(qualified<R"(
+        CREATE OR REPLACE TRIGGER ecto_job_lease BEFORE UPDATE ON %s FOR EACH ROW
+        WHEN (NEW.state <> OLD.state
+              AND OLD.state <> ALL ('{SCHEDULED,RETRY}'::pg_catalog.text[])
+              AND COALESCE(NEW.lease, 0) == COALESCE(OLD.lease, 0))
+        EXECUTE FUNCTION ecto_job.clear_lease())">,
                      table));
     comment_trigger(table, "ecto_job_lease",
                     "does what EctoJob's library leaves out when it changes a job's state");

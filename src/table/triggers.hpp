@@ -8,6 +8,8 @@
 namespace ecto_job {
 
 inline constexpr const char *native_inserted_trigger = "ecto_job_inserted";
+// Of EctoJob's migration, which calls it for each new row
+inline constexpr const char *ectojobs_function = "fn_notify_inserted";
 
 struct QueueTriggers {
     const char *inserted; // the name of the one that tells of new jobs
@@ -29,7 +31,7 @@ struct FoundTriggers {
     const char *inserted;
     const char *changed;
     const char *lease;
-    const char *ectojobs; // calls EctoJob's function, fn_notify_inserted, for each new row
+    const char *ectojobs; // calls ectojobs_function
 };
 // The caller holds a lock on the table.
 FoundTriggers find_triggers(Relation table);

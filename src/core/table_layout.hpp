@@ -1,0 +1,20 @@
+// What one queue's table has and another's has not: tables of create_queue() are all alike, but
+// those of EctoJob's migrations differ from them and, by version and options, from each other.
+#pragma once
+
+namespace ecto_job {
+
+// The column notify takes as many
+inline constexpr int notify_characters = 255;
+
+struct TableLayout {
+    bool in_play;  // our generated column, which our indexes need to be named; else state tells
+    bool priority; // else every job has 0
+    // Without a zone; the time is UTC
+    bool utc_schedule;
+    bool utc_expires;
+    bool utc_inserted_at;
+    bool utc_updated_at;
+};
+
+} // namespace ecto_job

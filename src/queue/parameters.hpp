@@ -1,0 +1,98 @@
+// The parameters of a queue's statements: each has one name in SQL, one type and one field,
+// whatever statement takes it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <variant>
+
+#include "core/key.hpp"
+
+namespace ecto_job {
+
+// What a statement is run with; it takes the fields whose names its text has. Null, or a null
+// pointer, is SQL's NULL.
+struct Arguments {
+    std::optional<Micros> now = {};
+    std::optional<std::int64_t> id = {};
+    const void *ids = nullptr;
+    std::optional<std::int32_t> attempt = {};
+    std::optional<std::int64_t> lease = {};
+    const void *leases = nullptr;
+    std::optional<Micros> expires = {};
+    std::optional<std::int64_t> timeout = {}; // in ms
+    // The highest number of a job's attempt with room in the calendar for the end of the next one
+    std::optional<std::int32_t> attempt_limit = {};
+    const void *error = nullptr;
+    std::optional<bool> exhausted = {};
+    const void *sessions = nullptr;
+    std::optional<JobKey> from = {};
+    std::optional<JobKey> to = {};
+    std::optional<std::int64_t> limit = {}; // LIMIT NULL has no end
+    // Of a new job
+    const void *params = nullptr;
+    std::optional<Micros> schedule = {};
+    std::optional<std::int32_t> max_attempts = {};
+    std::optional<std::int32_t> priority = {};
+    const void *notify = nullptr;
+    const void *meta = nullptr;
+};
+
+enum class SqlType {
+    int4,
+    int8,
+    int8_array,
+    boolean,
+    text,
+    varchar,
+    jsonb,
+    timestamptz,
+    params, // jsonb, or bytea in a binary queue
+    key     // three parameters of PostgreSQL's: priority, schedule, id
+};
+
+struct Parameter {
+    std::string_view name;
+    std::variant<std::optional<std::int32_t> Arguments::*, std::optional<std::int64_t> Arguments::*,
+                 std::optional<bool> Arguments::*, const void * Arguments::*,
+                 std::optional<JobKey> Arguments::*>
+        field;
+    SqlType type;
+    bool may_be_null = false;
+};
+
+inline constexpr bool may_be_null = true;
+inline constexpr Parameter parameters[] = {
+    {"now", &Arguments::now, SqlType::timestamptz},
+    {"id", &Arguments::id, SqlType::int8},
+    {"ids", &Arguments::ids, SqlType::int8_array},
+    {"attempt", &Arguments::attempt, SqlType::int4, may_be_null},
+    {"lease", &Arguments::lease, SqlType::int8, may_be_null},
+    {"leases", &Arguments::leases, SqlType::int8_array},
+    {"expires", &Arguments::expires, SqlType::timestamptz},
+    {"timeout", &Arguments::timeout, SqlType::int8},
+    {"attempt_limit", &Arguments::attempt_limit, SqlType::int4},
+    {"error", &Arguments::error, SqlType::text, may_be_null},
+    {"exhausted", &Arguments::exhausted, SqlType::boolean, may_be_null},
+    {"sessions", &Arguments::sessions, SqlType::int8_array},
+    {"from", &Arguments::from, SqlType::key},
+    {"to", &Arguments::to, SqlType::key},
+    {"limit", &Arguments::limit, SqlType::int8, may_be_null},
+    {"params", &Arguments::params, SqlType::params},
+    {"schedule", &Arguments::schedule, SqlType::timestamptz},
+    {"max_attempts", &Arguments::max_attempts, SqlType::int4},
+    {"priority", &Arguments::priority, SqlType::int4},
+    {"notify", &Arguments::notify, SqlType::varchar, may_be_null},
+    {"meta", &Arguments::meta, SqlType::jsonb, may_be_null},
+};
+inline constexpr std::size_t parameter_count = std::size(parameters);
+
+// How many of PostgreSQL's parameters `parameter` is
+constexpr int width_of(const Parameter &parameter) {
+    return parameter.type == SqlType::key ? 3 : 1;
+}
+inline constexpr std::size_t most_values = 3 * parameter_count;
+
+} // namespace ecto_job

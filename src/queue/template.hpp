@@ -1,0 +1,277 @@
+// The language of a queue's statements, which have one text for all layouts of tables. It is SQL
+// with four rules:
+//
+//   ==  <  +  ...     between blanks: PostgreSQL's operator (core/qualified.hpp)
+//   :name             a parameter (queue/parameters.hpp). A key is a row, as the table compares it:
+//                     (priority, schedule, id); :name.schedule and :name.id are its fields
+//   {word argument}   what differs from table to table:
+//       {table}             the table
+//       {column updated_at} the name of this column, or of inserted_at
+//       {if_priority ...}   the argument, if the table has a priority, or else
+//       {unless_priority ...}; so for in_play, inserted_at, updated_at, and for binary params
+//       {as_schedule ...}   the argument, a timestamptz, as the column's type: a parameter is
+//                           converted and not the column, so that an index on the column serves.
+//                           A column as timestamptz, too, whatever the session's TimeZone. So for
+//                           expires, inserted_at, updated_at
+//   {word argument}   a fragment, itself in this language, in which @ stands for the argument
+//
+// What is not in the language does not compile.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <span>
+#include <string_view>
+
+#include "core/qualified.hpp"
+#include "core/table_layout.hpp"
+#include "queue/parameters.hpp"
+
+namespace ecto_job {
+
+// A queue's table, as its statements name it
+struct TableText {
+    std::string_view table;       // qualified, and quoted where needed
+    std::string_view inserted_at; // quoted where needed; empty: there is no such column
+    std::string_view updated_at;
+    bool binary;
+    TableLayout layout;
+};
+
+struct Fragment {
+    std::string_view word, text;
+};
+
+// Stops the compiler, as nothing that is called while it compiles may
+[[noreturn]] inline void not_in_the_language() {
+    std::abort();
+}
+
+// Returns the index of a parameter.
+constexpr std::uint8_t parameter_named(std::string_view name) {
+    for (std::uint8_t at = 0; at < parameter_count; at++)
+        if (parameters[at].name == name)
+            return at;
+    not_in_the_language();
+}
+
+// Which parameters a statement has, in the order in which its text names them first
+class Signature {
+public:
+    // Returns their indexes.
+    constexpr std::span<const std::uint8_t> parameters_used() const {
+        return {used_.data(), count_};
+    }
+
+    // Returns the first of PostgreSQL's numbers of the parameter, which is added if it is new.
+    constexpr int number_of(std::uint8_t parameter) {
+        int number = 1;
+        for (const std::uint8_t known : parameters_used()) {
+            if (known == parameter)
+                return number;
+            number += width_of(parameters[known]);
+        }
+        used_[count_++] = parameter;
+        return number;
+    }
+
+private:
+    std::array<std::uint8_t, parameter_count> used_{};
+    std::size_t count_ = 0;
+};
+
+// The expansion of one statement for one table
+class Expansion {
+public:
+    constexpr Expansion(std::span<const Fragment> fragments, const TableText &table,
+                        Signature &signature, char *out)
+        : fragments_(fragments), table_(table), signature_(signature), writer_(out) {}
+
+    // Returns the length of the text.
+    constexpr std::size_t expand(std::string_view text) {
+        write(text, nullptr);
+        return writer_.length();
+    }
+
+private:
+    // What @ stands for
+    struct Argument {
+        std::string_view text;
+        const Argument *outer; // of the fragment that the argument was written in
+    };
+
+    constexpr void write(std::string_view text, const Argument *argument) {
+        while (!text.empty()) {
+            if (text.starts_with("::")) {
+                writer_.write("::");
+                text.remove_prefix(2);
+            } else if (text[0] == ':') {
+                text = write_parameter(text.substr(1));
+            } else if (text[0] == '@') {
+                if (argument == nullptr)
+                    not_in_the_language();
+                write(argument->text, argument->outer);
+                text.remove_prefix(1);
+            } else if (text[0] == '{') {
+                const std::size_t end = end_of_word(text);
+                write_word(text.substr(1, end - 1), argument);
+                text.remove_prefix(end + 1);
+            } else {
+                text = writer_.write_token(text);
+            }
+        }
+    }
+
+    static constexpr std::size_t length_of_name(std::string_view text) {
+        std::size_t length = 0;
+        while (length < text.size() &&
+               ((text[length] >= 'a' && text[length] <= 'z') || text[length] == '_'))
+            length++;
+        return length;
+    }
+
+    // Braces in quotes are an array's
+    static constexpr std::size_t end_of_word(std::string_view text) {
+        int depth = 0;
+        bool quoted = false;
+        for (std::size_t at = 0; at < text.size(); at++) {
+            quoted ^= text[at] == '\'';
+            if (!quoted && text[at] == '{')
+                depth++;
+            if (!quoted && text[at] == '}' && --depth == 0)
+                return at;
+        }
+        not_in_the_language();
+    }
+
+    // Its own inverse
+    static constexpr std::string_view to_utc = "pg_catalog.timezone('UTC', ";
+
+    constexpr void write_number(int number) {
+        const char digits[] = {static_cast<char>('0' + number / 10),
+                               static_cast<char>('0' + number % 10)};
+        const std::string_view text(digits, std::size(digits));
+        writer_.write("$");
+        writer_.write(text.substr(number < 10 ? 1 : 0));
+    }
+
+    // Returns what follows the parameter that `text` begins with.
+    constexpr std::string_view write_parameter(std::string_view text) {
+        const std::string_view name = text.substr(0, length_of_name(text));
+        text.remove_prefix(name.size());
+        const std::uint8_t parameter = parameter_named(name);
+        const int number = signature_.number_of(parameter);
+        if (parameters[parameter].type != SqlType::key) {
+            write_number(number);
+            return text;
+        }
+        if (!text.starts_with('.')) {
+            write_key(number);
+            return text;
+        }
+        const std::string_view field = text.substr(1, length_of_name(text.substr(1)));
+        if (field != "schedule" && field != "id")
+            not_in_the_language();
+        write_number(field == "schedule" ? number + 1 : number + 2);
+        return text.substr(1 + field.size());
+    }
+
+    constexpr void write_key(int number) {
+        writer_.write("(");
+        if (table_.layout.priority) {
+            write_number(number);
+            writer_.write(", ");
+        }
+        const bool is_utc = table_.layout.utc_schedule;
+        writer_.write(is_utc ? to_utc : "");
+        write_number(number + 1);
+        writer_.write(is_utc ? ")" : "");
+        writer_.write(", ");
+        write_number(number + 2);
+        writer_.write(")");
+    }
+
+    constexpr void write_word(std::string_view inside, const Argument *outer) {
+        const std::string_view word = inside.substr(0, length_of_name(inside));
+        inside.remove_prefix(std::min(word.size() + 1, inside.size()));
+        const Argument argument{inside, outer};
+        if (word == "table")
+            writer_.write(table_.table);
+        else if (word == "column")
+            writer_.write(column(inside));
+        else if (word.starts_with("if_") || word.starts_with("unless_"))
+            write_if(word, argument);
+        else if (word.starts_with("as_"))
+            write_as(word.substr(3), argument);
+        else
+            write(fragment(word), &argument);
+    }
+
+    constexpr void write_as(std::string_view column, const Argument &argument) {
+        const bool is_utc = is_utc_column(column);
+        writer_.write(is_utc ? to_utc : "");
+        write(argument.text, argument.outer);
+        writer_.write(is_utc ? ")" : "");
+    }
+
+    constexpr void write_if(std::string_view word, const Argument &argument) {
+        const bool wanted = word.starts_with("if_");
+        if (has(word.substr(wanted ? 3 : 7)) == wanted)
+            write(argument.text, argument.outer);
+    }
+
+    constexpr bool has(std::string_view what) const {
+        return what == "priority"  ? table_.layout.priority
+               : what == "in_play" ? table_.layout.in_play
+               : what == "binary"  ? table_.binary
+                                   : !column(what).empty();
+    }
+
+    constexpr std::string_view column(std::string_view name) const {
+        if (name == "inserted_at")
+            return table_.inserted_at;
+        if (name == "updated_at")
+            return table_.updated_at;
+        not_in_the_language();
+    }
+
+    constexpr bool is_utc_column(std::string_view column) const {
+        if (column == "schedule")
+            return table_.layout.utc_schedule;
+        if (column == "expires")
+            return table_.layout.utc_expires;
+        if (column == "inserted_at")
+            return table_.layout.utc_inserted_at;
+        if (column == "updated_at")
+            return table_.layout.utc_updated_at;
+        not_in_the_language();
+    }
+
+    constexpr std::string_view fragment(std::string_view word) const {
+        for (const Fragment &fragment : fragments_)
+            if (fragment.word == word)
+                return fragment.text;
+        not_in_the_language();
+    }
+
+    std::span<const Fragment> fragments_;
+    const TableText &table_;
+    Signature &signature_;
+    SqlWriter writer_;
+};
+
+// Returns the parameters of a statement. Each word of it is looked up meanwhile, since one of the
+// two tables has everything and the other nothing.
+constexpr Signature signature_of(std::span<const Fragment> fragments, std::string_view text) {
+    constexpr TableText full{"t", "i", "u", true, {true, true, true, true, true, true}};
+    constexpr TableText bare{"t", "", "", false, {}};
+    Signature signature;
+    Expansion(fragments, full, signature, nullptr).expand(text);
+    Expansion(fragments, bare, signature, nullptr).expand(text);
+    return signature;
+}
+
+} // namespace ecto_job
