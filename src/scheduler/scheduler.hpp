@@ -20,7 +20,7 @@ public:
     // connected to its database.
     Scheduler(int slot, bool on_demand);
 
-    // Returns when there is nothing to do, or the scheduler is dismissed.
+    // Returns when there is nothing to do, or the scheduler is asked to leave.
     void run();
 
 private:

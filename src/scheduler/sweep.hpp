@@ -9,12 +9,12 @@ namespace ecto_job {
 
 enum class SweepResult : uint8_t {
     done,
-    interrupted, // by the drop of the extension, or a dismissal: read the registry again
+    interrupted, // by the drop of the extension, or a request to leave: read the registry again
     spoilt,      // the queue's code has left too much in this session: the process is to end
 };
 
 // Does this work, as much as one batch may move; what is left stays due. Between its transactions a
-// dismissal of the scheduler in `slot` is seen. Raises nothing: a sweep that fails is noted.
+// request to the scheduler in `slot` to leave is seen. Raises nothing: a sweep that fails is noted.
 SweepResult sweep_queue(WatchedQueue *queue, const Work &work, Oid extension, int slot);
 
 // Returns the owner of the queue that is being swept, or in whose sweep the session was spoilt;

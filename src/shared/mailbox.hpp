@@ -45,7 +45,7 @@ Report take_report(QueueRecord *record);
 // Says, for the queues' status, why notifications cannot be sent; null: they can.
 void show_unannounced(int slot, const char *why);
 
-// What ends the scheduler's sleep before its time, besides a request or a dismissal.
+// What ends the scheduler's sleep before its time, besides a request to look again or to leave.
 enum class WakeOn : uint8_t {
     everything,    // reports of jobs to announce, of earlier times, of ended sessions
     times,         // not announcements: notifying fails
