@@ -131,12 +131,4 @@ inline int pid_of(const VirtualTransactionId &transaction) {
     return process != nullptr ? process->pid : 0;
 }
 
-inline LocalTransactionId my_local_transaction() {
-#if PG_VERSION_NUM >= 170000
-    return MyProc->vxid.lxid;
-#else
-    return MyProc->lxid;
-#endif
-}
-
 } // namespace ecto_job
