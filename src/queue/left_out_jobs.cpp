@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "pg/oid_map.hpp"
+
 namespace ecto_job {
 
 namespace {
@@ -13,19 +15,19 @@ struct LeftOut {
 };
 
 struct Beginning {
-    JobKey behind;
-    TimestampTz until; // 0: at the start
+    JobKey behind = {};
+    TimestampTz until = 0; // 0: at the start
 };
 
 struct Entry {
-    Oid queue; // the hash table's key
-    Beginning beginnings[walks];
-    int count;
-    int size;
-    LeftOut *jobs;
+    Oid oid = InvalidOid; // of the queue
+    Beginning beginnings[walks] = {};
+    int count = 0;
+    int size = 0;
+    LeftOut *jobs = nullptr;
 };
 
-HTAB *entries = nullptr;
+OidMap<Entry> entries;
 MemoryContext memory = nullptr;
 
 void try_again(Entry *entry) {
@@ -38,8 +40,7 @@ void try_again(Entry *entry) {
 // Whatever has changed may have mended what was at fault. That all caches are reset (InvalidOid)
 // says of no table that it has changed
 void on_relcache_change(Datum, Oid relation) {
-    auto *const entry = static_cast<Entry *>(hash_search(entries, &relation, HASH_FIND, nullptr));
-    if (entry != nullptr)
+    if (Entry *const entry = entries.find(relation))
         try_again(entry);
 }
 
@@ -51,32 +52,25 @@ int count_at(const Entry *entry, TimestampTz now) {
 // Forgets the queues of which no job is left out any more, such as those that were dropped
 void remove_past() {
     const TimestampTz now = GetCurrentTimestamp();
-    HASH_SEQ_STATUS scan;
-    hash_seq_init(&scan, entries);
-    while (auto *const entry = static_cast<Entry *>(hash_seq_search(&scan)))
-        if (count_at(entry, now) == 0) {
-            if (entry->jobs != nullptr)
-                pfree(entry->jobs);
-            hash_search(entries, &entry->queue, HASH_REMOVE, nullptr);
-        }
+    entries.for_each([now](Entry *entry) {
+        if (count_at(entry, now) > 0)
+            return;
+        if (entry->jobs != nullptr)
+            pfree(entry->jobs);
+        entries.erase(entry->oid);
+    });
 }
 
 void prepare() {
-    if (entries != nullptr)
+    if (entries.exists())
         return;
     memory = AllocSetContextCreate(TopMemoryContext, "ecto_job left out", ALLOCSET_SMALL_SIZES);
-    HASHCTL control{};
-    control.keysize = sizeof(Oid);
-    control.entrysize = sizeof(Entry);
-    control.hcxt = memory;
-    entries = hash_create("ecto_job left out", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    entries.create("ecto_job left out", memory, 16);
     CacheRegisterRelcacheCallback(on_relcache_change, 0);
 }
 
 Entry *find(Oid queue) {
-    return entries == nullptr
-               ? nullptr
-               : static_cast<Entry *>(hash_search(entries, &queue, HASH_FIND, nullptr));
+    return entries.exists() ? entries.find(queue) : nullptr;
 }
 
 Entry *make(Oid queue) {
@@ -84,11 +78,7 @@ Entry *make(Oid queue) {
         return known;
     prepare();
     remove_past();
-    auto *const entry = static_cast<Entry *>(hash_search(entries, &queue, HASH_ENTER, nullptr));
-    entry->count = entry->size = 0;
-    entry->jobs = nullptr;
-    std::fill_n(entry->beginnings, walks, Beginning{});
-    return entry;
+    return entries.insert(queue);
 }
 
 // Where to put another: behind the last, or in the place of the one that is tried again first
