@@ -32,7 +32,6 @@ bool is_attached(const SchedulerSlot &slot) {
         return from == requested;
     case working:
     case outdated:
-        return from == connecting || from == working || from == outdated;
     case leaving:
         return from == connecting || from == working || from == outdated;
     case ended:
