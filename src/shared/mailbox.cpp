@@ -51,17 +51,21 @@ bool is_served(Oid queue) {
 void report(const Change &change) {
     if (shared_state() == nullptr)
         return;
-    lock_shared_state(LW_SHARED);
-    const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
-    const TimestampTz sleeps_until = scheduler != nullptr ? scheduler->sleeps_until : DT_NOBEGIN;
-    QueueRecord *const record = find_record(change.queue);
-    const bool wake = record != nullptr && add(record, change, sleeps_until);
-    // The scheduler has ended since the session asked; the next one finds the flag
-    const bool orphaned = change.available && record != nullptr && scheduler == nullptr;
-    const bool forgotten = scheduler == nullptr && may_be_forgotten();
-    if (wake && scheduler != nullptr && !is_this_process(*scheduler))
-        set_latch_of(*scheduler);
-    unlock_shared_state();
+    bool orphaned = false;
+    bool forgotten = false;
+    {
+        const SharedLock lock(LW_SHARED);
+        const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
+        const TimestampTz sleeps_until =
+            scheduler != nullptr ? scheduler->sleeps_until : DT_NOBEGIN;
+        QueueRecord *const record = find_record(change.queue);
+        const bool wake = record != nullptr && add(record, change, sleeps_until);
+        if (wake && scheduler != nullptr && !is_this_process(*scheduler))
+            set_latch_of(*scheduler);
+        // The scheduler has ended since the session asked; the next one finds the flag
+        orphaned = change.available && record != nullptr && scheduler == nullptr;
+        forgotten = scheduler == nullptr && may_be_forgotten();
+    }
     if (orphaned)
         signal_scheduler(Start::yes);
     else if (forgotten)

@@ -7,7 +7,7 @@
 // leaves the flag, and the next one finds it.
 //
 // Commits hold the lock of the shared state shared and the record's spinlock; the scheduler, before
-// it sleeps, holds the first exclusively: so it either sees a ring or is woken by it.
+// it sleeps, holds the first exclusively: so it either sees a report or is woken by it.
 #pragma once
 
 #include "shared/state.hpp"
@@ -36,7 +36,7 @@ void serve(int slot, bool serves);
 int take_announcements(Oid *queues, int size, RecordNumber *from);
 // Puts back what could not be announced.
 void put_back_announcements(const Oid *queues, int count);
-// Returns whether any queue is to be announced. The segment's lock is held.
+// Returns whether any queue is to be announced. Called under the lock of the shared state.
 bool has_announcements();
 
 // Takes what was reported of a queue since the last call. What is due stays in the queue's health.

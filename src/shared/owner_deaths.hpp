@@ -6,7 +6,7 @@
 
 namespace ecto_job {
 
-// Notes that this scheduler ends in a sweep of a queue of this owner. Cannot fail.
+// Counts that a scheduler has ended in a sweep of a queue of this owner. Cannot fail.
 void note_owners_death(Oid owner);
 
 struct WaitingOwner {

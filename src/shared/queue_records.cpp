@@ -159,10 +159,8 @@ bool read_record(Oid queue, QueueRecord *copy) {
     QueueRecord *const record = find_record(queue);
     if (record == nullptr)
         return false;
-    {
-        const RecordLock record_lock(record);
-        *copy = *record;
-    }
+    const RecordLock record_lock(record);
+    *copy = *record;
     // What the scheduler has not taken yet, since it is not due
     copy->health.next_due = std::min(copy->health.next_due, copy->mailbox.report.due);
     return true;

@@ -1,7 +1,7 @@
 // The record of each queue's sweeps. See QueueRecord in state.hpp.
 //
 // A record's health belongs to its database's scheduler, which keeps a pointer to the record and
-// changes it under the segment's lock; everybody else reads a copy.
+// changes it under the lock of the shared state; everybody else reads a copy.
 #pragma once
 
 #include <functional>

@@ -123,11 +123,6 @@ bool detach(int slot, bool in_sweep) {
     return leaves_announcements;
 }
 
-void request_rescan(int slot) {
-    const SharedLock lock(LW_EXCLUSIVE);
-    slot_at(slot).rescan = true;
-}
-
 bool take_rescan_request(int slot) {
     const SharedLock lock(LW_EXCLUSIVE);
     return std::exchange(slot_at(slot).rescan, false);

@@ -32,9 +32,7 @@ bool attach(int slot, Oid database, uint64 generation);
 // scheduler should start without delay: there is something to announce, and it was no fault in our
 // start that has ended us.
 bool detach(int slot, bool in_sweep);
-// Has the scheduler look at everything again; returns whether that was requested since the last
-// call.
-void request_rescan(int slot);
+// Returns whether the scheduler was asked since the last call to look at everything again.
 bool take_rescan_request(int slot);
 // Returns whether there is another launcher, or a session needs the database for itself.
 bool must_leave(int slot);

@@ -2,7 +2,6 @@
 #include "shared/sessions.hpp"
 
 #include <algorithm>
-#include <utility>
 
 #include "shared/queue_records.hpp"
 #include "shared/scheduler_slots.hpp"

@@ -27,7 +27,7 @@ void remember_claim(Oid queue, const JobKey &key);
 int living_sessions(int64 *numbers);
 int max_sessions();
 
-// The scheduler looks for such leases up to this key.
+// Reports that jobs up to this key may be of sessions that have ended. Cannot fail.
 void report_orphans(Oid queue, const JobKey &key);
 
 } // namespace ecto_job

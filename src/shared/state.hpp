@@ -250,12 +250,6 @@ private:
     QueueRecord *record_;
 };
 
-inline void lock_shared_state(LWLockMode mode) {
-    LWLockAcquire(shared_state()->lock, mode);
-}
-inline void unlock_shared_state() {
-    LWLockRelease(shared_state()->lock);
-}
 inline void assert_locked() {
     Assert(LWLockHeldByMe(shared_state()->lock));
 }
