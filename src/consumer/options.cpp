@@ -38,10 +38,11 @@ With --sql, the job is completed and the statement executed in one transaction: 
 writes is committed exactly once, or not at all. $1 is the params (jsonb, or bytea in a binary
 queue), $2 the whole job (ecto_job.job). An error, also one at COMMIT, rolls back and fails the job
 with the error's text; after a conflict with another transaction (40001, 40P01) it is first repeated,
-up to 8 times. Statements that end a transaction, and COPY with the client, are refused. A running transaction keeps its job even when the lease is over: limit it by
-statement_timeout (PGOPTIONS). Each of the -j jobs has a connection of its own, and one more waits
-for notifications. With --per-transaction a transaction performs several jobs; if anything of it
-fails, each of them is performed by itself.
+up to 8 times. Statements that end a transaction, and COPY with the client, are refused. A running
+transaction keeps its job even when the lease is over: limit it by statement_timeout (PGOPTIONS).
+Each of the -j jobs has a connection of its own, and one more waits for notifications. With
+--per-transaction a transaction performs several jobs; if anything of it fails, each of them is
+performed by itself.
 
 A failed job is tried again after the queue's retry timeout, until its attempts are used up.
 
