@@ -1,8 +1,8 @@
-// A pause before the next try grows: `first` to twice that at the first time, doubled each time,
-// `longest` at most.
+// Backoff is a growing pause before the next try: between `first` and twice `first` before the
+// first retry, doubled for each further one, at most `longest`.
 //
-// The upper half of each step is random, so that a hundred consumers that lost one server do not
-// come back at the same moment, nor two that met in the same rows. No lock.
+// The upper half of each step is random, so that a hundred consumers that lost the same server do
+// not reconnect at the same moment, and two transactions that conflicted do not conflict again.
 #pragma once
 
 #include <chrono>
@@ -30,7 +30,7 @@ private:
     std::minstd_rand random_{std::random_device{}()};
 };
 
-// For a transaction that met another one: the other has ended by now, as a rule.
+// Returns the back-off after a conflict: short, since the other transaction has usually ended.
 inline Backoff conflict_backoff() {
     return Backoff(std::chrono::milliseconds(5), std::chrono::seconds(1));
 }

@@ -1,8 +1,8 @@
-// posix_spawn, pipes to its standard input and from its standard error, waitpid.
+// Child uses posix_spawn, pipes for standard input and standard error, and waitpid.
 //
-// Standard output stays ours. Standard error is passed on to ours as it comes, and its end kept for
-// the job. When the program is over, what the pipe holds is read and the rest not waited for: a
-// process that it left behind may keep the pipe open for ever. No lock.
+// Standard output is the consumer's. Standard error is copied to the consumer's as it arrives, and
+// its end is kept for the job. When the program has ended, the pipe's present contents are read and
+// no more is waited for: a process that the program left behind may keep the pipe open for ever.
 #include "consumer/child.hpp"
 
 #include <array>
@@ -18,15 +18,15 @@ namespace ecto_job::consumer {
 
 namespace {
 
-// fail_job keeps 8 kB; the exit status comes before it
-constexpr std::size_t complaint_limit = 7'000;
+// fail_job keeps 8 kB, of which the exit status takes the beginning
+constexpr std::size_t stderr_limit = 7'000;
 
 void check(int error, const char *what) {
     if (error != 0)
         throw std::system_error(error, std::generic_category(), what);
 }
 
-// Signals as a fresh program expects them, and a process group of its own.
+// Resets the signals to their defaults, and requests a process group for the child.
 class Attributes {
 public:
     Attributes() {
@@ -67,7 +67,7 @@ private:
 
 pid_t spawn(const std::string &command, const std::vector<std::string> &variables,
             const Redirections &redirections) {
-    // posix_spawn promises not to write to what it gets as char *
+    // posix_spawn does not write to its char * arguments.
     const auto text = [](const std::string &value) { return const_cast<char *>(value.c_str()); };
     static const std::string shell = "sh";
     static const std::string option = "-c";
@@ -86,7 +86,8 @@ pid_t spawn(const std::string &command, const std::vector<std::string> &variable
     return pid;
 }
 
-// To our own standard error. What it does not take is lost there, and kept for the job.
+// Writes to the consumer's standard error. Errors are ignored, since the job's error keeps the
+// text.
 void pass_on(std::string_view bytes) {
     while (!bytes.empty()) {
         const ssize_t written = write(STDERR_FILENO, bytes.data(), bytes.size());
@@ -102,7 +103,7 @@ void pass_on(std::string_view bytes) {
 
 Child::Child(const std::string &command, const std::vector<std::string> &variables,
              std::string &&input)
-    : complaint_(complaint_limit) {
+    : stderr_tail_(stderr_limit) {
     Pipe to_stdin;
     Pipe from_stderr;
     Redirections redirections;
@@ -114,35 +115,36 @@ Child::Child(const std::string &command, const std::vector<std::string> &variabl
     stderr_ = std::move(from_stderr.read_end);
     stdin_.set_nonblocking();
     stderr_.set_nonblocking();
-    feed();
+    write_input();
 }
 
 void Child::watch(Poller &poller) {
     if (stdin_.open())
-        poller.watch(stdin_.get(), POLLOUT, [this] { feed(); });
+        poller.watch(stdin_.get(), POLLOUT, [this] { write_input(); });
     if (stderr_.open())
-        poller.watch(stderr_.get(), POLLIN, [this] { listen(); });
+        poller.watch(stderr_.get(), POLLIN, [this] { read_stderr(); });
 }
 
-// A program may end, or close its input, without having read it: EPIPE ends the feeding.
-void Child::feed() {
-    while (fed_ < input_.size()) {
-        const ssize_t written = write(stdin_.get(), input_.data() + fed_, input_.size() - fed_);
+// Writes as much input as the pipe takes. EPIPE ends it: a program may end or close its input
+// unread.
+void Child::write_input() {
+    while (written_ < input_.size()) {
+        const ssize_t written =
+            write(stdin_.get(), input_.data() + written_, input_.size() - written_);
         if (written < 0 && errno == EAGAIN)
             return;
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
             break;
-        fed_ += static_cast<std::size_t>(written);
+        written_ += static_cast<std::size_t>(written);
     }
     stdin_.close();
     input_ = {};
 }
 
-// Reads no more than a pipe holds: a program that writes as fast as we read must not keep the loop
-// from everything else.
-void Child::listen() {
+// Reads at most what a pipe holds, so that a program that writes without end cannot block the loop.
+void Child::read_stderr() {
     std::array<char, 4'096> buffer{};
     for (int i = 0; i < 16; i++) {
         const ssize_t length = read(stderr_.get(), buffer.data(), buffer.size());
@@ -154,7 +156,7 @@ void Child::listen() {
             return stderr_.close();
         const std::string_view bytes(buffer.data(), static_cast<std::size_t>(length));
         pass_on(bytes);
-        complaint_.append(bytes);
+        stderr_tail_.append(bytes);
     }
 }
 
@@ -162,7 +164,7 @@ bool Child::ended() {
     if (pid_ != 0 && waitpid(pid_, &status_, WNOHANG) == pid_) {
         pid_ = 0;
         if (stderr_.open())
-            listen();
+            read_stderr();
     }
     return pid_ == 0;
 }

@@ -1,8 +1,9 @@
-// A job's program: started by /bin/sh -c, fed, listened to, ended.
+// Child is a job's program: started by /bin/sh -c, with pipes to its standard input and from its
+// standard error.
 //
-// It leads a process group of its own: the terminal's Ctrl-C stops the consumer gracefully and must
-// not kill the jobs that it then finishes, and a signal to the group reaches what the shell
-// started. No lock.
+// The program leads a process group of its own. So Ctrl-C in the terminal stops the consumer
+// gracefully without killing the jobs that it still has to finish, and a signal to the group
+// reaches the processes that the shell started.
 #pragma once
 
 #include "consumer/descriptor.hpp"
@@ -18,35 +19,35 @@ namespace ecto_job::consumer {
 
 class Child {
 public:
-    // The environment is ours and `variables` ("NAME=value"), which take the place of all
-    // ECTO_JOB_* that we have. Throws std::system_error if it cannot be started, and has not taken
-    // the input then.
+    // Starts the program. Its environment is the consumer's, with all ECTO_JOB_* variables replaced
+    // by `variables` ("NAME=value"). Throws std::system_error if the program cannot be started;
+    // `input` is unchanged then.
     Child(const std::string &command, const std::vector<std::string> &variables,
           std::string &&input);
-    Child(const Child &) = delete; // the poller knows its address
+    Child(const Child &) = delete; // the poller holds its address
     Child &operator=(const Child &) = delete;
 
     void watch(Poller &poller);
-    // True once it is over. Then failure() and complaint() are final.
+    // Returns whether the program has ended. After that failure() and stderr_tail() are final.
     bool ended();
     void kill(int signal) const;
 
-    // "exit status 3" or "killed by signal 9"; nullopt = success.
+    // Returns "exit status 3" or "killed by signal 9"; nullopt on success.
     std::optional<std::string> failure() const;
-    // The end of what it wrote to standard error.
-    std::string complaint() const { return complaint_.text(); }
+    // Returns the end of the program's standard error.
+    std::string stderr_tail() const { return stderr_tail_.text(); }
 
 private:
-    void feed();
-    void listen();
+    void write_input();
+    void read_stderr();
 
     pid_t pid_ = 0;
     int status_ = 0;
     std::string input_;
-    std::size_t fed_ = 0;
+    std::size_t written_ = 0;
     Descriptor stdin_;
     Descriptor stderr_;
-    Tail complaint_;
+    Tail stderr_tail_;
 };
 
 } // namespace ecto_job::consumer

@@ -1,9 +1,9 @@
-// From a fresh connection to jobs, step by step: each finds the next thing that is missing, so that
-// a reconnect, a poll and a claim need no sequence of their own.
+// Claimer prepares each queue step by step. Each call of prepare() sends the first statement that
+// is missing, so that reconnects and polls need no sequence of their own.
 //
-// LISTEN comes before the look: a job that is enqueued between the two is then notified. A claim
-// that got all it asked for leaves its queue due; one that got less was the end, for now. Pointers
-// to queues stay good: the list never changes. No lock.
+// LISTEN comes before the claim, so that a job enqueued between the two is notified. A claim that
+// returned as many jobs as requested leaves its queue due. References to queues stay valid, since
+// the list never changes.
 #include "consumer/claimer.hpp"
 
 #include "consumer/text.hpp"
@@ -17,7 +17,7 @@ namespace ecto_job::consumer {
 namespace {
 
 constexpr auto pause_after_nothing = std::chrono::milliseconds(10);
-// Conflicts that do not end are worth a line in the log
+// Longer conflict pauses are logged as warnings
 constexpr auto long_conflict = std::chrono::milliseconds(500);
 
 } // namespace
@@ -44,7 +44,7 @@ void Claimer::notified(std::string_view channel) {
             queue.due = true;
 }
 
-void Claimer::look_again() {
+void Claimer::recheck_all() {
     for (Queue &queue : queues_)
         queue.due = true;
 }
@@ -54,7 +54,7 @@ bool Claimer::found_nothing() const {
                                               [](const Queue &queue) { return queue.due; });
 }
 
-void Claimer::tend(Clock::time_point now, std::size_t room) {
+void Claimer::step(Clock::time_point now, std::size_t room) {
     if (shutdown_.requested())
         return;
     for (Queue &queue : queues_) {
@@ -71,16 +71,16 @@ void Claimer::tend(Clock::time_point now, std::size_t room) {
         return;
     if (const auto claim = next_claim(now, room))
         connection_.send({claim->statement},
-                         [claim](const Results &results) { claim->answered(results.back()); });
+                         [claim](const Results &results) { claim->on_result(results.back()); });
 }
 
 std::optional<Claim> Claimer::next_claim(Clock::time_point now, std::size_t room) {
     if (shutdown_.requested() || claiming_ || room == 0)
         return std::nullopt;
     for (std::size_t i = 0; i < queues_.size(); i++) {
-        Queue &queue = queues_[(turn_ + i) % queues_.size()];
+        Queue &queue = queues_[(next_queue_ + i) % queues_.size()];
         if (queue.due && now >= queue.not_before && prepared(queue)) {
-            turn_ = (turn_ + i + 1) % queues_.size();
+            next_queue_ = (next_queue_ + i + 1) % queues_.size();
             return claim(queue, room);
         }
     }
@@ -119,7 +119,8 @@ void Claimer::prepare(Queue &queue) {
         send(queue, checks(queue), [&queue](const Result &) { queue.checked = true; });
 }
 
-// A claim of no jobs, which judges the --timeout: where a later claim fails, a row may be to blame
+// Returns a claim of no jobs, which checks --timeout, and a check of --sql. Errors of these
+// statements are fatal; a later claim may also fail because of a row.
 std::vector<Statement> Claimer::checks(const Queue &queue) const {
     std::vector<Statement> statements{protocol::start_jobs(queue.name, 0, options_.timeout, false)};
     if (options_.sql)
@@ -143,20 +144,21 @@ Claim Claimer::claim(Queue &queue, std::size_t room) {
     // Before the answer: a notification that comes meanwhile must count
     queue.due = false;
     claiming_ = true;
-    return {protocol::start_jobs(queue.name, demand, options_.timeout, with_row),
-            [this, &queue, demand](const Result &result) { claim_answered(queue, result, demand); },
-            [this, &queue] {
-                claiming_ = false;
-                queue.due = true;
-            }};
+    return {
+        protocol::start_jobs(queue.name, demand, options_.timeout, with_row),
+        [this, &queue, demand](const Result &result) { on_claim_result(queue, result, demand); },
+        [this, &queue] {
+            claiming_ = false;
+            queue.due = true;
+        }};
 }
 
-void Claimer::claim_answered(Queue &queue, const Result &result, int demand) {
+void Claimer::on_claim_result(Queue &queue, const Result &result, int demand) {
     claiming_ = false;
     const auto verdict = result.verdict();
     if (verdict == Verdict::ok)
         return claimed(queue, result, demand);
-    // A server that could write before will be able to again
+    // A server that was writable before is expected to become writable again.
     failed(queue, result,
            verdict == Verdict::refused || (verdict == Verdict::read_only && has_claimed_));
 }
@@ -172,7 +174,7 @@ void Claimer::claimed(Queue &queue, const Result &result, int demand) {
     take_(protocol::jobs(result, queue.name, queue.facts));
 }
 
-void Claimer::send(Queue &queue, const std::vector<Statement> &statements, const Answered &take) {
+void Claimer::send(Queue &queue, const std::vector<Statement> &statements, const OnResult &take) {
     connection_.send(statements, [this, &queue, take](const Results &results) {
         const Result &last = results.back();
         if (last.ok())
@@ -195,7 +197,7 @@ void Claimer::failed(Queue &queue, const Result &result, bool may_pass) {
                            one_line(result.message()));
     }
     case Verdict::transient:
-        return rest(queue, result);
+        return back_off(queue, result);
     case Verdict::read_only:
         if (!may_pass)
             return shutdown_.fatal(
@@ -203,15 +205,15 @@ void Claimer::failed(Queue &queue, const Result &result, bool may_pass) {
                 "\nHINT:  This is no standby: default_transaction_read_only is on for the role, the"
                 " database or the server. Turn it off there, or for this program alone by"
                 " PGOPTIONS='-c default_transaction_read_only=off'.");
-        return rest(queue, result);
+        return back_off(queue, result);
     default:
         if (!may_pass)
             return shutdown_.fatal(queue.name + ": " + result.message());
-        return rest(queue, result);
+        return back_off(queue, result);
     }
 }
 
-void Claimer::rest(Queue &queue, const Result &result) {
+void Claimer::back_off(Queue &queue, const Result &result) {
     const auto pause = queue.errors.next();
     queue.not_before = Clock::now() + pause;
     spdlog::warn("{}: next try in {:.1f} s: {}", queue.name,

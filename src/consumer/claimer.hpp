@@ -1,12 +1,12 @@
-// Finding jobs: LISTEN, look, wait for a notification, at most poll_interval. One connection, which
-// serves all queues.
+// Claimer finds jobs for all queues on one connection: it LISTENs, claims, and waits for a
+// notification or for poll_interval.
 //
-// A notification is a hint, from anybody: it makes the claimer look, and a look that found nothing
-// is not repeated within 10 ms, so that a storm of notifications does not become one of claims.
-// Queues take turns. A claim that fails is made again after a pause that grows, unless no claim can
-// succeed: one bad row or a trigger must not end the program. What a queue is (its channel, its
-// poll interval) is read again with each poll, so that configure_queue and RENAME reach a running
-// consumer. No lock.
+// A notification is a hint that any role may send. It causes one claim; a claim that found no job
+// is not repeated within 10 ms, so that a storm of notifications does not become a storm of claims.
+// Queues are claimed from in turn. After a failed claim the queue backs off, unless no later claim
+// can succeed: one bad row or trigger must not end the program. The queue's facts (its channel, its
+// poll interval) are read again with each poll, so that configure_queue and RENAME reach a running
+// consumer.
 #pragma once
 
 #include "consumer/backoff.hpp"
@@ -22,12 +22,12 @@
 
 namespace ecto_job::consumer {
 
-// A claim that is to be sent, and whom to tell what came of it: the result, or that nothing did,
-// since what was in the same transaction failed.
+// A claim to be sent. The sender calls on_result with the claim's result, or on_rollback if the
+// transaction failed before the claim was executed.
 struct Claim {
     Statement statement;
-    std::function<void(const Result &)> answered;
-    std::function<void()> undone;
+    std::function<void(const Result &)> on_result;
+    std::function<void()> on_rollback;
 };
 
 class Claimer {
@@ -36,34 +36,34 @@ public:
 
     Claimer(const Options &options, Connection &connection, Shutdown &shutdown, TakeJobs take);
 
-    // The next claim, for whoever sends something on the connection anyway; `room` is how many jobs
-    // could be taken. None if nothing is due, or something else must come first.
+    // Returns the next claim for at most `room` jobs, so that the caller can send it together with
+    // other statements. Returns nullopt if no claim is due, or if a queue must be prepared first.
     std::optional<Claim> next_claim(Clock::time_point now, std::size_t room);
-    // Takes the next step, if the connection is idle.
-    void tend(Clock::time_point now, std::size_t room);
+    // Sends the next statement, if the connection is idle.
+    void step(Clock::time_point now, std::size_t room);
     void watch(Poller &poller, std::size_t room) const;
 
-    // Look at all queues once more, although nobody notified.
-    void look_again();
-    // A claim is under way: its jobs will have to be performed.
+    // Makes a claim due on all queues, without a notification.
+    void recheck_all();
+    // Returns whether a claim has been sent and its result is pending.
     bool claiming() const { return claiming_; }
-    // All queues were looked at, on this connection, and nothing was there.
+    // Returns whether the last claim on each queue, on this connection, found no more jobs.
     bool found_nothing() const;
 
 private:
     struct Queue {
         std::string name;
         QueueFacts facts = {};
-        bool known = false;     // facts are fresh
-        bool listening = false; // to facts.table
-        bool checked = false;   // the server takes the --timeout and the --sql statement
-        bool due = true;        // there may be something
-        Backoff errors{};       // of claims, one after the other
+        bool known = false;     // facts are up to date
+        bool listening = false; // on the channel facts.table
+        bool checked = false;   // the server accepts --timeout and the --sql statement
+        bool due = true;        // a claim may find jobs
+        Backoff errors{};       // after failed claims
         Backoff conflicts = conflict_backoff();
         Clock::time_point not_before = {};
         Clock::time_point next_poll = Clock::time_point::max();
     };
-    using Answered = std::function<void(const Result &)>;
+    using OnResult = std::function<void(const Result &)>;
 
     void start_over();
     void notified(std::string_view channel);
@@ -73,19 +73,19 @@ private:
     void found(Queue &queue, const Result &result);
     Claim claim(Queue &queue, std::size_t room);
     void claimed(Queue &queue, const Result &result, int demand);
-    void send(Queue &queue, const std::vector<Statement> &statements, const Answered &take);
-    void claim_answered(Queue &queue, const Result &result, int demand);
+    void send(Queue &queue, const std::vector<Statement> &statements, const OnResult &take);
+    void on_claim_result(Queue &queue, const Result &result, int demand);
     void failed(Queue &queue, const Result &result, bool may_pass);
-    void rest(Queue &queue, const Result &result);
+    void back_off(Queue &queue, const Result &result);
 
     const Options &options_;
     Connection &connection_;
     Shutdown &shutdown_;
     TakeJobs take_;
     std::vector<Queue> queues_;
-    std::size_t turn_ = 0;
+    std::size_t next_queue_ = 0;
     bool extension_found_ = false;
-    bool has_claimed_ = false; // whatever a claim found
+    bool has_claimed_ = false; // a claim has succeeded, with or without jobs
     bool claiming_ = false;
 };
 

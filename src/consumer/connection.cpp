@@ -1,9 +1,10 @@
-// libpq without waiting: send, flush, consume, and the way back after a loss.
+// Connection uses libpq without blocking: it sends, flushes and consumes, and reconnects after a
+// loss.
 //
-// Results count only when the server has said that it is ready again: a COMMIT whose
-// acknowledgement broke off is a loss, although it may have happened; what follows (fail_job) asks
-// the server. The defaults for keepalives and tcp_user_timeout notice within a minute that a server
-// vanished without a word; a connection string may say otherwise. No lock.
+// Results count only when the server has reported that it is ready again. A COMMIT whose
+// acknowledgement was lost counts as a loss, although it may have succeeded; fail_job, which
+// follows, finds out. The defaults for keepalives and tcp_user_timeout detect a silent server
+// within a minute; a connection string may override them.
 #include "consumer/connection.hpp"
 
 #include "consumer/text.hpp"
@@ -22,8 +23,8 @@ std::string trimmed(const char *message) {
     return text;
 }
 
-Parameters connection_parameters(const Options &options) {
-    Parameters parameters{
+ConnectionOptions connection_options(const Options &options) {
+    ConnectionOptions result{
         {"fallback_application_name", "ecto_job_consumer"},
         {"keepalives_idle", "30"},
         {"keepalives_interval", "10"},
@@ -32,18 +33,18 @@ Parameters connection_parameters(const Options &options) {
     };
     const auto add = [&](const char *keyword, const std::optional<std::string> &value) {
         if (value)
-            parameters.emplace_back(keyword, *value);
+            result.emplace_back(keyword, *value);
     };
     add("host", options.host);
     add("port", options.port);
     add("user", options.user);
-    add("dbname", options.dbname); // may be a whole conninfo string: overrides what is above
-    // JSON is UTF-8, and so are our error texts
-    parameters.emplace_back("client_encoding", "UTF8");
-    return parameters;
+    add("dbname", options.dbname); // may be a conninfo string, which overrides the values above
+    // JSON and the program's error texts are UTF-8.
+    result.emplace_back("client_encoding", "UTF8");
+    return result;
 }
 
-// RAISE and the server's own warnings, in the log beside what they belong to
+// Writes notices of RAISE and of the server to the log.
 void log_notice(void *name, const PGresult *notice) {
     const char *const severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
     const std::string_view kind = severity == nullptr ? "" : severity;
@@ -59,11 +60,11 @@ void log_notice(void *name, const PGresult *notice) {
 } // namespace
 
 Connection::Connection(const Options &options, std::string name, Statement settings)
-    : parameters_(connection_parameters(options)), name_(std::move(name)),
+    : connection_options_(connection_options(options)), name_(std::move(name)),
       settings_(std::move(settings)) {}
 
 void Connection::open() {
-    PgConnection connection = connect(parameters_);
+    PgConnection connection = connect(connection_options_);
     if (PQstatus(connection.get()) != CONNECTION_OK)
         throw Unreachable(trimmed(PQerrorMessage(connection.get())));
     adopt(std::move(connection));
@@ -78,11 +79,11 @@ void Connection::adopt(PgConnection connection) {
     spdlog::info("{}: connected to database {} at {} as {}", name_, PQdb(connection_.get()),
                  PQhost(connection_.get()), PQuser(connection_.get()));
     on_connected();
-    send({settings_}, [this](const Results &results) { settled(results.back()); });
+    send({settings_}, [this](const Results &results) { on_settings_result(results.back()); });
 }
 
-// Without its settings a session works, as long as nothing ends it
-void Connection::settled(const Result &result) const {
+// Logs which settings were changed. If the statement failed, the session is used nevertheless.
+void Connection::on_settings_result(const Result &result) const {
     if (!result.ok()) {
         if (connection_)
             spdlog::warn("{}: its session keeps the settings that it was given: {}", name_,
@@ -94,7 +95,7 @@ void Connection::settled(const Result &result) const {
                      result.get(row, 1), result.get(row, 2));
 }
 
-// Behind a pooler that does not pass this on, a server may be a standby
+// Returns whether the server reports that it is a primary. A pooler may not pass the report on.
 bool Connection::of_primary() const {
     const char *const standby = PQparameterStatus(connection_.get(), "in_hot_standby");
     return standby != nullptr && std::string_view(standby) == "off";
@@ -107,33 +108,33 @@ void Connection::retry_later(const std::string &why) {
                  std::chrono::duration<double>(delay).count());
 }
 
-void Connection::tend(Clock::time_point now) {
-    if (connection_ || connecting_ || now < retry_at_)
+void Connection::step(Clock::time_point now) {
+    if (connection_ || attempt_ || now < retry_at_)
         return;
     try {
-        connecting_.emplace(parameters_);
-    } catch (const std::exception &error) { // out of threads or descriptors: not for ever
+        attempt_.emplace(connection_options_);
+    } catch (const std::exception &error) { // out of threads or descriptors: temporary
         retry_later(error.what());
     }
 }
 
-void Connection::take_connected() {
+void Connection::take_attempt() {
     try {
-        PgConnection connection = connecting_->take();
-        connecting_.reset();
+        PgConnection connection = attempt_->take();
+        attempt_.reset();
         if (PQstatus(connection.get()) == CONNECTION_OK)
             adopt(std::move(connection));
         else
             retry_later(trimmed(PQerrorMessage(connection.get())));
     } catch (const std::exception &error) {
-        connecting_.reset();
+        attempt_.reset();
         retry_later(error.what());
     }
 }
 
 void Connection::watch(Poller &poller) {
-    if (connecting_) {
-        poller.watch(connecting_->fd(), POLLIN, [this] { take_connected(); });
+    if (attempt_) {
+        poller.watch(attempt_->fd(), POLLIN, [this] { take_attempt(); });
     } else if (connection_) {
         const int events = POLLIN | (unsent_ ? POLLOUT : 0);
         poller.watch(PQsocket(connection_.get()), static_cast<short>(events),
@@ -169,14 +170,15 @@ void Connection::send(const std::vector<Statement> &statements, Handler handler)
         unsent_ = flushed > 0;
 }
 
-// The unnamed statement stays as it was parsed until the next is. Named ones would save the parsing
-// of others, too, but a pooler in transaction mode loses them.
+// Sends one statement. The unnamed prepared statement stays valid until the next one is parsed, so
+// an equal statement need not be parsed again (`parsed`). Named statements would save more parsing,
+// but a pooler in transaction mode loses them.
 bool Connection::send_one(const Statement &statement, bool parsed) {
     std::vector<Oid> types;
     std::vector<const char *> values;
     std::vector<int> lengths;
     std::vector<int> formats;
-    for (const Parameter &parameter : statement.parameters) {
+    for (const ParameterValue &parameter : statement.parameters) {
         types.push_back(parameter.type);
         values.push_back(parameter.value ? parameter.value->c_str() : nullptr);
         lengths.push_back(parameter.value ? static_cast<int>(parameter.value->size()) : 0);
@@ -200,7 +202,7 @@ void Connection::receive() {
     const bool alive = PQconsumeInput(connection) == 1;
     const int flushed = alive ? PQflush(connection) : -1;
     if (flushed < 0) {
-        // The server's last words, if it had any, say more than that the socket is closed
+        // Prefer the server's last error message to "socket closed".
         const bool told = !results_.empty() && !results_.back().ok();
         return drop(told ? results_.back().message() : trimmed(PQerrorMessage(connection)));
     }
@@ -216,7 +218,7 @@ void Connection::receive() {
     }
 }
 
-// After an error come results that say so, which are of no use, and the end of the round trip.
+// Stores a result. After an error the remaining statements give PGRES_PIPELINE_ABORTED.
 void Connection::take(PGresult *pg_result) {
     Result result(pg_result, of_primary());
     switch (PQresultStatus(pg_result)) {
@@ -229,7 +231,7 @@ void Connection::take(PGresult *pg_result) {
     case PGRES_COPY_BOTH:
         return drop("COPY from or to the client is not possible here");
     default:
-        // Null ends the results of one statement
+        // A null pointer ends the results of one statement.
         if (pg_result != nullptr)
             results_.push_back(std::move(result));
         else if (PQstatus(connection_.get()) == CONNECTION_BAD)

@@ -1,16 +1,15 @@
-// A connection that is served by the loop: one round trip at a time, its results given to a
-// handler.
+// Connection is a connection that the main loop serves: one round trip at a time, whose results are
+// passed to a handler.
 //
-// A round trip is one or more statements in libpq's pipeline mode. They are one transaction, unless
-// they make their own: the first that fails undoes those before it, and those behind it are not
-// executed. Each handler is called exactly once, with results or with the news that the connection
-// broke first. A broken connection comes back by itself, after a back-off; `connected` is called
-// then, and whoever wants to send anything looks at idle() first. Every connection is in
-// autocommit: a transaction is what its user makes. No lock: one thread.
+// A round trip sends one or more statements in libpq's pipeline mode. They form one transaction,
+// unless they contain BEGIN: the first one that fails rolls back those before it, and those after
+// it are not executed. Each handler is called exactly once, with the results, or with
+// Result::lost() if the connection broke. A broken connection is opened again after a back-off, and
+// on_connected is called. Check idle() before send(). The connection is in autocommit mode.
 #pragma once
 
 #include "consumer/backoff.hpp"
-#include "consumer/connecting.hpp"
+#include "consumer/connection_attempt.hpp"
 #include "consumer/options.hpp"
 #include "consumer/poller.hpp"
 #include "consumer/result.hpp"
@@ -33,24 +32,25 @@ class Connection {
 public:
     using Handler = std::function<void(const Results &)>;
 
-    // The name is for the log. `settings` is sent first on each connection: protocol::settings().
+    // `name` is for the log. `settings`, from protocol::settings(), is sent first on each
+    // connection.
     Connection(const Options &options, std::string name, Statement settings);
-    Connection(const Connection &) = delete; // its address is known to libpq and to the poller
+    Connection(const Connection &) = delete; // libpq and the poller hold its address
     Connection &operator=(const Connection &) = delete;
 
-    // The program's first connection: waits, and throws Unreachable. Later ones come by tend().
+    // Opens the first connection; blocks. Throws Unreachable. Reconnecting is done by step().
     void open();
 
     bool ready() const { return connection_ != nullptr; }
     bool idle() const { return ready() && !handler_; }
     bool in_transaction() const;
-    // Only when idle.
+    // Sends the statements. The connection must be idle.
     void send(const std::vector<Statement> &statements, Handler handler);
-    // Gives the connection up: its server is of no use. Nothing if it is already gone.
+    // Closes the connection and schedules a new attempt. Does nothing if it is already closed.
     void drop(const std::string &why);
     std::string identifier(const std::string &name) const;
 
-    void tend(Clock::time_point now);
+    void step(Clock::time_point now);
     void watch(Poller &poller);
 
     std::function<void()> on_connected = [] {};
@@ -58,25 +58,25 @@ public:
 
 private:
     void adopt(PgConnection connection);
-    void take_connected();
+    void take_attempt();
     void retry_later(const std::string &why);
     void receive();
     bool send_one(const Statement &statement, bool parsed);
     void take(PGresult *result);
     void finish();
-    void settled(const Result &result) const;
+    void on_settings_result(const Result &result) const;
     bool of_primary() const;
 
-    Parameters parameters_;
+    ConnectionOptions connection_options_;
     std::string name_;
     Statement settings_;
     PgConnection connection_;
-    std::optional<Connecting> connecting_;
+    std::optional<ConnectionAttempt> attempt_;
     Backoff backoff_;
     Clock::time_point retry_at_{};
     bool unsent_ = false;
     Handler handler_;
-    Results results_; // those that have come
+    Results results_; // received so far
 };
 
 } // namespace ecto_job::consumer

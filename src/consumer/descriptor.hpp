@@ -1,7 +1,7 @@
-// A file descriptor that is closed by its owner's end, and a pipe made of two of them.
+// Descriptor owns a file descriptor and closes it; Pipe is a pipe made of two of them.
 //
-// Both ends are close-on-exec, or a job's program would hold the pipes of all others open and
-// their ends would never be seen. No lock.
+// Both ends are close-on-exec. Otherwise a job's program would inherit the pipes of all others and
+// keep them open.
 #pragma once
 
 #include <cerrno>

@@ -1,9 +1,9 @@
-// Starting programs, watching their time, telling how they ended.
+// Exec starts programs, ends those whose lease is over, and passes their results to Outcomes.
 //
-// A program that cannot be started for want of descriptors, processes or memory costs its job no
-// attempt: the job waits under its lease, and no more are claimed than could be run. Another reason
-// fails the job. A program that was told to end may still succeed: its exit status counts, and the
-// lease decides whether the job was still its. No lock.
+// When descriptors, processes or memory run out, a job loses no attempt: it waits under its lease,
+// and no more jobs are claimed than can run. Any other reason fails the job. A program that was
+// signalled may still succeed: its exit status counts, and the lease decides whether the job is
+// still held.
 #include "consumer/exec.hpp"
 
 #include "consumer/report.hpp"
@@ -20,7 +20,7 @@ namespace {
 // From SIGTERM to SIGKILL; --help names it
 constexpr auto grace = std::chrono::seconds(5);
 
-// After a want of descriptors or processes, until more programs are tried at once than run then
+// Time after a shortage for which no more programs run at once than did then
 constexpr auto shortage_pause = std::chrono::seconds(5);
 
 bool is_shortage(const std::error_code &code) {
@@ -43,7 +43,7 @@ std::vector<std::string> variables(const Job &job) {
 
 Exec::Exec(std::string command, std::size_t limit, Connection &connection, Shutdown &shutdown,
            std::function<void()> finished, Outcomes::NextClaim next_claim)
-    : command_(std::move(command)), limit_(limit), room_for_(limit),
+    : command_(std::move(command)), limit_(limit), capacity_(limit),
       outcomes_(connection, shutdown, std::move(finished), std::move(next_claim)) {}
 
 void Exec::begin(std::deque<Job> &waiting) {
@@ -52,19 +52,19 @@ void Exec::begin(std::deque<Job> &waiting) {
             return;
 }
 
-// False: not now, and the job is as it was.
+// Starts the job's program. Returns false if resources have run out; the job is unchanged then.
 bool Exec::start(Job &job) {
     try {
         auto child = start_program(job);
         report::started(job);
-        const auto patience = job.lease_over;
-        running_.push_back({std::move(job), std::move(child), patience, SIGTERM});
+        const auto deadline = job.lease_over;
+        running_.push_back({std::move(job), std::move(child), deadline, SIGTERM});
     } catch (const std::system_error &error) {
         if (is_shortage(error.code())) {
-            room_for_ = running_.size();
-            more_at_ = Clock::now() + shortage_pause;
+            capacity_ = running_.size();
+            shortage_ends_ = Clock::now() + shortage_pause;
             spdlog::warn("{} job {}: waits, with {} programs at work: {}", job.queue, job.id,
-                         room_for_, error.what());
+                         capacity_, error.what());
             return false;
         }
         outcomes_.failed(std::move(job), error.what());
@@ -90,25 +90,25 @@ std::unique_ptr<Child> Exec::start_program(Job &job) const {
     return start();
 }
 
-void Exec::tend(Clock::time_point now) {
-    std::erase_if(running_, [this](Running &running) { return take_end(running); });
+void Exec::step(Clock::time_point now) {
+    std::erase_if(running_, [this](Running &running) { return reap(running); });
     for (Running &running : running_)
-        limit_time(running, now);
-    if (now >= more_at_) {
-        room_for_ = limit_;
-        more_at_ = Clock::time_point::max();
+        enforce_deadline(running, now);
+    if (now >= shortage_ends_) {
+        capacity_ = limit_;
+        shortage_ends_ = Clock::time_point::max();
     }
-    outcomes_.tend(now);
+    outcomes_.step(now);
 }
 
-bool Exec::take_end(Running &running) {
+bool Exec::reap(Running &running) {
     if (!running.child->ended())
         return false;
     if (auto failure = running.child->failure()) {
         if (running.signal != SIGTERM)
             *failure += ": its lease was over";
-        if (const std::string complaint = running.child->complaint(); !complaint.empty())
-            *failure += ": " + complaint;
+        if (const std::string output = running.child->stderr_tail(); !output.empty())
+            *failure += ": " + output;
         outcomes_.failed(std::move(running.job), *failure);
     } else {
         outcomes_.completed(std::move(running.job));
@@ -116,21 +116,21 @@ bool Exec::take_end(Running &running) {
     return true;
 }
 
-void Exec::limit_time(Running &running, Clock::time_point now) {
-    if (now < running.patience)
+void Exec::enforce_deadline(Running &running, Clock::time_point now) {
+    if (now < running.deadline)
         return;
     report::overdue(running.job, running.signal == SIGTERM ? "SIGTERM" : "SIGKILL");
     running.child->kill(running.signal);
-    running.patience = running.signal == SIGTERM ? now + grace : Clock::time_point::max();
+    running.deadline = running.signal == SIGTERM ? now + grace : Clock::time_point::max();
     running.signal = SIGKILL;
 }
 
 void Exec::watch(Poller &poller) {
     for (const Running &running : running_) {
         running.child->watch(poller);
-        poller.wake_at(running.patience);
+        poller.wake_at(running.deadline);
     }
-    poller.wake_at(more_at_);
+    poller.wake_at(shortage_ends_);
     outcomes_.watch(poller);
 }
 

@@ -1,8 +1,9 @@
-// One round: what ended, what can begin, what can be claimed; then wait for the next event.
+// Each step of the loop reports outcomes, distributes jobs and claims new ones, then waits for
+// events.
 //
-// The order matters: outcomes come before claims, so that on the connection that both use a job's
-// end is told before new jobs are started, or with them. Signals have their usual effect until the
-// first connection stands: an attempt to connect can be interrupted. No lock.
+// Outcomes come before claims, so that a job's end reaches the server before new jobs are started,
+// or together with them. Until the first connection is open, signals have their default effect, so
+// that connecting can be interrupted.
 #include "consumer/loop.hpp"
 
 #include "consumer/exec.hpp"
@@ -25,10 +26,10 @@ Loop::Loop(const Options &options)
 }
 
 std::unique_ptr<Performer> Loop::make_performer() {
-    // A job may have enqueued others
+    // Checks the queues again: the finished job may have enqueued others.
     const auto finished = [this] {
         if (options_.drain)
-            claimer_.look_again();
+            claimer_.recheck_all();
     };
     if (options_.sql)
         return std::make_unique<Sql>(options_, shutdown_, finished);
@@ -45,10 +46,10 @@ int Loop::run() {
             shutdown_.request();
         }
         const auto now = Clock::now();
-        performer_->tend(now);
-        hand_over(now);
-        claimer_.tend(now, room());
-        connection_.tend(now);
+        performer_->step(now);
+        distribute(now);
+        claimer_.step(now, room());
+        connection_.step(now);
         if (finished()) {
             spdlog::info(shutdown_.requested() ? "stopped" : "drained: nothing left to start");
             return shutdown_.status();
@@ -61,7 +62,7 @@ int Loop::run() {
     return exit_fatal;
 }
 
-void Loop::hand_over(Clock::time_point now) {
+void Loop::distribute(Clock::time_point now) {
     give_up_overdue(waiting_, now);
     performer_->begin(waiting_);
 }

@@ -1,8 +1,9 @@
-// The program's loop: claim, hand over, wait; until it is stopped or there is nothing left.
+// Loop is the program's main loop: it claims jobs, distributes them and waits, until the program is
+// stopped or no job is left.
 //
-// One thread and one poll() for signals, connections and programs. Nothing in it waits for one
-// thing alone, so that a locked queue does not keep a program from being ended in time, nor a
-// program a second signal from being obeyed. No lock.
+// One thread and one poll() serve signals, connections and programs. No step blocks, so a locked
+// queue delays neither the end of a program whose lease is over nor the reaction to a second
+// signal.
 #pragma once
 
 #include "consumer/claimer.hpp"
@@ -18,18 +19,18 @@ namespace ecto_job::consumer {
 
 class Loop {
 public:
-    // Connects; throws Unreachable.
+    // Opens the connections. Throws Unreachable if the server cannot be reached.
     explicit Loop(const Options &options);
-    // Returns the program's exit status.
+    // Runs until the program is stopped or drained. Returns its exit status.
     int run();
 
 private:
     std::unique_ptr<Performer> make_performer();
-    void hand_over(Clock::time_point now);
+    void distribute(Clock::time_point now);
     void watch(Signals &signals);
-    // Claimed and not over.
+    // Returns the number of claimed jobs whose outcome has not been reported.
     std::size_t busy() const { return performer_->busy() + waiting_.size(); }
-    // That may be claimed.
+    // Returns the number of jobs that may be claimed now.
     std::size_t room() const { return waiting_.empty() ? performer_->room() : 0; }
     bool finished() const;
 
@@ -38,7 +39,7 @@ private:
     Connection connection_;
     Claimer claimer_;
     std::unique_ptr<Performer> performer_;
-    std::deque<Job> waiting_; // claimed beyond the room there was: --batch
+    std::deque<Job> waiting_; // claimed but not begun, because of --batch
     Poller poller_;
 };
 

@@ -1,8 +1,8 @@
-// ecto_job_consumer: performs the jobs of ecto_job's queues, by programs or by SQL statements.
+// ecto_job_consumer performs the jobs of ecto_job's queues, by programs or by SQL statements.
 //
-// main() turns whatever happens into an exit status: 0 stopped or drained, 1 fatal, 2 usage or no
-// connection at the start. It leaves by quick_exit: a thread may still be connecting, and must not
-// see libpq's and its libraries' data destroyed under it. No lock.
+// main() turns every outcome into an exit status: 0 stopped or drained, 1 fatal error, 2 usage
+// error or no connection at the start. It leaves by quick_exit, because a thread may still be
+// connecting, and exit() would destroy the data of libpq and its libraries under that thread.
 #include "consumer/loop.hpp"
 #include "consumer/options.hpp"
 #include "consumer/report.hpp"
@@ -20,8 +20,8 @@ namespace {
 
 using namespace ecto_job::consumer;
 
-// Opens /dev/null where a standard descriptor is closed. Left closed, its number would go to the
-// next that is opened: the log would be written into the connection to the server.
+// Opens /dev/null in place of each closed standard descriptor. Otherwise the next descriptor that
+// is opened would get its number, and the log could be written into the connection to the server.
 bool open_standard_descriptors() {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
@@ -50,7 +50,7 @@ int run(int argc, char **argv) {
 int main(int argc, char **argv) {
     int status = exit_fatal;
     if (!open_standard_descriptors())
-        std::quick_exit(status); // there is nobody to tell
+        std::quick_exit(status); // standard error is not usable
     try {
         status = run(argc, argv);
     } catch (const std::exception &error) {

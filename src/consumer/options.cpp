@@ -1,8 +1,7 @@
-// The command line, by CLI11. --help is the program's manual: the protocol's reference is in docs/.
+// The command line, parsed by CLI11. The long text of --help is in `footer`; an option's own line
+// says only what that option does.
 //
-// An empty --exec or --sql is refused: it would succeed on every job and so empty the queue. The
-// help's long text is here and not in the option's lines, which say only what one option does.
-// No lock.
+// An empty --exec or --sql is refused: it would succeed on every job and so empty the queue.
 #include "consumer/options.hpp"
 
 #include "consumer/sql_text.hpp"
@@ -15,7 +14,7 @@ namespace ecto_job::consumer {
 namespace {
 
 constexpr int usage_error = 2;
-// Each has two pipes or a connection; a process usually has 1,024 descriptors
+// Each job needs two pipes or a connection; a process usually has 1,024 descriptors
 constexpr int most_jobs = 400;
 
 constexpr const char *description = R"(Performs the jobs of ecto_job's queues:
@@ -39,10 +38,11 @@ With --sql, the job is completed and the statement executed in one transaction: 
 writes is committed exactly once, or not at all. $1 is the params (jsonb, or bytea in a binary
 queue), $2 the whole job (ecto_job.job). An error, also one at COMMIT, rolls back and fails the job
 with the error's text; after a conflict with another transaction (40001, 40P01) it is first repeated,
-up to 8 times. Statements that end a transaction, and COPY with the client, are refused. A running transaction keeps its job even when the lease is over: limit it by
-statement_timeout (PGOPTIONS). Each of the -j jobs has a connection of its own, and one more waits
-for notifications. With --per-transaction a transaction performs several jobs; if anything of it
-fails, each of them is performed by itself.
+up to 8 times. Statements that end a transaction, and COPY with the client, are refused. A running
+transaction keeps its job even when the lease is over: limit it by statement_timeout (PGOPTIONS).
+Each of the -j jobs has a connection of its own, and one more waits for notifications. With
+--per-transaction a transaction performs several jobs; if anything of it fails, each of them is
+performed by itself.
 
 A failed job is tried again after the queue's retry timeout, until its attempts are used up.
 
@@ -63,12 +63,12 @@ files. The consumer never asks for a password.
 Exit status: 0 stopped or drained, 1 a fatal error or stopped at once, 2 usage or no connection at
 the start.)";
 
-// Texts that must say something
+// Returns an error for a text of blanks only.
 std::string not_blank(const std::string &text) {
     return text.find_first_not_of(" \t\r\n") == std::string::npos ? "must not be empty" : "";
 }
 
-// Without what CLI11 would write beside the option in --help
+// Returns a range check without CLI11's own description in --help.
 CLI::Validator in_range(int from, int to) {
     return CLI::Range(from, to).description("");
 }
@@ -77,7 +77,7 @@ void add_connection_options(CLI::App &app, Options &options) {
     constexpr const char *group = "Connection";
     const auto add = [&](const char *names, std::optional<std::string> &value, const char *what,
                          const char *type) {
-        // Given twice, the last one counts, as in psql
+        // The last of several values counts, as in psql.
         app.add_option(names, value, what)->type_name(type)->group(group)->take_last();
     };
     add("-d,--dbname", options.dbname, "database, connection string or URI", "DBNAME");

@@ -1,7 +1,7 @@
-// What the command line asks for. psql's letters mean what they mean in psql.
+// Options holds the command line. psql's option letters have psql's meaning.
 //
-// Everything is checked here, so that no other file meets a value that makes no sense; what only
-// the server can judge (queues, the timeout's text, the statement) it judges at the start. No lock.
+// parse_options() checks every value that can be checked without a server. The server checks the
+// queues, the timeout and the statement at the start.
 #pragma once
 
 #include <optional>
@@ -11,14 +11,14 @@
 namespace ecto_job::consumer {
 
 struct Options {
-    // the database; nullopt leaves it to libpq: PG* variables, then its defaults
+    // the connection; nullopt: libpq uses PG* variables, then its defaults
     std::optional<std::string> dbname; // a name, a conninfo string or a URI
     std::optional<std::string> host;
     std::optional<std::string> port;
     std::optional<std::string> user;
 
-    std::vector<std::string> queues; // at least one, as regclass reads it
-    // one of the two
+    std::vector<std::string> queues; // at least one, in the syntax of regclass
+    // exactly one of exec and sql is set
     std::optional<std::string> exec;
     std::optional<std::string> sql;
 
@@ -30,8 +30,9 @@ struct Options {
     std::string log_level = "info";
 };
 
-// nullopt: go on with `options`. Else the program ends with this status: 0 after --help and
-// --version, 2 after a usage error, and has printed what is to be said.
+// Parses the command line into `options`. Returns nullopt on success. Otherwise the program has to
+// end with the returned status: 0 after --help and --version, 2 after a usage error. The help or
+// the error has been printed.
 std::optional<int> parse_options(int argc, const char *const *argv, Options &options);
 
 } // namespace ecto_job::consumer

@@ -1,8 +1,8 @@
-// Telling outcomes, and what each answer means.
+// Outcomes sends the reports and handles the server's results.
 //
-// While the program stops, an outcome that cannot be told (no server, or one that is read-only for
-// now) is kept as long as its lease runs and then given up: else a stop would never end. While it
-// does not stop it is kept for ever, since a lease that nobody swept is still good. No lock.
+// While the program stops, an outcome that cannot be reported (no server, or a read-only one) is
+// kept until its lease ends and then given up; otherwise the program might never end. While the
+// program runs, an outcome is kept without limit, since a lease stays valid until a sweep ends it.
 #include "consumer/outcomes.hpp"
 
 #include "consumer/report.hpp"
@@ -17,10 +17,11 @@ namespace ecto_job::consumer {
 
 namespace {
 
-// Before the next try after an error that may pass
+// Pause before the next try after a transient error
 constexpr auto pause_after_error = std::chrono::seconds(1);
 
-// What fail_job keeps. It cuts by the server's encoding, which may not know characters (SQL_ASCII).
+// Bytes that fail_job keeps. In SQL_ASCII the server would cut within a character, so the program
+// cuts.
 constexpr std::size_t most_error = 8'192;
 
 } // namespace
@@ -39,33 +40,34 @@ void Outcomes::failed(Job job, const std::string &error) {
 }
 
 void Outcomes::add(Outcome outcome) {
-    // Not needed any more, and may be large
+    // Free what may be large and is not needed any more.
     outcome.job.params = {};
     outcome.job.row.reset();
     waiting_.push_back(std::move(outcome));
 }
 
-void Outcomes::tend(Clock::time_point now) {
+void Outcomes::step(Clock::time_point now) {
     if (shutdown_.requested())
         give_up_overdue(now);
     if (!connection_.idle())
         return;
-    telling_ = take_due(now);
-    if (telling_.empty())
+    in_flight_ = take_due(now);
+    if (in_flight_.empty())
         return;
-    if (telling_.front().alone)
-        return tell_alone();
-    if (const auto claim = next_claim_(); claim || telling_.size() > 1)
-        tell_together(claim);
+    if (in_flight_.front().individually)
+        return report_one();
+    if (const auto claim = next_claim_(); claim || in_flight_.size() > 1)
+        report_together(claim);
     else
-        tell_alone();
+        report_one();
 }
 
-// All that may be told together, or one that must be alone
+// Takes either all due outcomes that may be reported together, or one to be reported individually.
 std::vector<Outcomes::Outcome> Outcomes::take_due(Clock::time_point now) {
     std::vector<Outcome> due;
     std::erase_if(waiting_, [&](Outcome &outcome) {
-        if (outcome.not_before > now || (!due.empty() && (outcome.alone || due.front().alone)))
+        if (outcome.not_before > now ||
+            (!due.empty() && (outcome.individually || due.front().individually)))
             return false;
         due.push_back(std::move(outcome));
         return true;
@@ -94,11 +96,11 @@ void Outcomes::give_up_overdue(Clock::time_point now) {
     waiting_.erase(overdue, waiting_.end());
 }
 
-// The completions of each queue, then the failures in their order, then the claim
-void Outcomes::tell_together(const std::optional<Claim> &claim) {
+// Sends the completions of each queue, then the failures in their order, then the claim.
+void Outcomes::report_together(const std::optional<Claim> &claim) {
     std::map<std::string, std::vector<const Job *>> completed;
     std::vector<Statement> failures;
-    for (const Outcome &outcome : telling_) {
+    for (const Outcome &outcome : in_flight_) {
         if (outcome.error)
             failures.push_back(protocol::fail(outcome.job, *outcome.error));
         else
@@ -111,22 +113,22 @@ void Outcomes::tell_together(const std::optional<Claim> &claim) {
     std::move(failures.begin(), failures.end(), std::back_inserter(statements));
     if (claim)
         statements.push_back(claim->statement);
-    connection_.send(statements,
-                     [this, claim](const Results &results) { told_together(results, claim); });
+    connection_.send(
+        statements, [this, claim](const Results &results) { on_results_together(results, claim); });
 }
 
-void Outcomes::told_together(const Results &results, const std::optional<Claim> &claim) {
-    std::vector<Outcome> told = std::exchange(telling_, {});
+void Outcomes::on_results_together(const Results &results, const std::optional<Claim> &claim) {
+    std::vector<Outcome> told = std::exchange(in_flight_, {});
     if (const Result &last = results.back(); !last.ok()) {
         const bool lost = last.verdict() == Verdict::lost;
         if (lost)
             connection_.drop(last.message());
         for (Outcome &outcome : told)
-            outcome.alone = !lost;
+            outcome.individually = !lost;
         waiting_.insert(waiting_.begin(), std::make_move_iterator(told.begin()),
                         std::make_move_iterator(told.end()));
         if (claim)
-            claim->undone();
+            claim->on_rollback();
         return;
     }
     const auto failures = std::count_if(
@@ -134,28 +136,28 @@ void Outcomes::told_together(const Results &results, const std::optional<Claim> 
     auto failure = results.end() - (claim ? 1 : 0) - failures;
     for (Outcome &outcome : told) {
         if (outcome.error)
-            failure_answered(std::move(outcome), *failure++);
+            on_failure_result(std::move(outcome), *failure++);
         else
-            completion_answered(std::move(outcome), results.front());
+            on_completion_result(std::move(outcome), results.front());
     }
     if (claim)
-        claim->answered(results.back());
+        claim->on_result(results.back());
 }
 
-void Outcomes::tell_alone() {
-    const Outcome &outcome = telling_.front();
+void Outcomes::report_one() {
+    const Outcome &outcome = in_flight_.front();
     const auto statement = outcome.error ? protocol::fail(outcome.job, *outcome.error)
                                          : protocol::complete(outcome.job);
     connection_.send({statement}, [this](const Results &results) {
-        Outcome told = std::move(std::exchange(telling_, {}).front());
+        Outcome told = std::move(std::exchange(in_flight_, {}).front());
         if (told.error)
-            failure_answered(std::move(told), results.back());
+            on_failure_result(std::move(told), results.back());
         else
-            completion_answered(std::move(told), results.back());
+            on_completion_result(std::move(told), results.back());
     });
 }
 
-void Outcomes::completion_answered(Outcome outcome, const Result &result) {
+void Outcomes::on_completion_result(Outcome outcome, const Result &result) {
     switch (result.verdict()) {
     case Verdict::ok:
         conflict_pause_.reset();
@@ -167,7 +169,7 @@ void Outcomes::completion_answered(Outcome outcome, const Result &result) {
     case Verdict::conflict:
     case Verdict::transient:
     case Verdict::read_only:
-        return try_again(std::move(outcome), result);
+        return retry(std::move(outcome), result);
     case Verdict::fatal:
         shutdown_.fatal(result.message());
         break;
@@ -177,7 +179,7 @@ void Outcomes::completion_answered(Outcome outcome, const Result &result) {
     failed(std::move(outcome.job), "done, but not completed: " + result.message());
 }
 
-void Outcomes::failure_answered(Outcome outcome, const Result &result) {
+void Outcomes::on_failure_result(Outcome outcome, const Result &result) {
     switch (result.verdict()) {
     case Verdict::ok:
         if (const auto next = protocol::failed(result)) {
@@ -189,7 +191,7 @@ void Outcomes::failure_answered(Outcome outcome, const Result &result) {
     case Verdict::conflict:
     case Verdict::transient:
     case Verdict::read_only:
-        return try_again(std::move(outcome), result);
+        return retry(std::move(outcome), result);
     case Verdict::fatal:
         shutdown_.fatal(result.message());
         break;
@@ -205,14 +207,14 @@ void Outcomes::failure_answered(Outcome outcome, const Result &result) {
     lost(outcome, *outcome.error + "; left to its lease: " + result.message());
 }
 
-void Outcomes::try_again(Outcome outcome, const Result &result) {
+void Outcomes::retry(Outcome outcome, const Result &result) {
     const auto verdict = result.verdict();
     if (verdict == Verdict::lost) {
         connection_.drop(result.message());
     } else if (verdict == Verdict::conflict) {
         outcome.not_before = Clock::now() + conflict_pause_.next();
     } else {
-        report::not_told(outcome.job, result.message());
+        report::not_reported(outcome.job, result.message());
         outcome.not_before = Clock::now() + pause_after_error;
     }
     waiting_.push_front(std::move(outcome));

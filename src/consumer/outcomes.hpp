@@ -1,11 +1,12 @@
-// How started jobs ended, on their way to the server: all that wait go in one round trip and one
-// transaction, with the next claim if there is one. If that fails, each is told by itself: a stale
-// job costs the others nothing.
+// Outcomes reports to the server how started jobs ended. All pending outcomes go in one round trip
+// and one transaction, together with the next claim if one is due. If that transaction fails, each
+// outcome is reported in its own, so that a stale job does not affect the others.
 //
-// An outcome outlives its connection: it is told again on the next one, and the server knows by the
-// lease whether it was told before. A completion that the server refuses becomes a failure with the
-// server's words, so that somebody sees why the job comes again. An error's text that the server
-// refuses is told once more in ASCII: its encoding may lack a character. No lock.
+// An outcome outlives its connection: it is reported again on the next one, and the lease tells the
+// server whether it was reported before. A completion that the server refuses becomes a failure
+// with the server's message, so that the job's error shows why the job is retried. An error text
+// that the server refuses is reported once more in ASCII, since the database's encoding may lack a
+// character.
 #pragma once
 
 #include "consumer/backoff.hpp"
@@ -26,7 +27,7 @@ class Outcomes {
 public:
     using NextClaim = std::function<std::optional<Claim>()>;
 
-    // `finished` is called for each job that is told, or given up.
+    // `finished` is called for each job that was reported or given up.
     Outcomes(
         Connection &connection, Shutdown &shutdown, std::function<void()> finished,
         NextClaim next_claim = [] { return std::nullopt; });
@@ -34,9 +35,9 @@ public:
     void completed(Job job);
     void failed(Job job, const std::string &error);
 
-    // Not told yet.
-    std::size_t size() const { return waiting_.size() + telling_.size(); }
-    void tend(Clock::time_point now);
+    // Returns the number of outcomes that have not been reported.
+    std::size_t size() const { return waiting_.size() + in_flight_.size(); }
+    void step(Clock::time_point now);
     void watch(Poller &poller) const;
 
 private:
@@ -44,18 +45,19 @@ private:
         Job job;
         std::optional<std::string> error = {}; // nullopt = success
         Clock::time_point not_before = {};
-        bool alone = false; // it was among those that could not be told together
+        bool individually =
+            false; // report it in a transaction of its own, since reporting together has failed
     };
 
     void add(Outcome outcome);
     void give_up_overdue(Clock::time_point now);
     std::vector<Outcome> take_due(Clock::time_point now);
-    void tell_together(const std::optional<Claim> &claim);
-    void told_together(const Results &results, const std::optional<Claim> &claim);
-    void tell_alone();
-    void completion_answered(Outcome outcome, const Result &result);
-    void failure_answered(Outcome outcome, const Result &result);
-    void try_again(Outcome outcome, const Result &result);
+    void report_together(const std::optional<Claim> &claim);
+    void on_results_together(const Results &results, const std::optional<Claim> &claim);
+    void report_one();
+    void on_completion_result(Outcome outcome, const Result &result);
+    void on_failure_result(Outcome outcome, const Result &result);
+    void retry(Outcome outcome, const Result &result);
     void lost(const Outcome &outcome, std::string_view why);
 
     Connection &connection_;
@@ -64,7 +66,7 @@ private:
     NextClaim next_claim_;
     Backoff conflict_pause_ = conflict_backoff();
     std::deque<Outcome> waiting_;
-    std::vector<Outcome> telling_;
+    std::vector<Outcome> in_flight_;
 };
 
 } // namespace ecto_job::consumer

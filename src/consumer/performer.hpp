@@ -1,7 +1,8 @@
-// Who performs jobs: programs (exec) or the server itself (sql). The loop knows no more than this.
+// Performer is the interface between the main loop and whatever performs jobs: programs (Exec) or
+// the server itself (Sql).
 //
-// A performer takes jobs when it has room and keeps them until the server has been told how they
-// ended. No lock.
+// A performer takes jobs when it has room, and keeps each until its outcome has been reported to
+// the server.
 #pragma once
 
 #include "consumer/poller.hpp"
@@ -13,7 +14,7 @@
 
 namespace ecto_job::consumer {
 
-// Other consumers may have a job whose lease was over before its turn came.
+// Gives up jobs whose lease ended while they waited: other consumers may have them.
 inline void give_up_overdue(std::deque<Job> &waiting, Clock::time_point now) {
     std::erase_if(waiting, [now](const Job &job) {
         if (job.lease_over > now)
@@ -30,16 +31,16 @@ public:
     Performer &operator=(const Performer &) = delete;
     virtual ~Performer() = default;
 
-    // Jobs that could begin now.
+    // Returns the number of jobs that could begin now.
     virtual std::size_t room() const = 0;
-    // Jobs that are not over and told.
+    // Returns the number of jobs whose outcome has not been reported.
     virtual std::size_t busy() const = 0;
-    // Takes of the waiting jobs what it has room for, from their beginning.
+    // Begins as many of the waiting jobs as there is room for, from the front.
     virtual void begin(std::deque<Job> &waiting) = 0;
 
-    virtual void tend(Clock::time_point now) = 0;
+    virtual void step(Clock::time_point now) = 0;
     virtual void watch(Poller &poller) = 0;
-    // At once, without a word to the server.
+    // Stops at once, without reporting to the server.
     virtual void abandon() = 0;
 };
 

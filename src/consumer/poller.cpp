@@ -1,8 +1,7 @@
-// poll(), with whom to call when a descriptor is ready.
+// Poller calls poll() and then the callbacks of the ready descriptors.
 //
-// A signal ends the wait as well (EINTR); its own pipe is readable then and found in the next
-// round. Times are rounded up to poll's milliseconds: rounded down, the last of them would be a
-// busy loop. No lock.
+// A signal ends the wait too (EINTR); the signals' pipe is then readable in the next round. Times
+// are rounded up to poll's milliseconds: rounded down, the last millisecond would be a busy loop.
 #include "consumer/poller.hpp"
 
 #include <algorithm>
@@ -14,7 +13,7 @@ namespace ecto_job::consumer {
 
 namespace {
 
-// A wait longer than this wakes up early and is declared again: poll's timeout is an int.
+// poll's timeout is an int, so longer waits end early and are repeated.
 constexpr std::chrono::milliseconds longest_wait = std::chrono::hours(1);
 
 int timeout_until(Clock::time_point when) {

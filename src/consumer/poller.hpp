@@ -1,8 +1,8 @@
-// The one place where the program waits: for sockets, pipes and times, in poll().
+// Poller is the one place where the program waits: for sockets, pipes and times, in poll().
 //
-// Interests are declared anew before each wait and forgotten after it, so that nobody has to take
-// back what has gone. What is ready runs after poll() has returned; whoever is called must not
-// destroy others that declared an interest in this round. No lock: one thread.
+// Interests are declared before each wait and forgotten after it, so that none has to be withdrawn.
+// The callbacks of ready descriptors run after poll() has returned. A callback must not destroy an
+// object that declared an interest in the same round.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@
 
 namespace ecto_job::consumer {
 
-// Steady, so that a change of the wall clock neither kills a job nor wakes anybody.
+// Steady, so that a change of the wall clock neither ends a program nor causes a wake-up.
 using Clock = std::chrono::steady_clock;
 
 class Poller {

@@ -1,10 +1,10 @@
-// The statements of the protocol, and the rows that answer them.
+// The statements of the protocol, and the reading of their results.
 //
-// The start's result is binary, so that a binary queue's bytes come as they are, and so does a
-// whole job: as text its times would depend on DateStyle, and be others when they are read again.
-// The other columns are cast to text, whose binary form is the text. The lease's end is asked for
-// as seconds left: the server's clock need not be ours. Functions, operators and types are
-// qualified: the session's search_path may begin with somebody else's schema. No lock.
+// The result of a start is binary, so that the bytes of a binary queue arrive unchanged, and so
+// does a whole job: in text form its times would depend on DateStyle and could be misread. The
+// other columns are cast to text. The end of a lease is requested as seconds left, since the
+// server's clock may differ. Functions, operators and types are qualified, since the session's
+// search_path may contain objects of others.
 #include "consumer/protocol.hpp"
 
 #include <algorithm>
@@ -32,13 +32,13 @@ template <typename Number> Number number(std::string_view text) {
     return value;
 }
 
-// Longer intervals end here: the clock's own type ends after 292 years.
+// Limit of intervals, since the clock's type ends after 292 years.
 constexpr std::chrono::milliseconds century = std::chrono::hours(24 * 365 * 100);
 
 } // namespace
 
 Statement settings(Session session) {
-    // A setting that this server does not know has no row in pg_settings
+    // Settings that the server does not know have no row in pg_settings.
     std::string wanted = "('idle_session_timeout', '0'), ('exit_on_error', 'off')";
     if (session == Session::own)
         wanted += ", ('transaction_timeout', '0'),"
@@ -47,7 +47,7 @@ Statement settings(Session session) {
             " FROM pg_catalog.pg_settings AS s"
             " JOIN (VALUES " +
             wanted +
-            // Nothing is converted in such a database: bytes come and go as they are
+            // In a SQL_ASCII database bytes are passed without conversion
             " UNION ALL SELECT 'client_encoding', e.setting FROM pg_catalog.pg_settings AS e"
             " WHERE e.name OPERATOR(pg_catalog.=) 'server_encoding'"
             " AND e.setting OPERATOR(pg_catalog.=) 'SQL_ASCII') AS w (name, value)"
@@ -56,8 +56,8 @@ Statement settings(Session session) {
 }
 
 Statement find_extension() {
-    // pg_settings, since an older extension does not know the setting, and so that who has set it
-    // for the role or the database, off before a pooler, has the last word
+    // pg_settings has no row if an older extension does not know the setting. A value that is set
+    // for the role or the database, such as off behind a pooler, takes precedence.
     return {"SELECT (SELECT pg_catalog.set_config(s.name, 'on', false)"
             " FROM pg_catalog.pg_settings AS s"
             " WHERE s.name OPERATOR(pg_catalog.=) 'ecto_job.session_leases'"
@@ -67,7 +67,7 @@ Statement find_extension() {
 }
 
 Statement find_queue(const std::string &queue) {
-    // A table that is no queue has no settings: start_available_jobs says so, with its HINT
+    // A table that is no queue has no settings; start_available_jobs reports that, with a HINT.
     return {"SELECT c.relname, (1000::pg_catalog.float8 OPERATOR(pg_catalog.*)"
             " pg_catalog.date_part('epoch', coalesce(s.poll_interval, '60 s')))"
             "::pg_catalog.int8::pg_catalog.text,"
@@ -154,7 +154,7 @@ std::optional<Failed> failed(const Result &result) {
     return Failed{std::string(result.get(0, 0)), std::string(result.get(0, 1))};
 }
 
-// In a string literal it costs a row that nobody reads, no more
+// Returns whether the statement uses $2. A "$2" in a string literal only costs an unused parameter.
 bool wants_row(const std::string &sql) {
     return sql.find("$2") != std::string::npos;
 }

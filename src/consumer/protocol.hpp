@@ -1,8 +1,7 @@
-// The consumer's half of the protocol, all of its SQL: start, complete, fail, and what a queue is.
+// The consumer's SQL: start, complete, fail, and the properties of a queue.
 //
-// (id, lease) identifies a job that was started: both go back to the server as the text they came
-// in. The queue's name is a value like any other, read by regclass under the session's search_path.
-// No lock.
+// (id, lease) identifies a started job; both are sent back as the text in which they came. The
+// queue's name is a parameter, which regclass resolves by the session's search_path.
 #pragma once
 
 #include "consumer/poller.hpp"
@@ -25,15 +24,15 @@ struct Job {
     std::string params; // JSON, or bytes
     bool binary = false;
     std::optional<std::string> meta;
-    std::optional<std::string> row; // ecto_job.job in binary form, where it was asked for
+    std::optional<std::string> row; // ecto_job.job in binary form, if requested
     Oid params_type = 0;
     Oid row_type = 0;
     Clock::time_point started;
-    Clock::time_point lease_over; // by our clock: the server's may differ
+    Clock::time_point lease_over; // by this machine's clock, which may differ from the server's
 };
 
 struct QueueFacts {
-    std::string table; // its present name: the channel
+    std::string table; // the table's present name, which is the channel
     std::chrono::milliseconds poll_interval{};
     Oid params_type = 0;
     Oid row_type = 0;
@@ -41,17 +40,17 @@ struct QueueFacts {
 
 namespace protocol {
 
-// Whose statements a session executes.
+// The kind of a session: whose statements it executes.
 enum class Session {
-    own,  // the program's own alone
-    users // the user's, too, in transactions of which he decides
+    own,  // only the program's own
+    users // the user's too, under the isolation level of the user's role
 };
-// Changes settings of the role, the database or PGOPTIONS that would end or slow the session. A row
-// for each that was changed: name, value, value before.
+// Returns a statement that changes settings which would end or slow the session. Its result has a
+// row for each changed setting: name, value, earlier value.
 Statement settings(Session session);
 
-// One row if the extension is there. What the session starts from now on ends with it, by
-// ecto_job.session_leases, where it has that setting and nobody has set it.
+// Returns a statement with one row if the database has the extension. The statement also switches
+// ecto_job.session_leases on, if the setting exists and has its default.
 Statement find_extension();
 
 Statement find_queue(const std::string &queue);
@@ -62,9 +61,9 @@ Statement start_jobs(const std::string &queue, int demand,
 std::vector<Job> jobs(const Result &result, const std::string &queue, const QueueFacts &facts);
 
 Statement complete(const Job &job);
-// All of them, or none and an error; of one queue.
+// Completes all jobs, which are of one queue, or none of them with an error.
 Statement complete(const std::vector<const Job *> &jobs);
-// The row after the change; none if the job was not ours any more.
+// Fails the job. Its result has the changed row, or none if the job is not held any more.
 Statement fail(const Job &job, const std::string &error);
 
 struct Failed {
@@ -73,7 +72,7 @@ struct Failed {
 };
 std::optional<Failed> failed(const Result &result);
 
-// The user's statement: $1 the params, $2 the job, if it is mentioned at all.
+// The user's statement has $1, the params, and may have $2, the job.
 bool wants_row(const std::string &sql);
 Statement check(const std::string &sql, const QueueFacts &facts);
 Statement perform(const std::string &sql, const Job &job);

@@ -1,7 +1,7 @@
-// The lines' texts. Standard error is the log: whoever starts the program decides where it goes.
+// The texts of the log, which is standard error.
 //
-// Levels: what went as it should is info, a failed attempt that comes again is a warning, and what
-// somebody has to look at is an error. No lock.
+// Levels: info for the normal course, warning for a failed attempt that will be retried, error for
+// what somebody has to look at.
 #include "consumer/report.hpp"
 
 #include "consumer/text.hpp"
@@ -57,7 +57,7 @@ void overdue(const Job &job, std::string_view signal) {
     line(spdlog::level::warn, job, "its lease is over: {}", signal);
 }
 
-void not_told(const Job &job, std::string_view why) {
+void not_reported(const Job &job, std::string_view why) {
     line(spdlog::level::warn, job, "its end could not be told, next try in 1 s: {}", one_line(why));
 }
 

@@ -1,7 +1,7 @@
-// One line of log for each thing that happens to a job: started, completed, failed, lost.
+// One line of log for each event of a job: started, completed, failed, lost.
 //
-// Every line names the queue and the job first, so that grep finds a job's whole story; what the
-// job's program or statement said is quoted, whatever it holds. No lock.
+// Every line begins with the queue and the job's id, so that grep finds a job's whole story. The
+// output of the job's program or statement is quoted.
 #pragma once
 
 #include "consumer/protocol.hpp"
@@ -11,18 +11,19 @@
 
 namespace ecto_job::consumer::report {
 
-// Where the log goes and from which level on; before the first line.
+// Sets the log's level. Call it before anything is logged.
 void set_up(const std::string &level);
 
 void started(const Job &job);
 void completed(const Job &job);
-// With what the server made of it: RETRY and when, or FAILED.
+// Reports a failure, with the job's new state: RETRY and its time, or FAILED.
 void failed(const Job &job, const std::string &error, const protocol::Failed &next);
-// Somebody else's by now, or left to its lease: nothing of ours will be stored for it.
+// Reports a job that another consumer may have, or that is left until its lease ends: nothing was
+// stored.
 void lost(const Job &job, std::string_view why);
-// Its lease is over and its program still runs: it gets a signal.
+// Reports that a job's lease is over and its program gets a signal.
 void overdue(const Job &job, std::string_view signal);
-// How it ended could not be told; that is tried again.
-void not_told(const Job &job, std::string_view why);
+// Reports that a job's outcome could not be reported to the server and will be retried.
+void not_reported(const Job &job, std::string_view why);
 
 } // namespace ecto_job::consumer::report

@@ -1,9 +1,9 @@
-// SQLSTATEs and what follows from them.
+// The meaning of SQLSTATEs.
 //
-// 25006 (read-only transaction) mostly comes from a standby: after a failover the old server may be
-// back as one, so the way out is a new connection. From a primary it comes by a setting, and a new
-// connection would get it again. Class 22 is no fatal error: a job's own text may be what the
-// server refuses. No lock.
+// 25006 (read-only transaction) usually comes from a standby: after a failover the old server may
+// be back as one, and a new connection may lead to the primary. From a primary it is caused by a
+// setting, which a new connection would meet again. Class 22 is not fatal, since the server may
+// refuse a single job's text.
 #include "consumer/result.hpp"
 
 #include <algorithm>
@@ -18,8 +18,8 @@ constexpr std::string_view read_only_transaction = "25006";
 constexpr std::string_view serialization_failure = "40001";
 constexpr std::string_view deadlock = "40P01";
 
-// Rollback for other reasons than a conflict, resources, object not ready (locks), operator
-// (time-outs, shutdown), system, internal
+// Rollback for reasons other than a conflict, resources, object not ready (locks), operator
+// intervention (time-outs, shutdown), system, internal
 constexpr std::array<std::string_view, 6> transient_classes{"40", "53", "55", "57", "58", "XX"};
 // Not supported, authorization, no database, no schema, syntax and access rules
 constexpr std::array<std::string_view, 5> fatal_classes{"0A", "28", "3D", "3F", "42"};

@@ -1,8 +1,8 @@
-// A statement's result, which owns libpq's, or the news that the connection broke before there
-// was one; and what the error means for the protocol.
+// Result owns the result of a statement, or stands for a connection that broke before there was
+// one, and says what an error means for the protocol.
 //
-// The judgement is by SQLSTATE, in one place: the same error must not be a retry here and the end
-// there. No lock.
+// verdict() is the only place that judges a SQLSTATE, so that the same error is treated in the same
+// way everywhere.
 #pragma once
 
 #include <libpq-fe.h>
@@ -17,12 +17,12 @@ namespace ecto_job::consumer {
 enum class Verdict {
     ok,
     lost,      // the connection is gone, or leads to a server that cannot write
-    stale,     // the job is somebody else's by now
-    conflict,  // with another transaction: the same statements may succeed at once
+    stale,     // the job is not held any more
+    conflict,  // with another transaction: repeating the transaction at once may succeed
     transient, // the same statement may succeed later
     read_only, // transactions are read-only here by a setting, and not because it is a standby
-    refused,   // it will not, and no other job is to blame
-    fatal      // nor will any: no such queue, no privilege, no extension
+    refused,   // the same statement will not succeed; statements for other jobs may
+    fatal      // no statement will succeed: no such queue, no privilege, no extension
 };
 
 class Result {
@@ -36,7 +36,7 @@ public:
 
     Verdict verdict() const;
     bool ok() const { return verdict() == Verdict::ok; }
-    // As psql shows it: severity, message, DETAIL, HINT, CONTEXT.
+    // Returns the error as psql shows it: severity, message, DETAIL, HINT, CONTEXT.
     std::string message() const;
 
     int rows() const { return PQntuples(result_.get()); }
@@ -48,12 +48,12 @@ private:
         void operator()(PGresult *result) const { PQclear(result); }
     };
     std::unique_ptr<PGresult, Clear> result_;
-    bool of_primary_; // of a server that says of itself that it is no standby
+    bool of_primary_; // the server reports that it is a primary
     std::string lost_;
 };
 
-// Of a round trip: one for each statement up to the first that failed, and one more if they could
-// not be committed. So the last one says whether all went well.
+// The results of a round trip: one for each statement up to the first that failed, and one more if
+// the commit failed. So the last one tells whether all statements succeeded.
 using Results = std::vector<Result>;
 
 } // namespace ecto_job::consumer

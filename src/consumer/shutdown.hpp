@@ -1,7 +1,8 @@
-// Whether the program is to end, and how: asked by a signal, a drained queue or a fatal error.
+// Shutdown records whether the program is to end, because of a signal, a drained queue or a fatal
+// error, and with which status.
 //
-// All three end in the same way: nothing new is started, what was started is finished. The exit
-// status tells them apart. No lock.
+// In all three cases no new job is started and started jobs are finished. Only the exit status
+// differs.
 #pragma once
 
 #include "consumer/text.hpp"

@@ -1,7 +1,7 @@
-// The handlers and their pipe.
+// The signal handler and its pipe.
 //
-// A handler may do nothing but write one byte, without blocking: when the pipe is full the loop
-// has enough to wake up for, and only then can a byte get lost. No lock.
+// The handler only writes one byte, without blocking. When the pipe is full a byte is lost, but
+// then the loop wakes up anyway.
 #include "consumer/signals.hpp"
 
 #include <cerrno>
@@ -42,8 +42,8 @@ void Signals::watch(Poller &poller) {
     poller.watch(pipe_.read_end.get(), POLLIN, [this] { read_pipe(); });
 }
 
-// Not only when poll() has said so: what a signal forbids must not begin in the round that it
-// interrupted.
+// Reads the pipe even if poll() has not reported it, so that the round which a signal interrupted
+// starts no new job.
 int Signals::stops() {
     read_pipe();
     return stops_;

@@ -1,8 +1,8 @@
-// Signals as something that poll() can wait for: handlers write into a pipe that the loop reads.
+// Signals makes signals visible to poll(): the handlers write into a pipe that the main loop reads.
 //
-// SIGTERM and SIGINT are counted: the first asks for a graceful stop, the second for one at once.
-// SIGCHLD only wakes the loop, which then looks at its children. SIGPIPE is ignored: a job's
-// program that does not read its input is no reason to die. One object a process. No lock.
+// SIGTERM and SIGINT are counted: the first requests a graceful stop, the second an immediate one.
+// SIGCHLD only wakes the loop, which then checks its children. SIGPIPE is ignored, since a job's
+// program may not read its input. There is one object in a process.
 #pragma once
 
 #include "consumer/descriptor.hpp"
@@ -14,7 +14,7 @@ class Signals {
 public:
     Signals();
     void watch(Poller &poller);
-    // Those that have come until now.
+    // Returns the number of SIGTERM and SIGINT received so far.
     int stops();
 
 private:

@@ -1,6 +1,4 @@
-// The lanes as one performer.
-//
-// A lane whose connection is away has no room; the others go on. No lock.
+// Sql distributes jobs among its workers. A worker without a connection takes no jobs.
 #include "consumer/sql.hpp"
 
 #include <algorithm>
@@ -11,7 +9,7 @@ namespace ecto_job::consumer {
 
 namespace {
 
-// The first of the waiting jobs, of one queue
+// Takes up to `limit` jobs of one queue from the front.
 std::vector<Job> take(std::deque<Job> &waiting, std::size_t limit) {
     std::vector<Job> jobs;
     while (!waiting.empty() && jobs.size() < limit &&
@@ -27,43 +25,44 @@ std::vector<Job> take(std::deque<Job> &waiting, std::size_t limit) {
 Sql::Sql(const Options &options, Shutdown &shutdown, const std::function<void()> &finished)
     : per_transaction_(static_cast<std::size_t>(options.per_transaction)) {
     for (int number = 1; number <= options.jobs; number++)
-        lanes_.push_back(std::make_unique<Lane>(options, number, shutdown, finished));
+        workers_.push_back(std::make_unique<SqlWorker>(options, number, shutdown, finished));
 }
 
-std::size_t Sql::free_lanes() const {
-    return static_cast<std::size_t>(
-        std::count_if(lanes_.begin(), lanes_.end(), [](const auto &lane) { return lane->free(); }));
+std::size_t Sql::free_workers() const {
+    return static_cast<std::size_t>(std::count_if(
+        workers_.begin(), workers_.end(), [](const auto &worker) { return worker->free(); }));
 }
 
 std::size_t Sql::room() const {
-    return free_lanes() * per_transaction_;
+    return free_workers() * per_transaction_;
 }
 
 std::size_t Sql::busy() const {
-    return std::accumulate(lanes_.begin(), lanes_.end(), std::size_t{0},
-                           [](std::size_t sum, const auto &lane) { return sum + lane->busy(); });
+    return std::accumulate(
+        workers_.begin(), workers_.end(), std::size_t{0},
+        [](std::size_t sum, const auto &worker) { return sum + worker->busy(); });
 }
 
-// Few jobs are shared out, so that no lane waits while another has several
+// Distributes the jobs evenly, so that no worker is idle while another one has several.
 void Sql::begin(std::deque<Job> &waiting) {
-    std::size_t left = free_lanes();
-    for (const auto &lane : lanes_) {
-        if (!lane->free() || waiting.empty())
+    std::size_t left = free_workers();
+    for (const auto &worker : workers_) {
+        if (!worker->free() || waiting.empty())
             continue;
         const std::size_t share = (waiting.size() + left - 1) / left;
         left--;
-        lane->begin(take(waiting, std::min(share, per_transaction_)));
+        worker->begin(take(waiting, std::min(share, per_transaction_)));
     }
 }
 
-void Sql::tend(Clock::time_point now) {
-    for (const auto &lane : lanes_)
-        lane->tend(now);
+void Sql::step(Clock::time_point now) {
+    for (const auto &worker : workers_)
+        worker->step(now);
 }
 
 void Sql::watch(Poller &poller) {
-    for (const auto &lane : lanes_)
-        lane->watch(poller);
+    for (const auto &worker : workers_)
+        worker->watch(poller);
 }
 
 } // namespace ecto_job::consumer

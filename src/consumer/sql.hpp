@@ -1,13 +1,13 @@
-// --sql: the server performs the job, inside the transaction that completes it.
+// Sql performs --sql jobs: the server executes the statement in the transaction that completes the
+// job.
 //
-// Each transaction at work has a lane: a connection, with one job or several in it. Lanes are
-// served by the same loop as everything else, without threads: a lane only ever waits for its
-// server, and what it does when an answer comes takes no time. Jobs are claimed on another
-// connection and handed over, so that one claim serves all lanes. No lock.
+// Each concurrent transaction has a SqlWorker: a connection with one or more jobs. The main loop
+// serves all workers without threads, since a worker only waits for its server. Jobs are claimed on
+// another connection, so that one claim serves all workers.
 #pragma once
 
 #include "consumer/connection.hpp"
-#include "consumer/lane.hpp"
+#include "consumer/sql_worker.hpp"
 #include "consumer/performer.hpp"
 
 #include <functional>
@@ -18,22 +18,22 @@ namespace ecto_job::consumer {
 
 class Sql : public Performer {
 public:
-    // Opens all connections; throws Unreachable.
+    // Opens all connections. Throws Unreachable if the server cannot be reached.
     Sql(const Options &options, Shutdown &shutdown, const std::function<void()> &finished);
 
     std::size_t room() const override;
     std::size_t busy() const override;
     void begin(std::deque<Job> &waiting) override;
-    void tend(Clock::time_point now) override;
+    void step(Clock::time_point now) override;
     void watch(Poller &poller) override;
-    // The server finishes what it has been sent, COMMIT included
+    // Does nothing: the server finishes the transactions that it has been sent, with their COMMIT.
     void abandon() override {}
 
 private:
-    std::size_t free_lanes() const;
+    std::size_t free_workers() const;
 
     std::size_t per_transaction_;
-    std::vector<std::unique_ptr<Lane>> lanes_;
+    std::vector<std::unique_ptr<SqlWorker>> workers_;
 };
 
 } // namespace ecto_job::consumer

@@ -1,8 +1,8 @@
-// The first word decides. The server takes one statement only, and nothing but a statement of its
-// own ends a transaction: in a procedure COMMIT is an error there.
+// The first word of the statement decides. The server accepts only one statement, and only a
+// transaction command ends a transaction: COMMIT within a procedure is an error there.
 //
-// What stands before the first word is what PostgreSQL's scanner skips: blanks, comments, of which
-// those in /* */ nest, and empty statements. No lock.
+// Before the first word PostgreSQL's scanner skips blanks, comments (those in /* */ nest) and empty
+// statements, and so does this check.
 #include "consumer/sql_text.hpp"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace {
 constexpr std::array<std::string_view, 9> transaction_control{
     "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE"};
 
-// The length of the comment at the beginning, 0 if there is none
+// Returns the length of the comment at the beginning, or 0 if there is none.
 std::size_t comment_length(std::string_view sql) {
     if (sql.starts_with("--"))
         return std::min(sql.find_first_of("\r\n"), sql.size());
@@ -72,7 +72,7 @@ std::string why_not_in_transaction(const std::string &sql) {
         transaction_control.end())
         return word + " is not possible: the statement is executed in the transaction that"
                       " completes the job";
-    // A table of such a name, or a string, is refused as well: a function can do that
+    // This also refuses a table or a string with such a word; use a function for these.
     if (word == "COPY" &&
         (text.find("STDIN") != std::string::npos || text.find("STDOUT") != std::string::npos))
         return "COPY from or to the client is not possible";

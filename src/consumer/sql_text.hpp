@@ -1,13 +1,13 @@
-// What can be seen of a --sql statement without a server: that it would end the job's transaction,
-// or talk to the client. No lock.
+// Checks a --sql statement without a server: it must not end the job's transaction, and must not
+// exchange data with the client.
 #pragma once
 
 #include <string>
 
 namespace ecto_job::consumer {
 
-// Returns what is wrong with the statement, or nothing. The server judges the rest when it parses
-// it.
+// Returns an error message, or an empty string. The server checks the rest when it parses the
+// statement.
 std::string why_not_in_transaction(const std::string &sql);
 
 } // namespace ecto_job::consumer

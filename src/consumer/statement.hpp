@@ -1,7 +1,8 @@
-// A statement with its parameters, ready to be sent. Values travel beside the text, never in it.
+// Statement is a statement with its parameter values, ready to be sent. Values are sent beside the
+// text, never in it.
 //
-// The server finds a parameter's type where `type` is 0. Binary is for bytes that text cannot
-// carry: bytea, and whatever may hold NUL. No lock.
+// If `type` is 0 the server infers the parameter's type. Binary form is for bytes that text cannot
+// represent: bytea, and values that may contain NUL.
 #pragma once
 
 #include <libpq-fe.h>
@@ -11,7 +12,7 @@
 
 namespace ecto_job::consumer {
 
-struct Parameter {
+struct ParameterValue {
     std::optional<std::string> value; // nullopt = NULL
     Oid type = 0;
     bool binary = false;
@@ -19,9 +20,9 @@ struct Parameter {
 
 struct Statement {
     std::string text;
-    std::vector<Parameter> parameters = {};
+    std::vector<ParameterValue> parameters = {};
     bool binary_result = false;
-    bool only_prepare = false; // parse it, to see whether the server takes it
+    bool only_prepare = false; // only parse it, to check that the server accepts it
 };
 
 } // namespace ecto_job::consumer

@@ -1,7 +1,5 @@
-// Escaping and repair of UTF-8 are the JSON library's: it has both, tested.
-//
-// A JSON string that is written with replacement of wrong bytes and read again is the same text in
-// valid UTF-8. No lock.
+// Escaping and UTF-8 repair are done by the JSON library: a JSON string that is written with
+// replacement of invalid bytes and parsed again is the same text in valid UTF-8.
 #include "consumer/text.hpp"
 
 #include <algorithm>
@@ -13,10 +11,10 @@ using nlohmann::json;
 
 namespace {
 
-// std::isspace asks the locale
+// std::isspace depends on the locale
 constexpr std::string_view blanks = " \t\r\n\v\f";
 
-// A byte in the middle of a UTF-8 character
+// Returns whether the byte is in the middle of a UTF-8 character.
 bool is_continuation(char byte) {
     return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U;
 }

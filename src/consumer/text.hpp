@@ -1,7 +1,8 @@
-// Text from programs and servers, which may hold anything: made fit for the log and the database.
+// Makes text of programs and servers, which may contain any bytes, fit for the log and the
+// database.
 //
-// The log wants one line an event; the database takes UTF-8 without NUL and nothing else, and an
-// error that it refuses would leave the job without one. No lock.
+// The log has one line for each event. The database accepts only valid UTF-8 without NUL; if it
+// refused an error text, the job would have no error.
 #pragma once
 
 #include <cstddef>
@@ -10,24 +11,26 @@
 
 namespace ecto_job::consumer {
 
-// Between quotation marks, with line ends and control characters escaped as in JSON.
+// Returns the text in quotation marks, with line ends and control characters escaped as in JSON.
 std::string one_line(std::string_view text);
 
-// Without NUL, and with U+FFFD for what is not UTF-8.
+// Returns the text without NUL, and with U+FFFD for bytes that are not UTF-8.
 std::string valid_utf8(std::string_view text);
 
-// The first bytes of a valid UTF-8 text, at most `limit`, without a character that breaks off.
+// Returns at most `limit` bytes of a valid UTF-8 text, cut at the end of a character.
 std::string clipped(std::string text, std::size_t limit);
 
-// With '?' for each character of a valid UTF-8 text that is not ASCII: every encoding has that.
+// Returns a valid UTF-8 text with '?' for each character that is not ASCII, which every encoding
+// has.
 std::string ascii(std::string_view text);
 
-// The last bytes of a stream, never more than `limit`.
+// Keeps the last bytes of a stream, at most `limit`.
 class Tail {
 public:
     explicit Tail(std::size_t limit) : limit_(limit) {}
     void append(std::string_view bytes);
-    // What is kept, trimmed, as valid UTF-8; "..." stands for what was dropped before it.
+    // Returns the kept bytes, trimmed, as valid UTF-8, with "..." in place of dropped bytes before
+    // them.
     std::string text() const;
 
 private:

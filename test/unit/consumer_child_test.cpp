@@ -38,7 +38,7 @@ Ended run(const std::string &command, const std::string &input = "",
     std::string taken = input;
     Child child(command, variables, std::move(taken));
     serve(child);
-    return {child.failure(), child.complaint(), testing::internal::GetCapturedStderr()};
+    return {child.failure(), child.stderr_tail(), testing::internal::GetCapturedStderr()};
 }
 
 TEST(child, exit_status_decides) {

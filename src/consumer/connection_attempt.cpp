@@ -1,15 +1,13 @@
-// libpq's blocking connect, and the thread around it.
-//
-// The pipe's write end belongs to the thread: its close is the signal, so that the thread cannot
-// end without one. No lock.
-#include "consumer/connecting.hpp"
+// The thread runs libpq's blocking connect and owns the write end of a pipe. It closes that end
+// when it is done, whatever the result, which makes the read end readable.
+#include "consumer/connection_attempt.hpp"
 
 #include <new>
 #include <thread>
 
 namespace ecto_job::consumer {
 
-PgConnection connect(const Parameters &parameters) {
+PgConnection connect(const ConnectionOptions &parameters) {
     std::vector<const char *> keywords;
     std::vector<const char *> values;
     for (const auto &[keyword, value] : parameters) {
@@ -24,7 +22,7 @@ PgConnection connect(const Parameters &parameters) {
     return connection;
 }
 
-Connecting::Connecting(Parameters parameters) {
+ConnectionAttempt::ConnectionAttempt(ConnectionOptions parameters) {
     Pipe pipe;
     std::promise<PgConnection> promise;
     connection_ = promise.get_future();

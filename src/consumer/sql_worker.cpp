@@ -1,7 +1,7 @@
-// A transaction's statements, and what their results mean.
+// A worker's transaction: its statements and the handling of their results.
 //
-// The user's statement cannot end the transaction: options refuses what would. No lock.
-#include "consumer/lane.hpp"
+// The user's statement cannot end the transaction: parse_options() refuses statements that would.
+#include "consumer/sql_worker.hpp"
 
 #include "consumer/performer.hpp"
 #include "consumer/report.hpp"
@@ -18,7 +18,7 @@ namespace {
 // Results of a transaction: BEGIN, the completion, the statements, COMMIT
 constexpr std::size_t completion = 1;
 
-// A transaction that met others so often has failed: two seconds, about
+// Repetitions after conflicts, about two seconds in all; then the transaction has failed
 constexpr int most_conflicts = 8;
 
 Statement complete(const std::vector<Job> &jobs) {
@@ -33,7 +33,8 @@ Statement complete(const std::vector<Job> &jobs) {
 
 } // namespace
 
-Lane::Lane(const Options &options, int number, Shutdown &shutdown, std::function<void()> finished)
+SqlWorker::SqlWorker(const Options &options, int number, Shutdown &shutdown,
+                     std::function<void()> finished)
     : name_("connection " + std::to_string(number)), sql_(*options.sql),
       connection_(options, name_, protocol::settings(protocol::Session::users)),
       shutdown_(shutdown), finished_(finished),
@@ -41,41 +42,41 @@ Lane::Lane(const Options &options, int number, Shutdown &shutdown, std::function
     connection_.open();
 }
 
-void Lane::begin(std::vector<Job> jobs) {
+void SqlWorker::begin(std::vector<Job> jobs) {
     for (const Job &job : jobs)
         report::started(job);
     perform(std::move(jobs));
 }
 
-void Lane::perform(std::vector<Job> jobs) {
+void SqlWorker::perform(std::vector<Job> jobs) {
     jobs_ = std::move(jobs);
     std::vector<Statement> statements{{"BEGIN"}, complete(jobs_)};
     for (const Job &job : jobs_)
         statements.push_back(protocol::perform(sql_, job));
     statements.push_back({"COMMIT"});
-    connection_.send(statements, [this](const Results &results) { answered(results); });
+    connection_.send(statements, [this](const Results &results) { on_results(results); });
 }
 
-void Lane::answered(const Results &results) {
+void SqlWorker::on_results(const Results &results) {
     const Result &last = results.back();
     const auto verdict = last.verdict();
     if (last.ok())
-        return performed();
+        return on_commit();
     const std::string why = last.message();
     const bool not_completed = results.size() == completion + 1;
     if (not_completed && verdict == Verdict::fatal)
         shutdown_.fatal(why);
     if (not_completed && verdict == Verdict::lost)
-        connection_.drop(why); // a standby: there may be another server by now
-    // After a failed COMMIT there is nothing left to roll back, and after a loss nobody to tell
+        connection_.drop(why); // a standby: a new connection may lead to the primary
+    // ROLLBACK is needed only if the connection is open and still in the transaction.
     const auto meaning = not_completed || verdict == Verdict::conflict ? verdict : Verdict::refused;
     if (!connection_.ready() || !connection_.in_transaction())
-        return undone(meaning, why);
+        return on_rollback(meaning, why);
     connection_.send({{"ROLLBACK"}},
-                     [this, meaning, why](const Results &) { undone(meaning, why); });
+                     [this, meaning, why](const Results &) { on_rollback(meaning, why); });
 }
 
-void Lane::performed() {
+void SqlWorker::on_commit() {
     conflicts_ = 0;
     for (const Job &job : std::exchange(jobs_, {})) {
         report::completed(job);
@@ -83,11 +84,11 @@ void Lane::performed() {
     }
 }
 
-void Lane::undone(Verdict verdict, const std::string &why) {
+void SqlWorker::on_rollback(Verdict verdict, const std::string &why) {
     if (verdict == Verdict::conflict && conflicts_ < most_conflicts) {
         if (conflicts_++ == 0)
             conflict_pause_.reset();
-        again_at_ = Clock::now() + conflict_pause_.next();
+        retry_at_ = Clock::now() + conflict_pause_.next();
         return spdlog::debug("{}: the transaction is tried again: {}", name_, one_line(why));
     }
     conflicts_ = 0;
@@ -95,7 +96,8 @@ void Lane::undone(Verdict verdict, const std::string &why) {
     if (jobs.size() > 1) {
         spdlog::warn("{}: a transaction of {} jobs failed, each is performed by itself: {}", name_,
                      jobs.size(), one_line(why));
-        alone_.assign(std::make_move_iterator(jobs.begin()), std::make_move_iterator(jobs.end()));
+        individual_jobs_.assign(std::make_move_iterator(jobs.begin()),
+                                std::make_move_iterator(jobs.end()));
     } else if (verdict == Verdict::stale) {
         report::lost(jobs.front(), why);
         finished_();
@@ -104,35 +106,35 @@ void Lane::undone(Verdict verdict, const std::string &why) {
     }
 }
 
-void Lane::tend(Clock::time_point now) {
-    connection_.tend(now);
-    outcomes_.tend(now);
-    // A repetition has no place to happen: its jobs wait, as others do, until their leases are over
-    if (again_at_ && !connection_.ready()) {
-        again_at_.reset();
+void SqlWorker::step(Clock::time_point now) {
+    connection_.step(now);
+    outcomes_.step(now);
+    // Without a connection the transaction is not repeated. Its jobs wait until their leases end.
+    if (retry_at_ && !connection_.ready()) {
+        retry_at_.reset();
         conflicts_ = 0;
         for (Job &job : std::exchange(jobs_, {}))
-            alone_.push_back(std::move(job));
+            individual_jobs_.push_back(std::move(job));
     }
-    give_up_overdue(alone_, now);
-    if (connection_.idle() && again_at_ && now >= *again_at_) {
-        again_at_.reset();
+    give_up_overdue(individual_jobs_, now);
+    if (connection_.idle() && retry_at_ && now >= *retry_at_) {
+        retry_at_.reset();
         perform(std::exchange(jobs_, {}));
     }
-    if (connection_.idle() && jobs_.empty() && outcomes_.size() == 0 && !alone_.empty()) {
+    if (connection_.idle() && jobs_.empty() && outcomes_.size() == 0 && !individual_jobs_.empty()) {
         std::vector<Job> jobs;
-        jobs.push_back(std::move(alone_.front()));
-        alone_.pop_front();
+        jobs.push_back(std::move(individual_jobs_.front()));
+        individual_jobs_.pop_front();
         perform(std::move(jobs));
     }
 }
 
-void Lane::watch(Poller &poller) {
+void SqlWorker::watch(Poller &poller) {
     connection_.watch(poller);
     outcomes_.watch(poller);
-    if (again_at_ && connection_.idle())
-        poller.wake_at(*again_at_);
-    for (const Job &job : alone_)
+    if (retry_at_ && connection_.idle())
+        poller.wake_at(*retry_at_);
+    for (const Job &job : individual_jobs_)
         poller.wake_at(connection_.idle() ? Clock::now() : job.lease_over);
 }
 
