@@ -133,8 +133,8 @@ void report_prepared(const char *gid) {
     Assert(shared_state() != nullptr);
     PreparedNote prepared{};
     const bool found = take_prepared_note(gid, &prepared);
-    if (!found || prepared.overflow)
-        report_all();
+    if (!found || prepared.further.any())
+        report_anything(found ? &prepared : nullptr);
     if (prepared.signals)
         signal_scheduler(Start::yes);
     // What cannot fail comes first: the transaction is committed, whatever becomes of its notices

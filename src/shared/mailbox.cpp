@@ -5,6 +5,7 @@
 
 #include "pg/text.hpp"
 #include "shared/low_water.hpp"
+#include "shared/prepared_transactions.hpp"
 #include "shared/queue_records.hpp"
 #include "shared/scheduler_signals.hpp"
 #include "shared/scheduler_slots.hpp"
@@ -72,10 +73,12 @@ void report(const Change &change) {
         request_database_scan();
 }
 
-void report_all() {
+void report_anything(const PreparedNote *note) {
     {
         const SharedLock lock(LW_EXCLUSIVE);
-        for_each_record([](QueueRecord *record) {
+        for_each_record([note](QueueRecord *record) {
+            if (note != nullptr && !may_have_changed(*note, record->queue))
+                return;
             const RecordLock record_lock(record); // take_report() holds this one alone
             record->mailbox = {.available = true,
                                .report = {.due = DT_NOBEGIN,

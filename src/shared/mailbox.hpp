@@ -22,9 +22,10 @@ bool is_served(Oid queue);
 // Reports what a commit did, after it. Cannot fail.
 void report(const Change &change);
 
-// Reports that everything may have happened in every queue of this database: a prepared transaction
-// was committed of which nothing is known.
-void report_all();
+// Reports that anything may have happened in the queues that a prepared transaction may have
+// changed besides its note's changes; null: in every queue of this database, since there is no
+// note.
+void report_anything(const PreparedNote *note);
 
 // By the scheduler:
 

@@ -19,6 +19,10 @@ PreparedNote *find_free_note() {
     return find_note(InvalidOid, "");
 }
 
+uint32 bit_of(Oid queue) {
+    return murmurhash32(queue) % prepared_bits;
+}
+
 } // namespace
 
 PreparedNote *make_prepared_note(const char *gid) {
@@ -38,7 +42,11 @@ void add_change(PreparedNote *note, const Change &change) {
     if (note->count < max_prepared_changes)
         note->changes[note->count++] = change;
     else
-        note->overflow = true;
+        note->further[bit_of(change.queue)] = true;
+}
+
+bool may_have_changed(const PreparedNote &note, Oid queue) {
+    return note.further[bit_of(queue)];
 }
 
 bool take_prepared_note(const char *gid, PreparedNote *note) {

@@ -16,6 +16,9 @@ PreparedNote *make_prepared_note(const char *gid);
 // Adds to the note. Cannot fail.
 void add_change(PreparedNote *note, const Change &change);
 
+// Returns whether the transaction may have done anything to the queue besides the note's changes.
+bool may_have_changed(const PreparedNote &note, Oid queue);
+
 // Takes away the note of a transaction that was finished. Returns false if there was none.
 bool take_prepared_note(const char *gid, PreparedNote *note);
 

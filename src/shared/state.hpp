@@ -16,6 +16,7 @@
 // mend.
 #pragma once
 
+#include <bitset>
 #include <span>
 
 #include "core/agenda.hpp"
@@ -152,13 +153,16 @@ struct Change {
 
 // What a prepared transaction did, until it is finished. See prepared_transactions.hpp.
 constexpr int max_prepared_changes = 4;
+constexpr uint32 prepared_bits = 1024;
 struct PreparedNote {
     Oid database = InvalidOid; // InvalidOid: a free note
     char gid[GIDSIZE] = {};
-    bool signals = false;  // the scheduler
-    bool overflow = false; // more queues than fit
+    bool signals = false; // the scheduler
     int count = 0;
     Change changes[max_prepared_changes] = {};
+    // A bit for each further queue, by its hash: anything may have happened there. Other queues
+    // that have the bit are few unless the transaction wrote to hundreds.
+    std::bitset<prepared_bits> further = {};
 };
 
 // What sessions ask of the launcher, until it takes the requests.

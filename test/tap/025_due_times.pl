@@ -312,10 +312,14 @@ my $far = $node->background_psql('idle');
 $far->query_safe('LISTEN q16');
 $node->safe_psql('idle', 'BEGIN; ' . join(';', map { "INSERT INTO q$_ (params) VALUES ('{}')" } 11 .. 16) . "; PREPARE TRANSACTION 'p'");
 my $heard = '';
+my $before = $node->safe_psql('idle', 'SELECT clock_timestamp()');
 $node->safe_psql('idle', "COMMIT PREPARED 'p'");
 ok(poll_until(sub { ($heard .= $far->query('SELECT 1')) =~ /"q16"/ }, 'a notification', $soon),
 	'COMMIT PREPARED of a transaction that wrote to many queues announces the last');
 $far->quit;
+at_rest($node, 'idle');
+cmp_ok($node->safe_psql('idle', "SELECT count(*) FROM ecto_job.queues WHERE last_sweep > '$before'"), '<', 50,
+	'COMMIT PREPARED of a transaction that wrote to many queues has few others of the 1,000 swept');
 
 # Two databases
 $node->safe_psql('idle', "INSERT INTO q1 (params, schedule) VALUES ('{}', clock_timestamp() + interval '200 ms')");
