@@ -202,6 +202,14 @@ RESET session_replication_role;
 SELECT ecto_job.enqueue('bad_replica', '{}', schedule => now() + interval '1 day');
 SELECT id, state FROM bad_replica ORDER BY id;
 
+-- The owner has dropped what keeps a job's id from being null: such a job is none that can be named
+SELECT ecto_job.create_queue('bad_key');
+ALTER TABLE bad_key DROP CONSTRAINT bad_key_pkey;
+ALTER TABLE bad_key ALTER id DROP IDENTITY, ALTER id DROP NOT NULL;
+CREATE TRIGGER bad_raise BEFORE UPDATE ON bad_key FOR EACH ROW EXECUTE FUNCTION bad_raise();
+INSERT INTO bad_key (id, params) VALUES (NULL, '{}'), (1, '{}');
+SELECT id FROM ecto_job.start_available_jobs('bad_key', 2);
+
 \set ECHO none
 SELECT count(ecto_job.drop_queue(queue)) FROM ecto_job.queue_settings WHERE queue::text LIKE 'bad\_%';
 DROP FUNCTION bad_raise(), bad_delete();

@@ -382,8 +382,9 @@ Taken taken_ids() {
     taken.count = static_cast<int64>(rows.size());
     taken.ids = static_cast<Datum *>(
         MemoryContextAllocHuge(CurrentMemoryContext, (rows.size() + 1) * sizeof(Datum)));
+    // Null where the table's owner has dropped NOT NULL
     for (uint64 row = 0; row < rows.size(); row++)
-        taken.ids[row] = Int64GetDatum(*id[row]);
+        taken.ids[row] = Int64GetDatum(id[row].value_or(0));
     return taken;
 }
 

@@ -227,7 +227,7 @@ int64 enqueue(Queue *queue, const NewJob &job) {
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
                         errmsg("queue \"%s\" did not take the job", NameStr(queue->table)),
                         errhint("A trigger or rule of the table suppressed the INSERT.")));
-    return *Rows().only().get<Int8>("id");
+    return Rows().only().get<Int8>("id").value_or(0); // null: as in taken_ids()
 }
 
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
