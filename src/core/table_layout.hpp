@@ -4,8 +4,14 @@
 
 namespace ecto_job {
 
-// The column notify takes as many
+// The length of the column notify, in characters
 inline constexpr int notify_characters = 255;
+
+// The longest text of the column error, in bytes
+inline constexpr int error_bytes = 8192;
+
+// The default of the column max_attempts, EctoJob's
+inline constexpr int default_max_attempts = 5;
 
 struct TableLayout {
     bool in_play;  // our generated column, which our indexes need to be named; else state tells

@@ -3,7 +3,6 @@
 // The table's owner does it on a live queue, so everything is a change of catalogs: nothing is
 // rewritten or read, and the lock that keeps the others away is held for milliseconds or not had at
 // all. Where nothing is to be done it is not asked for. Its order: the table, then the registry.
-#include "core/channel.hpp"
 #include "functions/arguments.hpp"
 #include "functions/timestamps_opts.hpp"
 #include "pg/compat.hpp"
@@ -40,20 +39,7 @@ void require_adoptable(Oid table) {
     require_owner(table);
     if (get_rel_relkind(table) != RELKIND_RELATION || IsCatalogRelationOid(table))
         refuse_table(name, "it is not an ordinary table");
-    switch (check_table_name(name)) {
-    case NameFault::too_long:
-        ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG),
-                        errmsg("name of table \"%s\" is too long: %zu bytes", name, strlen(name)),
-                        errdetail("The channel \"<name>.completed\" must fit into 63 bytes."),
-                        errhint("Rename it; a queue's name has %zu bytes at most.",
-                                max_table_name_bytes)));
-    case NameFault::control_character:
-        ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
-                        errmsg("name of table has a control character"), errhint("Rename it.")));
-    case NameFault::empty:
-    case NameFault::none:
-        break;
-    }
+    require_table_name(name, "table");
     if (is_registered(table) && find_queue(table)->kind != QueueKind::adopted)
         ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
                         errmsg("queue \"%s\" was made by ecto_job.create_queue()", name),
@@ -129,14 +115,9 @@ bool is_adopted(const Finding &found) {
 }
 
 void comment_new_columns(const char *table, const char *lacks) {
-    const auto comment = [table, lacks](const char *column, const char *text) {
-        if (strstr(lacks, psprintf(" ADD COLUMN %s ", quote_identifier(column))) != nullptr)
-            comment_column(table, column, text);
-    };
-    comment("lease", "which consumer of ecto_job's holds the job; drawn anew at each start");
-    comment("key", "reserved for unique jobs");
-    comment("error", "why the last attempt failed");
-    comment("meta", "what the application says about the job");
+    for (const ColumnComment &comment : added_columns)
+        if (strstr(lacks, psprintf(" ADD COLUMN %s ", quote_identifier(comment.column))) != nullptr)
+            comment_column(table, comment);
 }
 
 void change_table(const Finding &found) {
@@ -211,11 +192,13 @@ void adopt(const Finding &found, const TimestampNames &said) {
 using namespace ecto_job;
 
 ECTO_JOB_FUNCTION(ecto_job_adopt_queue) {
+    enum { timestamps_opts = 1 };
     const Oid table = table_argument(fcinfo);
     PreventCommandIfReadOnly("adopt_queue");
     SPI_connect();
     require_adoptable(table);
-    const TimestampNames said = timestamps_opts_argument(fcinfo, 1, shown_table_name(table)).names;
+    const TimestampNames said =
+        timestamps_opts_argument(fcinfo, timestamps_opts, shown_table_name(table)).names;
     bool is_new = !is_adopted(look_at(table, said, AccessShareLock));
     if (is_new) {
         lock_briefly(table);

@@ -1,6 +1,7 @@
 // Reading arguments. See arguments.hpp.
 #include "functions/arguments.hpp"
 
+#include "core/channel.hpp"
 #include "core/times.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
@@ -10,8 +11,6 @@
 namespace ecto_job {
 
 namespace {
-
-constexpr int error_bytes = 8192;
 
 [[noreturn]] void refuse_null(const char *queue, const char *name) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -44,11 +43,31 @@ void require_some_right(Oid table) {
 
 } // namespace
 
+void require_table_name(const char *name, const char *what) {
+    switch (check_table_name(name)) {
+    case NameFault::none:
+        return;
+    case NameFault::empty:
+        ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("table_name must not be empty"),
+                        errhint("Give the queue a name, such as 'jobs'.")));
+    case NameFault::too_long:
+        ereport(ERROR,
+                (errcode(ERRCODE_NAME_TOO_LONG),
+                 errmsg("name of %s \"%s\" is too long: %zu bytes", what, name, strlen(name)),
+                 errdetail("The channel \"<name>.completed\" must fit into 63 bytes."),
+                 errhint("Give a name of %zu bytes at most.", max_table_name_bytes)));
+    case NameFault::control_character:
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_NAME), errmsg("name of %s has a control character", what),
+                 errhint("Use letters, digits and underscores.")));
+    }
+}
+
 Oid table_argument(FunctionCallInfo fcinfo) {
-    if (PG_ARGISNULL(0))
+    if (PG_ARGISNULL(queue_at))
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("queue must not be null"),
                         errhint("Give the queue's table, such as 'jobs' or 'app.jobs'.")));
-    return PG_GETARG_OID(0);
+    return PG_GETARG_OID(queue_at);
 }
 
 Queue *queue_argument(FunctionCallInfo fcinfo) {
@@ -132,16 +151,12 @@ int64 interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, con
                : interval_in_ms(PG_GETARG_INTERVAL_P(at), NameStr(queue->table), name, minimum);
 }
 
-Datum error_argument(FunctionCallInfo fcinfo, int at) {
+const text *error_argument(FunctionCallInfo fcinfo, int at) {
     if (PG_ARGISNULL(at))
-        return 0;
-    text *const error = PG_GETARG_TEXT_PP(at);
-    const char *const bytes = VARDATA_ANY(error);
-    const auto length = static_cast<int>(VARSIZE_ANY_EXHDR(error));
-    if (length <= error_bytes)
-        return PointerGetDatum(error);
-    return PointerGetDatum(
-        cstring_to_text_with_len(bytes, clipped_length(bytes, length, error_bytes)));
+        return nullptr;
+    const text *const error = PG_GETARG_TEXT_PP(at);
+    return clipped_text(VARDATA_ANY(error), static_cast<int>(VARSIZE_ANY_EXHDR(error)),
+                        error_bytes);
 }
 
 } // namespace ecto_job

@@ -11,8 +11,16 @@
 
 namespace ecto_job {
 
-// The oid in argument 0. ERROR 22004 for NULL.
+// The argument that names the queue is the first one of each function that has it.
+constexpr int queue_at = 0;
+
+// Returns the OID of the queue's table. ERROR 22004 for NULL.
 Oid table_argument(FunctionCallInfo fcinfo);
+
+// Raises an ERROR (42602, 42622) for the name of a table that cannot be a queue's, since the names
+// of its channels are made of it. `what` says whose name it is: a queue's, or a table's.
+void require_table_name(const char *name, const char *what);
+
 // The same as a registered queue, locked as its statements lock it. They name the table, and
 // without the lock it might be renamed, and another get its name, while they wait for it. SPI is
 // connected.
@@ -44,7 +52,7 @@ int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, c
                           int64 setting, int64 minimum);
 int64 interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
                         int64 setting, int64 minimum);
-// text, cut at 8 kB on a character's end; 0 for NULL.
-Datum error_argument(FunctionCallInfo fcinfo, int at);
+// Returns the text, cut at error_bytes at a character's end; null for NULL.
+const text *error_argument(FunctionCallInfo fcinfo, int at);
 
 } // namespace ecto_job

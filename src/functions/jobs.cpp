@@ -3,6 +3,7 @@
 #include "functions/arguments.hpp"
 #include "functions/job_rows.hpp"
 #include "pg/compat.hpp"
+#include "queue/stale_jobs.hpp"
 #include "queue/transitions.hpp"
 
 namespace ecto_job {
@@ -19,7 +20,7 @@ constexpr int64 shortest_retry_ms = 0;
 }
 
 // params of a map queue, params_binary of a binary one; the other must be null
-Datum params_argument(FunctionCallInfo fcinfo, int map, int binary, const Queue *queue) {
+const void *params_argument(FunctionCallInfo fcinfo, int map, int binary, const Queue *queue) {
     const int wanted = queue->binary ? binary : map;
     const int other = queue->binary ? map : binary;
     const char *const name = queue->binary ? "params_binary" : "params";
@@ -34,7 +35,7 @@ Datum params_argument(FunctionCallInfo fcinfo, int map, int binary, const Queue 
                         errhint("A job without parameters has an empty %s.",
                                 queue->binary ? "string of bytes" : "object, '{}'")));
     if (queue->binary)
-        return PointerGetDatum(PG_GETARG_BYTEA_PP(wanted));
+        return PG_GETARG_BYTEA_PP(wanted);
     Jsonb *const params = PG_GETARG_JSONB_P(wanted);
     if (!JB_ROOT_IS_OBJECT(params))
         ereport(ERROR,
@@ -42,12 +43,12 @@ Datum params_argument(FunctionCallInfo fcinfo, int map, int binary, const Queue 
                  errmsg("params must be a JSON object for queue \"%s\"", NameStr(queue->table)),
                  errdetail("It is %s.", JB_ROOT_IS_SCALAR(params) ? "a scalar" : "an array"),
                  errhint("Wrap it, such as '{\"value\": ...}'.")));
-    return JsonbPGetDatum(params);
+    return params;
 }
 
-Datum notify_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+const void *notify_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
     if (PG_ARGISNULL(at))
-        return 0;
+        return nullptr;
     text *const notify = PG_GETARG_TEXT_PP(at);
     const int characters =
         pg_mbstrlen_with_len(VARDATA_ANY(notify), static_cast<int>(VARSIZE_ANY_EXHDR(notify)));
@@ -57,7 +58,7 @@ Datum notify_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
                  errmsg("notify is too long for queue \"%s\": %d characters", NameStr(queue->table),
                         characters),
                  errhint("It may have %d characters; put more into params.", notify_characters)));
-    return PointerGetDatum(notify);
+    return notify;
 }
 
 int32 priority_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
@@ -98,10 +99,6 @@ ArrayType *bigint_array_argument(FunctionCallInfo fcinfo, int at, const Queue *q
                                name, NameStr(queue->table)),
                         errhint("Give one id and one lease a job.")));
     return array;
-}
-
-int element_count(ArrayType *array) {
-    return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 }
 
 // The frame of a function that returns jobs: those that body(queue) leaves in SPI's result, if it
@@ -145,7 +142,7 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
     };
     return with_queue(fcinfo, [&](Queue *queue) {
         refuse_unique_jobs(fcinfo, key, on_conflict, queue);
-        NewJob job{};
+        Arguments job{};
         job.params = params_argument(fcinfo, params, binary, queue);
         job.schedule =
             schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, at_now, queue));
@@ -155,7 +152,7 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
                                                        "Leave it out to use the queue's setting.");
         job.priority = priority_argument(fcinfo, priority, queue);
         job.notify = notify_argument(fcinfo, notify, queue);
-        job.meta = PG_ARGISNULL(meta) ? 0 : PG_GETARG_DATUM(meta);
+        job.meta = PG_ARGISNULL(meta) ? nullptr : PG_GETARG_POINTER(meta);
         return Int64GetDatum(enqueue(queue, job));
     });
 }
@@ -187,12 +184,13 @@ ECTO_JOB_FUNCTION(ecto_job_complete_jobs) {
     return with_queue(fcinfo, [&](Queue *queue) {
         ArrayType *const ids = bigint_array_argument(fcinfo, ids_at, queue, "ids");
         ArrayType *const leases = bigint_array_argument(fcinfo, leases_at, queue, "leases");
-        if (element_count(ids) != element_count(leases))
-            ereport(ERROR,
-                    (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-                     errmsg("ids and leases differ in number for queue \"%s\": %d and %d",
-                            NameStr(queue->table), element_count(ids), element_count(leases)),
-                     errhint("Give one id and one lease a job.")));
+        const Size id_count = elements_of(ids).size();
+        const Size lease_count = elements_of(leases).size();
+        if (id_count != lease_count)
+            ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+                            errmsg("ids and leases differ in number for queue \"%s\": %zu and %zu",
+                                   NameStr(queue->table), id_count, lease_count),
+                            errhint("Give one id and one lease a job.")));
         return Int64GetDatum(static_cast<int64>(complete_jobs(queue, ids, leases)));
     });
 }

@@ -6,12 +6,12 @@
 namespace ecto_job {
 namespace {
 
-enum { queue_at, now_at }; // the arguments of each of the functions
-constexpr int64 all = 0;
-// Else a row at fault would end the caller's transaction
-constexpr bool guarded = true;
+constexpr int now_at = 1; // of each function
+constexpr std::optional<int64> all = std::nullopt;
+constexpr bool guarded = true; // a row at fault must not end the caller's transaction
 
-Datum sweep_one(FunctionCallInfo fcinfo, uint64 (*transition)(Queue *, TimestampTz, int64, bool)) {
+Datum sweep_one(FunctionCallInfo fcinfo,
+                uint64 (*transition)(Queue *, TimestampTz, std::optional<int64>, bool)) {
     return with_queue(fcinfo, [&](Queue *queue) {
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
         return Int64GetDatum(static_cast<int64>(transition(queue, now, all, guarded)));

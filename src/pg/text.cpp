@@ -19,6 +19,10 @@ int clipped_length(const char *text, int length, int limit) {
     return std::min(length, pg_encoding_mbcliplen(shown_encoding(), text, length, limit));
 }
 
+text *clipped_text(const char *from, int length, int limit) {
+    return cstring_to_text_with_len(from, clipped_length(from, length, limit));
+}
+
 void copy_shown_text(char *to, const char *from, int size) {
     const int length = clipped_length(from, static_cast<int>(strlen(from)), size - 1);
     memcpy(to, from, static_cast<Size>(length));

@@ -13,7 +13,10 @@ namespace ecto_job {
 // characters.
 int clipped_length(const char *text, int length, int limit);
 
-// Copies into `size` bytes what fits of it, as whole characters. What is none becomes '?'.
+// Returns the text, cut at `limit` bytes or less, at a character's end.
+text *clipped_text(const char *from, int length, int limit);
+
+// Copies what fits into `size` bytes, in whole characters. A byte that is no character becomes '?'.
 void copy_shown_text(char *to, const char *from, int size);
 
 } // namespace ecto_job

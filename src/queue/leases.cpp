@@ -1,9 +1,6 @@
 // Drawing leases. See leases.hpp.
 #include "queue/leases.hpp"
 
-#include <algorithm>
-#include <span>
-
 #include "core/lease.hpp"
 #include "settings.hpp"
 #include "shared/sessions.hpp"
@@ -12,27 +9,20 @@ namespace ecto_job {
 
 namespace {
 
-// The leases that this transaction drew. A rollback to a savepoint leaves those of jobs that are
-// not started any more, which is harmless.
-struct Drawn {
-    int64 *leases = nullptr; // in TopTransactionContext
-    Size count = 0;
-    Size size = 0;
+// A lease that the running transaction drew. A rollback to a savepoint leaves the leases of jobs
+// that are not started any more in the list, which is harmless.
+struct DrawnLease {
+    int64 lease;
+    DrawnLease *next;
 };
-Drawn drawn;
+DrawnLease *drawn = nullptr; // in TopTransactionContext; the latest first
 
 void remember(int64 lease) {
     Assert(IsTransactionState() && lease != 0);
-    if (drawn.leases == nullptr) {
-        constexpr Size first_size = 8;
-        drawn.leases = static_cast<int64 *>(
-            MemoryContextAlloc(TopTransactionContext, first_size * sizeof(int64)));
-        drawn.size = first_size;
-    } else if (drawn.count == drawn.size) {
-        drawn.leases = static_cast<int64 *>(repalloc(drawn.leases, 2 * drawn.size * sizeof(int64)));
-        drawn.size *= 2;
-    }
-    drawn.leases[drawn.count++] = lease;
+    auto *const added =
+        static_cast<DrawnLease *>(MemoryContextAlloc(TopTransactionContext, sizeof(DrawnLease)));
+    *added = {lease, drawn};
+    drawn = added;
 }
 
 uint64 random_bits() {
@@ -65,12 +55,14 @@ int64 draw_lease() {
 }
 
 bool drawn_in_this_transaction(int64 lease) {
-    const std::span<const int64> leases(drawn.leases, drawn.count);
-    return std::ranges::find(leases, lease) != leases.end();
+    for (const DrawnLease *one = drawn; one != nullptr; one = one->next)
+        if (one->lease == lease)
+            return true;
+    return false;
 }
 
 void forget_leases() {
-    drawn = {};
+    drawn = nullptr;
 }
 
 } // namespace ecto_job

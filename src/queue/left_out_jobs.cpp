@@ -23,8 +23,7 @@ struct Entry {
     Oid oid = InvalidOid; // of the queue
     Beginning beginnings[walks] = {};
     int count = 0;
-    int size = 0;
-    LeftOut *jobs = nullptr;
+    LeftOut *jobs = nullptr; // with room for most_left_out
 };
 
 OidMap<Entry> entries;
@@ -87,14 +86,9 @@ LeftOut *place_in(Entry *entry) {
         return std::min_element(
             entry->jobs, entry->jobs + entry->count,
             [](const LeftOut &a, const LeftOut &b) { return a.until < b.until; });
-    if (entry->count == entry->size) {
-        const int size = entry->size == 0 ? 4 : 2 * entry->size;
-        const Size bytes = static_cast<Size>(size) * sizeof(LeftOut);
+    if (entry->jobs == nullptr)
         entry->jobs =
-            static_cast<LeftOut *>(entry->jobs == nullptr ? MemoryContextAlloc(memory, bytes)
-                                                          : repalloc(entry->jobs, bytes));
-        entry->size = size;
-    }
+            static_cast<LeftOut *>(MemoryContextAlloc(memory, most_left_out * sizeof(LeftOut)));
     return &entry->jobs[entry->count++];
 }
 

@@ -111,10 +111,6 @@ void select(const char *text, Values given = {}) {
         elog(ERROR, "reading the registry failed: %s", text);
 }
 
-IntervalMs to_ms(const Interval *interval) {
-    return interval_to_ms({interval->time, interval->day, interval->month});
-}
-
 const char *shown(const Interval *interval) {
     return DatumGetCString(
         DirectFunctionCall1(interval_out, IntervalPGetDatum(const_cast<Interval *>(interval))));
@@ -320,36 +316,23 @@ void set_settings(Oid table, const char *json) {
         Values().add(REGCLASSOID, ObjectIdGetDatum(table)).add(TEXTOID, CStringGetTextDatum(json)));
 }
 
-void require_within_limits(const Interval *interval, const char *queue,
-                           const IntervalSetting &setting) {
-    const IntervalMs value = to_ms(interval);
-    if (value.fault == IntervalFault::months)
-        interval_in_ms(interval, queue, setting.name, setting.minimum_ms); // which says so
-    if (value.fault == IntervalFault::out_of_range || value.ms < setting.minimum_ms ||
-        value.ms > longest_setting_ms)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("%s is out of range for queue \"%s\": \"%s\"", setting.name, queue,
-                               shown(interval)),
-                        errhint("Give %s to 3650 days.",
-                                setting.minimum_ms > 0 ? "1 millisecond" : "zero")));
-}
-
 int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,
-                     int64 minimum) {
-    const IntervalMs result = to_ms(interval);
+                     int64 minimum, int64 maximum) {
+    const IntervalMs result = interval_to_ms({interval->time, interval->day, interval->month});
     if (result.fault == IntervalFault::months)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("%s must not contain months for queue \"%s\": \"%s\"", setting,
                                queue, shown(interval)),
                         errdetail("A month has no fixed length."),
                         errhint("Give days, hours, minutes or seconds.")));
-    if (result.fault == IntervalFault::out_of_range || result.ms < minimum)
+    if (result.fault == IntervalFault::out_of_range || result.ms < minimum || result.ms > maximum)
         ereport(
             ERROR,
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
              errmsg("%s is out of range for queue \"%s\": \"%s\"", setting, queue, shown(interval)),
-             errhint(minimum > 0 ? "Give 1 millisecond or more, within the range of times."
-                                 : "Give zero or more, within the range of times.")));
+             errhint("Give %s %s.", minimum > 0 ? "1 millisecond" : "zero",
+                     maximum == longest_setting_ms ? "to 3650 days"
+                                                   : "or more, within the range of times")));
     return result.ms;
 }
 

@@ -6,6 +6,7 @@
 // current role owns the table or database. SPI is connected.
 #pragma once
 
+#include <limits>
 #include <optional>
 
 #include "pg/pg.hpp"
@@ -83,14 +84,10 @@ void set_settings(Oid table, const char *json);
 // took and a dump may bring, stay in the registry and count as this.
 inline constexpr int64 longest_setting_ms = 3650 * INT64CONST(86'400'000);
 
-// Checks a value for configure_queue(). ERROR 22023, whose HINT names the limits.
-void require_within_limits(const Interval *interval, const char *queue,
-                           const IntervalSetting &setting);
-
-// An interval setting in whole milliseconds. ERROR 22023 names `setting` and the value, when it has
-// months, or lies below `minimum` ms.
+// Returns an interval setting in whole milliseconds. ERROR 22023 for an interval with months, or
+// outside of the limits in ms; the maximum is none or longest_setting_ms.
 int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,
-                     int64 minimum);
+                     int64 minimum, int64 maximum = std::numeric_limits<int64>::max());
 
 // For the scheduler, in its transaction:
 

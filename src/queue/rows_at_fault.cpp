@@ -14,8 +14,6 @@ namespace ecto_job {
 
 namespace {
 
-constexpr int error_bytes = 8192;
-
 int64 tried_alone = 0;
 
 struct Fault {
@@ -26,8 +24,6 @@ struct Fault {
 struct Pass {
     Queue *queue;
     const Selection *selection;
-    void (*on_change)(Queue *queue, void *context);
-    void *context;
     ErrorData *cause;             // of the care; null: another reason
     std::optional<JobKey> behind; // where the walk begins now; none: where the selection says
     Taken taken;
@@ -45,11 +41,6 @@ bool is_full(const Pass *pass) {
     return pass->fault_count == most_left_out;
 }
 
-ArrayType *array_of(Datum *ids, int64 count) {
-    return construct_array(ids, static_cast<int>(count), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-                           TYPALIGN_DOUBLE);
-}
-
 // Where the walk begins now: claims go upwards, leases are read downwards
 void walk_behind(Arguments *arguments, Walk walk, const JobKey &key) {
     if (walk == Walk::scheduled)
@@ -63,7 +54,7 @@ void walk_behind(Arguments *arguments, Walk walk, const JobKey &key) {
 uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count,
                 std::optional<int64> limit) {
     Arguments arguments = pass->selection->arguments;
-    arguments.ids = array_of(ids, count);
+    arguments.ids = bigint_array(ids, count);
     arguments.limit = limit;
     if (pass->behind)
         walk_behind(&arguments, pass->selection->walk, *pass->behind);
@@ -101,8 +92,8 @@ void take(Pass *pass, const Datum *ids, int64 count) {
     if (is_claim(pass))
         append(&pass->taken, part);
     pass->taken.count += part.count;
-    if (pass->on_change != nullptr)
-        pass->on_change(pass->queue, pass->context);
+    if (pass->selection->on_change != nullptr)
+        pass->selection->on_change(pass->queue, pass->selection->context);
     pfree(part.ids);
     SPI_freetuptable(SPI_tuptable);
 }
@@ -189,11 +180,9 @@ void walk(Pass *pass) {
         remember_end(pass, false);
 }
 
-// As the other texts in the column are
 const text *text_of_error(const ErrorData *error) {
     const char *const message = error->message != nullptr ? error->message : "unknown error";
-    const int length = clipped_length(message, static_cast<int>(strlen(message)), error_bytes);
-    return cstring_to_text_with_len(message, length);
+    return clipped_text(message, static_cast<int>(strlen(message)), error_bytes);
 }
 
 bool set_failed(Pass *pass, const Fault &fault) {
@@ -353,13 +342,11 @@ ErrorData *run_guarded(Queue *queue, const Selection &selection) {
     return in_subtransaction([&] { run(queue, selection.plain, selection.arguments); });
 }
 
-Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun, ErrorData *cause,
-                     void (*on_change)(Queue *queue, void *context), void *context) {
+Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun,
+                     ErrorData *cause) {
     auto *const pass = static_cast<Pass *>(palloc0(sizeof(Pass)));
     pass->queue = queue;
     pass->selection = &selection;
-    pass->on_change = on_change;
-    pass->context = context;
     pass->taken = begun;
     pass->cause = cause;
     pass->skipped_count = left_out_ids(queue->oid, pass->skipped);
@@ -369,10 +356,6 @@ Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begu
     const Fault *const last = last_fault(pass);
     note_pass(pass, last != nullptr ? reason_of(*last) : nullptr);
     return pass->taken;
-}
-
-ArrayType *array_of_ids(const Taken &taken) {
-    return array_of(taken.ids, taken.count);
 }
 
 Taken taken_ids() {

@@ -26,6 +26,9 @@ struct Selection {
     Statement picked; // changes those of an array; returns id, state and notify
     Walk walk;        // its key is `to` of the arguments, of claims `from`
     Arguments arguments;
+    // Called with the changed rows of a sweep's statement in SPI_tuptable; null: nothing is
+    void (*on_change)(Queue *queue, void *context) = nullptr;
+    void *context = nullptr;
 };
 
 // Those that were taken
@@ -47,9 +50,9 @@ void run_plain(Queue *queue, const Selection &selection);
 ErrorData *run_guarded(Queue *queue, const Selection &selection);
 
 // Takes what there is to take beyond `begun`, row by row where need be; `cause` is what run_guarded
-// returned. `on_change` is called with the rows of each part in SPI_tuptable; null: it need not be.
-Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun, ErrorData *cause,
-                     void (*on_change)(Queue *queue, void *context), void *context);
+// returned.
+Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun,
+                     ErrorData *cause);
 
 // A sweep of a single job that is cancelled for the time that it takes: begin_trying() comes before
 // the sweep, and leave_out_slow() after it leaves out the job, if one was being changed alone.
@@ -58,6 +61,5 @@ void leave_out_slow(Oid queue, const char *name);
 
 // The ids of the last statement's rows, for `begun`
 Taken taken_ids();
-ArrayType *array_of_ids(const Taken &taken);
 
 } // namespace ecto_job

@@ -75,6 +75,11 @@ uint64 run(Queue *queue, Statement statement, const Arguments &arguments) {
     return SPI_processed;
 }
 
+ArrayType *bigint_array(Datum *elements, int64 count) {
+    return construct_array(elements, static_cast<int>(count), INT8OID, sizeof(int64),
+                           FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+}
+
 std::optional<State> StateColumn::operator[](uint64 row) const {
     const std::optional<const char *> text = text_[row];
     return text ? state_from(*text) : std::nullopt;

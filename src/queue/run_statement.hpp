@@ -18,6 +18,9 @@ namespace ecto_job {
 // ERROR 55000 if a rule replaces the statement, or the table was renamed.
 uint64 run(Queue *queue, Statement statement, const Arguments &arguments);
 
+// Returns an array of bigints as an argument.
+ArrayType *bigint_array(Datum *elements, int64 count);
+
 // The column state of a result, which shows what a trigger of the owner's has made of it
 class StateColumn {
 public:

@@ -32,71 +32,61 @@ bool is_held_by(const Rows &found, const Holder &holder) {
     return is_held(StateColumn(found)[0]);
 }
 
-struct Held {
+struct HeldJob {
     int64 id;
     int64 lease;
+
+    auto operator<=>(const HeldJob &) const = default;
 };
 
-int compare_held(const void *a, const void *b) {
-    const auto &left = *static_cast<const Held *>(a);
-    const auto &right = *static_cast<const Held *>(b);
-    if (left.id != right.id)
-        return left.id < right.id ? -1 : 1;
-    return left.lease < right.lease ? -1 : left.lease > right.lease ? 1 : 0;
+// Jobs in the memory of the running statement
+using HeldJobs = std::span<HeldJob>;
+
+HeldJobs room_for(Size count) {
+    return {static_cast<HeldJob *>(palloc((count + 1) * sizeof(HeldJob))), count};
 }
 
-struct HeldList {
-    Held *jobs;
-    Size count;
-};
-
-// The last statement's rows
-HeldList held_rows() {
+// Returns the last statement's rows, sorted.
+HeldJobs held_rows() {
     const Rows rows;
     const Column<Int8> id(rows, "id");
     const Column<Int8> lease(rows, "lease");
-    const Size count = rows.size();
-    HeldList list{static_cast<Held *>(palloc((count + 1) * sizeof(Held))), count};
-    for (Size row = 0; row < count; row++)
-        list.jobs[row] = {id[row].value_or(0), lease[row].value_or(0)};
-    qsort(list.jobs, count, sizeof(Held), compare_held);
-    return list;
+    const HeldJobs jobs = room_for(rows.size());
+    for (Size row = 0; row < jobs.size(); row++)
+        jobs[row] = {id[row].value_or(0), lease[row].value_or(0)};
+    std::ranges::sort(jobs);
+    return jobs;
 }
 
-// Those of the pairs that are not among `others`
-HeldList pairs_but(ArrayType *ids, ArrayType *leases, const HeldList &others) {
-    const auto count = static_cast<Size>(ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
-    HeldList list{static_cast<Held *>(palloc((count + 1) * sizeof(Held))), 0};
-    for (Size i = 0; i < count; i++) {
-        const Held pair{elements_of(ids)[i], elements_of(leases)[i]};
-        if (bsearch(&pair, others.jobs, others.count, sizeof(Held), compare_held) == nullptr)
-            list.jobs[list.count++] = pair;
-    }
-    return list;
+// Removes the jobs that are among `others`, and returns those that are left.
+HeldJobs without(HeldJobs jobs, HeldJobs others) {
+    const auto removed = std::ranges::remove_if(
+        jobs, [others](const HeldJob &job) { return std::ranges::binary_search(others, job); });
+    return jobs.first(jobs.size() - removed.size());
 }
 
-const char *ids_of(const HeldList &list) {
+const char *ids_of(HeldJobs jobs) {
     constexpr Size shown_at_most = 100;
     StringInfoData text;
     initStringInfo(&text);
-    for (Size i = 0; i < std::min(list.count, shown_at_most); i++)
-        appendStringInfo(&text, "%s" INT64_FORMAT, i == 0 ? "" : ", ", list.jobs[i].id);
-    if (list.count > shown_at_most)
-        appendStringInfo(&text, " and %zu more", list.count - shown_at_most);
+    for (Size i = 0; i < std::min(jobs.size(), shown_at_most); i++)
+        appendStringInfo(&text, "%s" INT64_FORMAT, i == 0 ? "" : ", ", jobs[i].id);
+    if (jobs.size() > shown_at_most)
+        appendStringInfo(&text, " and %zu more", jobs.size() - shown_at_most);
     return text.data;
 }
 
 } // namespace
 
-const int64 *elements_of(ArrayType *array) {
-    return reinterpret_cast<const int64 *>(ARR_DATA_PTR(array));
+std::span<const int64> elements_of(ArrayType *array) {
+    return {reinterpret_cast<const int64 *>(ARR_DATA_PTR(array)),
+            static_cast<Size>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)))};
 }
 
 std::optional<int64> only_lease(ArrayType *leases) {
-    const int64 *const first = elements_of(leases);
-    const int count = ArrayGetNItems(ARR_NDIM(leases), ARR_DIMS(leases));
-    return count > 0 && std::equal(first + 1, first + count, first) ? std::optional(*first)
-                                                                    : std::nullopt;
+    const std::span<const int64> all = elements_of(leases);
+    const bool is_one = !all.empty() && std::ranges::count(all, all[0]) == std::ssize(all);
+    return is_one ? std::optional(all[0]) : std::nullopt;
 }
 
 void raise_stale(Queue *queue, int64 id, const Holder &holder) {
@@ -117,22 +107,20 @@ void raise_stale(Queue *queue, int64 id, const Holder &holder) {
 }
 
 void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases) {
-    const HeldList left = pairs_but(ids, leases, held_rows());
-    if (left.count == 0)
+    HeldJobs left = room_for(elements_of(ids).size());
+    for (Size i = 0; i < left.size(); i++)
+        left[i] = {elements_of(ids)[i], elements_of(leases)[i]};
+    left = without(left, held_rows());
+    if (left.empty())
         return;
     run(queue, Statement::kept_jobs, {.ids = ids, .lease = only_lease(leases), .leases = leases});
-    const HeldList kept = held_rows();
-    // What was done is not there any more, and so is not among the kept
-    Size stale_count = 0;
-    for (Size i = 0; i < left.count; i++)
-        if (bsearch(&left.jobs[i], kept.jobs, kept.count, sizeof(Held), compare_held) == nullptr)
-            left.jobs[stale_count++] = left.jobs[i];
-    if (stale_count == 0)
-        raise_kept(queue, psprintf("jobs %s", ids_of(left)));
-    const HeldList stale{left.jobs, stale_count};
+    const char *const left_ids = ids_of(left);
+    const HeldJobs stale = without(left, held_rows());
+    if (stale.empty())
+        raise_kept(queue, psprintf("jobs %s", left_ids));
     ereport(ERROR, (errcode(sqlstate_stale),
-                    errmsg("%zu of %d jobs of queue \"%s\" are no longer yours", stale.count,
-                           ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)), NameStr(queue->table)),
+                    errmsg("%zu of %zu jobs of queue \"%s\" are no longer yours", stale.size(),
+                           elements_of(ids).size(), NameStr(queue->table)),
                     errdetail("Stale: %s.", ids_of(stale)),
                     errhint("Roll back; do not retry these: others have them or have done them.")));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "pg/pg.hpp"
 #include "queue/queue.hpp"
@@ -23,10 +24,10 @@ struct Holder {
 // did not return, if there are any. A repeated pair is no fault.
 void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases);
 
-// The elements of an array of bigints without nulls
-const int64 *elements_of(ArrayType *array);
+// Returns the elements of an array of bigints without nulls.
+std::span<const int64> elements_of(ArrayType *array);
 
-// The lease that all of them are; nothing if they differ, or are none
+// Returns the lease that all elements are; nullopt if they differ, or there are none.
 std::optional<int64> only_lease(ArrayType *leases);
 
 } // namespace ecto_job

@@ -27,11 +27,6 @@ void notice_each(Queue *queue, Notice notice) {
         send_notice(queue, notice, notify[row].value_or(nullptr));
 }
 
-// A whole queue's worth for 0
-std::optional<int64> limit_of(int64 limit) {
-    return limit == 0 ? std::nullopt : std::optional(limit);
-}
-
 void warn_if_started_here(Queue *queue, int64 lease) {
     if (drawn_in_this_transaction(lease))
         ereport(WARNING,
@@ -77,9 +72,10 @@ TimestampTz first_expiry(const Rows &rows) {
     return first;
 }
 
-// What a statement takes that ends something as many timeouts from `now` as the attempt's number
-// says
-Arguments next_time(TimestampTz now, int64 timeout_ms) {
+// Returns the arguments of a statement that ends something as many timeouts after `now` as the
+// next attempt's number says.
+Arguments next_time(Queue *queue, TimestampTz now, int64 timeout_ms) {
+    expiry(queue, now, timeout_ms); // or an error
     return {.now = now, .timeout = timeout_ms, .attempt_limit = last_attempt(now, timeout_ms) - 1};
 }
 
@@ -107,20 +103,13 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
         if (cause == nullptr)
             begun = taken_ids();
     }
-    const Taken taken = take_with_care(queue, selection, begun, cause, nullptr, nullptr);
-    return run(queue, Statement::claimed_jobs, {.ids = array_of_ids(taken)});
+    const Taken taken = take_with_care(queue, selection, begun, cause);
+    return run(queue, Statement::claimed_jobs, {.ids = bigint_array(taken.ids, taken.count)});
 }
 
-struct Claim {
-    Statement plain, picked;
-    Arguments arguments;
-};
-
-uint64 claim_from(Queue *queue, const Claim &claim, const JobKey &from) {
-    Selection selection{claim.plain, Statement::pick_available_jobs, claim.picked, Walk::claims,
-                        claim.arguments};
-    selection.arguments.from = from;
-    const uint64 claimed = run_claim(queue, selection);
+uint64 claim_from(Queue *queue, Selection claim, const JobKey &from) {
+    claim.arguments.from = from;
+    const uint64 claimed = run_claim(queue, claim);
     if (claimed == 0)
         return 0;
     const Rows rows;
@@ -133,7 +122,7 @@ uint64 claim_from(Queue *queue, const Claim &claim, const JobKey &from) {
 }
 
 // Whoever gets a job shall not wait until all is looked through for one that the mark may hide
-uint64 run_from_mark(Queue *queue, const Claim &claim) {
+uint64 run_from_mark(Queue *queue, const Selection &claim) {
     const uint64 claimed = claim_from(queue, claim, claim_start(queue));
     if (claimed > 0)
         return claimed;
@@ -142,8 +131,7 @@ uint64 run_from_mark(Queue *queue, const Claim &claim) {
 }
 
 // A sweep's batch; `guarded`: with care if one of its rows is at fault
-Taken sweep(Queue *queue, const Selection &selection, bool guarded,
-            void (*on_change)(Queue *queue, void *context), void *context) {
+Taken sweep(Queue *queue, const Selection &selection, bool guarded) {
     Taken begun{};
     ErrorData *cause = nullptr;
     if (!leaves_out(queue) &&
@@ -154,12 +142,13 @@ Taken sweep(Queue *queue, const Selection &selection, bool guarded,
             run(queue, selection.plain, selection.arguments);
         if (cause == nullptr) {
             begun.count = static_cast<int64>(SPI_processed);
-            on_change(queue, context);
+            if (selection.on_change != nullptr)
+                selection.on_change(queue, selection.context);
             if (!may_have_missed(queue, selection, static_cast<uint64>(begun.count)))
                 return begun;
         }
     }
-    return take_with_care(queue, selection, begun, cause, on_change, context);
+    return take_with_care(queue, selection, begun, cause);
 }
 
 // Adds what became of the last statement's jobs
@@ -182,22 +171,24 @@ void add_ended_leases(Queue *queue, void *context) {
     }
 }
 
-EndedLeases sweep_leases(Queue *queue, const Selection &selection, bool guarded) {
+EndedLeases sweep_leases(Queue *queue, Selection selection, bool guarded) {
     EndedLeases ended{};
-    const Taken taken = sweep(queue, selection, guarded, add_ended_leases, &ended);
+    selection.on_change = add_ended_leases;
+    selection.context = &ended;
+    const Taken taken = sweep(queue, selection, guarded);
     ended.failed += taken.failed;
     return ended;
 }
 
 // `exhausted`: true for those alone that have no attempt left, false for those that have
-EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit, bool guarded,
-                       std::optional<bool> exhausted) {
+EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, std::optional<int64> limit,
+                       bool guarded, std::optional<bool> exhausted) {
     return sweep_leases(queue,
                         {Statement::end_expired_leases,
                          Statement::pick_expired_jobs,
                          Statement::end_picked_leases,
                          Walk::leases,
-                         {.now = now, .exhausted = exhausted, .to = to, .limit = limit_of(limit)}},
+                         {.now = now, .exhausted = exhausted, .to = to, .limit = limit}},
                         guarded);
 }
 
@@ -211,34 +202,27 @@ JobKey key_of_only_row() {
 
 } // namespace
 
-int64 enqueue(Queue *queue, const NewJob &job) {
+int64 enqueue(Queue *queue, const Arguments &job) {
     // A replica's triggers do not fire, ours neither; else the column is the triggers' to write,
     // and not granted to whoever enqueues
     const bool scheduled = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
                            job.schedule > GetCurrentTimestamp();
-    run(queue, scheduled ? Statement::enqueue_scheduled : Statement::enqueue,
-        {.params = DatumGetPointer(job.params),
-         .schedule = job.schedule,
-         .max_attempts = job.max_attempts,
-         .priority = job.priority,
-         .notify = DatumGetPointer(job.notify),
-         .meta = DatumGetPointer(job.meta)});
-    if (SPI_processed != 1)
+    if (run(queue, scheduled ? Statement::enqueue_scheduled : Statement::enqueue, job) != 1)
         ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
                         errmsg("queue \"%s\" did not take the job", NameStr(queue->table)),
                         errhint("A trigger or rule of the table suppressed the INSERT.")));
     return Rows().only().get<Int8>("id").value_or(0); // null: as in taken_ids()
 }
 
-uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
-    const Taken taken = sweep(
-        queue,
-        {Statement::activate_scheduled_jobs,
-         Statement::pick_scheduled_jobs,
-         Statement::activate_picked_jobs,
-         Walk::scheduled,
-         {.now = now, .limit = limit_of(limit)}},
-        guarded, [](Queue *, void *) {}, nullptr);
+uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
+                               bool guarded) {
+    const Taken taken = sweep(queue,
+                              {Statement::activate_scheduled_jobs,
+                               Statement::pick_scheduled_jobs,
+                               Statement::activate_picked_jobs,
+                               Walk::scheduled,
+                               {.now = now, .limit = limit}},
+                              guarded);
     return static_cast<uint64>(taken.count);
 }
 
@@ -250,14 +234,15 @@ uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64
     const TimestampTz expires = expiry(queue, now, timeout_ms);
     return run_from_mark(
         queue, {Statement::reserve_available_jobs,
+                Statement::pick_available_jobs,
                 Statement::reserve_picked_jobs,
+                Walk::claims,
                 {.now = now, .lease = draw_lease(), .expires = expires, .limit = demand}});
 }
 
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
                               int64 timeout_ms, std::optional<int64> lease) {
-    expiry(queue, now, timeout_ms); // a timeout out of range is told with the queue's name
-    Arguments arguments = next_time(now, timeout_ms);
+    Arguments arguments = next_time(queue, now, timeout_ms);
     arguments.id = id;
     arguments.attempt = attempt;
     arguments.lease = lease;
@@ -265,12 +250,11 @@ uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz
 }
 
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
-    expiry(queue, now, timeout_ms);
-    Arguments arguments = next_time(now, timeout_ms);
+    Arguments arguments = next_time(queue, now, timeout_ms);
     arguments.lease = draw_lease();
     arguments.limit = demand;
-    return run_from_mark(
-        queue, {Statement::start_available_jobs, Statement::start_picked_jobs, arguments});
+    return run_from_mark(queue, {Statement::start_available_jobs, Statement::pick_available_jobs,
+                                 Statement::start_picked_jobs, Walk::claims, arguments});
 }
 
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
@@ -291,25 +275,23 @@ void complete_job(Queue *queue, int64 id, int64 lease) {
 }
 
 uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
-    const auto count = static_cast<uint64>(ArrayGetNItems(ARR_NDIM(ids), ARR_DIMS(ids)));
     const uint64 deleted = run(queue, Statement::complete_jobs,
                                {.ids = ids, .lease = only_lease(leases), .leases = leases});
-    if (deleted != count)
+    if (deleted != elements_of(ids).size())
         raise_if_stale(queue, ids, leases);
-    if (count > 0)
+    if (!elements_of(leases).empty())
         warn_if_started_here(queue, elements_of(leases)[0]);
     notice_each(queue, Notice::completed);
     return deleted;
 }
 
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
-                  TimestampTz now, int64 retry_timeout_ms, Datum error) {
-    expiry(queue, now, retry_timeout_ms);
-    Arguments arguments = next_time(now, retry_timeout_ms);
+                  TimestampTz now, int64 retry_timeout_ms, const text *error) {
+    Arguments arguments = next_time(queue, now, retry_timeout_ms);
     arguments.id = id;
     arguments.attempt = attempt;
     arguments.lease = lease;
-    arguments.error = DatumGetPointer(error);
+    arguments.error = error;
     const uint64 changed = run(queue, Statement::job_failed, arguments);
     if (changed > 0)
         notice_each(queue,
@@ -317,17 +299,19 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
     return changed;
 }
 
-uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
+uint64 activate_expired_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
+                             bool guarded) {
     const EndedLeases ended = end_leases(queue, highest_key, now, limit, guarded, false);
     return static_cast<uint64>(ended.available + ended.retried);
 }
 
-uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit, bool guarded) {
+uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, std::optional<int64> limit,
+                                         bool guarded) {
     return static_cast<uint64>(end_leases(queue, highest_key, now, limit, guarded, true).count());
 }
 
-EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit,
-                               bool guarded) {
+EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now,
+                               std::optional<int64> limit, bool guarded) {
     return end_leases(queue, to, now, limit, guarded, std::nullopt);
 }
 
@@ -346,15 +330,13 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
         if (const int64 session = *sessions[row];
             std::find(living, living_end, session) == living_end)
             ended[ended_count++] = Int64GetDatum(session);
-    return ended_count == 0 ? nullptr
-                            : construct_array(ended, ended_count, INT8OID, sizeof(int64),
-                                              FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+    return ended_count == 0 ? nullptr : bigint_array(ended, ended_count);
 }
 
 EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
                            int64 limit, bool guarded) {
     const int64 timeout_ms = std::min(queue->retry_timeout_ms, longest_timeout_ms(now));
-    Arguments arguments = next_time(now, timeout_ms);
+    Arguments arguments = next_time(queue, now, timeout_ms);
     arguments.error = cstring_to_text("the consumer's connection ended");
     arguments.sessions = sessions;
     arguments.to = to;

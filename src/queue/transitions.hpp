@@ -14,20 +14,14 @@
 
 namespace ecto_job {
 
-// In a queue without the column, `priority` is 0; the caller has refused others.
-struct NewJob {
-    Datum params; // jsonb, or bytea in a binary queue
-    TimestampTz schedule;
-    int32 max_attempts;
-    int32 priority;
-    Datum notify; // varchar; 0: none
-    Datum meta;   // jsonb; 0: none
-};
-int64 enqueue(Queue *queue, const NewJob &job);
+// Inserts a job, whose columns are the arguments params to meta, and returns its id. In a queue
+// without priorities the caller has refused any priority but 0.
+int64 enqueue(Queue *queue, const Arguments &job);
 
-// The sweeps. Limit 0: all. A row at fault ends those that are not `guarded` with its error, which
-// costs the others nothing; see rows_at_fault.hpp.
-uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded);
+// The sweeps take a limit of jobs, or none. Where a sweep is not `guarded`, a row at fault ends the
+// sweep with an ERROR, and a sweep without such rows costs nothing more; see rows_at_fault.hpp.
+uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
+                               bool guarded);
 uint64 available_jobs(Queue *queue, int64 demand);
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
@@ -41,9 +35,10 @@ void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> leas
 void complete_job(Queue *queue, int64 id, int64 lease);
 uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases);
 
-// By attempt (EctoJob's guard), by lease, or by both. `error` is text; 0: none.
+// Ends an attempt that has failed. The caller holds the job by attempt (EctoJob's guard), by lease,
+// or by both. `error` is null if the caller gives none.
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
-                  TimestampTz now, int64 retry_timeout_ms, Datum error);
+                  TimestampTz now, int64 retry_timeout_ms, const text *error);
 
 // What became of jobs whose leases have ended
 struct EndedLeases {
@@ -52,11 +47,13 @@ struct EndedLeases {
     int64 count() const { return available + retried + failed; }
 };
 
-uint64 activate_expired_jobs(Queue *queue, TimestampTz now, int64 limit, bool guarded);
-uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, int64 limit, bool guarded);
-// Both, in one look at the rows in play up to `to`
-EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now, int64 limit,
-                               bool guarded);
+uint64 activate_expired_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
+                             bool guarded);
+uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, std::optional<int64> limit,
+                                         bool guarded);
+// Does the work of the two functions above, in one scan of the rows in play up to `to`.
+EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now,
+                               std::optional<int64> limit, bool guarded);
 
 // The jobs up to `to` that are held under leases of sessions that have ended: first whose (null: no
 // such), then RESERVED becomes AVAILABLE, and IN_PROGRESS goes the way of job_failed. Locked ones

@@ -14,14 +14,18 @@ namespace {
 
 constexpr int longest_state = 11; // IN_PROGRESS
 
+// Who makes a column: each of EctoJob's migrations, the migration to version 3, or adopt_queue()
+enum class Maker { ectojob, version_3, adoption };
+
 struct ColumnRule {
     const char *name;
-    const char *type; // as the message says it
+    const char *type; // as messages name the type
     Oid types[2];
     bool is_nullable;
+    Maker maker = Maker::ectojob;
 };
 
-// What EctoJob's migrations make, but what has a name of its own or may be missing
+// The columns of a queue but inserted_at and updated_at, which may have other names
 constexpr ColumnRule rules[] = {
     {"id", "bigint", {INT8OID}, false},
     {"state", "text or character varying", {VARCHAROID, TEXTOID}, false},
@@ -31,16 +35,13 @@ constexpr ColumnRule rules[] = {
     {"max_attempts", "integer", {INT4OID}, false},
     {"params", "jsonb or bytea", {JSONBOID, BYTEAOID}, false},
     {"notify", "character varying(255)", {VARCHAROID}, true},
+    {"priority", "integer", {INT4OID}, false, Maker::version_3},
+    {"lease", "bigint", {INT8OID}, true, Maker::adoption},
+    {"key", "text", {TEXTOID}, true, Maker::adoption},
+    {"error", "text", {TEXTOID}, true, Maker::adoption},
+    {"meta", "jsonb", {JSONBOID}, true, Maker::adoption},
 };
-constexpr ColumnRule priority_rule = {"priority", "integer", {INT4OID}, false};
-
-// What ecto_job adds
-constexpr ColumnRule own_rules[] = {
-    {"lease", "bigint", {INT8OID}, true},
-    {"key", "text", {TEXTOID}, true},
-    {"error", "text", {TEXTOID}, true},
-    {"meta", "jsonb", {JSONBOID}, true},
-};
+static_assert(notify_characters == 255, "as the rule of notify says");
 
 constexpr const char *utc_default = "pg_catalog.timezone('UTC', pg_catalog.now())";
 
@@ -89,28 +90,24 @@ void check_column(Form_pg_attribute column, const ColumnRule &rule, StringInfo m
         append_line(misfits, psprintf("Column \"%s\" is not NOT NULL.", rule.name));
 }
 
-// Null pointer: it is a column of the application's
+// Returns the rule for a column; null for a column of the application's.
 const ColumnRule *rule_for(const char *name) {
-    const auto names_it = [name](const ColumnRule &rule) { return strcmp(rule.name, name) == 0; };
     for (const ColumnRule &rule : rules)
-        if (names_it(rule))
+        if (strcmp(rule.name, name) == 0)
             return &rule;
-    for (const ColumnRule &rule : own_rules)
-        if (names_it(rule))
-            return &rule;
-    return names_it(priority_rule) ? &priority_rule : nullptr;
+    return nullptr;
 }
 
-// The number that is the column's default; EctoJob's if it is none that could be, or an expression,
-// which is the owner's code and may not run for whoever calls
-int32 default_attempts(Relation table, Form_pg_attribute column) {
-    constexpr int32 ectojobs = 5;
+// Returns the default of the column max_attempts; EctoJob's default if the column's is out of
+// range, or an expression, which is the table owner's code and must not run with the caller's
+// rights.
+int32 default_of_max_attempts(Relation table, Form_pg_attribute column) {
     Node *const value = build_column_default(table, column->attnum);
     if (value == nullptr || !IsA(value, Const))
-        return ectojobs;
+        return default_max_attempts;
     const auto *const number = reinterpret_cast<Const *>(value);
     const int32 attempts = number->constisnull ? 0 : DatumGetInt32(number->constvalue);
-    return attempts < 1 ? ectojobs : attempts;
+    return attempts < 1 ? default_max_attempts : attempts;
 }
 
 // Ecto's macro `timestamps` makes its columns NOT NULL and without a default. The library could not
@@ -250,10 +247,7 @@ const char *missing_column(Relation table) {
         return column != nullptr && has_right_type(column, rule);
     };
     for (const ColumnRule &rule : rules)
-        if (!fits(rule))
-            return rule.name;
-    for (const ColumnRule &rule : own_rules)
-        if (!fits(rule))
+        if (rule.maker != Maker::version_3 && !fits(rule))
             return rule.name;
     return nullptr;
 }
@@ -268,19 +262,11 @@ Survey survey_table(Relation table, const TimestampNames &given) {
     initStringInfo(&lacks);
     for (const ColumnRule &rule : rules) {
         Form_pg_attribute const column = find_column(columns, rule.name);
-        if (column == nullptr)
-            append_line(&misfits, psprintf("Column \"%s\" is missing.", rule.name));
-        else
-            check_column(column, rule, &misfits);
-    }
-    Form_pg_attribute const priority = find_column(columns, priority_rule.name);
-    if (priority != nullptr)
-        check_column(priority, priority_rule, &misfits);
-    for (const ColumnRule &rule : own_rules) {
-        Form_pg_attribute const column = find_column(columns, rule.name);
         if (column != nullptr)
             check_column(column, rule, &misfits);
-        else
+        else if (rule.maker == Maker::ectojob)
+            append_line(&misfits, psprintf("Column \"%s\" is missing.", rule.name));
+        else if (rule.maker == Maker::adoption)
             appendStringInfo(&lacks, "%s ADD COLUMN %s %s", lacks.len > 0 ? "," : "",
                              quote_identifier(rule.name), format_type_be_qualified(rule.types[0]));
     }
@@ -297,7 +283,7 @@ Survey survey_table(Relation table, const TimestampNames &given) {
     if (misfits.len > 0)
         return survey;
 
-    survey.has_priority = priority != nullptr;
+    survey.has_priority = find_column(columns, "priority") != nullptr;
     constexpr const char *order[] = {"priority", "schedule", "id"};
     const int first = survey.has_priority ? 0 : 1;
     const Form_pg_attribute in_play = find_column(columns, "in_play");
@@ -311,7 +297,7 @@ Survey survey_table(Relation table, const TimestampNames &given) {
         statistics_target(RelationGetRelid(table), state) != 0 ||
         !SearchSysCacheExists3(STATRELATTINH, ObjectIdGetDatum(RelationGetRelid(table)),
                                Int16GetDatum(state), BoolGetDatum(false));
-    survey.max_attempts = default_attempts(table, find_column(columns, "max_attempts"));
+    survey.max_attempts = default_of_max_attempts(table, find_column(columns, "max_attempts"));
     return survey;
 }
 

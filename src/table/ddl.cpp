@@ -52,9 +52,9 @@ void lock_briefly(Oid table) {
     AtEOXact_GUC(false, nest);
 }
 
-void comment_column(const char *table, const char *column, const char *comment) {
-    execute(psprintf("COMMENT ON COLUMN %s.%s IS %s", table, quote_identifier(column),
-                     quote_literal_cstr(comment)));
+void comment_column(const char *table, const ColumnComment &comment) {
+    execute(psprintf("COMMENT ON COLUMN %s.%s IS %s", table, quote_identifier(comment.column),
+                     quote_literal_cstr(comment.comment)));
 }
 
 void fix_state_statistics(Oid oid, const char *table) {

@@ -11,8 +11,19 @@ void execute(const char *text);
 // within a moment: behind a long transaction every other user of the table would wait for us.
 void lock_briefly(Oid table);
 
-// The table is given qualified and quoted, here and below.
-void comment_column(const char *table, const char *column, const char *comment);
+struct ColumnComment {
+    const char *column, *comment;
+};
+// The columns that a queue has and a table of EctoJob's has not
+inline constexpr ColumnComment added_columns[] = {
+    {"lease", "which consumer of ecto_job's holds the job; drawn anew at each start"},
+    {"key", "reserved for unique jobs"},
+    {"error", "why the last attempt failed"},
+    {"meta", "what the application says about the job"},
+};
+
+// Comments a column. Here and below the table's name is given qualified and quoted.
+void comment_column(const char *table, const ColumnComment &comment);
 
 // From now on the planner believes that one row of 20 is in any state, for the sake of EctoJob's
 // reserve. Its LIMIT is a parameter: a generic plan takes it for a tenth of the AVAILABLE rows, and
