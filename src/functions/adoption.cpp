@@ -69,12 +69,12 @@ struct Finding {
     const char *name;
     const char *qualified;
     FoundTriggers triggers;
-    Survey survey;
+    TableCheck check;
 };
 
 // ERROR with everything that does not fit. The table is closed again, since ALTER TABLE wants it
 // for itself, and `lock` let go of: two of these would wait for each other when they ask for more.
-Finding look_at(Oid oid, const TimestampNames &said, LOCKMODE lock) {
+Finding inspect(Oid oid, const TimestampNames &said, LOCKMODE lock) {
     Relation const table = try_relation_open(oid, lock);
     if (table == nullptr)
         refuse_missing(oid);
@@ -85,13 +85,13 @@ Finding look_at(Oid oid, const TimestampNames &said, LOCKMODE lock) {
     found.qualified = quote_qualified_identifier(found.schema, found.name);
     if (const char *const fault = fault_of_table(table))
         refuse_table(found.name, fault);
-    found.survey = survey_table(table, names_for(oid, said));
+    found.check = check_table(table, names_for(oid, said));
     found.triggers = find_triggers(table);
     relation_close(table, lock);
-    if (found.survey.misfits[0] != '\0')
+    if (found.check.misfits[0] != '\0')
         ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
                         errmsg("table \"%s\" cannot be a queue as it is", found.name),
-                        errdetail("%s", found.survey.misfits),
+                        errdetail("%s", found.check.misfits),
                         errhint("It must have the columns that EctoJob.Migrations.CreateJobTable "
                                 "makes; others must be nullable or have a default.")));
     return found;
@@ -103,15 +103,15 @@ bool is_same(const char *name, const NameData &known) {
 
 bool is_adopted(const Finding &found) {
     const FoundTriggers &triggers = found.triggers;
-    if (!is_registered(found.oid) || found.survey.lacks[0] != '\0' ||
-        found.survey.state_statistics_vary || triggers.ectojobs != nullptr ||
+    if (!is_registered(found.oid) || found.check.lacks[0] != '\0' ||
+        found.check.state_statistics_vary || triggers.ectojobs != nullptr ||
         triggers.schedule == nullptr || triggers.inserted == nullptr ||
         triggers.changed == nullptr || triggers.lease == nullptr)
         return false;
     const Queue *const queue = find_queue(found.oid);
-    return is_same(found.survey.inserted_at, queue->inserted_at) &&
-           is_same(found.survey.updated_at, queue->updated_at) &&
-           queue->binary == found.survey.binary;
+    return is_same(found.check.inserted_at, queue->inserted_at) &&
+           is_same(found.check.updated_at, queue->updated_at) &&
+           queue->binary == found.check.binary;
 }
 
 void comment_new_columns(const char *table, const char *lacks) {
@@ -121,10 +121,10 @@ void comment_new_columns(const char *table, const char *lacks) {
 }
 
 void change_table(const Finding &found) {
-    const Survey &survey = found.survey;
-    if (survey.lacks[0] != '\0') {
-        execute(psprintf("ALTER TABLE ONLY %s%s", found.qualified, survey.lacks));
-        comment_new_columns(found.qualified, survey.lacks);
+    const TableCheck &check = found.check;
+    if (check.lacks[0] != '\0') {
+        execute(psprintf("ALTER TABLE ONLY %s%s", found.qualified, check.lacks));
+        comment_new_columns(found.qualified, check.lacks);
     }
     // Ours has the name of EctoJob's, which the migration's rollback drops. No trigger of ours
     // names the column priority, which the rollback of version 3 drops.
@@ -132,13 +132,13 @@ void change_table(const Finding &found) {
                                  : found.triggers.inserted != nullptr ? found.triggers.inserted
                                                                       : native_inserted_trigger;
     make_triggers(found.oid, found.qualified,
-                  {inserted, survey.utc_schedule, false, true,
-                   survey.inserted_at != nullptr ? survey.inserted_at : survey.updated_at});
-    if (survey.state_statistics_vary)
+                  {inserted, check.utc_schedule, false, true,
+                   check.inserted_at != nullptr ? check.inserted_at : check.updated_at});
+    if (check.state_statistics_vary)
         fix_state_statistics(found.oid, found.qualified);
 }
 
-void tell_taken(const char *queue, const char *what, const char *column) {
+void report_column(const char *queue, const char *what, const char *column) {
     if (column == nullptr)
         ereport(NOTICE, (errmsg("no column of queue \"%s\" is taken as %s", queue, what),
                          errhint("If there is one, name it by timestamps_opts.")));
@@ -149,14 +149,14 @@ void tell_taken(const char *queue, const char *what, const char *column) {
 }
 
 // What the queue has not, and how the application or its owner gives it
-void tell_shortcomings(const Finding &found, const TimestampNames &said) {
-    const Survey &survey = found.survey;
+void report_shortcomings(const Finding &found, const TimestampNames &said) {
+    const TableCheck &check = found.check;
     const char *const queue = found.name;
     if (!said.inserted_at)
-        tell_taken(queue, "inserted_at", survey.inserted_at);
+        report_column(queue, "inserted_at", check.inserted_at);
     if (!said.updated_at)
-        tell_taken(queue, "updated_at", survey.updated_at);
-    if (!survey.has_priority)
+        report_column(queue, "updated_at", check.updated_at);
+    if (!check.has_priority)
         ereport(
             NOTICE,
             (errmsg("queue \"%s\" has no column \"priority\": all its jobs have priority 0", queue),
@@ -166,20 +166,20 @@ void tell_shortcomings(const Finding &found, const TimestampNames &said) {
                      strcmp(found.schema, "public") == 0
                          ? ""
                          : psprintf(", prefix: \"%s\"", found.schema))));
-    if (!survey.has_index)
+    if (!check.has_index)
         ereport(NOTICE, (errmsg("queue \"%s\" has no index for its order", queue),
                          errhint("With many jobs it will be slow. CREATE INDEX CONCURRENTLY ON %s "
                                  "(%sschedule, id);",
-                                 found.qualified, survey.has_priority ? "priority, " : "")));
+                                 found.qualified, check.has_priority ? "priority, " : "")));
 }
 
 void adopt(const Finding &found, const TimestampNames &said) {
-    const Survey &survey = found.survey;
+    const TableCheck &check = found.check;
     change_table(found);
-    register_queue({found.oid, QueueKind::adopted, survey.binary, survey.inserted_at,
-                    survey.updated_at, survey.max_attempts});
+    register_queue({found.oid, QueueKind::adopted, check.binary, check.inserted_at,
+                    check.updated_at, check.max_attempts});
     carry_settings(found.oid);
-    tell_shortcomings(found, said);
+    report_shortcomings(found, said);
     // Of a queue that was released a moment ago, what the scheduler knows may be too late
     record_due(found.oid, DT_NOBEGIN);
     record_lease(found.oid, highest_key, DT_NOBEGIN);
@@ -199,11 +199,11 @@ ECTO_JOB_FUNCTION(ecto_job_adopt_queue) {
     require_adoptable(table);
     const TimestampNames said =
         timestamps_opts_argument(fcinfo, timestamps_opts, shown_table_name(table)).names;
-    bool is_new = !is_adopted(look_at(table, said, AccessShareLock));
+    bool is_new = !is_adopted(inspect(table, said, AccessShareLock));
     if (is_new) {
         lock_briefly(table);
         require_adoptable(table);
-        const Finding found = look_at(table, said, NoLock);
+        const Finding found = inspect(table, said, NoLock);
         is_new = !is_adopted(found); // else somebody has done it meanwhile
         if (is_new)
             adopt(found, said);

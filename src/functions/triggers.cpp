@@ -58,7 +58,7 @@ JobKey key_of(const Row &job) {
 }
 
 // What the row, as it is now, means for consumers and the scheduler
-void note_job(Relation table, HeapTuple tuple, bool was_available) {
+void record_job(Relation table, HeapTuple tuple, bool was_available) {
     const Oid queue = RelationGetRelid(table);
     const Row job = row_of(table, tuple);
     const std::optional<State> state = state_of(job);
@@ -200,7 +200,7 @@ void require_event_trigger(FunctionCallInfo fcinfo) {
 }
 
 // A trigger needs the right TRIGGER alone; a queue is its owner's to make
-void note_new_trigger(Oid table, const char *settings) {
+void register_restored_table(Oid table, const char *settings) {
     if (is_registered(table))
         carry_settings(table);
     else if (settings == nullptr || !owns_table(table, GetUserId()) ||
@@ -240,7 +240,7 @@ ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_INSERT, "AFTER INSERT");
     renew_plans_of_growing_table(trigger->tg_relation, trigger->tg_trigtuple);
-    note_job(trigger->tg_relation, trigger->tg_trigtuple, false);
+    record_job(trigger->tg_relation, trigger->tg_trigtuple, false);
     return 0;
 }
 
@@ -249,8 +249,8 @@ ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
 ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_UPDATE, "AFTER UPDATE");
-    note_job(trigger->tg_relation, trigger->tg_newtuple,
-             state_of(row_of(trigger->tg_relation, trigger->tg_trigtuple)) == State::available);
+    record_job(trigger->tg_relation, trigger->tg_newtuple,
+               state_of(row_of(trigger->tg_relation, trigger->tg_trigtuple)) == State::available);
     return 0;
 }
 
@@ -280,7 +280,7 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
     HeapTuple const row =
         TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
     const Row settings = row_of(trigger->tg_relation, row);
-    const Oid queue = settings.get<Regclass>("queue").value_or(InvalidOid);
+    const Oid queue = settings.get<AnyOid>("queue").value_or(InvalidOid);
     const bool exists = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(queue));
     if (!TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
         if (!exists)
@@ -326,11 +326,11 @@ ECTO_JOB_FUNCTION(ecto_job_register_restored_queue) {
         elog(ERROR, "reading the new trigger failed");
     if (SPI_processed > 0) {
         const Row trigger = Rows().only();
-        const Oid table = *trigger.get<SqlOid>("tgrelid");
+        const Oid table = *trigger.get<AnyOid>("tgrelid");
         bytea *const arguments = *trigger.get<Bytea>("tgargs");
         const char *const settings =
             VARSIZE_ANY_EXHDR(arguments) > 0 ? pstrdup(VARDATA_ANY(arguments)) : nullptr;
-        note_new_trigger(table, settings);
+        register_restored_table(table, settings);
     }
     SPI_finish();
     return 0;

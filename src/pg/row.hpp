@@ -36,10 +36,8 @@ struct Text : ColumnType<const char *, TEXTOID> {
 struct Bytea : ColumnType<bytea *, BYTEAOID> {
     static bytea *from(Datum value, Oid) { return DatumGetByteaPP(value); }
 };
-struct SqlOid : ColumnType<Oid, OIDOID> {
-    static Oid from(Datum value, Oid) { return DatumGetObjectId(value); }
-};
-struct Regclass : ColumnType<Oid, REGCLASSOID> {
+struct AnyOid : ColumnType<Oid, OIDOID> {
+    static bool fits(Oid found) { return found == OIDOID || found == REGCLASSOID; }
     static Oid from(Datum value, Oid) { return DatumGetObjectId(value); }
 };
 struct SqlName : ColumnType<const char *, NAMEOID> {

@@ -11,7 +11,7 @@ namespace ecto_job {
 
 namespace {
 
-constexpr int claims_between_looks = 8;
+constexpr int claims_between_scans = 8;
 
 struct Advance {
     Oid queue;
@@ -31,7 +31,7 @@ bool sees_everything(const Queue *queue) {
 // Returns the key of the first AVAILABLE job, which becomes the mark when this transaction commits.
 JobKey advance_from(Queue *queue, const ClaimStart &start) {
     Assert(start.advance != 0);
-    queue->claims_since_look = 0;
+    queue->claims_since_scan = 0;
     auto *const advance =
         static_cast<Advance *>(MemoryContextAlloc(TopTransactionContext, sizeof(Advance)));
     *advance = Advance{queue->oid, start.advance, start.from, advances};
@@ -57,10 +57,10 @@ void cancel_advances() {
 }
 
 JobKey claim_start(Queue *queue) {
-    const bool wants = ++queue->claims_since_look >= claims_between_looks;
+    const bool wants = ++queue->claims_since_scan >= claims_between_scans;
     const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
     if (start.careful)
-        queue->claims_pass = false;
+        queue->claims_succeed = false;
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }
 

@@ -36,8 +36,8 @@ struct Queue {
     int64 retry_timeout_ms;
     int32 max_attempts;
 
-    int claims_since_look; // of this session: see claims.cpp
-    bool claims_pass;      // one of this session has, so the next need not be careful
+    int claims_since_scan; // of this session: see claims.cpp
+    bool claims_succeed;   // one of this session has, so the next need not be careful
 
     std::array<SPIPlanPtr, statement_count> plans;
 };

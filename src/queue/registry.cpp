@@ -358,8 +358,8 @@ RegisteredQueues read_registered_queues() {
            SELECT s.queue, c.relowner FROM ecto_job.queue_settings AS s
              LEFT JOIN pg_catalog.pg_class AS c ON c.oid == s.queue)">);
     const Rows rows;
-    const Column<Regclass> queue(rows, "queue");
-    const Column<SqlOid> owner(rows, "relowner");
+    const Column<AnyOid> queue(rows, "queue");
+    const Column<AnyOid> owner(rows, "relowner");
     RegisteredQueues listed{
         0, static_cast<RegisteredQueue *>(palloc(rows.size() * sizeof(RegisteredQueue)))};
     for (uint64 row = 0; row < rows.size(); row++)

@@ -43,12 +43,14 @@ bool is_full(const Pass *pass) {
 
 // Where the walk begins now: claims go upwards, leases are read downwards
 void walk_behind(Arguments *arguments, Walk walk, const JobKey &key) {
-    if (walk == Walk::scheduled)
-        arguments->from = key;
-    else if (walk == Walk::claims)
+    if (walk == Walk::scheduled) {
+        arguments->schedule = key.schedule;
+        arguments->id = key.id;
+    } else if (walk == Walk::claims) {
         arguments->from = std::max(*arguments->from, key);
-    else
+    } else {
         arguments->to = std::min(*arguments->to, key);
+    }
 }
 
 uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count,
@@ -58,8 +60,8 @@ uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count,
     arguments.limit = limit;
     if (pass->behind)
         walk_behind(&arguments, pass->selection->walk, *pass->behind);
-    if (pass->behind && statement == Statement::pick_scheduled_jobs)
-        statement = Statement::pick_scheduled_behind;
+    if (pass->behind && statement == Statement::select_scheduled_jobs)
+        statement = Statement::select_scheduled_after;
     return run(pass->queue, statement, arguments);
 }
 
@@ -103,7 +105,7 @@ void change(Pass *pass, Datum *ids, int64 count) {
         return;
     tried_alone = count == 1 ? DatumGetInt64(ids[0]) : 0;
     ErrorData *const error = in_subtransaction(
-        [&] { run_with(pass, pass->selection->picked, ids, count, std::nullopt); });
+        [&] { run_with(pass, pass->selection->change, ids, count, std::nullopt); });
     tried_alone = 0; // its change has ended
     if (error == nullptr) {
         take(pass, ids, count);
@@ -117,17 +119,17 @@ void change(Pass *pass, Datum *ids, int64 count) {
 }
 
 // False if there is nothing to take
-bool pick_and_change(Pass *pass, std::optional<int64> limit) {
-    Taken picked{};
+bool select_and_change(Pass *pass, std::optional<int64> limit) {
+    Taken selected{};
     ErrorData *const error = in_subtransaction([&] {
-        run_with(pass, pass->selection->pick, pass->skipped, pass->skipped_count, limit);
-        picked = taken_ids();
+        run_with(pass, pass->selection->select, pass->skipped, pass->skipped_count, limit);
+        selected = taken_ids();
         SPI_freetuptable(SPI_tuptable);
     });
     if (error != nullptr) // which is not a row's, then
         ReThrowError(pass->cause != nullptr ? pass->cause : error);
-    change(pass, picked.ids, picked.count);
-    return picked.count > 0;
+    change(pass, selected.ids, selected.count);
+    return selected.count > 0;
 }
 
 // How many more are to be taken; none: all
@@ -143,7 +145,7 @@ bool has_room(const Pass *pass) {
 void walk_on(Pass *pass) {
     const bool all = !pass->selection->arguments.limit;
     while (has_room(pass))
-        if (!pick_and_change(pass, left_to_take(pass)) || all)
+        if (!select_and_change(pass, left_to_take(pass)) || all)
             break;
 }
 
@@ -188,7 +190,7 @@ const text *text_of_error(const ErrorData *error) {
 bool set_failed(Pass *pass, const Fault &fault) {
     bool failed = false;
     ErrorData *const error = in_subtransaction([&] {
-        failed = run(pass->queue, Statement::fail_picked_job,
+        failed = run(pass->queue, Statement::fail_selected_job,
                      {.now = pass->selection->arguments.now,
                       .id = fault.id,
                       .error = text_of_error(fault.error)}) == 1 &&
@@ -270,7 +272,7 @@ bool is_missing_something(const ErrorData *error) {
     return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
 }
 
-void note_pass(const Pass *pass, const char *reason) {
+void report_pass(const Pass *pass, const char *reason) {
     note_left_out(pass->queue->oid, is_claim(pass), left_out_count(pass->queue->oid), reason,
                   pass->taken.count + pass->taken.failed > 0);
 }
@@ -288,7 +290,7 @@ void raise_if_all_fail(const Pass *pass) {
         for (int j = 0; j < pass->fault_count && !missing; j++)
             leave_alone(pass, pass->faults[j]); // so that the next call comes to the next ones
         if (is_claim(pass))                     // a sweep that raises counts as failed itself
-            note_pass(pass, reason_of(pass->faults[i]));
+            report_pass(pass, reason_of(pass->faults[i]));
         ReThrowError(missing && pass->cause != nullptr ? pass->cause : error);
     }
 }
@@ -316,17 +318,17 @@ bool leaves_out(const Queue *queue) {
     return left_out_count(queue->oid) > 0;
 }
 
-void run_plain(Queue *queue, const Selection &selection) {
+void run_unguarded(Queue *queue, const Selection &selection) {
     MemoryContext const context = CurrentMemoryContext;
     PG_TRY();
-    { run(queue, selection.plain, selection.arguments); }
+    { run(queue, selection.whole, selection.arguments); }
     PG_CATCH();
     {
         MemoryContextSwitchTo(context);
         ErrorData *const error = CopyErrorData();
         if (!is_row_error(error->sqlerrcode))
             PG_RE_THROW();
-        queue->claims_pass = false;
+        queue->claims_succeed = false;
         if (is_missing_something(error))
             PG_RE_THROW();
         FlushErrorState();
@@ -339,10 +341,10 @@ void run_plain(Queue *queue, const Selection &selection) {
 }
 
 ErrorData *run_guarded(Queue *queue, const Selection &selection) {
-    return in_subtransaction([&] { run(queue, selection.plain, selection.arguments); });
+    return in_subtransaction([&] { run(queue, selection.whole, selection.arguments); });
 }
 
-Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun,
+Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
                      ErrorData *cause) {
     auto *const pass = static_cast<Pass *>(palloc0(sizeof(Pass)));
     pass->queue = queue;
@@ -354,7 +356,7 @@ Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begu
     raise_if_all_fail(pass);
     settle_faults(pass);
     const Fault *const last = last_fault(pass);
-    note_pass(pass, last != nullptr ? reason_of(*last) : nullptr);
+    report_pass(pass, last != nullptr ? reason_of(*last) : nullptr);
     return pass->taken;
 }
 

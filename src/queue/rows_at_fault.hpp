@@ -1,16 +1,16 @@
-// Transitions of many rows when one of the rows is at fault: it raises an error, or a trigger keeps
-// it as it is. The others move nevertheless.
+// Claims and sweeps of many rows, when one of the rows is at fault: its change raises an error, or
+// a trigger keeps the row as it is. The other rows are changed nevertheless.
 //
-// The rows are picked and locked, and then changed in halves, each in a subtransaction, down to the
-// row at fault. That one becomes FAILED with the error if another row has moved, or if it was alone
-// and its own data are to blame; else the fault may be everybody's, such as a broken trigger, and
-// would end the whole queue in FAILED. Where FAILED cannot be written either, the row is left out
-// (left_out_jobs.hpp), with a WARNING. A pass ends at most_left_out rows at fault. The error is
-// raised after all if no row has moved, and it says that a right or an object is missing, or there
-// are as many of them.
+// The rows are selected and locked, and then changed in halves, each half in a subtransaction, down
+// to the row at fault. This row becomes FAILED with the error if another row could be changed, or
+// if it was the only row and its data are at fault. Otherwise the fault may concern every row, such
+// as a broken trigger, which would make the whole queue FAILED: the row is left out, with a WARNING
+// (left_out_jobs.hpp). So is a row that cannot be made FAILED. A pass ends after most_left_out rows
+// at fault. The pass raises the error after all if it changed no row, and either the error says
+// that a right or an object is missing, or the pass has met most_left_out rows at fault.
 //
-// What costs nothing comes first: `plain` alone, in a subtransaction where nothing else would be
-// left of the caller's transaction.
+// The cheapest form comes first: the whole selection in one statement, within a subtransaction only
+// if an error would otherwise end the caller's transaction.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -19,47 +19,49 @@
 
 namespace ecto_job {
 
-// Which jobs a transition takes
+// The statements of a claim or a sweep, and which jobs these take
 struct Selection {
-    Statement plain;  // picks and changes
-    Statement pick;   // the ids, locked, but those of an array
-    Statement picked; // changes those of an array; returns id, state and notify
-    Walk walk;        // its key is `to` of the arguments, of claims `from`
+    Statement whole;  // selects and changes jobs
+    Statement select; // returns the ids of jobs, which are locked; skips the ids of an array
+    Statement change; // changes the jobs of an array; returns id, state and notify
+    Walk walk;        // the walk's key is the argument `to`, of claims `from`
     Arguments arguments;
-    // Called with the changed rows of a sweep's statement in SPI_tuptable; null: nothing is
+    // Called with the changed rows of a sweep's statement in SPI_tuptable; null: nothing is called
     void (*on_change)(Queue *queue, void *context) = nullptr;
     void *context = nullptr;
 };
 
-// Those that were taken
+// The jobs that were taken
 struct Taken {
     Datum *ids; // int8, in no order; of claims only
     int64 count;
-    int64 failed; // besides: at fault, and FAILED
+    int64 failed; // jobs at fault that became FAILED, which `count` does not include
 };
 
-// Does whoever picks jobs of the queue have to leave some out?
+// Returns whether this process leaves out jobs of the queue.
 bool leaves_out(const Queue *queue);
 
-// Runs `plain` as it is. What a row raises is noted, so that the next claims are careful, and goes
-// to the caller with a HINT that says so.
-void run_plain(Queue *queue, const Selection &selection);
+// Runs the whole selection of a claim. If a row raises an error, the queue's record and this
+// session remember that, so that the next claims run guarded, and the error gets a HINT to call
+// again.
+void run_unguarded(Queue *queue, const Selection &selection);
 
-// Runs `plain` in a subtransaction. Null: done, and the rows are in SPI_tuptable; or what was
-// raised.
+// Runs the whole selection in a subtransaction. Returns null, with the rows in SPI_tuptable, or the
+// error of a row.
 ErrorData *run_guarded(Queue *queue, const Selection &selection);
 
-// Takes what there is to take beyond `begun`, row by row where need be; `cause` is what run_guarded
-// returned.
-Taken take_with_care(Queue *queue, const Selection &selection, const Taken &begun,
+// Takes the jobs of the selection that are not in `begun`, in halves where necessary. `cause` is
+// what run_guarded() returned, or null.
+Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
                      ErrorData *cause);
 
-// A sweep of a single job that is cancelled for the time that it takes: begin_trying() comes before
-// the sweep, and leave_out_slow() after it leaves out the job, if one was being changed alone.
+// For a sweep of a single job, which may be cancelled by its time limit: begin_trying() is called
+// before the sweep, and leave_out_slow() afterwards leaves out the job that was being changed, if
+// there was one.
 void begin_trying();
 void leave_out_slow(Oid queue, const char *name);
 
-// The ids of the last statement's rows, for `begun`
+// Returns the ids of the last statement's rows, as the beginning of a pass.
 Taken taken_ids();
 
 } // namespace ecto_job

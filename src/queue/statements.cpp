@@ -142,14 +142,14 @@ constexpr StatementSource sources[] = {
         {activate}
          WHERE j.id == ANY (ARRAY(
                  {due} ORDER BY w.schedule LIMIT :limit FOR UPDATE SKIP LOCKED)))"},
-    {Statement::pick_scheduled_jobs, Scan::own_index, R"(
+    {Statement::select_scheduled_jobs, Scan::own_index, R"(
         {due} AND {not_among w} ORDER BY w.schedule LIMIT :limit FOR UPDATE SKIP LOCKED)"},
     // Those of one time are told apart by their ids
-    {Statement::pick_scheduled_behind, Scan::own_index, R"(
-        {due} AND w.schedule >= {as_schedule :from.schedule}
-          AND (w.schedule, w.id) > ({as_schedule :from.schedule}, :from.id) AND {not_among w}
+    {Statement::select_scheduled_after, Scan::own_index, R"(
+        {due} AND w.schedule >= {as_schedule :schedule}
+          AND (w.schedule, w.id) > ({as_schedule :schedule}, :id) AND {not_among w}
         ORDER BY w.schedule, w.id LIMIT :limit FOR UPDATE SKIP LOCKED)"},
-    {Statement::activate_picked_jobs, Scan::index, R"(
+    {Statement::activate_selected_jobs, Scan::index, R"(
         {activate} WHERE {among} AND {waiting j} RETURNING {changed})"},
 
     {Statement::available_jobs, Scan::index, R"(
@@ -159,9 +159,9 @@ constexpr StatementSource sources[] = {
          WHERE j.id == ANY (ARRAY(
                  {claimable} ORDER BY {order j} LIMIT :limit FOR UPDATE SKIP LOCKED))
         RETURNING {job})"},
-    {Statement::pick_available_jobs, Scan::index, R"(
+    {Statement::select_available_jobs, Scan::index, R"(
         {claimable} AND {not_among j} ORDER BY {order j} LIMIT :limit FOR UPDATE SKIP LOCKED)"},
-    {Statement::reserve_picked_jobs, Scan::index, R"(
+    {Statement::reserve_selected_jobs, Scan::index, R"(
         {reserve} WHERE {among} AND j.state == 'AVAILABLE' RETURNING {changed})"},
     {Statement::update_job_in_progress, Scan::index, R"(
         UPDATE ONLY {table} AS j
@@ -175,11 +175,11 @@ constexpr StatementSource sources[] = {
          WHERE j.id == ANY (ARRAY(
                  {claimable} ORDER BY {order j} LIMIT :limit FOR UPDATE SKIP LOCKED))
         RETURNING {job})"},
-    {Statement::start_picked_jobs, Scan::index, R"(
+    {Statement::start_selected_jobs, Scan::index, R"(
         {start} WHERE {among} AND j.state == 'AVAILABLE' RETURNING {changed})"},
     {Statement::claimed_jobs, Scan::index, R"(
         SELECT {job} FROM ONLY {table} AS j WHERE {among})"},
-    {Statement::fail_picked_job, Scan::index, R"(
+    {Statement::fail_selected_job, Scan::index, R"(
         UPDATE ONLY {table} AS j
            SET state = 'FAILED', expires = NULL, lease = NULL, error = :error {touch}
          WHERE j.id == :id AND j.state <> 'FAILED'
@@ -220,9 +220,9 @@ constexpr StatementSource sources[] = {
          WHERE j.id == ANY (ARRAY(
                  {expired} {up_to_in_own_index w} LIMIT :limit FOR UPDATE SKIP LOCKED))
         RETURNING j.id, j.state, j.notify)"},
-    {Statement::pick_expired_jobs, Scan::own_index, R"(
+    {Statement::select_expired_jobs, Scan::own_index, R"(
         {expired} AND {not_among w} {up_to_in_own_index w} LIMIT :limit FOR UPDATE SKIP LOCKED)"},
-    {Statement::end_picked_leases, Scan::index, R"(
+    {Statement::end_selected_leases, Scan::index, R"(
         {end_lease} WHERE {among} AND {held j} RETURNING {changed})"},
 
     {Statement::bound_sessions, Scan::index, R"(
@@ -233,9 +233,9 @@ constexpr StatementSource sources[] = {
         {give_back}
          WHERE j.id == ANY (ARRAY({orphaned} {up_to w} LIMIT :limit FOR UPDATE SKIP LOCKED))
         RETURNING j.id, j.state, j.notify)"},
-    {Statement::pick_orphaned_jobs, Scan::index, R"(
+    {Statement::select_orphaned_jobs, Scan::index, R"(
         {orphaned} AND {not_among w} {up_to w} LIMIT :limit FOR UPDATE SKIP LOCKED)"},
-    {Statement::give_back_picked_jobs, Scan::index, R"(
+    {Statement::give_back_selected_jobs, Scan::index, R"(
         {give_back} WHERE {among} AND {held j} RETURNING {changed})"},
 
     {Statement::requeue, Scan::index, R"(

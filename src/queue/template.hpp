@@ -2,8 +2,8 @@
 // with four rules:
 //
 //   ==  <  +  ...     between blanks: PostgreSQL's operator (core/qualified.hpp)
-//   :name             a parameter (queue/parameters.hpp). A key is a row, as the table compares it:
-//                     (priority, schedule, id); :name.schedule and :name.id are its fields
+//   :name             a parameter (queue/parameters.hpp). A key is a row, as the table compares
+//                     keys: (priority, schedule, id)
 //   {word argument}   what differs from table to table:
 //       {table}             the table
 //       {column updated_at} the name of this column, or of inserted_at
@@ -147,15 +147,11 @@ private:
         not_in_the_language();
     }
 
-    // Its own inverse
-    static constexpr std::string_view to_utc = "pg_catalog.timezone('UTC', ";
-
     constexpr void write_number(int number) {
         const char digits[] = {static_cast<char>('0' + number / 10),
                                static_cast<char>('0' + number % 10)};
-        const std::string_view text(digits, std::size(digits));
         writer_.write("$");
-        writer_.write(text.substr(number < 10 ? 1 : 0));
+        writer_.write({number < 10 ? digits + 1 : digits, std::end(digits)});
     }
 
     // Returns what follows the parameter that `text` begins with.
@@ -164,19 +160,11 @@ private:
         text.remove_prefix(name.size());
         const std::uint8_t parameter = parameter_named(name);
         const int number = signature_.number_of(parameter);
-        if (parameters[parameter].type != SqlType::key) {
-            write_number(number);
-            return text;
-        }
-        if (!text.starts_with('.')) {
+        if (parameters[parameter].type == SqlType::key)
             write_key(number);
-            return text;
-        }
-        const std::string_view field = text.substr(1, length_of_name(text.substr(1)));
-        if (field != "schedule" && field != "id")
-            not_in_the_language();
-        write_number(field == "schedule" ? number + 1 : number + 2);
-        return text.substr(1 + field.size());
+        else
+            write_number(number);
+        return text;
     }
 
     constexpr void write_key(int number) {
@@ -185,10 +173,7 @@ private:
             write_number(number);
             writer_.write(", ");
         }
-        const bool is_utc = table_.layout.utc_schedule;
-        writer_.write(is_utc ? to_utc : "");
-        write_number(number + 1);
-        writer_.write(is_utc ? ")" : "");
+        write_as("schedule", [=, this] { write_number(number + 1); });
         writer_.write(", ");
         write_number(number + 2);
         writer_.write(")");
@@ -205,15 +190,16 @@ private:
         else if (word.starts_with("if_") || word.starts_with("unless_"))
             write_if(word, argument);
         else if (word.starts_with("as_"))
-            write_as(word.substr(3), argument);
+            write_as(word.substr(3), [&] { write(argument.text, argument.outer); });
         else
             write(fragment(word), &argument);
     }
 
-    constexpr void write_as(std::string_view column, const Argument &argument) {
+    // Writes a time as the column's type. PostgreSQL's function is its own inverse.
+    template <typename F> constexpr void write_as(std::string_view column, F write_time) {
         const bool is_utc = is_utc_column(column);
-        writer_.write(is_utc ? to_utc : "");
-        write(argument.text, argument.outer);
+        writer_.write(is_utc ? "pg_catalog.timezone('UTC', " : "");
+        write_time();
         writer_.write(is_utc ? ")" : "");
     }
 

@@ -90,12 +90,12 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
     Taken begun{};
     ErrorData *cause = nullptr;
     if (!leaves_out(queue)) {
-        const bool guarded = !queue->claims_pass;
+        const bool guarded = !queue->claims_succeed;
         if (guarded)
             cause = run_guarded(queue, selection);
         else
-            run_plain(queue, selection);
-        queue->claims_pass = cause == nullptr;
+            run_unguarded(queue, selection);
+        queue->claims_succeed = cause == nullptr;
         if (guarded && cause == nullptr && SPI_processed > 0)
             note_left_out(queue->oid, true, 0, nullptr, true);
         if (cause == nullptr && !may_have_missed(queue, selection, SPI_processed))
@@ -103,7 +103,7 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
         if (cause == nullptr)
             begun = taken_ids();
     }
-    const Taken taken = take_with_care(queue, selection, begun, cause);
+    const Taken taken = take_by_halves(queue, selection, begun, cause);
     return run(queue, Statement::claimed_jobs, {.ids = bigint_array(taken.ids, taken.count)});
 }
 
@@ -139,7 +139,7 @@ Taken sweep(Queue *queue, const Selection &selection, bool guarded) {
         if (guarded)
             cause = run_guarded(queue, selection);
         else
-            run(queue, selection.plain, selection.arguments);
+            run(queue, selection.whole, selection.arguments);
         if (cause == nullptr) {
             begun.count = static_cast<int64>(SPI_processed);
             if (selection.on_change != nullptr)
@@ -148,7 +148,7 @@ Taken sweep(Queue *queue, const Selection &selection, bool guarded) {
                 return begun;
         }
     }
-    return take_with_care(queue, selection, begun, cause);
+    return take_by_halves(queue, selection, begun, cause);
 }
 
 // Adds what became of the last statement's jobs
@@ -185,8 +185,8 @@ EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, std::opt
                        bool guarded, std::optional<bool> exhausted) {
     return sweep_leases(queue,
                         {Statement::end_expired_leases,
-                         Statement::pick_expired_jobs,
-                         Statement::end_picked_leases,
+                         Statement::select_expired_jobs,
+                         Statement::end_selected_leases,
                          Walk::leases,
                          {.now = now, .exhausted = exhausted, .to = to, .limit = limit}},
                         guarded);
@@ -218,8 +218,8 @@ uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, std::optional<int6
                                bool guarded) {
     const Taken taken = sweep(queue,
                               {Statement::activate_scheduled_jobs,
-                               Statement::pick_scheduled_jobs,
-                               Statement::activate_picked_jobs,
+                               Statement::select_scheduled_jobs,
+                               Statement::activate_selected_jobs,
                                Walk::scheduled,
                                {.now = now, .limit = limit}},
                               guarded);
@@ -234,8 +234,8 @@ uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64
     const TimestampTz expires = expiry(queue, now, timeout_ms);
     return run_from_mark(
         queue, {Statement::reserve_available_jobs,
-                Statement::pick_available_jobs,
-                Statement::reserve_picked_jobs,
+                Statement::select_available_jobs,
+                Statement::reserve_selected_jobs,
                 Walk::claims,
                 {.now = now, .lease = draw_lease(), .expires = expires, .limit = demand}});
 }
@@ -253,8 +253,8 @@ uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 t
     Arguments arguments = next_time(queue, now, timeout_ms);
     arguments.lease = draw_lease();
     arguments.limit = demand;
-    return run_from_mark(queue, {Statement::start_available_jobs, Statement::pick_available_jobs,
-                                 Statement::start_picked_jobs, Walk::claims, arguments});
+    return run_from_mark(queue, {Statement::start_available_jobs, Statement::select_available_jobs,
+                                 Statement::start_selected_jobs, Walk::claims, arguments});
 }
 
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
@@ -342,8 +342,8 @@ EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, 
     arguments.to = to;
     arguments.limit = limit;
     return sweep_leases(queue,
-                        {Statement::give_back_jobs, Statement::pick_orphaned_jobs,
-                         Statement::give_back_picked_jobs, Walk::orphans, arguments},
+                        {Statement::give_back_jobs, Statement::select_orphaned_jobs,
+                         Statement::give_back_selected_jobs, Walk::orphans, arguments},
                         guarded);
 }
 

@@ -122,15 +122,15 @@ const char *default_name(TupleDesc columns, const char *name) {
 }
 
 // By what was said, by the usual name, or else the columns that nothing but `timestamps` makes
-void find_timestamps(TupleDesc columns, const TimestampNames &given, Survey *survey,
+void find_timestamps(TupleDesc columns, const TimestampNames &given, TableCheck *check,
                      StringInfo misfits) {
-    survey->inserted_at = given.inserted_at.value_or(default_name(columns, "inserted_at"));
-    survey->updated_at = given.updated_at.value_or(default_name(columns, "updated_at"));
-    const bool wants_inserted = !given.inserted_at && survey->inserted_at == nullptr;
-    const bool wants_updated = !given.updated_at && survey->updated_at == nullptr;
+    check->inserted_at = given.inserted_at.value_or(default_name(columns, "inserted_at"));
+    check->updated_at = given.updated_at.value_or(default_name(columns, "updated_at"));
+    const bool wants_inserted = !given.inserted_at && check->inserted_at == nullptr;
+    const bool wants_updated = !given.updated_at && check->updated_at == nullptr;
     const auto is_taken = [&](const char *name) {
-        return (survey->inserted_at != nullptr && strcmp(survey->inserted_at, name) == 0) ||
-               (survey->updated_at != nullptr && strcmp(survey->updated_at, name) == 0);
+        return (check->inserted_at != nullptr && strcmp(check->inserted_at, name) == 0) ||
+               (check->updated_at != nullptr && strcmp(check->updated_at, name) == 0);
     };
     const char *candidates[2] = {};
     int count = 0;
@@ -152,9 +152,9 @@ void find_timestamps(TupleDesc columns, const TimestampNames &given, Survey *sur
     }
     // In the order in which Ecto makes them. One for two is inserted_at, which we never write
     if (wants_inserted)
-        survey->inserted_at = candidates[0];
+        check->inserted_at = candidates[0];
     if (wants_updated)
-        survey->updated_at = wants_inserted ? candidates[1] : candidates[0];
+        check->updated_at = wants_inserted ? candidates[1] : candidates[0];
 }
 
 void check_timestamp(TupleDesc columns, const char *name, StringInfo misfits, StringInfo lacks) {
@@ -175,7 +175,7 @@ void check_timestamp(TupleDesc columns, const char *name, StringInfo misfits, St
 }
 
 // enqueue names params and what it is given; the rest needs a value of its own
-void check_defaults(TupleDesc columns, const Survey &survey, StringInfo misfits) {
+void check_defaults(TupleDesc columns, const TableCheck &check, StringInfo misfits) {
     for (int i = 0; i < columns->natts; i++) {
         Form_pg_attribute const column = TupleDescAttr(columns, i);
         const char *const name = NameStr(column->attname);
@@ -186,8 +186,8 @@ void check_defaults(TupleDesc columns, const Survey &survey, StringInfo misfits)
         if (rule != nullptr && rule->is_nullable)
             continue;
         if (!column->attisdropped && column->attnotnull && !column->atthasdef &&
-            column->attidentity == '\0' && !is("params") && !is(survey.inserted_at) &&
-            !is(survey.updated_at))
+            column->attidentity == '\0' && !is("params") && !is(check.inserted_at) &&
+            !is(check.updated_at))
             append_line(misfits, psprintf("Column \"%s\" is NOT NULL and has no default.", name));
     }
 }
@@ -252,8 +252,8 @@ const char *missing_column(Relation table) {
     return nullptr;
 }
 
-Survey survey_table(Relation table, const TimestampNames &given) {
-    Survey survey{};
+TableCheck check_table(Relation table, const TimestampNames &given) {
+    TableCheck check{};
     // A copy: names of types are looked up on the way, and ALTER TABLE need not wait for our lock
     const TupleDesc columns = CreateTupleDescCopyConstr(RelationGetDescr(table));
     StringInfoData misfits;
@@ -270,35 +270,35 @@ Survey survey_table(Relation table, const TimestampNames &given) {
             appendStringInfo(&lacks, "%s ADD COLUMN %s %s", lacks.len > 0 ? "," : "",
                              quote_identifier(rule.name), format_type_be_qualified(rule.types[0]));
     }
-    find_timestamps(columns, given, &survey, &misfits);
-    check_timestamp(columns, survey.inserted_at, &misfits, &lacks);
-    check_timestamp(columns, survey.updated_at, &misfits, &lacks);
-    check_defaults(columns, survey, &misfits);
+    find_timestamps(columns, given, &check, &misfits);
+    check_timestamp(columns, check.inserted_at, &misfits, &lacks);
+    check_timestamp(columns, check.updated_at, &misfits, &lacks);
+    check_defaults(columns, check, &misfits);
 
     constexpr const char *key[] = {"id"};
     if (find_column(columns, "id") != nullptr && !has_index(table, key, 1, true, false))
         append_line(&misfits, "Column \"id\" is not the primary key.");
-    survey.misfits = misfits.data;
-    survey.lacks = lacks.data;
+    check.misfits = misfits.data;
+    check.lacks = lacks.data;
     if (misfits.len > 0)
-        return survey;
+        return check;
 
-    survey.has_priority = find_column(columns, "priority") != nullptr;
+    check.has_priority = find_column(columns, "priority") != nullptr;
     constexpr const char *order[] = {"priority", "schedule", "id"};
-    const int first = survey.has_priority ? 0 : 1;
+    const int first = check.has_priority ? 0 : 1;
     const Form_pg_attribute in_play = find_column(columns, "in_play");
-    survey.has_index = has_index(table, order + first, static_cast<int>(std::size(order)) - first,
-                                 false, in_play != nullptr && in_play->attgenerated != '\0');
-    survey.binary = find_column(columns, "params")->atttypid == BYTEAOID;
-    survey.utc_schedule = find_column(columns, "schedule")->atttypid == TIMESTAMPOID;
+    check.has_index = has_index(table, order + first, static_cast<int>(std::size(order)) - first,
+                                false, in_play != nullptr && in_play->attgenerated != '\0');
+    check.binary = find_column(columns, "params")->atttypid == BYTEAOID;
+    check.utc_schedule = find_column(columns, "schedule")->atttypid == TIMESTAMPOID;
     const AttrNumber state = find_column(columns, "state")->attnum;
     // A dump takes the target along, but not the statistics
-    survey.state_statistics_vary =
+    check.state_statistics_vary =
         statistics_target(RelationGetRelid(table), state) != 0 ||
         !SearchSysCacheExists3(STATRELATTINH, ObjectIdGetDatum(RelationGetRelid(table)),
                                Int16GetDatum(state), BoolGetDatum(false));
-    survey.max_attempts = default_of_max_attempts(table, find_column(columns, "max_attempts"));
-    return survey;
+    check.max_attempts = default_of_max_attempts(table, find_column(columns, "max_attempts"));
+    return check;
 }
 
 } // namespace ecto_job

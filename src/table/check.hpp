@@ -22,7 +22,7 @@ struct TimestampNames {
     std::optional<const char *> updated_at;
 };
 
-struct Survey {
+struct TableCheck {
     const char *misfits; // what must be changed before it can be a queue, a line each; may be empty
     const char *lacks; // what ALTER TABLE has to do, its actions separated by commas; may be empty
     bool binary;       // params are bytea
@@ -35,6 +35,6 @@ struct Survey {
     int32 max_attempts;         // by the column's default
 };
 // The caller holds a lock on the table.
-Survey survey_table(Relation table, const TimestampNames &given);
+TableCheck check_table(Relation table, const TimestampNames &given);
 
 } // namespace ecto_job

@@ -174,7 +174,7 @@ TEST(statement_language, quoted_text_stays_as_it_is) {
 
 TEST(statement_language, parameters_are_numbered_in_their_order) {
     EXPECT_EQ(expand(":limit, :now, :limit::pg_catalog.int8"), "$1, $2, $1::pg_catalog.int8");
-    EXPECT_EQ(expand(":id :to.id :now :to.schedule"), "$1 $4 $5 $3");
+    EXPECT_EQ(expand(":id :to :now :id"), "$1 ($2, $3, $4) $5 $1");
 }
 
 TEST(statement_language, a_key_is_a_row_as_the_table_compares_it) {
