@@ -1,7 +1,7 @@
-// Looking for the first AVAILABLE job, now and then. See claims.hpp.
+// The scan for the first AVAILABLE job, which advances the low-water mark. See claims.hpp.
 //
-// Not at every claim: what a claim walks over since the last look is a few rows of this session,
-// and a look costs as much as walking over some dozens.
+// Not every claim scans: since the last scan, only a few rows of this session have to be skipped,
+// and a scan costs as much as skipping some dozens.
 #include "queue/claims.hpp"
 
 #include "queue/transitions.hpp"
@@ -22,7 +22,7 @@ struct Advance {
 
 Advance *advances = nullptr; // in TopTransactionContext
 
-// Returns whether this role sees now all that is there: no old snapshot, no policy.
+// Returns whether the current role sees all rows: no old snapshot and no policy hides any.
 bool sees_everything(const Queue *queue) {
     return XactIsoLevel == XACT_READ_COMMITTED &&
            check_enable_rls(queue->oid, InvalidOid, true) != RLS_ENABLED;

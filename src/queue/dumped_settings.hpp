@@ -1,8 +1,8 @@
-// The settings of a queue that travel with its table.
+// The settings of a queue that are dumped with its table.
 //
-// The registry is not dumped, since one row of a table that is missing would fail the whole of it.
-// Instead the trigger ecto_job.job_changed of each queue has the settings as its argument, so that
-// every dump with the table has them; an event trigger on CREATE TRIGGER puts them into the
+// The registry is not dumped, since one row of a missing table would fail the COPY of all rows.
+// Instead each queue's trigger that calls ecto_job.job_changed() has the settings as its argument,
+// so that every dump of the table has them. An event trigger on CREATE TRIGGER writes them into the
 // registry again.
 #pragma once
 
@@ -14,10 +14,10 @@ namespace ecto_job {
 // only, without a lock on the table. SPI is connected.
 void carry_settings(Oid table);
 
-// Registers a table that a dump has brought, with the settings in `text`, a JSON object: what is
-// missing there has its default, and all of it, with a WARNING, if something cannot be read.
-// Returns false, after a WARNING, for a table that cannot be a queue. The caller has proved that
-// the table is the current role's. SPI is connected.
+// Registers a restored table with the settings in `text`, a JSON object. A missing setting has its
+// default; if a setting cannot be read, all have their defaults, with a WARNING. Returns false,
+// after a WARNING, for a table that cannot be a queue. The caller has checked that the current role
+// owns the table. SPI is connected.
 bool register_carried(Oid table, const char *text);
 
 } // namespace ecto_job

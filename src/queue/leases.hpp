@@ -1,8 +1,8 @@
-// Leases: what tells one holder of a job from every other, before and after it.
+// Leases: numbers that distinguish the holder of a job from all earlier and later holders.
 //
-// Random and not a sequence, which steps back at a crash without synchronous commit or at a
-// failover. Under ecto_job.session_leases, and where the library is preloaded, they are bound to
-// the session: see core/lease.hpp and shared/sessions.hpp.
+// A lease is random and not from a sequence, which steps back at a crash without synchronous commit
+// or at a failover. Under ecto_job.session_leases, and where the library is preloaded, leases are
+// bound to the session: see core/lease.hpp and shared/sessions.hpp.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -12,7 +12,7 @@ namespace ecto_job {
 // Returns a new lease, never 0. ERROR XX000 if the system has no randomness.
 int64 draw_lease();
 
-// Returns whether the running transaction drew this lease. Then its job was started in it, too.
+// Returns whether the running transaction drew this lease, and so started the lease's jobs.
 bool drawn_in_this_transaction(int64 lease);
 
 // For the end of the transaction: see transaction.cpp. Cannot fail.

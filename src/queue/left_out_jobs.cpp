@@ -1,4 +1,4 @@
-// Remembering whom to leave out. See left_out_jobs.hpp.
+// The list of left-out jobs. See left_out_jobs.hpp.
 #include "queue/left_out_jobs.hpp"
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace {
 
 struct LeftOut {
     int64 id;
-    TimestampTz until; // it is tried again from then on
+    TimestampTz until; // the job is tried again from this time on
 };
 
 struct Beginning {
@@ -36,8 +36,8 @@ void try_again(Entry *entry) {
         beginning.until = 0;
 }
 
-// Whatever has changed may have mended what was at fault. That all caches are reset (InvalidOid)
-// says of no table that it has changed
+// Tries all jobs of a table again whose definition has changed, since the change may have removed
+// the fault. A reset of all caches (InvalidOid) does not mean that a table has changed.
 void on_relcache_change(Datum, Oid relation) {
     if (Entry *const entry = entries.find(relation))
         try_again(entry);
@@ -48,7 +48,7 @@ int count_at(const Entry *entry, TimestampTz now) {
                                           [now](const LeftOut &job) { return job.until > now; }));
 }
 
-// Forgets the queues of which no job is left out any more, such as those that were dropped
+// Forgets the queues of which no job is left out any more, such as dropped ones.
 void remove_past() {
     const TimestampTz now = GetCurrentTimestamp();
     entries.for_each([now](Entry *entry) {
@@ -80,7 +80,8 @@ Entry *make(Oid queue) {
     return entries.insert(queue);
 }
 
-// Where to put another: behind the last, or in the place of the one that is tried again first
+// Returns the place for another job: behind the last one, or that of the job that would be tried
+// again first.
 LeftOut *place_in(Entry *entry) {
     if (entry->count == most_left_out)
         return std::min_element(

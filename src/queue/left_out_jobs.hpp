@@ -1,9 +1,9 @@
-// The jobs that this process leaves out of its claims and sweeps, because what they do to a job
-// fails or is undone by a trigger.
+// The jobs that this process leaves out of its claims and sweeps, because their change fails or a
+// trigger undoes it.
 //
-// Each is tried again after a while, and when the definition of the table has changed. Kept in the
-// process's own memory: 256 jobs a queue, of which the one that was left out first goes when there
-// is one more.
+// Each job is tried again after a while, and when the definition of the table has changed. The list
+// is in the process's own memory, with room for 256 jobs of a queue; one more replaces the job that
+// would be tried again first.
 #pragma once
 
 #include "core/key.hpp"
@@ -13,22 +13,25 @@ namespace ecto_job {
 
 constexpr int most_left_out = 256;
 
+// Returns the number of jobs that are left out of a queue's claims and sweeps.
 int left_out_count(Oid queue);
 
-// Their ids, in an array with room for most_left_out; returns the number.
+// Writes the ids of these jobs into an array with room for most_left_out. Returns their number.
 int left_out_ids(Oid queue, Datum *ids);
 
-// What picks jobs of a queue in an order of its own
+// The walks through a queue's jobs, each in an order of its own
 enum class Walk { claims, leases, orphans, scheduled };
 constexpr int walks = 4;
 
-// Behind which job a walk begins for now, since it has met too many at fault in front of that one;
-// null: at its start. The key's priority means nothing where jobs are SCHEDULED.
+// Returns the key of the job behind which a walk begins for now, since the walk has met too many
+// jobs at fault before that job; null if the walk begins at its start. Among scheduled jobs the
+// key's priority means nothing.
 const JobKey *begins_behind(Oid queue, Walk walk);
 void begin_behind(Oid queue, Walk walk, const JobKey &key, int64 for_ms);
 void begin_at_start(Oid queue, Walk walk);
 
-// False if it was known already, and so has been told of.
+// Leaves a job out for a time. Returns false if the job was left out already, and so has been
+// reported.
 bool leave_out(Oid queue, int64 id, int64 for_ms);
 
 } // namespace ecto_job

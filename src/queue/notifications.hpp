@@ -1,5 +1,5 @@
-// NOTIFY on a queue's channels, in the transaction that makes the notice true; but the scheduler's
-// sweeps keep their notices until they are committed, since a commit that notifies waits for a lock
+// NOTIFY on a queue's channels, in the transaction that changes the job. But a sweep of the
+// scheduler keeps its notices until it has committed, since a commit that notifies waits for a lock
 // of the whole cluster.
 #pragma once
 
@@ -9,8 +9,8 @@
 
 namespace ecto_job {
 
-// Nothing for a null payload (the job asked for no notice), and nothing but a WARNING for a payload
-// that is too long for NOTIFY, or a table that was renamed to a name too long for its channels.
+// Sends a notice. Does nothing for a null payload (the job asked for no notice), and raises only a
+// WARNING if the payload is too long for NOTIFY, or the table's new name too long for its channels.
 void send_notice(Oid table_oid, const char *table, Notice notice, const char *payload);
 
 inline void send_notice(const Queue *queue, Notice notice, const char *payload) {
@@ -24,18 +24,18 @@ struct KeptNotice {
     char payload[FLEXIBLE_ARRAY_MEMBER];
 };
 
-// From now on send_notice() keeps notices in this process; once, by a scheduler. Kept is no more
-// than a megabyte: what is beyond is lost, with a WARNING.
+// Makes send_notice() keep notices in this process from now on. Called once, by a scheduler. At
+// most a megabyte is kept; further notices are lost, with a WARNING.
 void keep_notices();
 
-// Ends the transaction of the notices that were kept last: they are to be sent, or never were.
+// Ends the transaction of the notices that were kept last. Notices of an abort are forgotten.
 void settle_notices(bool committed);
 
-// Those to be sent, of committed transactions; they stay kept until forgotten.
+// Returns the notices of committed transactions, which stay kept until they are forgotten.
 const KeptNotice *kept_notices();
 void forget_kept_notices();
 
-// Sends it in this transaction, also in a process that keeps notices.
+// Sends a notice in this transaction, also in a process that keeps notices.
 void send_notice_now(Oid table_oid, const char *table, Notice notice, const char *payload);
 
 } // namespace ecto_job

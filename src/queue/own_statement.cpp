@@ -1,11 +1,11 @@
-// Telling our own transitions from the library's statements. See own_statement.hpp.
+// The session's memory of the running transition. See own_statement.hpp.
 #include "queue/own_statement.hpp"
 
 namespace ecto_job {
 
 namespace {
 
-Oid changed_table = InvalidOid; // by the innermost transition that runs
+Oid changed_table = InvalidOid; // the table of the innermost transition that is running
 
 } // namespace
 

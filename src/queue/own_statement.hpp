@@ -1,7 +1,8 @@
-// Telling our own transitions from the statements of EctoJob's library on the same table.
+// The distinction between our transitions and the statements of EctoJob's library on one table.
 //
-// Both leave a lease as it is when they start a reserved job: ours since its holder goes on under
-// it, the library's since it knows of none. No row says which it was, so the session does.
+// Both leave the lease unchanged when they start a reserved job: our transition, since its holder
+// keeps the lease, and the library's statement, since the library knows no leases. The row does not
+// show whose statement it was, so the session remembers the table of our transition.
 #pragma once
 
 #include "pg/pg.hpp"

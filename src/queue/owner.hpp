@@ -1,12 +1,12 @@
-// To act as the owner of a table, in a security-restricted operation.
+// Acting as the owner of a table, in a security-restricted operation.
 //
 // A sweep runs the table's triggers, index expressions, domain checks and policies, which are its
 // owner's code. With the scheduler's own rights, a superuser's, that code could do anything. The
 // restricted operation also keeps it from changing the session: roles, settings, temporary tables,
 // prepared statements, deferred triggers.
 //
-// There is no destructor: an ERROR puts user and settings back at abort. The caller holds a lock on
-// the table, so that the owner is the present one.
+// After an ERROR the abort restores user and settings, so there is no destructor. The caller holds
+// a lock on the table, so that its owner cannot change.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -19,15 +19,18 @@ struct FormerSelf {
     int settings_level;
 };
 
-// Deferred constraint triggers become immediate first: at COMMIT they would run with our rights.
+// Switches to the owner. Deferred constraint triggers become immediate before, since at COMMIT they
+// would run with the scheduler's rights.
 FormerSelf become_owner(Oid owner, Oid table);
 
+// Switches back.
 void become_self(const FormerSelf &self);
 
-// Returns whether this is a sweep of the table as its owner. Its policies do not hide jobs from
-// that, even with FORCE ROW LEVEL SECURITY: jobs that they hide would never be due. The flag for it
-// would hold for whatever code of the owner reads, too, through functions of other owners as well;
-// so it is set only where statements are parsed, which runs no code of theirs (queue/plans).
+// Returns whether the table is being swept as its owner. The table's policies do not hide jobs from
+// a sweep, even with FORCE ROW LEVEL SECURITY, since a hidden job would never be due. PostgreSQL's
+// flag for that would also hold for everything that code of the owner reads, even through functions
+// of other owners. So the flag is set only while a statement is parsed, when no such code runs
+// (queue/plans).
 bool sees_all_jobs(Oid table);
 
 } // namespace ecto_job

@@ -12,7 +12,7 @@
 
 namespace ecto_job {
 
-// What a statement is run with; it takes the fields whose names its text has. Null, or a null
+// The arguments of a statement, which takes the fields that its text names. Nullopt, or a null
 // pointer, is SQL's NULL.
 struct Arguments {
     std::optional<Micros> now = {};
@@ -89,7 +89,7 @@ inline constexpr Parameter parameters[] = {
 };
 inline constexpr std::size_t parameter_count = std::size(parameters);
 
-// How many of PostgreSQL's parameters `parameter` is
+// Returns how many parameters of PostgreSQL's `parameter` is.
 constexpr int width_of(const Parameter &parameter) {
     return parameter.type == SqlType::key ? 3 : 1;
 }

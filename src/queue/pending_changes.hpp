@@ -1,8 +1,8 @@
-// What the running transaction has done to queues, reported to the scheduler when it commits.
+// The changes that the running transaction has made to queues, reported to the scheduler at commit.
 //
-// The triggers of the queues' tables record it row by row. One change is kept for each queue and
-// subtransaction, so that ROLLBACK TO forgets exactly what it undoes. Before the commit it is
-// decided who notifies: the scheduler, if one answers, or this transaction.
+// The triggers of the queues' tables record the changes row by row. One record is kept for each
+// queue and subtransaction, so that ROLLBACK TO forgets exactly what it undoes. Before the commit
+// is decided who sends NOTIFY: the scheduler, if it is serving, or this transaction.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -12,16 +12,16 @@ namespace ecto_job {
 
 // Records that a job is AVAILABLE under this key. `announce`: it was not before.
 void record_available(Oid queue, const JobKey &key, bool announce);
-// Records that a SCHEDULED or RETRY job is due then.
+// Records that a SCHEDULED or RETRY job is due at `schedule`.
 void record_due(Oid queue, TimestampTz schedule);
-// Records that RESERVED or IN_PROGRESS jobs stand up to this key, and that the first of their
-// leases ends then.
+// Records that there are RESERVED or IN_PROGRESS jobs up to this key, and that the first of their
+// leases ends at `expires`.
 void record_lease(Oid queue, const JobKey &key, TimestampTz expires);
 
 // For the end of the transaction: see transaction.cpp. Only the first may fail.
 
-// Notifies of those queues for which no scheduler does. One that goes after this leaves the flag to
-// the next one.
+// Sends NOTIFY for the queues for which no scheduler is serving. A scheduler that ends after this
+// decision leaves its flags to the next one.
 void decide_who_notifies();
 void report_changes();
 void add_changes_to(PreparedNote *note);

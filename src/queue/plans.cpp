@@ -1,9 +1,9 @@
-// Texts become saved plans. See plans.hpp.
+// The making of saved plans. See plans.hpp.
 //
-// The text names the table, because only the planner's path reaches rules, policies and distributed
-// tables; between building the text and parsing it a schema may be renamed and the name mean
-// another table. So what was parsed is compared with the queue's oid each time it was parsed
-// (anew).
+// A statement's text names the table, because only planning from a text respects rules, policies
+// and distributed tables. Between the writing of the text and its parsing a schema may be renamed,
+// so that the name means another table. So the OIDs of the parsed tables are compared with the
+// queue's each time that the text may have been parsed.
 #include "queue/plans.hpp"
 
 #include "queue/owner.hpp"
@@ -56,7 +56,7 @@ SPIPlanPtr prepare(const Queue *queue, Statement statement) {
     Oid user = InvalidOid;
     int context = 0;
     GetUserIdAndSecContext(&user, &context);
-    // Policies become part of the statement here. An ERROR puts the context back
+    // Policies become part of the statement here. An ERROR restores the context
     if (sees_all_jobs(queue->oid))
         SetUserIdAndSecContext(user, context | SECURITY_NOFORCE_RLS);
     SPIPlanPtr const plan = SPI_prepare_cursor(text_for(queue, statement), types.count, types.oids,
@@ -68,7 +68,7 @@ SPIPlanPtr prepare(const Queue *queue, Statement statement) {
     return plan;
 }
 
-// Makes the generic plan now, under settings of our choice; running it later uses it as it is
+// Makes the generic plan now, under settings that choose an index; later executions use this plan.
 void choose_plan(SPIPlanPtr plan, bool by_index) {
     const int nest = NewGUCNestLevel();
     if (by_index)
@@ -93,7 +93,8 @@ void require_own_table(const Queue *queue, SPIPlanPtr plan) {
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("queue \"%s\" was renamed or moved just now", NameStr(queue->table)),
                         errhint("Try again.")));
-    // Made again, it may have been parsed again, and a policy hide jobs from the sweep
+    // A plan that was made again may have been parsed again, with a policy that hides jobs from the
+    // sweep
     constexpr int made_once = 1;
     if (source->dependsOnRLS && sees_all_jobs(queue->oid) && source->generation > made_once) {
         outdate_queue(queue->oid);

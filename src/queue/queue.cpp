@@ -1,9 +1,10 @@
 // The session's cache of queues. See queue.hpp.
 //
 // An invalidation may come while a statement of this very queue is running (a trigger of the user
-// that renames something, a first plan that takes a lock), so an outdated queue is only marked; the
-// next look-up makes a new one, and the old one with its plans is freed when the transaction ends.
-// So is the queue that was used longest ago when there are many: a queue's plans take some 100 kB.
+// that renames something, a first plan that takes a lock). So an outdated queue is only marked. The
+// next find_queue() makes a new one, and the outdated queue with its plans is freed when the
+// transaction ends. If there are many queues, the one that was used longest ago is freed in the
+// same way, since a queue's plans take some 100 kB.
 #include "queue/queue.hpp"
 
 #include "core/times.hpp"
@@ -46,7 +47,7 @@ void on_relcache_change(Datum, Oid relation) {
         entry->valid = false;
 }
 
-// A renamed schema says nothing to the tables in it
+// A renamed schema sends no invalidation of the tables in it
 void on_namespace_change(Datum, int, uint32) {
     invalidate_all();
 }

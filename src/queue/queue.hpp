@@ -1,9 +1,9 @@
 // A registered queue: its table's present name, its settings, its saved plans.
 //
-// Read once per session from ecto_job.queue_settings and kept until PostgreSQL says that the table,
-// its schema or its registry row has changed, or a hundred others were used since. The registry is
-// looked up here and nowhere else. No lock of ours: the statements that run later lock the table by
-// its name, and plans.cpp checks that the name still means this table.
+// A session reads a queue once from ecto_job.queue_settings and keeps it until PostgreSQL reports a
+// change of the table, its schema or its row of the registry, or a hundred other queues have been
+// used since. No lock is taken here: the statements that run later lock the table by name, and
+// plans.cpp checks that the name still means this table.
 #pragma once
 
 #include <array>
@@ -26,7 +26,7 @@ struct Queue {
     NameData schema;
     NameData table;
     NameData updated_at;  // empty: the table has no such column
-    NameData inserted_at; // the same
+    NameData inserted_at; // empty: the table has no such column
     QueueKind kind;
     bool binary; // params are bytea
     TableLayout layout;
@@ -53,7 +53,7 @@ void free_queue(Oid oid);
 // Returns how many queues were freed in this process, by free_queue() or since there were many.
 uint64 freed_queues();
 
-// Has the queue and its plans made anew at the next look-up.
+// Has the next find_queue() make the queue and its plans anew.
 void outdate_queue(Oid oid);
 
 // Forgets all registered queues: the extension was made anew.

@@ -58,7 +58,7 @@ bool read_latest(SPIPlanPtr *plan, const char *text, Oid queue) {
         SPI_keepplan(fresh);
         *plan = fresh;
     }
-    // What is read is kept beyond the transaction, whose own snapshot may be too old for it
+    // The row is kept beyond the transaction, whose own snapshot may be too old
     if (SPI_execute_snapshot(*plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, true,
                              false, 1) != SPI_OK_SELECT)
         elog(ERROR, "reading ecto_job.queue_settings failed");
@@ -88,14 +88,14 @@ struct Values {
     }
 };
 
-// Writes the registry as the extension's owner. The caller has proved that the table, or the
-// database, is whose role is the current one.
+// Writes the registry as the extension's owner. The caller has checked that the current role owns
+// the table or the database.
 void write_registry(const char *text, Values given = {}) {
     const Oid owner = extension_owner();
     Oid caller;
     int context;
     GetUserIdAndSecContext(&caller, &context);
-    // On ERROR the end of the (sub)transaction puts the caller back
+    // After an ERROR the end of the (sub)transaction restores the role
     SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
     const int result =
         SPI_execute_with_args(text, given.count, given.types, given.values, given.nulls, false, 0);
@@ -121,7 +121,7 @@ bool has_column(const char *table, const char *column) {
     return get_attnum(oid, column) != InvalidAttrNumber;
 }
 
-// False: the extension is of version 0.1.0
+// Returns whether the extension is of version 0.2.0 or later.
 bool has_kinds() {
     return has_column("queue_settings", "kind");
 }
@@ -130,10 +130,10 @@ bool keeps_only_row() { // before version 0.2.1
     return has_column("scheduler_state", "only_row");
 }
 
-// The first queue of a database makes it one that runs; one that is a copy, or was restored, has a
-// record that says so. Which queues are registered says nothing: anybody may restore a table of his
-// own. It waits for nobody who does the same: each writes a row, which is one too many and
-// harmless.
+// Records with the first queue that the database runs. A copied or restored database has a record
+// that says otherwise. Registered queues do not count, since any role may restore its own table.
+// Two sessions that create the first queue at once do not wait for each other: each writes a row,
+// and the second row is harmless.
 void record_that_database_runs() {
     write_registry(keeps_only_row() ? qualified<R"(
         INSERT INTO ecto_job.scheduler_state AS s (database, enabled)
@@ -151,7 +151,7 @@ void record_that_database_runs() {
 
 void read_registry(Oid oid, Queue *queue) {
     const bool registered = select_settings(oid);
-    // After reading, which may have noticed that the table has gone
+    // Read after the registry, since the table may have been dropped meanwhile
     const char *const table = table_name_or_null(oid);
     const char *const schema = schema_name_or_null(get_rel_namespace(oid));
     if (table == nullptr || schema == nullptr)
@@ -206,7 +206,7 @@ void record_restore() {
 }
 
 void record_enabled(bool enabled) {
-    // Not for create_queue, which any role may hold open: nobody but an owner waits for this lock
+    // create_queue() does not take this lock: any role could make the owner wait
     write_registry("LOCK TABLE ecto_job.scheduler_state IN SHARE UPDATE EXCLUSIVE MODE");
     write_registry("DELETE FROM ecto_job.scheduler_state");
     write_registry(
@@ -281,7 +281,7 @@ Row change_settings(const Queue *queue, const NewSettings &settings) {
 
 const char *settings_as_json(Oid table) {
     static SPIPlanPtr plan = nullptr;
-    // An interval is read alike under any IntervalStyle if it was written under this one
+    // ISO 8601 is read alike under every IntervalStyle
     const int nest = NewGUCNestLevel();
     set_config_option("IntervalStyle", "iso_8601", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
                       true, 0, false);
@@ -342,7 +342,7 @@ const char *extension_version(Oid extension) {
     return SPI_processed > 0 ? *Rows().only().get<Text>("extversion") : nullptr;
 }
 
-// Two first queues leave two rows, and one of disable() among them counts
+// There may be several rows; a row of disable() takes precedence.
 DatabaseRecord read_database_record() {
     select(qualified<R"(
            SELECT s.enabled FROM ecto_job.scheduler_state AS s

@@ -2,8 +2,8 @@
 // whether the scheduler is enabled in this database.
 //
 // Everybody may read the registry; nobody but the extension's owner may write it. The functions
-// that write act as that owner for one statement of ours, after their caller has checked that the
-// current role owns the table or database. SPI is connected.
+// that write act as the extension's owner for one statement of ours, after their caller has checked
+// that the current role owns the table or database. SPI is connected.
 #pragma once
 
 #include <limits>
@@ -15,7 +15,7 @@
 
 namespace ecto_job {
 
-// Fills all but the plans. ERROR 42P01: no such table; 42809: not a queue.
+// Reads a queue, without its plans. ERROR 42P01: no such table; 42809: not a queue.
 void read_registry(Oid oid, Queue *queue);
 
 bool is_registered(Oid oid);
@@ -34,7 +34,7 @@ struct Registration {
     const char *updated_at;
     int32 max_attempts;
 };
-// Makes a table of the caller's a queue, with EctoJob's default settings. One that is a queue
+// Makes a table of the caller's a queue, with EctoJob's default settings. A table that is a queue
 // already keeps its settings.
 void register_queue(const Registration &registration);
 
@@ -44,12 +44,12 @@ void register_with_defaults(Oid table);
 // Makes the table a queue no longer.
 void unregister_queue(Oid table);
 
-// Does so with the tables that a command has dropped. For the event trigger sql_drop.
+// Removes the tables that a command has dropped. For the event trigger sql_drop.
 void unregister_dropped_queues();
 
-// Records that this database was restored and waits for enable(), unless it is known whether it
-// runs. Whoever may not call enable(), nor became the current role from one who may, has restored
-// tables of his own and no database.
+// Records that this database was restored and waits for enable(), unless a record exists. Does
+// nothing if neither the current role nor the role that logged in may call enable(): such a role
+// has restored its own tables and no database.
 void record_restore();
 
 // Records whether this database runs its queues.
@@ -72,16 +72,16 @@ struct NewSettings {
 // dropped just now.
 Row change_settings(const Queue *queue, const NewSettings &settings);
 
-// Returns the settings of a queue as a JSON object; null: no such queue. The object has no OID,
-// which means nothing elsewhere.
+// Returns the settings of a queue as a JSON object, without the queue's OID, which means nothing in
+// another database; null: no such queue.
 const char *settings_as_json(Oid table);
 
-// Sets the settings that such an object has; the others keep their defaults. Nothing is taken for
-// the time of a job but a timestamp.
+// Sets the settings that are in the JSON object; the others keep their defaults. A column counts as
+// inserted_at or updated_at only if its type is a timestamp.
 void set_settings(Oid table, const char *json);
 
-// The longest interval that configure_queue() takes: ten years. Longer ones, which version 0.2.0
-// took and a dump may bring, stay in the registry and count as this.
+// The longest interval that configure_queue() takes: ten years. A longer one, which version 0.2.0
+// took and a dump may bring, stays in the registry and counts as ten years.
 inline constexpr int64 longest_setting_ms = 3650 * INT64CONST(86'400'000);
 
 // Returns an interval setting in whole milliseconds. ERROR 22023 for an interval with months, or
@@ -94,7 +94,7 @@ int64 interval_in_ms(const Interval *interval, const char *queue, const char *se
 // Returns the extension's version; null if the transaction's snapshot does not show the extension.
 const char *extension_version(Oid extension);
 
-// What is recorded of this database.
+// The record of this database in ecto_job.scheduler_state
 enum class DatabaseRecord {
     none, // it is a copy, or was restored
     enabled,
@@ -110,8 +110,7 @@ struct RegisteredQueues {
     uint64 count;
     RegisteredQueue *queues; // palloced
 };
-// Returns all queues. Takes tables out of the registry that were dropped while the event trigger
-// could not see it.
+// Returns all queues. Removes tables that were dropped while the event trigger did not fire.
 RegisteredQueues read_registered_queues();
 
 } // namespace ecto_job

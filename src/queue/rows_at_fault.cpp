@@ -1,4 +1,4 @@
-// Sorting out the rows at fault. See rows_at_fault.hpp.
+// The search for rows at fault. See rows_at_fault.hpp.
 #include "queue/rows_at_fault.hpp"
 
 #include <algorithm>
@@ -18,19 +18,19 @@ int64 tried_alone = 0;
 
 struct Fault {
     int64 id;
-    ErrorData *error; // null: nothing was raised, and the row is as it was
+    ErrorData *error; // null: there was no error, but the row is unchanged
 };
 
 struct Pass {
     Queue *queue;
     const Selection *selection;
-    ErrorData *cause;             // of the care; null: another reason
-    std::optional<JobKey> behind; // where the walk begins now; none: where the selection says
+    ErrorData *cause;             // the error of the whole selection; null: there was none
+    std::optional<JobKey> behind; // where the walk begins; nullopt: where the selection says
     Taken taken;
     int fault_count;
     int skipped_count;
     Fault faults[most_left_out];
-    Datum skipped[2 * most_left_out]; // left out before, and at fault now
+    Datum skipped[2 * most_left_out]; // ids that were left out before, and ids at fault now
 };
 
 bool is_claim(const Pass *pass) {
@@ -41,7 +41,7 @@ bool is_full(const Pass *pass) {
     return pass->fault_count == most_left_out;
 }
 
-// Where the walk begins now: claims go upwards, leases are read downwards
+// Moves the beginning of a walk: claims go upwards, leases are read downwards.
 void walk_behind(Arguments *arguments, Walk walk, const JobKey &key) {
     if (walk == Walk::scheduled) {
         arguments->schedule = key.schedule;
@@ -84,7 +84,7 @@ void append(Taken *taken, const Taken &part) {
     std::copy_n(part.ids, part.count, taken->ids + taken->count);
 }
 
-// Those of `ids` that the last statement has returned are taken; a trigger has kept the others
+// Takes the jobs of `ids` that the last statement has returned; a trigger has kept the others.
 void take(Pass *pass, const Datum *ids, int64 count) {
     const Taken part = taken_ids();
     std::sort(part.ids, part.ids + part.count, below);
@@ -106,7 +106,7 @@ void change(Pass *pass, Datum *ids, int64 count) {
     tried_alone = count == 1 ? DatumGetInt64(ids[0]) : 0;
     ErrorData *const error = in_subtransaction(
         [&] { run_with(pass, pass->selection->change, ids, count, std::nullopt); });
-    tried_alone = 0; // its change has ended
+    tried_alone = 0; // the change has ended
     if (error == nullptr) {
         take(pass, ids, count);
     } else if (count == 1) {
@@ -118,7 +118,7 @@ void change(Pass *pass, Datum *ids, int64 count) {
     }
 }
 
-// False if there is nothing to take
+// Selects jobs and changes them. Returns false if there are none.
 bool select_and_change(Pass *pass, std::optional<int64> limit) {
     Taken selected{};
     ErrorData *const error = in_subtransaction([&] {
@@ -126,13 +126,13 @@ bool select_and_change(Pass *pass, std::optional<int64> limit) {
         selected = taken_ids();
         SPI_freetuptable(SPI_tuptable);
     });
-    if (error != nullptr) // which is not a row's, then
+    if (error != nullptr) // an error of the selection is no row's
         ReThrowError(pass->cause != nullptr ? pass->cause : error);
     change(pass, selected.ids, selected.count);
     return selected.count > 0;
 }
 
-// How many more are to be taken; none: all
+// Returns how many more jobs are to be taken; nullopt: all.
 std::optional<int64> left_to_take(const Pass *pass) {
     const std::optional<int64> &limit = pass->selection->arguments.limit;
     return limit ? std::optional(*limit - pass->taken.count) : std::nullopt;
@@ -149,22 +149,22 @@ void walk_on(Pass *pass) {
             break;
 }
 
-// The next pass begins behind the last job that this one has tried
+// Has the next pass begin behind the last job that this pass has tried.
 void remember_end(const Pass *pass, bool in_order) {
     const Walk walk = pass->selection->walk;
     if (run(pass->queue, Statement::key_of_job, {.id = pass->faults[most_left_out - 1].id}) != 1)
         return;
     JobKey key = KeyColumns(Rows())[0];
-    if (walk == Walk::scheduled && !in_order) // those of one time come in any order at first
+    if (walk == Walk::scheduled && !in_order) // jobs of one schedule came in no order
         key.id = lowest_key.id;
-    // Longer than calls and sweeps that fail wait for the next one; but those that come in front of
-    // others by their priority do not wait for long
+    // Longer than the pause after a call or a sweep that fails. But jobs of a higher priority,
+    // which lie before this position, must not wait for long
     constexpr int64 claims_ms = 60'000;
     begin_behind(pass->queue->oid, walk, key,
                  is_claim(pass) ? claims_ms : settings::safety_interval_ms);
 }
 
-// From where the last pass that was full has ended, and round at the end
+// Walks from where the last full pass has ended, and then from the start.
 void walk(Pass *pass) {
     const Walk walk = pass->selection->walk;
     if (const JobKey *const known = begins_behind(pass->queue->oid, walk)) {
@@ -233,8 +233,9 @@ bool is_at_fault_itself(const Pass *pass, const Fault &fault) {
            (pass->fault_count == 1 && is_data_error(fault.error->sqlerrcode));
 }
 
-// What raised alone is left out for long. What raised like all others may be mended from outside,
-// and what a trigger keeps may be meant to wait for something
+// Leaves a job out: for long if only this job raised an error; for less if all did, since the cause
+// may lie outside of the table; and shortly if a trigger kept the job, which may wait for
+// something.
 bool leave_alone(const Pass *pass, const Fault &fault) {
     constexpr int64 all_fail_ms = 10'000;
     constexpr int64 kept_ms = 1000;
@@ -244,7 +245,7 @@ bool leave_alone(const Pass *pass, const Fault &fault) {
     return leave_out(pass->queue->oid, fault.id, for_ms);
 }
 
-// Of those that raised; null: none did
+// Returns the last fault with an error; null if there is none.
 const Fault *last_fault(const Pass *pass) {
     for (int i = pass->fault_count - 1; i >= 0; i--)
         if (pass->faults[i].error != nullptr)
@@ -266,8 +267,8 @@ void settle_faults(Pass *pass) {
         warn(pass, *first, fresh);
 }
 
-// A right or an object is missing, for every job: nobody's fault but that of who called, or of the
-// table's owner
+// Returns whether a right or an object is missing, which is the fault of the caller or of the
+// table's owner, and of no job.
 bool is_missing_something(const ErrorData *error) {
     return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION;
 }
@@ -288,7 +289,7 @@ void raise_if_all_fail(const Pass *pass) {
         if (!missing && !is_full(pass))
             return;
         for (int j = 0; j < pass->fault_count && !missing; j++)
-            leave_alone(pass, pass->faults[j]); // so that the next call comes to the next ones
+            leave_alone(pass, pass->faults[j]); // so that the next call reaches the next jobs
         if (is_claim(pass))                     // a sweep that raises counts as failed itself
             report_pass(pass, reason_of(pass->faults[i]));
         ReThrowError(missing && pass->cause != nullptr ? pass->cause : error);

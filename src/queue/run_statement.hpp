@@ -1,6 +1,6 @@
-// Running a queue's statements: their parameters, and what their rows hold.
+// The execution of a queue's statements, and the columns of their rows.
 //
-// SPI is connected. A statement's rows are SPI's (pg/row.hpp) until the next one runs.
+// SPI is connected. A statement's rows are SPI's (pg/row.hpp) until the next statement runs.
 #pragma once
 
 #include <optional>
@@ -14,14 +14,14 @@
 
 namespace ecto_job {
 
-// Runs the statement with those of the arguments that it names, and returns the number of rows.
+// Runs the statement with the arguments that its text names, and returns the number of rows.
 // ERROR 55000 if a rule replaces the statement, or the table was renamed.
 uint64 run(Queue *queue, Statement statement, const Arguments &arguments);
 
 // Returns an array of bigints as an argument.
 ArrayType *bigint_array(Datum *elements, int64 count);
 
-// The column state of a result, which shows what a trigger of the owner's has made of it
+// The column state of a result. A trigger of the table's owner may have changed the state.
 class StateColumn {
 public:
     explicit StateColumn(const Rows &rows) : text_(rows, "state") {}
@@ -32,12 +32,12 @@ private:
     Column<Shown> text_;
 };
 
-// Where the jobs of a result stand, by its columns priority, schedule and id
+// The keys of a result's jobs, in the columns priority, schedule and id
 class KeyColumns {
 public:
-    // ERROR 42804 if the table's owner has given one of them another type.
+    // ERROR 42804 if the table's owner has given one of the columns another type.
     explicit KeyColumns(const Rows &rows);
-    // Returns whether the columns are of their types.
+    // Returns whether the columns have their types.
     static bool fit(const Columns &columns);
 
     JobKey operator[](uint64 row) const;

@@ -1,4 +1,4 @@
-// Telling why a completion completed nothing. See stale_jobs.hpp.
+// The errors of completions. See stale_jobs.hpp.
 #include "queue/stale_jobs.hpp"
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int sqlstate_stale = MAKE_SQLSTATE('J', 'Q', '0', '0', '1');
 
-// The rows of these are there, and the caller's
+// Raises the error for jobs whose rows exist and which are the caller's.
 [[noreturn]] void raise_kept(const Queue *queue, const char *jobs) {
     ereport(
         ERROR,

@@ -1,5 +1,5 @@
-// Why a completion completed nothing: the job is another's by now, or a trigger or policy keeps its
-// row.
+// The reason why a completion deleted nothing: the job belongs to another holder by now, or a
+// trigger or policy keeps its row.
 #pragma once
 
 #include <optional>
@@ -10,18 +10,18 @@
 
 namespace ecto_job {
 
-// Whom a caller takes himself for: by lease, by attempt, or by both
+// The holder that the caller claims to be: by lease, by attempt, or by both
 struct Holder {
     std::optional<int64> lease;
     std::optional<int32> attempt;
 };
 
-// After a completion that deleted nothing: ERROR JQ001, or 09000 if the row is there and the
-// holder's.
+// Raises the error of a completion that deleted nothing: JQ001, or 09000 if the row exists and the
+// job is the holder's.
 [[noreturn]] void raise_stale(Queue *queue, int64 id, const Holder &holder);
 
-// After a completion of these pairs, whose rows are in SPI_tuptable: the same with those that it
-// did not return, if there are any. A repeated pair is no fault.
+// Raises one of the same errors for the pairs that a completion has not returned in SPI_tuptable,
+// if there are any. A repeated pair is no fault.
 void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases);
 
 // Returns the elements of an array of bigints without nulls.

@@ -3,9 +3,9 @@
 // `now`, expiry and lease are parameters and not volatile functions, so that a distributed engine
 // may delegate a statement.
 //
-// Rows are picked by ARRAY(SELECT id ... LIMIT n FOR UPDATE SKIP LOCKED): the inner query runs
-// exactly once whatever the planner believes, so never more than n rows are taken, and locked rows
-// are passed by: a transaction that is performing a job keeps nobody waiting.
+// Rows are selected by ARRAY(SELECT id ... LIMIT n FOR UPDATE SKIP LOCKED). This inner query runs
+// exactly once whatever the planner estimates, so never more than n rows are taken. Locked rows are
+// skipped, so that a transaction that performs a job makes nobody wait.
 #include "queue/statements.hpp"
 
 #include <array>
@@ -27,13 +27,13 @@ constexpr Fragment fragments[] = {
                        {unless_inserted_at NULL::pg_catalog.timestamptz})"},
     {"updated_at", R"({if_updated_at {as_updated_at j.{column updated_at}}}
                       {unless_updated_at NULL::pg_catalog.timestamptz})"},
-    // The columns as ecto_job.job names them; the key first, which rows are sorted by: what stands
-    // behind a text is found more slowly
+    // The columns as ecto_job.job names them. The key comes first, since rows are sorted by it and
+    // a column behind one of variable length is found more slowly
     {"job", R"(j.id, {priority} AS priority, {schedule} AS schedule, {expires} AS expires,
                {inserted_at} AS inserted_at, {updated_at} AS updated_at,
                j.attempt, j.max_attempts, j.lease, j.state, j.notify, j.key, j.error, j.meta,
                j.params {if_binary AS params_binary})"},
-    // The casts, since the table's owner may have given a column another type
+    // The casts are for tables whose owner has given a column another type
     {"key", R"({priority}::pg_catalog.int4 AS priority,
                {schedule}::pg_catalog.timestamptz AS schedule, j.id::pg_catalog.int8 AS id)"},
     {"changed", "j.id::pg_catalog.int8 AS id, j.state, j.notify"}, // see rows_at_fault.hpp
@@ -43,28 +43,31 @@ constexpr Fragment fragments[] = {
     {"held", "@.state == ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"},
     {"waiting", R"({if_in_play NOT @.in_play}
                    {unless_in_play @.state == ANY ('{SCHEDULED,RETRY}'::pg_catalog.text[])})"},
-    // Our index of AVAILABLE, RESERVED and IN_PROGRESS, where there is one
+    // The predicate of the index of AVAILABLE, RESERVED and IN_PROGRESS jobs, if the table has it
     {"in_play", "{if_in_play @.in_play AND}"},
 
-    // The queue's order. A row comparison, so that the scan of the index starts at the key
+    // The queue's order. The scan of the index starts at a key, since a row is compared with it
     {"row", "({if_priority @.priority,} @.schedule, @.id)"},
     {"order", "{if_priority @.priority,} @.schedule, @.id"},
-    // Backwards, since a scan begins at a row comparison, but goes on behind one to the index's end
+    // The rows up to a key, backwards: a scan of the index begins at the key, but forwards would
+    // not
+    // end there
     {"up_to", R"(AND {row @} <= :to ORDER BY {backwards @})"},
     {"backwards", "{if_priority @.priority DESC,} @.schedule DESC, @.id DESC"},
     {"up_to_in_own_index", "{if_in_play {up_to @}}"},
     {"among", "j.id == ANY (:ids)"},
     {"not_among", "@.id <> ALL (:ids)"},
 
-    // Attempts. The number of the next one ends at the type's last
+    // Attempts. The number of the next attempt is limited by the type
     {"next_attempt", "LEAST(j.attempt, 2147483646) + 1"},
-    // The end of a lease or a wait of as many timeouts as the next attempt's number says: of one at
-    // least, and of no more than fit into the calendar
+    // The end of a lease or a wait. It lasts as many timeouts as the number of the next attempt:
+    // one
+    // at least, and no more than fit into the calendar
     {"next_time", R"(ecto_job.increase_time(:now,
                      GREATEST(LEAST(j.attempt, :attempt_limit), 0) + 1, :timeout))"},
-    // No attempt is left to one whose lease ends
+    // A job whose lease ends has no attempt left
     {"exhausted", "@.state == 'IN_PROGRESS' AND @.attempt >= GREATEST(@.max_attempts, 1)"},
-    // Another attempt is left to one that has failed
+    // A job whose attempt has failed has another attempt left
     {"attempt_left", "j.attempt < GREATEST(j.max_attempts, 1)"},
 
     // A lease that is bound to a session; the session's number (core/lease.hpp)
@@ -83,9 +86,9 @@ constexpr Fragment fragments[] = {
     {"start", R"(UPDATE ONLY {table} AS j
                     SET state = 'IN_PROGRESS', attempt = {next_attempt},
                         expires = {as_expires {next_time}}, lease = :lease {touch})"},
-    // j.id = ANY is the index's condition, for a plan of a join may read the whole index if it was
-    // made while the table was small; IS TRUE keeps the pairs from becoming a join. :lease is the
-    // lease of all, of one claim, which is found without a table of the pairs
+    // j.id = ANY is the index's condition. IS TRUE keeps the pairs from becoming a join, whose plan
+    // might read the whole index if it was made while the table was small. :lease is given if all
+    // jobs have one lease, as the jobs of one claim have; then no table of pairs is needed
     {"completed", R"(j.id == ANY (:ids)
         AND (j.lease == :lease
              OR (:lease IS NULL
@@ -106,7 +109,7 @@ constexpr Fragment fragments[] = {
             state = CASE WHEN {exhausted j} THEN 'FAILED' ELSE 'AVAILABLE' END {touch})"},
     {"orphaned", R"(SELECT w.id FROM ONLY {table} AS w
                      WHERE {in_play w} {held w} AND {bound w} AND {session w} == ANY (:sessions))"},
-    // RESERVED as an expired one, IN_PROGRESS as one that failed
+    // A RESERVED job is treated as an expired one, an IN_PROGRESS job as one that failed
     {"give_back", R"(UPDATE ONLY {table} AS j
         SET expires = NULL, lease = NULL,
             state = CASE WHEN j.state == 'RESERVED' THEN 'AVAILABLE'
@@ -123,13 +126,13 @@ struct StatementSource {
 };
 
 constexpr StatementSource sources[] = {
-    // Only the columns that the documented grant for enqueuers names
+    // The statement names only the columns in the documented grant for producers
     {Statement::enqueue, Scan::statistics, R"(
         INSERT INTO {table} (params, schedule, max_attempts, {if_priority priority,} notify, meta)
         VALUES (:params, {as_schedule :schedule}, :max_attempts, {if_priority :priority,} :notify,
                 :meta)
         RETURNING id)"},
-    // Where no trigger makes it so
+    // A job for the future, where no trigger fires that sets the state
     {Statement::enqueue_scheduled, Scan::statistics, R"(
         INSERT INTO {table} (params, schedule, max_attempts, {if_priority priority,} notify, meta,
                              state)
@@ -137,14 +140,14 @@ constexpr StatementSource sources[] = {
                 :meta, 'SCHEDULED')
         RETURNING id)"},
 
-    // ORDER BY makes the plan an index's
+    // ORDER BY makes the planner use the index
     {Statement::activate_scheduled_jobs, Scan::own_index, R"(
         {activate}
          WHERE j.id == ANY (ARRAY(
                  {due} ORDER BY w.schedule LIMIT :limit FOR UPDATE SKIP LOCKED)))"},
     {Statement::select_scheduled_jobs, Scan::own_index, R"(
         {due} AND {not_among w} ORDER BY w.schedule LIMIT :limit FOR UPDATE SKIP LOCKED)"},
-    // Those of one time are told apart by their ids
+    // Jobs with the same schedule are ordered by id
     {Statement::select_scheduled_after, Scan::own_index, R"(
         {due} AND w.schedule >= {as_schedule :schedule}
           AND (w.schedule, w.id) > ({as_schedule :schedule}, :id) AND {not_among w}
@@ -196,7 +199,7 @@ constexpr StatementSource sources[] = {
         RETURNING j.id, j.notify)"},
     {Statement::complete_jobs, Scan::index, R"(
         DELETE FROM ONLY {table} AS j WHERE {completed} RETURNING j.id, j.lease, j.notify)"},
-    // What complete_jobs should have deleted
+    // The rows that complete_jobs should have deleted
     {Statement::kept_jobs, Scan::index, R"(
         SELECT j.id, j.lease FROM ONLY {table} AS j WHERE {completed})"},
     {Statement::holder_of_job, Scan::index, R"(
@@ -212,9 +215,9 @@ constexpr StatementSource sources[] = {
            AND (:lease IS NULL OR j.lease == :lease)
         RETURNING {job})"},
 
-    // activate_expired_jobs where :exhausted is false, and where it is true
-    // fail_expired_jobs_at_max_attempts; null is both, since each look reads all rows in play up to
-    // the key, for no index leads to expires
+    // activate_expired_jobs if :exhausted is false, and fail_expired_jobs_at_max_attempts if it is
+    // true. Null does the work of both in one scan: each scan reads all rows in play up to the key,
+    // since no index leads to expires
     {Statement::end_expired_leases, Scan::own_index, R"(
         {end_lease}
          WHERE j.id == ANY (ARRAY(
@@ -276,8 +279,8 @@ constexpr bool are_in_order() {
 }
 static_assert(are_in_order());
 
-// A misspelt word or parameter does not compile. Each is a constant of its own, since a compiler
-// does only so much for one.
+// The parameters of each statement. A misspelt word or parameter in a text does not compile. Each
+// statement has a constant of its own, since compilers limit the steps that a constant may take.
 template <std::size_t at> constexpr Signature signature = signature_of(fragments, sources[at].text);
 
 template <std::size_t... at>

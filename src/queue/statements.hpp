@@ -1,9 +1,9 @@
-// The statements that a queue's plans are made of, one per transition and a few readers.
+// The statements on a queue's table: one for each transition, and some that only read.
 //
-// Their texts stand in statements.cpp, in the language of template.hpp. A transition that changes
-// many rows has three: it picks and changes them at once, picks them, and changes those picked
-// (rows_at_fault.hpp says when). test/unit/statements.expected shows all of them as PostgreSQL gets
-// them.
+// statements.cpp has the texts, in the language of template.hpp. A transition of many rows has
+// three statements: one selects and changes the rows, one only selects them, and one changes
+// selected rows (rows_at_fault.hpp says when). test/unit/statements.expected shows all texts as
+// PostgreSQL receives them.
 #pragma once
 
 #include <cstddef>
@@ -54,21 +54,22 @@ enum class Statement {
 };
 inline constexpr std::size_t statement_count = static_cast<std::size_t>(Statement::key_of_job) + 1;
 
-// How a statement finds its rows
+// How the planner chooses a statement's scan
 enum class Scan {
-    statistics, // choose
-    // By an index wherever there is one. A generic plan made while the queue was empty must still
-    // be right with a million jobs waiting, so claims do not ask the statistics.
+    statistics, // as for any statement
+    // An index wherever there is one. A generic plan that was made while the queue was empty must
+    // still be right with a million jobs waiting, so the statistics do not choose.
     index,
-    own_index // the same where the table has our indexes; of others' we know of none that serves
+    own_index // an index if the table is of create_queue(); EctoJob's tables may have none that
+              // fits
 };
 Scan scan_of(Statement statement);
 
-// Returns the indexes of a statement's parameters, in the order of their numbers in its text.
+// Returns the positions in `parameters` of a statement's parameters, in the order of the text.
 std::span<const std::uint8_t> parameters_of(Statement statement);
 
-// Writes the text of a statement for a table, without a zero byte at its end, and returns its
-// length. A null pointer for `out`: the length alone.
+// Writes the text of a statement for a table into `out`, without a zero byte at the end, and
+// returns the length. If `out` is null, only the length is returned.
 std::size_t write_text(Statement statement, const TableText &table, char *out);
 
 } // namespace ecto_job

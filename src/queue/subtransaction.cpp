@@ -1,4 +1,4 @@
-// The slow half of a subtransaction: which errors end it quietly. See subtransaction.hpp.
+// The rollback of a subtransaction, and the classes of errors. See subtransaction.hpp.
 #include "queue/subtransaction.hpp"
 
 namespace ecto_job {

@@ -1,5 +1,5 @@
-// A piece of work in a subtransaction of its own: it is done, or what a row of the table raised
-// comes back as a value and nothing has happened.
+// Work in a subtransaction of its own. Either the work is done, or the error of a row is returned
+// as a value and the work is undone.
 #pragma once
 
 #include "pg/boundary.hpp"
@@ -7,18 +7,18 @@
 
 namespace ecto_job {
 
-// Returns whether an error may be the fault of a single row: its data, a constraint, a trigger's
-// say, with whatever SQLSTATE the trigger has chosen. Only the classes of the session and the
-// server are not: connections, transactions and their conflicts, resources, locks, cancellation,
-// corruption.
+// Returns whether an error may be the fault of a single row: of its data, a constraint, or a
+// trigger, whatever SQLSTATE the trigger has chosen. False only for the classes of errors of the
+// session and the server: connections, transactions and their conflicts, resources, locks,
+// cancellation, corruption.
 bool is_row_error(int sqlstate);
 
-// Returns whether the error is of a row's data or a constraint, for which the row itself is at
-// fault, whoever runs the statement.
+// Returns whether an error concerns a row's data or a constraint, so that the row is at fault
+// whoever runs the statement.
 bool is_data_error(int sqlstate);
 
-// Ends the subtransaction that fails. Returns the error in `context` if a row may be at fault, and
-// raises any other again.
+// Rolls the failed subtransaction back. Returns the error, in `context`, if a row may be at fault,
+// and raises any other error again.
 ErrorData *roll_back(MemoryContext context, ResourceOwner owner);
 
 // Runs the body in a subtransaction. Returns null, or the error, in the caller's memory context.

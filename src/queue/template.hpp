@@ -1,5 +1,5 @@
-// The language of a queue's statements, which have one text for all layouts of tables. It is SQL
-// with four rules:
+// The language of a queue's statements, in which one text serves all layouts of tables. The
+// language is SQL with four rules:
 //
 //   ==  <  +  ...     between blanks: PostgreSQL's operator (core/qualified.hpp)
 //   :name             a parameter (queue/parameters.hpp). A key is a row, as the table compares
@@ -7,12 +7,14 @@
 //   {word argument}   what differs from table to table:
 //       {table}             the table
 //       {column updated_at} the name of this column, or of inserted_at
-//       {if_priority ...}   the argument, if the table has a priority, or else
-//       {unless_priority ...}; so for in_play, inserted_at, updated_at, and for binary params
-//       {as_schedule ...}   the argument, a timestamptz, as the column's type: a parameter is
-//                           converted and not the column, so that an index on the column serves.
-//                           A column as timestamptz, too, whatever the session's TimeZone. So for
-//                           expires, inserted_at, updated_at
+//       {if_priority ...}   the argument, if the table has the column priority
+//       {unless_priority ...} the argument, if the table has not. The two words exist also for
+//                           in_play, inserted_at, updated_at, and for binary params
+//       {as_schedule ...}   the argument, a timestamptz, as the type of the column schedule. A
+//                           parameter is converted and not the column, so that an index on the
+//                           column can be used. Also the column as timestamptz, whatever the
+//                           session's TimeZone. The word exists also for expires, inserted_at,
+//                           updated_at
 //   {word argument}   a fragment, itself in this language, in which @ stands for the argument
 //
 // What is not in the language does not compile.
@@ -45,12 +47,12 @@ struct Fragment {
     std::string_view word, text;
 };
 
-// Stops the compiler, as nothing that is called while it compiles may
+// Ends the compilation with an error, since abort() is no constant.
 [[noreturn]] inline void not_in_the_language() {
     std::abort();
 }
 
-// Returns the index of a parameter.
+// Returns the position of a parameter in `parameters`.
 constexpr std::uint8_t parameter_named(std::string_view name) {
     for (std::uint8_t at = 0; at < parameter_count; at++)
         if (parameters[at].name == name)
@@ -58,15 +60,16 @@ constexpr std::uint8_t parameter_named(std::string_view name) {
     not_in_the_language();
 }
 
-// Which parameters a statement has, in the order in which its text names them first
+// The parameters of a statement, in the order in which the text first names them
 class Signature {
 public:
-    // Returns their indexes.
+    // Returns their positions in `parameters`.
     constexpr std::span<const std::uint8_t> parameters_used() const {
         return {used_.data(), count_};
     }
 
-    // Returns the first of PostgreSQL's numbers of the parameter, which is added if it is new.
+    // Returns PostgreSQL's number of the parameter, of a key the first of three. A new parameter is
+    // added.
     constexpr int number_of(std::uint8_t parameter) {
         int number = 1;
         for (const std::uint8_t known : parameters_used()) {
@@ -133,7 +136,7 @@ private:
         return length;
     }
 
-    // Braces in quotes are an array's
+    // Returns where the word ends that `text` begins with. Braces in quotes belong to an array.
     static constexpr std::size_t end_of_word(std::string_view text) {
         int depth = 0;
         bool quoted = false;
@@ -249,8 +252,8 @@ private:
     SqlWriter writer_;
 };
 
-// Returns the parameters of a statement. Each word of it is looked up meanwhile, since one of the
-// two tables has everything and the other nothing.
+// Returns the parameters of a statement. The text is expanded for a table that has everything and
+// for one that has nothing, so each word in it is checked.
 constexpr Signature signature_of(std::span<const Fragment> fragments, std::string_view text) {
     constexpr TableText full{"t", "i", "u", true, {true, true, true, true, true, true}};
     constexpr TableText bare{"t", "", "", false, {}};

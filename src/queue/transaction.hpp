@@ -1,5 +1,5 @@
-// What the running transaction owes when it ends: to queues, to the scheduler, to the launcher, and
-// to this session's memory. transaction.cpp says in which order that is settled.
+// The end of a transaction: its reports to queues, its requests to the scheduler and the launcher,
+// and the freeing of memory. transaction.cpp has their order.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -10,17 +10,17 @@ namespace ecto_job {
 // Registers the callbacks. Called once in each process, when the library is loaded.
 void install_transaction_callbacks();
 
-// After COMMIT the scheduler of this database looks at everything again. A rollback to a savepoint
-// does not take that back, which is harmless.
+// Has COMMIT signal the scheduler of this database to read the registry again. A rollback to a
+// savepoint does not revoke this request, which is harmless.
 void signal_scheduler_at_commit(Start start);
 
-// Instead of a commit, an abort has the scheduler started that this transaction has stopped.
+// Has an abort start the scheduler again that this transaction has stopped.
 void signal_scheduler_at_abort();
 
-// After COMMIT the launcher looks for databases that it does not know.
+// Has COMMIT request the launcher to search for databases that it does not know.
 void request_database_scan_at_commit();
 
-// Called before PREPARE TRANSACTION: the callbacks are not told the identifier.
+// Called before PREPARE TRANSACTION, since the callbacks do not receive the identifier.
 void begin_prepare(const char *gid);
 
 } // namespace ecto_job

@@ -46,8 +46,8 @@ TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
     return *expires;
 }
 
-// The last job of a claim, in the queue's order, which the rows are not in yet. Unless the owner
-// has given a column another type, which is told when the rows are returned
+// Returns the key of a claim's last job; the rows are not sorted yet. If the table's owner has
+// given a column another type, this is highest_key, and returning the rows raises the error.
 JobKey last_key(const Rows &rows) {
     if (!KeyColumns::fit(rows.columns()))
         return highest_key;
@@ -58,8 +58,9 @@ JobKey last_key(const Rows &rows) {
     return last;
 }
 
-// When the first lease of a claim ends. A trigger of the owner's may have sent a job elsewhere, of
-// which ours tells; or he has given the column another type.
+// Returns when the first lease of a claim ends. A job that a trigger of the table's owner has given
+// another state does not count, since our own trigger reports it. If the owner has given the column
+// another type, a sweep has to find out.
 TimestampTz first_expiry(const Rows &rows) {
     if (rows.columns().find<Timestamptz>("expires") == 0)
         return DT_NOBEGIN;
@@ -79,13 +80,13 @@ Arguments next_time(Queue *queue, TimestampTz now, int64 timeout_ms) {
     return {.now = now, .timeout = timeout_ms, .attempt_limit = last_attempt(now, timeout_ms) - 1};
 }
 
-// Fewer than there was room for: a trigger may keep those in front of others
+// Returns whether a trigger may have kept jobs: it can, and there was room for more jobs.
 bool may_have_missed(const Queue *queue, const Selection &selection, uint64 changed) {
     const std::optional<int64> &limit = selection.arguments.limit;
     return (!limit || static_cast<int64>(changed) < *limit) && may_veto(queue->oid);
 }
 
-// The jobs are in SPI_tuptable
+// Claims jobs, whose rows are in SPI_tuptable then, and returns their number.
 uint64 run_claim(Queue *queue, const Selection &selection) {
     Taken begun{};
     ErrorData *cause = nullptr;
@@ -121,7 +122,7 @@ uint64 claim_from(Queue *queue, Selection claim, const JobKey &from) {
     return claimed;
 }
 
-// Whoever gets a job shall not wait until all is looked through for one that the mark may hide
+// Claims from the low-water mark on, and only if there is no job, from where the mark may hide one.
 uint64 run_from_mark(Queue *queue, const Selection &claim) {
     const uint64 claimed = claim_from(queue, claim, claim_start(queue));
     if (claimed > 0)
@@ -130,12 +131,12 @@ uint64 run_from_mark(Queue *queue, const Selection &claim) {
     return again ? claim_from(queue, claim, *again) : 0;
 }
 
-// A sweep's batch; `guarded`: with care if one of its rows is at fault
+// Runs a batch of a sweep; `guarded`: a row at fault does not end the batch.
 Taken sweep(Queue *queue, const Selection &selection, bool guarded) {
     Taken begun{};
     ErrorData *cause = nullptr;
     if (!leaves_out(queue) &&
-        selection.arguments.limit != 1) { // the only one is to be known by its id
+        selection.arguments.limit != 1) { // the id of a single job must be known before its change
         if (guarded)
             cause = run_guarded(queue, selection);
         else
@@ -151,7 +152,7 @@ Taken sweep(Queue *queue, const Selection &selection, bool guarded) {
     return take_by_halves(queue, selection, begun, cause);
 }
 
-// Adds what became of the last statement's jobs
+// Counts the jobs of the last statement by their new states, and sends their notifications.
 void add_ended_leases(Queue *queue, void *context) {
     auto *const ended = static_cast<EndedLeases *>(context);
     const Rows rows;
@@ -180,7 +181,7 @@ EndedLeases sweep_leases(Queue *queue, Selection selection, bool guarded) {
     return ended;
 }
 
-// `exhausted`: true for those alone that have no attempt left, false for those that have
+// Ends leases; `exhausted`: true only for jobs without an attempt left, false only for the others.
 EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, std::optional<int64> limit,
                        bool guarded, std::optional<bool> exhausted) {
     return sweep_leases(queue,
@@ -319,7 +320,7 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
     if (run(queue, Statement::bound_sessions, {.to = to}) == 0)
         return nullptr;
     const Rows rows;
-    // Not before the rows were read: who holds one of them was living by then, or has ended
+    // Read after the rows: a session that held a row then was in the list, or has ended
     auto *const living =
         static_cast<int64 *>(palloc(static_cast<Size>(max_sessions()) * sizeof(int64)));
     int64 *const living_end = living + living_sessions(living);
