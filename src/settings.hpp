@@ -18,9 +18,10 @@ extern int safety_interval_ms;
 extern int log_min_duration_ms;
 extern bool session_leases;
 
+// Defines the settings; `preloading`: also those that size shared memory.
 void define(bool preloading);
 
-// Does ecto_job.databases name this database?
+// Returns whether ecto_job.databases names this database.
 bool lists_database(const char *name);
 
 } // namespace ecto_job::settings

@@ -1,4 +1,4 @@
-// Arguments of the SQL functions: what NULL means, what is refused and how it is told.
+// Arguments of the SQL functions: what NULL means, which values are refused, and with which ERROR.
 //
 // Our functions are not STRICT, since most arguments have a meaning for NULL; so each reads its
 // arguments through these. Every refusal names the queue and the value, and says what to do.
@@ -21,9 +21,8 @@ Oid table_argument(FunctionCallInfo fcinfo);
 // of its channels are made of it. `what` says whose name it is: a queue's, or a table's.
 void require_table_name(const char *name, const char *what);
 
-// The same as a registered queue, locked as its statements lock it. They name the table, and
-// without the lock it might be renamed, and another get its name, while they wait for it. SPI is
-// connected.
+// Returns the queue, with its table locked as the statements will lock it. The statements name the
+// table, and while they wait for their lock another table might get its name. SPI is connected.
 Queue *queue_argument(FunctionCallInfo fcinfo);
 
 // The frame of a function on a queue: connects SPI, calls body(queue) and returns its Datum.

@@ -12,7 +12,7 @@
 
 namespace ecto_job {
 
-// Types of columns: what they are in C++, how an ERROR names them, which types of SQL they take
+// Types of columns: the type in C++, the name in an ERROR, and the types of SQL that fit
 template <typename T, Oid type> struct ColumnType {
     using Value = T;
     static constexpr Oid name = type;
@@ -64,7 +64,7 @@ struct Shown : ColumnType<const char *, TEXTOID> {
     static const char *from(Datum value, Oid found);
 };
 
-// A domain of the type, too: to be read alone, since nothing would check what is written
+// The type or a domain over it; only for reading, since a written value would not be checked
 template <typename T> struct OrDomain : T {
     static bool fits(Oid found) { return IsBinaryCoercible(found, T::name); }
 };

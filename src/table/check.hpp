@@ -1,5 +1,5 @@
-// Can this table be a queue, and what does it lack? Asked of a table that EctoJob's migration made,
-// in whatever version, with whatever options.
+// The check whether a table can be a queue, and what the table lacks. The table may be made by
+// EctoJob's migrations of any version, with any options.
 #pragma once
 
 #include <optional>
@@ -8,11 +8,11 @@
 
 namespace ecto_job {
 
-// Why nobody may sweep the table, though its owner says that it is a queue; null pointer: no reason
+// Returns why the table can be no queue, whatever its columns are; null if there is no reason.
 const char *fault_of_table(Relation table);
 
-// The name of a column that every queue has, and the table not, or of another type; null pointer:
-// it has all. Their constraints may be missing, which a restore makes last.
+// Returns the name of a column that the table lacks and every queue has, or has with another type;
+// null if there is none. Constraints may be missing, since a restore makes them last.
 const char *missing_column(Relation table);
 
 // What somebody said about the columns that keep the times of a job: a name, a null pointer for no

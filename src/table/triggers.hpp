@@ -1,6 +1,6 @@
 // The triggers of a queue's table: ours, and the one of EctoJob's migration that ours replaces.
 //
-// They are found by what they do, not by name: names are cut, and an owner may rename.
+// A trigger is found by its function and not by its name, which may be cut or renamed.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -12,9 +12,9 @@ inline constexpr const char *native_inserted_trigger = "ecto_job_inserted";
 inline constexpr const char *ectojobs_function = "fn_notify_inserted";
 
 struct QueueTriggers {
-    const char *inserted; // the name of the one that tells of new jobs
+    const char *inserted; // the name of the trigger that reports new jobs
     bool utc_schedule;
-    bool watches_priority; // a priority that changes is told of
+    bool watches_priority; // a changed priority is reported
     // EctoJob's library works on the table too: it knows of no lease, and when it enqueues it gives
     // this column, if there is one, the time by its own clock
     bool clears_leases;
