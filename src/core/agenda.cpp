@@ -18,13 +18,13 @@ void Agenda::reported(const Report &report) {
 // Apart from the rest, and however long the queue has to rest: what is quick does not wait for what
 // is not
 Micros Agenda::reclaim_at() const {
-    return std::max(reclaim_.at, reclaim_rests_until_);
+    return std::max(reclaim_.at, reclaim_cools_down_until_);
 }
 
 Micros Agenda::sweep_at() const {
     const Micros first =
         is_failing() ? full_sweep_ : std::min({full_sweep_, activate_.at, expire_.at});
-    return std::max(first, rests_until_);
+    return std::max(first, cools_down_until_);
 }
 
 Micros Agenda::next() const {
@@ -80,24 +80,24 @@ void Agenda::plan_reclaim(const Work &work, const Found &found) {
 
 // Returns how long the queue rests: for as long as its turn took, so that it never has more than
 // half of the time
-Micros Agenda::rest_after(BatchEnd end, const Pace &pace) {
-    turn_ += pace.took;
-    const Micros turn = turn_;
-    if (end == BatchEnd::more && turn < pace.longest_turn)
+Micros Agenda::cool_down_after(BatchEnd end, const Pace &pace) {
+    burst_ += pace.took;
+    const Micros burst = burst_;
+    if (end == BatchEnd::more && burst < pace.longest_burst)
         return 0;
-    turn_ = 0;
+    burst_ = 0;
     if (end == BatchEnd::locked)
         return table_lock_.next();
     if (end == BatchEnd::gone) // the registry will say so
         return longest_lock_pause;
-    return turn;
+    return burst;
 }
 
 void Agenda::finished(const Work &work, const Found &found, Micros now, const Pace &pace) {
     if (found.end == BatchEnd::interrupted)
         return;
-    const Micros rest = rest_after(found.end, pace);
-    (work.only_reclaims() ? reclaim_rests_until_ : rests_until_) = now + rest;
+    const Micros cool_down = cool_down_after(found.end, pace);
+    (work.only_reclaims() ? reclaim_cools_down_until_ : cools_down_until_) = now + cool_down;
     if (found.end == BatchEnd::locked)
         return;
     table_lock_.reset();
@@ -118,7 +118,7 @@ void Agenda::finished(const Work &work, const Found &found, Micros now, const Pa
 }
 
 void Agenda::failed(Micros now) {
-    turn_ = 0;
+    burst_ = 0;
     set_next_full_sweep(now, failures_.next());
 }
 
@@ -133,7 +133,7 @@ void Agenda::request_full_sweep() {
 }
 
 void Agenda::start_over() {
-    rests_until_ = reclaim_rests_until_ = at_once;
+    cools_down_until_ = reclaim_cools_down_until_ = at_once;
     if (is_failing())
         return;
     full_sweep_ = reclaim_.at = at_once;

@@ -73,7 +73,7 @@ struct Found {
 // How long a sweep took, and what the settings allow.
 struct Pace {
     Micros took;
-    Micros longest_turn; // so long a queue may be swept, batch after batch, before it rests
+    Micros longest_burst; // so long a queue may be swept, batch after batch, before it rests
     Micros full_interval;
 };
 
@@ -114,7 +114,7 @@ private:
 
     Micros reclaim_at() const;
     Micros sweep_at() const;
-    Micros rest_after(BatchEnd end, const Pace &pace);
+    Micros cool_down_after(BatchEnd end, const Pace &pace);
     void set_next_full_sweep(Micros now, Micros pause);
     void plan_reclaim(const Work &work, const Found &found);
     static void plan(Task *task, const Earliest &earliest, Micros swept_at);
@@ -128,9 +128,9 @@ private:
     bool orphans_in_head_ = false;
     Micros full_sweep_ = at_once; // of a failing queue: the next try
     Micros full_pause_ = 0;       // how long before full_sweep_ it was set
-    Micros rests_until_ = at_once;
-    Micros reclaim_rests_until_ = at_once;
-    Micros turn_ = 0; // used by the batches of a turn that goes on
+    Micros cools_down_until_ = at_once;
+    Micros reclaim_cools_down_until_ = at_once;
+    Micros burst_ = 0; // used by the batches of a turn that goes on
     Backoff failures_ = failure_backoff();
     // The table may be locked by the transaction that woke the scheduler, which is about to end
     Backoff table_lock_{10'000, longest_lock_pause};

@@ -37,8 +37,8 @@ JobKey advance_from(Queue *queue, const ClaimStart &start) {
     *advance = Advance{queue->oid, start.advance, start.from, advances};
     advances = advance;
     advance->key = first_available(queue, start.from).value_or(highest_key);
-    if (start.looks)
-        end_look(queue->oid, advance->key);
+    if (start.scans)
+        end_scan(queue->oid, advance->key);
     return advance->key;
 }
 
@@ -65,8 +65,8 @@ JobKey claim_start(Queue *queue) {
 }
 
 std::optional<JobKey> claim_start_again(Queue *queue) {
-    const ClaimStart start = start_look(queue->oid, sees_everything(queue));
-    if (!start.looks)
+    const ClaimStart start = start_scan(queue->oid, sees_everything(queue));
+    if (!start.scans)
         return std::nullopt;
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }

@@ -138,18 +138,18 @@ void report_prepared(const char *gid) {
     if (prepared.signals)
         signal_scheduler(Start::yes);
     // What cannot fail comes first: the transaction is committed, whatever becomes of its notices
-    bool unanswered[max_prepared_changes];
+    bool unserved[max_prepared_changes];
     for (int i = 0; i < prepared.count; i++) {
         Change change = prepared.changes[i];
-        unanswered[i] = change.available && !is_served(change.queue);
-        change.available = change.available && !unanswered[i];
+        unserved[i] = change.available && !is_served(change.queue);
+        change.available = change.available && !unserved[i];
         report(change);
         // Which session has started these is not known, nor whether it is still there
         if (change.expiry != DT_NOEND)
             report_orphans(change.queue, highest_key);
     }
     for (int i = 0; i < prepared.count; i++)
-        if (unanswered[i])
+        if (unserved[i])
             notify(prepared.changes[i]);
 }
 

@@ -33,7 +33,7 @@ int limit_ms = first_limit_ms;
 int64 pause_us = retry_us;        // before the next try, waits
 Stopwatch since_failure;          // waits
 VirtualTransactionId last_holder; // of NOTIFY's lock, when the last try gave up; invalid: nobody
-RecordNumber next_place = 0;      // where the walk over the flags goes on
+RecordNumber next_record = 0;     // where the walk over the flags goes on
 
 // Returns the name as it is committed now. Not from the caches: a session that reported may have
 // renamed the table, and sends its invalidations after its report.
@@ -154,16 +154,16 @@ bool announce_pending(int slot) {
     if (waits && since_failure.us() < pause_us)
         return false;
     do {
-        const RecordNumber began = next_place;
-        taken_count = take_announcements(taken, lengthof(taken), &next_place);
+        const RecordNumber began = next_record;
+        taken_count = take_announcements(taken, lengthof(taken), &next_record);
         if (taken_count == 0 && kept_notices() == nullptr)
             continue;
         if (const ErrorData *const error = announce()) {
-            next_place = began;
+            next_record = began;
             note_failure(slot, error);
             return false;
         }
-    } while (next_place != 0);
+    } while (next_record != 0);
     note_success(slot);
     return true;
 }

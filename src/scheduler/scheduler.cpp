@@ -225,7 +225,7 @@ bool Scheduler::sweep(WatchedQueue *queue, TimestampTz now) {
     clean_session();
     trim_memory();
     announce_pending(slot_);
-    if (result == SweepResult::spoilt)
+    if (result == SweepResult::must_exit)
         proc_exit(0);
     MemoryContextReset(context_);
     return result == SweepResult::done;

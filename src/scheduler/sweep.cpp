@@ -110,7 +110,7 @@ void note_result(WatchedQueue *queue, const Work &work, const Found &found, int6
     const bool was_failing = queue->agenda.is_failing();
     queue->agenda.finished(work, found, now,
                            {.took = took_us,
-                            .longest_turn = settings::sweep_timeout_ms * INT64CONST(500),
+                            .longest_burst = settings::sweep_timeout_ms * INT64CONST(500),
                             .full_interval = full_interval_ms(queue) * 1000});
     {
         const SharedLock lock(LW_EXCLUSIVE);
@@ -169,7 +169,7 @@ SweepResult sweep_queue(WatchedQueue *queue, const Work &work, Oid extension, in
     if (excess != Excess::none) {
         note_excess(queue, excess);
         if (is_state_shared()) // else nobody would start another process
-            return SweepResult::spoilt;
+            return SweepResult::must_exit;
     }
     in_sweep = nullptr;
     const bool interrupted = error == nullptr && last.found.end == BatchEnd::interrupted;

@@ -10,7 +10,7 @@ namespace ecto_job {
 enum class SweepResult : uint8_t {
     done,
     interrupted, // by the drop of the extension, or a request to leave: read the registry again
-    spoilt,      // the queue's code has left too much in this session: the process is to end
+    must_exit,   // the queue's code has left too much in this session: the process is to end
 };
 
 // Does this work, as much as one batch may move; what is left stays due. Between its transactions a

@@ -25,14 +25,14 @@ bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
 }
 
 // While another looks, the mark may serve a little longer
-bool must_look(const LowWater *mark, TimestampTz now) {
+bool must_scan(const LowWater *mark, TimestampTz now) {
     return is_over(mark->checked, 2 * trusted_us, now) &&
-           is_over(mark->looking, 2 * trusted_us, now);
+           is_over(mark->scan_began, 2 * trusted_us, now);
 }
 
 void begin_advance(LowWater *mark, TimestampTz now, ClaimStart *start) {
-    if (start->looks)
-        mark->looking = now;
+    if (start->scans)
+        mark->scan_began = now;
     mark->advance_began = now;
     mark->lowered_to = highest_key;
     start->advance = ++mark->advance;
@@ -78,10 +78,10 @@ ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
         const bool overdue = outdated && (relied || !mark->known || !may_advance);
         const bool advances =
             may_advance && (wants || overdue) && is_over(mark->advance_began, advance_us, now);
-        start.looks = overdue && (advances || must_look(mark, now));
+        start.scans = overdue && (advances || must_scan(mark, now));
         if (outdated && mark->relied == 0)
             mark->relied = now;
-        if (!start.looks && mark->known)
+        if (!start.scans && mark->known)
             start.from = mark->key;
         if (advances)
             begin_advance(mark, now, &start);
@@ -89,25 +89,25 @@ ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
     return start;
 }
 
-ClaimStart start_look(Oid queue, bool may_advance) {
+ClaimStart start_scan(Oid queue, bool may_advance) {
     ClaimStart start{lowest_key, false, 0, false};
     const TimestampTz now = GetCurrentTimestamp();
     with_mark(queue, [&](LowWater *mark) {
         const bool advances = may_advance && is_over(mark->advance_began, advance_us, now);
-        start.looks = mark->known && is_over(mark->checked, trusted_us, now) &&
-                      (advances || must_look(mark, now));
-        if (start.looks && advances)
+        start.scans = mark->known && is_over(mark->checked, trusted_us, now) &&
+                      (advances || must_scan(mark, now));
+        if (start.scans && advances)
             begin_advance(mark, now, &start);
     });
     return start;
 }
 
-void end_look(Oid queue, const JobKey &key) {
+void end_scan(Oid queue, const JobKey &key) {
     const TimestampTz now = GetCurrentTimestamp();
     with_mark(queue, [&](LowWater *mark) {
         lower(mark, key);
         mark->checked = now; // a look that takes long is not the next one's reason
-        mark->relied = mark->looking = 0;
+        mark->relied = mark->scan_began = 0;
     });
 }
 
@@ -126,7 +126,7 @@ void cancel_advance(Oid queue, uint64 advance) {
     Assert(advance != 0);
     with_mark(queue, [&](LowWater *mark) {
         if (mark->advance == advance)
-            mark->advance_began = mark->looking = 0;
+            mark->advance_began = mark->scan_began = 0;
     });
 }
 

@@ -31,7 +31,7 @@ void forget(LowWater *mark);
 // Where a claim starts, and whether it is to advance the mark when it has committed.
 struct ClaimStart {
     JobKey from;
-    bool looks;     // from the beginning, for what the mark may hide
+    bool scans;     // from the beginning, for what the mark may hide
     uint64 advance; // a number for the calls below; 0: it is not
     bool careful;   // a job was at fault in a claim not long ago
 };
@@ -42,10 +42,10 @@ struct ClaimStart {
 ClaimStart start_claim(Oid queue, bool may_advance, bool wants);
 
 // Returns, after a claim that found nothing, whether another `looks` from the beginning.
-ClaimStart start_look(Oid queue, bool may_advance);
+ClaimStart start_scan(Oid queue, bool may_advance);
 
 // Ends a look from the beginning, which has found this to be the first AVAILABLE job's key.
-void end_look(Oid queue, const JobKey &key);
+void end_scan(Oid queue, const JobKey &key);
 
 // Moves the mark after COMMIT: nothing below the key is AVAILABLE. Cannot fail.
 void finish_advance(Oid queue, uint64 advance, const JobKey &key);

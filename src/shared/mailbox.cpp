@@ -45,7 +45,7 @@ bool is_served(Oid queue) {
     const SharedLock lock(LW_SHARED);
     const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId);
     // The scheduler announces what its own sweeps do when they are committed
-    return scheduler != nullptr && (scheduler->answers || is_this_process(*scheduler)) &&
+    return scheduler != nullptr && (scheduler->serves || is_this_process(*scheduler)) &&
            find_record(queue) != nullptr;
 }
 
@@ -93,7 +93,7 @@ void report_anything(const PreparedNote *note) {
 
 void serve(int slot, bool serves) {
     const SharedLock lock(LW_EXCLUSIVE);
-    shared_state()->schedulers[static_cast<Size>(slot)].answers = serves;
+    shared_state()->schedulers[static_cast<Size>(slot)].serves = serves;
 }
 
 void show_unannounced(int slot, const char *why) {

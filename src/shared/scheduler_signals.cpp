@@ -13,7 +13,7 @@ namespace ecto_job {
 
 namespace {
 
-constexpr int patience_ms = 3000;
+constexpr int leave_timeout_ms = 3000;
 
 void request_start(Oid database) {
     assert_locked_exclusively();
@@ -41,10 +41,10 @@ bool ask_to_leave(Oid database) {
     return asked;
 }
 
-void sleep_a_little() {
-    constexpr long nap_ms = 20;
+void wait_briefly() {
+    constexpr long interval_ms = 20;
     Assert(shared_state() == nullptr || !LWLockHeldByMe(shared_state()->lock));
-    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap_ms, wait_event());
+    WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, interval_ms, wait_event());
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
 }
@@ -93,9 +93,9 @@ void stop_scheduler_of(Oid database) {
         const SharedLock lock(LW_EXCLUSIVE);
         request_start(database); // as soon as the lock on the database is free
     }
-    const TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience_ms);
+    const TimestampTz limit = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), leave_timeout_ms);
     while (next_scheduler_process(nullptr, database) != nullptr && GetCurrentTimestamp() < limit)
-        sleep_a_little();
+        wait_briefly();
     terminate_schedulers(database); // the command waits for its end
 }
 
@@ -104,14 +104,14 @@ void stop_scheduler() {
     if (shared_state() != nullptr) {
         lock_out_schedulers();
         if (ask_to_leave(MyDatabaseId))
-            limit = TimestampTzPlusMilliseconds(limit, patience_ms);
+            limit = TimestampTzPlusMilliseconds(limit, leave_timeout_ms);
     }
     while (next_scheduler_process() != nullptr) {
         if (GetCurrentTimestamp() >= limit) {
             terminate_schedulers(MyDatabaseId);
-            limit = TimestampTzPlusMilliseconds(limit, patience_ms);
+            limit = TimestampTzPlusMilliseconds(limit, leave_timeout_ms);
         }
-        sleep_a_little();
+        wait_briefly();
     }
 }
 

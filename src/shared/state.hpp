@@ -63,7 +63,7 @@ struct SchedulerSlot {
     SchedulerEnd end = SchedulerEnd::failed; // ended: how
     bool rescan = false;         // it is to read the registry and look at every queue again
     bool asked_to_leave = false; // by a session that needs the database
-    bool answers =
+    bool serves =
         false; // it announces at once what commits report; else sessions notify themselves
     Oid database = InvalidOid;
     uint64 generation = 0;        // of the launcher that asked for it
@@ -76,10 +76,10 @@ struct SchedulerSlot {
 struct LowWater {
     bool known = false;
     JobKey key = {};
-    TimestampTz checked = 0; // when a scan from the beginning last ended
-    TimestampTz relied = 0;  // since when claims relied on it nevertheless; 0: they have not
-    TimestampTz looking = 0; // when a scan began that has not ended; 0: none
-    uint64 advance = 0;      // the number of the advance under way, and
+    TimestampTz checked = 0;    // when a scan from the beginning last ended
+    TimestampTz relied = 0;     // since when claims relied on it nevertheless; 0: they have not
+    TimestampTz scan_began = 0; // when a scan began that has not ended; 0: none
+    uint64 advance = 0;         // the number of the advance under way, and
     TimestampTz advance_began = 0;
     JobKey lowered_to = {}; // the lowest key that was made AVAILABLE since it began
 };

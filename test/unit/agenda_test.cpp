@@ -15,10 +15,10 @@ using namespace ecto_job;
 
 constexpr Micros second = 1'000'000;
 constexpr Micros start = 800'000'000 * second;
-constexpr Micros longest_turn = 2 * second;
+constexpr Micros longest_burst = 2 * second;
 constexpr Micros longest_sweep = 3 * second;
 // No rest is longer: neither that of a turn, nor of a locked table
-constexpr Micros longest_rest = longest_turn + longest_sweep;
+constexpr Micros longest_cool_down = longest_burst + longest_sweep;
 
 bool one_in(int n) {
     return *rc::gen::inRange(0, n) == 0;
@@ -77,7 +77,7 @@ public:
         if (one_in(4))
             commit();
         now += took;
-        agenda.finished(work, found, now, {took, longest_turn, full_interval});
+        agenda.finished(work, found, now, {took, longest_burst, full_interval});
         // Whatever a queue cannot do now waits
         if (found.end == BatchEnd::locked || found.end == BatchEnd::gone)
             RC_ASSERT_FALSE(overlap(work, agenda.due(now)));
@@ -135,7 +135,7 @@ private:
     template <typename F> void check(const Job &job, F finds) const {
         if (job.is_stuck)
             return;
-        const Micros latest = std::max(job.at, now) + longest_rest;
+        const Micros latest = std::max(job.at, now) + longest_cool_down;
         RC_ASSERT(agenda.next() <= latest);
         const Work work = agenda.due(latest);
         // Orphans go first; sessions that ended unnoticed have left them in the head, and the full
@@ -236,7 +236,7 @@ RC_GTEST_PROP(Agenda, AfterAStepBackEverythingIsDue, ()) {
     const Work head = agenda.due(queue.now);
     RC_ASSERT(head.only_reclaims() && head.orphans_in_head);
     agenda.finished(head, {.swept_at = queue.now, .orphans = Orphans::none}, queue.now,
-                    {0, longest_turn, queue.full_interval});
+                    {0, longest_burst, queue.full_interval});
     RC_ASSERT(agenda.due(queue.now).full);
 }
 
@@ -255,8 +255,8 @@ RC_GTEST_PROP(Agenda, AQueueHasHalfOfTheTime, ()) {
         now += took;
         swept += took;
         agenda.finished(work, {.end = end, .swept_at = now - took}, now,
-                        {took, longest_turn, 30 * second});
-        RC_ASSERT(2 * swept <= now - start + longest_turn + longest_sweep);
+                        {took, longest_burst, 30 * second});
+        RC_ASSERT(2 * swept <= now - start + longest_burst + longest_sweep);
     }
 }
 
@@ -267,7 +267,7 @@ TEST(Agenda, ANewQueueIsSweptInFull) {
 TEST(Agenda, OrphansDoNotWaitForTheQueuesRest) {
     Agenda agenda;
     agenda.finished(agenda.due(start), {.swept_at = start}, start + second,
-                    {second, longest_turn, 30 * second});
+                    {second, longest_burst, 30 * second});
     EXPECT_TRUE(agenda.due(start + second).empty());
     agenda.reported({.orphaned_up_to = {0, 0, 7}});
     const Work work = agenda.due(start + second);
@@ -281,7 +281,7 @@ TEST(Agenda, WhatIsStuckIsTriedLaterAndLater) {
     for (const Micros pause : {1, 2, 4, 8, 16, 32, 60, 60}) {
         const Work work = agenda.due(now);
         agenda.finished(work, {.swept_at = now, .due = {.first = start}}, now,
-                        {0, longest_turn, 3600 * second});
+                        {0, longest_burst, 3600 * second});
         EXPECT_EQ(agenda.next(), now + pause * second);
         now = agenda.next();
     }
@@ -291,7 +291,7 @@ TEST(Agenda, WhatIsStuckKeepsNothingElseWaiting) {
     Agenda agenda;
     agenda.finished(agenda.due(start),
                     {.swept_at = start, .due = {.first = start, .after_sweep = start + 5}}, start,
-                    {0, longest_turn, 30 * second});
+                    {0, longest_burst, 30 * second});
     EXPECT_EQ(agenda.next(), start + 5);
 }
 
@@ -300,7 +300,7 @@ TEST(Agenda, AFailingQueueWhoseTableIsLockedWaits) {
     agenda.failed(start);
     EXPECT_EQ(agenda.next(), start + second);
     agenda.finished(agenda.due(start + second), {.end = BatchEnd::locked}, start + second,
-                    {0, longest_turn, 30 * second});
+                    {0, longest_burst, 30 * second});
     EXPECT_EQ(agenda.next(), start + second + 10'000);
     EXPECT_TRUE(agenda.is_failing());
 }
