@@ -15,8 +15,7 @@ void Agenda::reported(const Report &report) {
     reclaim_.up_to = std::max(reclaim_.up_to, report.orphaned_up_to);
 }
 
-// Apart from the rest, and however long the queue has to rest: what is quick does not wait for what
-// is not
+// Returns when jobs are given back, which is quick and so waits for no cool-down but its own
 Micros Agenda::reclaim_at() const {
     return std::max(reclaim_.at, reclaim_cools_down_until_);
 }
@@ -78,7 +77,7 @@ void Agenda::plan_reclaim(const Work &work, const Found &found) {
     }
 }
 
-// Returns how long the queue rests: for as long as its turn took, so that it never has more than
+// Returns how long the queue cools down: as long as its burst took, so that it never has more than
 // half of the time
 Micros Agenda::cool_down_after(BatchEnd end, const Pace &pace) {
     burst_ += pace.took;

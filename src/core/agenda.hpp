@@ -1,5 +1,5 @@
-// When a queue needs which chore: a pure function of what commits and ended sessions have reported
-// and of what sweeps have found. No clock, no lock, no server.
+// The agenda of a queue says when which work is due: a pure function of what commits and ended
+// sessions have reported and of what sweeps have found. No clock, no lock, no server.
 //
 // A chore is never later than reported, and whatever a sweep leaves undone becomes due again; a
 // queue has at most half of the scheduler's time; and what cannot be done now is not tried again at
@@ -73,7 +73,7 @@ struct Found {
 // How long a sweep took, and what the settings allow.
 struct Pace {
     Micros took;
-    Micros longest_burst; // so long a queue may be swept, batch after batch, before it rests
+    Micros longest_burst; // of batches without a cool-down between them
     Micros full_interval;
 };
 
@@ -130,7 +130,7 @@ private:
     Micros full_pause_ = 0;       // how long before full_sweep_ it was set
     Micros cools_down_until_ = at_once;
     Micros reclaim_cools_down_until_ = at_once;
-    Micros burst_ = 0; // used by the batches of a turn that goes on
+    Micros burst_ = 0; // time used by the batches of the current burst
     Backoff failures_ = failure_backoff();
     // The table may be locked by the transaction that woke the scheduler, which is about to end
     Backoff table_lock_{10'000, longest_lock_pause};

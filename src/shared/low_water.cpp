@@ -24,7 +24,7 @@ bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
     return since > now + skew_us || now - since > duration_us;
 }
 
-// While another looks, the mark may serve a little longer
+// While another claim scans, the mark may serve a little longer
 bool must_scan(const LowWater *mark, TimestampTz now) {
     return is_over(mark->checked, 2 * trusted_us, now) &&
            is_over(mark->scan_began, 2 * trusted_us, now);
@@ -106,7 +106,7 @@ void end_scan(Oid queue, const JobKey &key) {
     const TimestampTz now = GetCurrentTimestamp();
     with_mark(queue, [&](LowWater *mark) {
         lower(mark, key);
-        mark->checked = now; // a look that takes long is not the next one's reason
+        mark->checked = now; // a long scan is no reason for the next one
         mark->relied = mark->scan_began = 0;
     });
 }
