@@ -27,7 +27,7 @@ Types types_of(const Queue *queue, Statement statement) {
     for (const std::uint8_t at : parameters_of(statement)) {
         const SqlType type = parameters[at].type;
         if (type == SqlType::key)
-            for (const Oid oid : {INT4OID, TIMESTAMPTZOID, INT8OID})
+            for (const Oid oid : {Oid{INT4OID}, Oid{TIMESTAMPTZOID}, Oid{INT8OID}})
                 types.oids[types.count++] = oid;
         else if (type == SqlType::params && queue->binary)
             types.oids[types.count++] = BYTEAOID;

@@ -2,6 +2,7 @@
 #include "scheduler/announce.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include "core/backoff.hpp"
 #include "pg/compat.hpp"
@@ -30,8 +31,8 @@ bool logged_failure = false;
 bool sent = false; // since the last pause
 bool waits = false;
 int limit_ms = first_limit_ms;
-int64 pause_us = retry_us;        // before the next try, waits
-Stopwatch since_failure;          // waits
+int64 pause_us = retry_us;              // before the next try, waits
+std::optional<Stopwatch> since_failure; // has a value while it waits
 VirtualTransactionId last_holder; // of NOTIFY's lock, when the last try gave up; invalid: nobody
 RecordNumber next_record = 0;     // where the walk over the flags goes on
 
@@ -107,7 +108,7 @@ void note_failure(int slot, const ErrorData *error) {
                   : psprintf("NOTIFY took longer than %d ms", limit_ms);
         set_next_try(holder);
     }
-    since_failure = {};
+    since_failure.emplace();
     waits = true;
     show_unannounced(slot, why);
     if (!logged_failure)
@@ -151,7 +152,7 @@ void prepare_announcing() {
 // Walks over the flags once, however many are set meanwhile: sweeps go on, and no queue is passed
 // over.
 bool announce_pending(int slot) {
-    if (waits && since_failure.us() < pause_us)
+    if (waits && since_failure->us() < pause_us)
         return false;
     do {
         const RecordNumber began = next_record;
@@ -173,7 +174,7 @@ bool announcements_wait() {
 }
 
 TimestampTz next_announcement(TimestampTz now) {
-    return waits ? now + std::max<int64>(pause_us - since_failure.us(), 0) : DT_NOEND;
+    return waits ? now + std::max<int64>(pause_us - since_failure->us(), 0) : DT_NOEND;
 }
 
 void gather_announcements() {
