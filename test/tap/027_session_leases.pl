@@ -408,6 +408,10 @@ for my $child (@children)
 	kill 'KILL', $child;
 	waitpid $child, 0;
 }
+# A psql of a child that was killed may still come, and would take the next part's jobs
+sql('DROP PROCEDURE consume');
+poll_until(sub { sql("SELECT count(*) FROM pg_stat_activity WHERE query = 'CALL consume()' AND state <> 'idle'") eq '0' },
+	'the sessions of the race have ended');
 is(sql('SELECT count(*) FROM effects'), $rows, 'no job is done twice in the race');
 my $race = slurp_file($node->logfile, $log);
 my $deaths = () = $race =~ /terminating connection/g;
