@@ -76,7 +76,10 @@ like(try("$start; $start"), qr/WARNING: /, 'start_scheduler() twice at once give
 becomes($node, schedulers(), 1, 'one scheduler runs after repeated start_scheduler()');
 is(scheduler_pid($node), $pid, 'the scheduler after repeated start_scheduler() is the first one');
 # Nothing is left that a sweep of everything would announce
-sql("DELETE FROM jobs; SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day')");
+sql("DELETE FROM jobs; SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day');
+     INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
+becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'the new poll_interval has everything swept once');
+sql('DELETE FROM jobs');
 at_rest($node);
 my $listener = listen_to($node, 'jobs');
 sql("INSERT INTO jobs (params) VALUES ('{}')");
