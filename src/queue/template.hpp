@@ -176,7 +176,9 @@ private:
             write_number(number);
             writer_.write(", ");
         }
-        write_as("schedule", [=, this] { write_number(number + 1); });
+        begin_time("schedule");
+        write_number(number + 1);
+        end_time("schedule");
         writer_.write(", ");
         write_number(number + 2);
         writer_.write(")");
@@ -193,17 +195,26 @@ private:
         else if (word.starts_with("if_") || word.starts_with("unless_"))
             write_if(word, argument);
         else if (word.starts_with("as_"))
-            write_as(word.substr(3), [&] { write(argument.text, argument.outer); });
+            write_time(word.substr(3), argument);
         else
             write(fragment(word), &argument);
     }
 
     // Writes a time as the column's type. PostgreSQL's function is its own inverse.
-    template <typename F> constexpr void write_as(std::string_view column, F write_time) {
-        const bool is_utc = is_utc_column(column);
-        writer_.write(is_utc ? "pg_catalog.timezone('UTC', " : "");
-        write_time();
-        writer_.write(is_utc ? ")" : "");
+    constexpr void write_time(std::string_view column, const Argument &time) {
+        begin_time(column);
+        write(time.text, time.outer);
+        end_time(column);
+    }
+
+    constexpr void begin_time(std::string_view column) {
+        if (is_utc_column(column))
+            writer_.write("pg_catalog.timezone('UTC', ");
+    }
+
+    constexpr void end_time(std::string_view column) {
+        if (is_utc_column(column))
+            writer_.write(")");
     }
 
     constexpr void write_if(std::string_view word, const Argument &argument) {
