@@ -36,7 +36,9 @@ struct HeldJob {
     int64 id;
     int64 lease;
 
-    auto operator<=>(const HeldJob &) const = default;
+    friend bool operator<(const HeldJob &a, const HeldJob &b) {
+        return a.id != b.id ? a.id < b.id : a.lease < b.lease;
+    }
 };
 
 // Jobs in the memory of the running statement
@@ -54,15 +56,16 @@ HeldJobs held_rows() {
     const HeldJobs jobs = room_for(rows.size());
     for (Size row = 0; row < jobs.size(); row++)
         jobs[row] = {id[row].value_or(0), lease[row].value_or(0)};
-    std::ranges::sort(jobs);
+    std::sort(jobs.begin(), jobs.end());
     return jobs;
 }
 
 // Removes the jobs that are among `others`, and returns those that are left.
 HeldJobs without(HeldJobs jobs, HeldJobs others) {
-    const auto removed = std::ranges::remove_if(
-        jobs, [others](const HeldJob &job) { return std::ranges::binary_search(others, job); });
-    return jobs.first(jobs.size() - removed.size());
+    const auto left = std::remove_if(jobs.begin(), jobs.end(), [others](const HeldJob &job) {
+        return std::binary_search(others.begin(), others.end(), job);
+    });
+    return jobs.first(static_cast<Size>(left - jobs.begin()));
 }
 
 const char *ids_of(HeldJobs jobs) {
