@@ -54,7 +54,7 @@ COMMENT ON COLUMN ecto_job.queue_settings.kind IS 'native: made by create_queue;
 COMMENT ON COLUMN ecto_job.queue_settings.params_type IS 'map: params is jsonb; binary: bytea';
 COMMENT ON COLUMN ecto_job.queue_settings.inserted_at IS 'name of the column for the time of insertion; null: none';
 COMMENT ON COLUMN ecto_job.queue_settings.updated_at IS 'name of the column for the time of the last change; null: none';
-COMMENT ON COLUMN ecto_job.queue_settings.poll_interval IS 'how often the scheduler looks, and at least a consumer';
+COMMENT ON COLUMN ecto_job.queue_settings.poll_interval IS 'the longest time between two starts by a consumer; without preload also the time between two sweeps';
 COMMENT ON COLUMN ecto_job.queue_settings.reservation_timeout IS 'how long a RESERVED job is held';
 COMMENT ON COLUMN ecto_job.queue_settings.execution_timeout IS 'how long an attempt may take, times its number';
 COMMENT ON COLUMN ecto_job.queue_settings.retry_timeout IS 'how long a failed job waits, times the number of the next attempt';
@@ -69,7 +69,7 @@ GRANT INSERT ON ecto_job.queue_settings TO pg_database_owner;
 
 CREATE FUNCTION ecto_job.registry_changed() RETURNS trigger LANGUAGE c
     AS 'MODULE_PATHNAME', 'ecto_job_registry_changed';
-COMMENT ON FUNCTION ecto_job.registry_changed() IS 'trigger: nobody registers a table that is not his; caches are told';
+COMMENT ON FUNCTION ecto_job.registry_changed() IS 'trigger: only a table''s owner registers it as a queue; caches are invalidated';
 CREATE TRIGGER registry_changed BEFORE INSERT OR UPDATE OR DELETE ON ecto_job.queue_settings
     FOR EACH ROW EXECUTE FUNCTION ecto_job.registry_changed();
 -- A restore may run as a replica
@@ -193,7 +193,7 @@ CREATE FUNCTION ecto_job.release_queue(
 ) RETURNS pg_catalog.regclass
     LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_release_queue';
 COMMENT ON FUNCTION ecto_job.release_queue(pg_catalog.regclass) IS
-    'lets go of a queue''s table, which stays as a plain table with all its jobs';
+    'makes a queue''s table a plain table again, with all its jobs';
 
 -- The table with all its jobs, and its settings. Returns false if somebody else has dropped it already.
 -- Errors: 42809 not a queue, 42501 not the owner, 2BP01 something depends on the table.
@@ -309,7 +309,7 @@ CREATE FUNCTION ecto_job.fail_job(
 ) RETURNS SETOF ecto_job.job
     LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_fail_job';
 COMMENT ON FUNCTION ecto_job.fail_job(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int8, pg_catalog.text, pg_catalog.bool, pg_catalog.interval, pg_catalog.timestamptz) IS
-    'tells that an attempt failed: RETRY, or FAILED at max_attempts';
+    'records that an attempt failed: RETRY, or FAILED at max_attempts';
 
 ------------------------------------------------------------------------------------------------------
 -- EctoJob's vocabulary. Milliseconds and argument order are EctoJob's; now, timeouts, lease and error
@@ -355,7 +355,7 @@ CREATE FUNCTION ecto_job.job_failed(
 ) RETURNS SETOF ecto_job.job
     LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_job_failed';
 COMMENT ON FUNCTION ecto_job.job_failed(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int4, pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.int8, pg_catalog.text) IS
-    'tells that this attempt failed: RETRY, or FAILED at max_attempts';
+    'records that this attempt failed: RETRY, or FAILED at max_attempts';
 
 -- EctoJob: delete_job_changeset(job). The guarded delete alone, without a notice.
 -- Errors: JQ001 stale, 22004, 42809, 42501.
@@ -514,8 +514,8 @@ COMMENT ON COLUMN ecto_job.queues.status IS
     'ok; disabled; no scheduler, and why; failing, and with what; locked';
 COMMENT ON COLUMN ecto_job.queues.last_sweep IS 'when the scheduler last swept it; null: not since the server''s start';
 COMMENT ON COLUMN ecto_job.queues.activated IS 'SCHEDULED and RETRY jobs made AVAILABLE since the server''s start';
-COMMENT ON COLUMN ecto_job.queues.expired IS 'jobs that expired, or whose consumer''s connection ended, and come again, since the server''s start';
-COMMENT ON COLUMN ecto_job.queues.failed IS 'the same of those in their last attempt';
+COMMENT ON COLUMN ecto_job.queues.expired IS 'jobs whose lease ended, or whose consumer''s connection ended, before their last attempt, since the server''s start';
+COMMENT ON COLUMN ecto_job.queues.failed IS 'jobs whose lease ended, or whose consumer''s connection ended, in their last attempt, since the server''s start';
 COMMENT ON COLUMN ecto_job.queues.next_due IS
     'earliest schedule of a SCHEDULED or RETRY job, as the last sweep saw it; null: none, no sweep yet, or no right to read the jobs';
 COMMENT ON COLUMN ecto_job.queues.warning IS

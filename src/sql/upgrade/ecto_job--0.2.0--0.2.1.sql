@@ -37,6 +37,18 @@ COMMENT ON COLUMN ecto_job.scheduler_state.database IS 'oid of the database that
 INSERT INTO ecto_job.scheduler_state (database, enabled)
 SELECT 0::pg_catalog.oid, false
 WHERE EXISTS (SELECT FROM ecto_job.queue_settings) AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state);
+-- Reworded
+COMMENT ON COLUMN ecto_job.queue_settings.poll_interval IS 'the longest time between two starts by a consumer; without preload also the time between two sweeps';
+COMMENT ON FUNCTION ecto_job.registry_changed() IS 'trigger: only a table''s owner registers it as a queue; caches are invalidated';
+COMMENT ON FUNCTION ecto_job.release_queue(pg_catalog.regclass) IS
+    'makes a queue''s table a plain table again, with all its jobs';
+COMMENT ON FUNCTION ecto_job.fail_job(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int8, pg_catalog.text, pg_catalog.bool, pg_catalog.interval, pg_catalog.timestamptz) IS
+    'records that an attempt failed: RETRY, or FAILED at max_attempts';
+COMMENT ON FUNCTION ecto_job.job_failed(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int4, pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.int8, pg_catalog.text) IS
+    'records that this attempt failed: RETRY, or FAILED at max_attempts';
+COMMENT ON COLUMN ecto_job.queues.expired IS 'jobs whose lease ended, or whose consumer''s connection ended, before their last attempt, since the server''s start';
+COMMENT ON COLUMN ecto_job.queues.failed IS 'jobs whose lease ended, or whose consumer''s connection ended, in their last attempt, since the server''s start';
+
 -- Replaced, not made anew: views of others may rest on it, and grants on it stay
 CREATE OR REPLACE VIEW ecto_job.queues AS
     SELECT s.queue,
