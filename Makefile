@@ -4,7 +4,7 @@
 EXTENSION  = ecto_job
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(EXTENSION).control)
 PG_CONFIG  ?= pg_config
-# -Werror in tools/check, tools/lint and .ci/run; off for packagers and for compilers that warn of more
+# -Werror in tools/check, tools/lint and .ci/run; empty for packagers, whose compilers may have more warnings
 WERROR     ?=
 
 MODULE_big    = $(EXTENSION)
@@ -32,11 +32,11 @@ PG_CXXFLAGS   = -std=c++20 -fvisibility=hidden -fvisibility-inlines-hidden -MMD 
 SHLIB_LINK    = -lstdc++ $(EXTRA_LDFLAGS)
 CONSUMER_CPPFLAGS = -DSPDLOG_SHARED_LIB -DSPDLOG_COMPILED_LIB -DSPDLOG_FMT_EXTERNAL
 CONSUMER_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lspdlog -lfmt -pthread $(EXTRA_LDFLAGS)
-# Nothing of ours is inlined by the server's JIT; its bitcode doubles the time of a build
+# The server's JIT inlines no function of the extension, and bitcode would double the time of a build
 override with_llvm := no
 EXTRA_CLEAN   = $(OBJS:.o=.d) $(CONSUMER_ONLY) $(CONSUMER_ONLY:.o=.d) build output_iso tmp_check
 
-# These targets need nothing of PostgreSQL's build files; some of them install those files
+# These targets work without PGXS, PostgreSQL's build files; some of them install it
 SCRIPTED = deps check model chaos chaos-mutants mutation-test quickstart lint format dist help
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPTED),$(MAKECMDGOALS)),all),)
 ifneq ($(shell command -v $(PG_CONFIG)),)
@@ -54,7 +54,7 @@ endif
 $(INSTALL_SQL): src/sql/$(EXTENSION).sql $(EXTENSION).control
 	sed 's/@EXTVERSION@/$(EXTVERSION)/' $< >$@
 
-# The version is compiled in
+# The version is compiled into these objects
 src/module.o src/functions/status.o src/scheduler/registry_snapshot.o src/scheduler/scheduler.o $(CONSUMER_ONLY): $(EXTENSION).control
 
 $(CONSUMER_ONLY): override CPPFLAGS += $(CONSUMER_CPPFLAGS)
@@ -82,7 +82,7 @@ format:
 dist:
 	git archive --prefix=$(EXTENSION)-$(EXTVERSION)/ -o $(EXTENSION)-$(EXTVERSION).tar.gz HEAD
 
-# How any source file of src/ and test/ is compiled, for tools/lint and for editors
+# The flags with which tools/lint and editors compile any source file of src/ and test/
 COMPILE_FLAGS = $(PG_CPPFLAGS) $(CONSUMER_CPPFLAGS) -std=c++20 $(WARNINGS)
 lint-flags:
 	@printf '%s\n' '$(subst ','\'',$(COMPILE_FLAGS))'

@@ -4,17 +4,17 @@ UNIT_TESTS     = $(patsubst test/unit/%.cpp,build/unit/%,$(wildcard test/unit/*_
 FUZZERS        = $(patsubst test/fuzz/%.cpp,build/fuzz/%,$(wildcard test/fuzz/*.cpp))
 PROPERTY_TESTS = $(patsubst test/property/%.cpp,build/property/%,$(wildcard test/property/*_test.cpp))
 
-# Unit tests run without a server: core, the texts of the statements and consumer, under the sanitizers. Fuzz targets run what is pure: core,
-# and the consumer's text.
+# Unit tests run core, the texts of the statements and the consumer under the sanitizers, without a server. Fuzz targets
+# run pure code: core, and the consumer's text.
 SANITIZE  = -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
 UNIT_OBJS = $(patsubst src/%.cpp,build/unit/%.o,$(wildcard src/core/*.cpp) src/queue/statements.cpp \
               $(filter-out src/consumer/main.cpp,$(wildcard src/consumer/*.cpp)))
-# Not optimised: the sanitizers make that four times as slow to compile
+# -O0: with the sanitizers, optimised code takes four times as long to compile
 UNIT_CXX  = $(CXX) $(PG_CXXFLAGS) -O0 $(SANITIZE) $(PG_CPPFLAGS) $(CONSUMER_CPPFLAGS)
 build/unit/%.o: src/%.cpp | consumer-packages
 	@mkdir -p $(@D)
 	$(UNIT_CXX) -c $< -o $@
-# An archive, of which a test takes what it needs
+# An archive, so that each test links only the objects that it needs
 build/unit/tested.a: $(UNIT_OBJS)
 	$(AR) rcs $@ $^
 build/unit/%_test.o: test/unit/%_test.cpp
@@ -31,7 +31,7 @@ build/fuzz/%: test/fuzz/%.cpp $(wildcard src/core/*)
 -include $(UNIT_OBJS:.o=.d) $(UNIT_TESTS:=.d)
 .SECONDARY: $(UNIT_OBJS) $(UNIT_TESTS:=.o) $(PROPERTY_TESTS:=.o)
 
-# Clients of a server
+# Property tests are clients of a server
 build/property/%_test.o: test/property/%_test.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(PG_CXXFLAGS) -O0 -g $(PG_CPPFLAGS) -c $< -o $@
@@ -60,7 +60,7 @@ model:
 	@test/model/run
 
 ifneq ($(filter check,$(MAKECMDGOALS)),)
-# PGXS has a check of its own, which only says that it is not supported
+# PGXS has a target `check`, too, which only prints that it is not supported
 check:
 	+@MAKE='$(MAKE)' tools/check $(KINDS)
 endif

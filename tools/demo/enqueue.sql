@@ -1,7 +1,7 @@
 -- One transaction, as an application would write it: all its jobs appear when it commits, or none.
--- "fails" is the number of attempts that tools/demo/perform lets fail.
+-- "fails" is the number of attempts at which tools/demo/perform fails.
 BEGIN;
--- a plain INSERT is as good as the function
+-- a plain INSERT does the same as the function
 INSERT INTO jobs (params) VALUES ('{"task": "resize a picture"}');
 SELECT ecto_job.enqueue('jobs', '{"task": "tidy up (low priority)"}', priority => 10);
 SELECT ecto_job.enqueue('jobs', '{"task": "alarm (high priority)"}', priority => -10);

@@ -1,5 +1,5 @@
--- make quickstart: a queue with short times, and a table that remembers what happens to its jobs.
--- Run as an ordinary role that owns the database: after CREATE EXTENSION nothing needs a superuser.
+-- make quickstart: a queue with short times, and a table that records each change of a job's state.
+-- An ordinary role that owns the database runs this: after CREATE EXTENSION nothing needs a superuser.
 SELECT ecto_job.create_queue('jobs');
 SELECT ecto_job.configure_queue('jobs', poll_interval => '1 s', reservation_timeout => '5 s',
                                 execution_timeout => '10 s', retry_timeout => '1 s', max_attempts => 3);

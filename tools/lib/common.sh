@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What check, quickstart and lint share: packages, a private server tree, the user that runs servers.
-# Sourced with the current directory at the top of the checkout.
+# Functions of check, quickstart, lint and others: packages, a private installation, the user that runs servers.
+# A script sources this file with the top of the checkout as its current directory.
 
 pg_major=15
 pg_home=/usr/lib/postgresql/$pg_major
@@ -12,7 +12,7 @@ die() {
     exit 1
 }
 
-# Installs the packages of the groups named (build, test, lint), if any is missing.
+# need_packages GROUP...: installs the packages of the groups (build, test, lint) that are missing
 need_packages() {
     local system
     # shellcheck disable=SC1091
@@ -24,8 +24,8 @@ Elsewhere: PostgreSQL $pg_major with server headers, g++ 12 or later, CLI11, nlo
     tools/lib/packages "$@"
 }
 
-# Runs make with all processors, or in the jobserver of the make that called us; prints what it makes
-# and what goes wrong, without the long command lines.
+# build MAKE_ARGUMENT...: runs make on all processors, or in the jobserver of the calling make; prints the files that are
+# made, and the errors, in the place of the long command lines
 build() {
     local jobs
     jobs=-j$(nproc)
@@ -34,13 +34,13 @@ build() {
     ${MAKE:-make} --no-print-directory $jobs "$@" | sed -n 's/.* -o \([^ ]*\).*/  \1/p'
 }
 
-# Sets $work: a temporary directory that goes when the script ends, with every server started in it.
-# Its path is short, since a Unix socket's path has at most 107 bytes.
+# Sets $work to a temporary directory. When the script ends, the servers started in the directory are stopped and the
+# directory is removed. Its path is short, since a Unix socket's path has at most 107 bytes.
 make_workspace() {
     local base=${TMPDIR:-/tmp}
     [ ${#base} -le 30 ] || base=/tmp
     work=$(mktemp -d "$base/ej.XXXXXX")
-    child= # a process group that ends with us
+    child= # a process group that is terminated when the script ends
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -55,30 +55,30 @@ remove_workspace() {
     fi
     while read -r file; do
         pid=$(head -n 1 "$file" 2>/dev/null) || continue
-        # Immediate shutdown; the process must be a server of ours, not one that got its number since
+        # Immediate shutdown. The working directory tells the server from a later process with the same id
         [ "$(readlink "/proc/$pid/cwd")" = "${file%/*}" ] && kill -QUIT "$pid" 2>/dev/null
     done < <(find "$work" -name postmaster.pid 2>/dev/null)
     at_end
-    # A server writes until it has left
+    # A server writes files until its last process has ended
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         rm -rf "$work" 2>/dev/null && break
         sleep 0.5
     done
     exit "$status"
 }
-at_end() { :; } # a script's own last wishes
+at_end() { :; } # a script may redefine what is done before $work is removed
 
-# copy_sources DIRECTORY: what is built, with its times, to be built there with other flags
+# copy_sources DIRECTORY: copies the sources with their modification times, to be built there with other flags
 copy_sources() {
     mkdir -p "$1"
-    # What went from here must not be found there
+    # Removes the copies of sources that no longer exist here
     find "$1" \( -name '*.[ch]pp' -o -name '*.sql' \) -delete
     tar -c --exclude='*.o' --exclude='*.d' src Makefile test/test.mk ecto_job.control | tar -x -C "$1"
 }
 
-# PostgreSQL finds its files relative to its program. So a copy of bin beside links to the rest is an
-# installation of its own, into which the extension goes without touching the system's.
-# make_private_tree ROOT [MAKE_ARGUMENT...]: of the PostgreSQL that PG_CONFIG names; the arguments say what is installed
+# make_private_tree ROOT [MAKE_ARGUMENT...]: makes an installation of the PostgreSQL that PG_CONFIG names, with the
+# extension, and leaves the system's installation as it is. PostgreSQL finds its files relative to its program, so a
+# copy of bin beside links to all other files is enough. The arguments are those of `make install`.
 make_private_tree() {
     local root=$1 programs library share headers
     shift
@@ -95,17 +95,17 @@ make_private_tree() {
     build "$@" install DESTDIR="$root"
 }
 
-# preload_sanitizer ROOT: the installation's servers have AddressSanitizer loaded before anything else, as a
-# library that was built with it asks. A stock server with that hangs when it starts: the constructor of
-# another library allocates memory, which sets the sanitizer up, which asks for a translation, whose lock is
-# held. So a library whose constructor runs first allocates before that.
+# preload_sanitizer ROOT: has the installation's servers load AddressSanitizer before anything else, as a library that
+# was built with the sanitizer requires. A stock server would hang at its start: the constructor of another library
+# allocates memory with the lock of the translations held, and the sanitizer, which initializes at the first
+# allocation, asks for a translation. So a library whose constructor runs first makes the first allocation.
 preload_sanitizer() {
     local bin=$1$pg_home/bin
     echo '#include <stdlib.h>
         __attribute__((constructor)) static void first(void) { void *volatile memory = malloc(1); free(memory); }' |
         gcc -x c -O1 -fPIC -shared -Wl,-z,initfirst -o "$1/first.so" -
     mv "$bin/postgres" "$bin/postgres.plain"
-    # What a backend leaves to the kernel at its end is no leak, and the server handles SIGSEGV by itself
+    # detect_leaks=0: a backend leaves its memory to the kernel when it exits. handle_segv=0: the server handles SIGSEGV
     cat >"$bin/postgres" <<EOF
 #!/bin/sh
 LD_PRELOAD=$(gcc -print-file-name=libasan.so):$1/first.so:$(gcc -print-file-name=libstdc++.so.6) \\
@@ -115,12 +115,11 @@ EOF
     chmod +x "$bin/postgres"
 }
 
-# A server refuses to run as root: there it belongs to the package's user, else to whoever runs us.
-# Nobody else can enter the directory, so its servers may trust whoever connects.
-# Sets as_user: what stands before a command that shall run as that user, with the private installation,
-# in a directory that it can enter (the checkout may lie in root's home).
+# Gives $work to the user that runs servers, and sets as_user to the prefix of a command that this user runs with the
+# private installation. As root the user is the package's (postgres), since a server refuses to run as root, otherwise
+# the script's. No other user can enter the directory, so its servers may trust every connection.
 own_workspace() {
-    # From within: a program that starts where its user may not be complains
+    # env -C: the checkout may lie in root's home, and a program complains of a working directory that its user cannot enter
     as_user=(env -C "$work" -i HOME="$work" TMPDIR="$work/tmp" LC_ALL=C.UTF-8 TERM="${TERM:-dumb}"
         PATH="$work$pg_home/bin:/usr/bin:/bin")
     mkdir "$work/tmp"

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Names what failed at the end of a log, whose end is what people read.
+# Functions that collect failures in a file and print them at the end of a log, where people read first.
 
-failures= # a file that does not exist yet: the script that sources this one sets the name
+failures= # the name of that file, which the script that sources this one sets; the file does not exist yet
 
-# note_failure NAME: the context, the lines that say why, comes from standard input
+# note_failure NAME: adds a failure; its context, the lines that say why, is read from standard input
 note_failure() {
     {
         printf '%s\n' "$1"
@@ -11,7 +11,7 @@ note_failure() {
     } >>"$failures"
 }
 
-# Prints "== Failed" and the name of each failure with its share of 40 lines of context, unless all is well; then an
+# Prints "== Failed" and the name of each failure with its share of 40 lines of context, if there is one, and then an
 # empty line
 print_failures() {
     local names
@@ -26,5 +26,5 @@ print_failures() {
     printf '\n'
 }
 
-# Prints the first such section of a log, without its title
+# failures_of LOG: prints the first section "== Failed" of a log, without its title
 failures_of() { sed -n '/^== Failed$/,/^$/{/^== Failed$/d; /^$/q; p}' "$1"; }
