@@ -1,4 +1,4 @@
-# The extension installs, says what each of its objects is for, and leaves nothing behind.
+# The extension installs, has a comment on each of its objects, and leaves nothing behind when it is dropped.
 use strict;
 use warnings;
 use FindBin;
@@ -8,7 +8,7 @@ use Test::More;
 
 my $node = new_node(extension => 0);
 
-# Returns one line for each object of the database, without those that a session makes for itself
+# Returns one line for each object of the database, without the objects that a session makes for itself
 my $objects = q{
 	SELECT pg_catalog.pg_describe_object(d.classid, d.objid, 0)
 	FROM (SELECT 'pg_class'::regclass AS classid, oid AS objid FROM pg_class

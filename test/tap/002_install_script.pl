@@ -1,5 +1,5 @@
-# The install script keeps PostgreSQL's rules for extensions ("Security Considerations for Extensions"): it
-# runs as a superuser, so whatever it resolved through the search_path would be an attacker's choice.
+# The install script keeps PostgreSQL's rules for extensions ("Security Considerations for Extensions"): a superuser
+# runs the script, so an attacker could choose what a name means that is resolved through the search_path.
 #
 # Seen to fail with `RETURNS text` instead of `pg_catalog.text`, with `=` instead of OPERATOR(pg_catalog.=),
 # with now() unqualified in a default, with OR REPLACE, with a function made SECURITY DEFINER.
@@ -22,7 +22,7 @@ like($control, qr/^schema = pg_catalog$/m, 'the control file leaves the installe
 like($control, qr/^superuser = true$/m, 'the control file lets only superusers install the extension');
 like($control, qr/^trusted = false$/m, 'the control file does not declare the extension trusted');
 
-# code_of($text): the script without its comments, string constants and bodies
+# code_of($text): returns the script without its comments, string constants and bodies
 sub code_of
 {
 	my ($text) = @_;
@@ -36,21 +36,21 @@ for my $script (@scripts)
 {
 	my $text = slurp_source($script);
 	my $code = code_of($text);
-	# An upgrade script may replace a view of the extension; PostgreSQL refuses to replace one of somebody else's
+	# An upgrade script may replace a view of the extension; PostgreSQL refuses to replace another role's view
 	$code =~ s/\bCREATE\s+OR\s+REPLACE\s+VIEW\s+ecto_job\./CREATE VIEW ecto_job./gi if $script =~ m{/upgrade/};
 	unlike($code, qr/\bOR\s+REPLACE\b/i, "$script has no OR REPLACE, which would take over what is there");
 	unlike($code, qr/\bIF\s+NOT\s+EXISTS\b/i, "$script has no IF NOT EXISTS, which would keep what is there");
 	unlike($code, qr/\bSECURITY\s+DEFINER\b/i, "$script has no function that runs with other rights than the caller's");
 	unlike($text, qr/\@extschema/, "$script has no \@extschema\@, which a schema's name could break out of");
-	# The filter of an event trigger is no expression
+	# The IN of an event trigger's filter is not the operator
 	unlike($code =~ s/\bWHEN TAG IN \(//r, qr/\b(?:CASE\s+(?!WHEN)\S|IN\s*\(|NOT\s+IN\b|LIKE\b|BETWEEN\b|IS\s+(?:NOT\s+)?DISTINCT\b)/i,
 		"$script has no syntax that looks up an operator by itself");
 	my @made = $code =~ /\bCREATE\s+(?:UNIQUE\s+)?(?:FUNCTION|PROCEDURE|TABLE|VIEW|TYPE|DOMAIN|SEQUENCE|AGGREGATE)\s+([^\s(]+)/gi;
 	is_deeply([ grep { !/^ecto_job\./ } @made ], [], "$script makes everything in the schema ecto_job");
 }
 
-# The script is run with traps ahead of pg_catalog in the search_path: a type, a function and an operator for each
-# one of PostgreSQL's that the script may name. What depends on a trap was resolved through the search_path.
+# The script runs with traps before pg_catalog in the search_path: a copy of each type, function and operator of
+# PostgreSQL's that the script may name. An object that depends on a trap has resolved a name through the search_path.
 my $node = new_node(extension => 0);
 $node->safe_psql('postgres', q{
 	CREATE SCHEMA trap;
@@ -105,7 +105,7 @@ my ($status, $output, $error) = run_with_traps($script);
 is($status, 0, 'the script runs with traps ahead of pg_catalog') or diag($error);
 is($output =~ s/^\s+//r, '', 'the script resolves nothing through the search_path');
 
-# The traps find what is not qualified
+# The traps find a name that is not qualified
 (undef, $output) = run_with_traps($script =~ s/RETURNS pg_catalog\.bool/RETURNS bool/r);
 like($output, qr/function .*uses\|type trap\.bool/, 'the traps find an unqualified type');
 (undef, $output, $error) = run_with_traps($script =~ s/c\.oid OPERATOR\(pg_catalog\.=\) s\.queue/c.oid = s.queue/r);

@@ -13,7 +13,7 @@ use Test::More;
 
 sub ask { my ($option) = @_; chomp(my $answer = `pg_config $option`); return $answer; }
 
-# output($command, $input): what the command prints on standard output and standard error
+# output($command, $input): returns what the command prints on standard output and standard error
 sub output
 {
 	my ($command, $input) = @_;

@@ -1,5 +1,5 @@
 # The scheduler moves due and expired jobs by itself, and at once after a change of its configuration; the view
-# ecto_job.queues reports how it does. Settings, signals, DDL and restarts start and stop the scheduler.
+# ecto_job.queues reports its state. Settings, signals, DDL and restarts start and stop the scheduler.
 use strict;
 use warnings;
 use FindBin;
@@ -59,7 +59,7 @@ becomes($node, "SELECT activated, expired, failed, status FROM ecto_job.queues W
 is(sql("SELECT last_sweep > clock_timestamp() - interval '1 minute' FROM ecto_job.queues"),
 	't', 'the view shows the time of the last sweep');
 
-# A job that a consumer's transaction has locked is passed by
+# A job that a consumer's transaction has locked is skipped
 sql("SELECT ecto_job.enqueue('jobs', '{}') FROM generate_series(1, 2)");
 sql("SELECT ecto_job.start_available_jobs('jobs', 2, '1 hour')");
 my $consumer = $node->background_psql('postgres');
@@ -97,7 +97,7 @@ sql('SELECT ecto_job.enable()');
 becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'enable() starts the scheduler, which sweeps at once');
 becomes($node, $next_due, '', 'the view shows no due time when no job is SCHEDULED');
 
-# More than a batch
+# More due jobs than a batch holds
 sql("INSERT INTO jobs (params, schedule) SELECT '{}', clock_timestamp() + interval '50 ms'
      FROM generate_series(1, 3500)");
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
@@ -136,7 +136,7 @@ sql("ALTER SYSTEM SET ecto_job.enabled = off");
 $node->reload;
 becomes($node, "SELECT DISTINCT status FROM ecto_job.queues", 'no scheduler: ecto_job.enabled is off',
 	'the view reports that ecto_job.enabled is off');
-# The scheduler reads the setting a moment later than this test: it has done so when ten queries show the same last sweep
+# The scheduler reads the setting a moment later than this test: when ten queries show the same last sweep, it has
 my ($same, $last) = (0, '');
 poll_until(
 	sub {
@@ -187,7 +187,7 @@ sql("BEGIN; CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs');
 sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'the scheduler sweeps when the extension is created again');
 
-# The extension is dropped and created in one transaction: the scheduler sees another one, and queues with the same names
+# The extension is dropped and created in one transaction: the scheduler finds another extension, and queues of equal names
 sql("BEGIN; DROP EXTENSION ecto_job CASCADE; DROP TABLE jobs; CREATE EXTENSION ecto_job;
      SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms'); COMMIT");
 sql("INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
@@ -199,7 +199,7 @@ becomes($node, 'SELECT state FROM jobs', 'AVAILABLE',
 my $remaker = $node->background_psql('postgres');
 $remaker->query_safe('BEGIN; LOCK TABLE pg_catalog.pg_extension IN ACCESS EXCLUSIVE MODE');
 my $looking = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
-sql('SELECT pg_reload_conf()'); # the scheduler looks for the extension
+sql('SELECT pg_reload_conf()'); # has the scheduler look the extension up
 becomes($node, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_extension'::regclass AND pid = $looking", 1,
 	'the scheduler waits for the catalog of extensions');
 $remaker->query_safe("SET client_min_messages = error; DROP EXTENSION ecto_job CASCADE; DROP TABLE jobs; CREATE EXTENSION ecto_job;

@@ -83,7 +83,7 @@ ok(wait_for_log($node, qr/LOG:  sweep of queue "public.bad" works again/, $offse
 	'the log says that the sweep works again');
 is(sql($scheduler), $pid, 'the failures have not replaced the scheduler');
 
-# A trigger that is slow, and one that nothing stops but the end of the process
+# A trigger that is slow, and a trigger that only the end of the process stops
 sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
 	CREATE TRIGGER a_slow BEFORE UPDATE ON bad FOR EACH ROW EXECUTE FUNCTION slow()});
 due('slow', 'bad');

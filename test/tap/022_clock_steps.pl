@@ -1,5 +1,5 @@
-# The clock of the server is stepped, as an administrator or NTP does it: what is due is moved, a queue is not
-# forgotten, and the scheduler does not spin. What waits for a time waits for the clock to show it.
+# The clock of the server is stepped, as an administrator or NTP does: due jobs are moved, no queue is forgotten, and
+# the scheduler does not spin. A job becomes due when the stepped clock shows its time.
 use strict;
 use warnings;
 use FindBin;
@@ -15,7 +15,7 @@ my $clock = $node->basedir . '/clock';
 my $library = $node->basedir . '/stepped_clock.so';
 my $offset = 0;
 
-# step($seconds): steps the clock of all processes at once, relative to what it showed
+# step($seconds): steps the clock of all processes at once, relative to its present time
 sub step
 {
 	$offset += shift;
@@ -25,8 +25,8 @@ sub step
 }
 
 sub sql { return $node->safe_psql('postgres', shift); }
-# rests(): whether the scheduler sleeps soon. Without the guards that are tested here it never does, and at_rest() would
-# wait for its full limit
+# rests(): returns whether the scheduler sleeps soon. Without the guards that this file tests it never does, and at_rest()
+# would wait for its full time limit
 sub rests
 {
 	return poll_until(
@@ -60,14 +60,14 @@ sql("SELECT ecto_job.create_queue(name) FROM unnest('{jobs,beside}'::text[]) AS 
 becomes_soon("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'two queues are ok');
 ok(rests(), q{the scheduler sleeps before the first step});
 
-# The scheduler sees the steps, or the test would prove nothing
+# The scheduler's clock follows the steps, or the test would prove nothing
 step(-86400);
 schedule('proof', '10 ms');
 becomes_soon("SELECT updated_at AT TIME ZONE 'UTC' < clock_timestamp() FROM jobs WHERE state = 'AVAILABLE'", 't',
 	"the scheduler's clock is stepped like the sessions'");
 ok(rests(), q{the scheduler sleeps after a step of a day back});
 
-# Steps while the scheduler sleeps. After a sweep a queue rests; a step back of less than ten minutes looks like a rest
+# Steps while the scheduler sleeps. After a sweep a queue pauses; a step back of less than ten minutes looks like a pause
 for my $back (5, 300, 3600)
 {
 	step(-$back);
@@ -111,8 +111,8 @@ for my $seconds (-3600, 500, -86400 * 365 * 20, 86400 * 365 * 20)
 {
 	my $name = "a step of $seconds s in a sweep";
 	$holder->query_safe('SELECT pg_advisory_lock(1)');
-	# Both queues are due in one pass of the scheduler, and `beside`, which was swept last, comes after `jobs`: its job
-	# is due when the pass begins, and after a step back no more
+	# Both queues are due in one step of the scheduler, and `beside`, which was swept last, comes after `jobs`: its job
+	# is due when the step begins, and no longer due once the clock is stepped back
 	my $later = "INSERT INTO beside (params, schedule, state) VALUES ('{}', clock_timestamp() - interval '1 s', 'SCHEDULED')";
 	sql("DELETE FROM beside; $later");
 	becomes_soon('SELECT state FROM beside', 'AVAILABLE', "$name: the other queue is swept before");

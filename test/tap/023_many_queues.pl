@@ -1,6 +1,6 @@
-# Very many queues of one tenant take nobody else's place in shared memory, and the scheduler's memory does not grow
-# with them. Few places are reserved here; the further ones are enough for all queues at a time, but not if the places
-# of dropped queues were lost.
+# Very many queues of one tenant do not use up the places of others in shared memory, and the scheduler's memory does not
+# grow with them. The test reserves few places; the further places suffice for all queues that exist at a time, but would
+# not if the places of dropped queues were lost.
 #
 # Seen to fail on 0.2.0, and with each of test/mutants/further_places_unused.patch, places_not_given_back.patch,
 # scheduler_keeps_caches.patch and session_keeps_all_plans.patch.
@@ -40,7 +40,7 @@ sub private_memory
 	return $1;
 }
 
-# A setting that was valid in the version before
+# A setting that was valid in version 0.2.0
 is(sql('SHOW ecto_job.sweep_timeout'), '10s', 'a sweep_timeout that is too short is replaced by the default');
 like(slurp_file($node->logfile), qr/WARNING:  1 .* outside the valid range for parameter "ecto_job.sweep_timeout" \(100 /,
 	'the log warns of a sweep_timeout that is too short');
@@ -105,7 +105,7 @@ crowd("SELECT count(ecto_job.drop_queue(('q' || i)::regclass)) FROM generate_ser
 create($many + 1, 2 * $many);
 unlike(slurp_file($node->logfile), qr/more queues than places/, 'the log warns of no queue without a place');
 
-# A crash empties all places
+# A crash frees all places
 my $offset = -s $node->logfile;
 kill 9, scheduler_pid($node, 'crowd');
 ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'the server restarts after a crash');

@@ -1,5 +1,5 @@
-# Announcements of jobs: who sends them, and when. A job that was not committed is not announced, and every
-# committed job is, at whatever moment the scheduler ends.
+# Announcements of jobs: which process sends them, and when. A job that was not committed is not announced, and every
+# committed job is announced, at whatever moment the scheduler ends.
 use strict;
 use warnings;
 use FindBin;
@@ -20,8 +20,8 @@ becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 3, 't
 my $listener = listen_to($node, qw(jobs other renamed third));
 at_rest($node);
 
-# hears($expected, $name, $statements, $now): what the listener hears of the statements, run in a session of their own
-# while the scheduler rests; with $now without waiting for that
+# hears($expected, $name, $statements, $now): passes when the listener receives the expected notifications of the
+# statements, which run in a session of their own while the scheduler sleeps; with $now without waiting for its sleep
 sub hears
 {
 	my ($expected, $name, $statements, $answered) = @_;
@@ -93,14 +93,14 @@ sql("ALTER TABLE $long RENAME TO jobs");
 hears('jobs:scheduler', 'a job is announced when its queue has a shorter name again', $job);
 $renamer->quit;
 
-# Jobs that are written with triggers off are found by the safety sweep
+# The safety sweep finds jobs that are written with triggers off
 hears('', 'a job written with triggers off is not announced at commit', "SET session_replication_role = replica; $job");
 sql("ALTER SYSTEM SET ecto_job.safety_interval = '1 s'");
 $node->reload;
 is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'the safety sweep announces a job written with triggers off');
 sql('DELETE FROM jobs; DELETE FROM other; ALTER SYSTEM RESET ecto_job.safety_interval');
 $node->reload;
-# The sweep that the scheduler had planned announces what it finds; the next one is far away
+# The planned sweep announces the jobs that it finds; the sweep after it is far away
 my $reset = sql('SELECT clock_timestamp()');
 becomes($node, "SELECT bool_and(last_sweep > '$reset') FROM ecto_job.queues", 't',
 	'every queue is swept once after safety_interval is reset');
@@ -125,7 +125,7 @@ $claimer->query_safe('LISTEN jobs');
 for my $n (1 .. 100)
 {
 	$preparer->query_safe("BEGIN; $job; PREPARE TRANSACTION 'p$n'");
-	# COMMIT PREPARED is not waited for: a consumer that is notified too early claims too early
+	# The test does not wait for COMMIT PREPARED: a consumer that is notified before the commit would find no job
 	$finisher->{stdin} .= "COMMIT PREPARED 'p$n';\n";
 	$finisher->{run}->pump_nb;
 	my $text = '';
@@ -146,7 +146,7 @@ becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'third'::regcla
 like(heard($listener), qr/\bthird:/, 'COMMIT PREPARED announces the job of the queue that it creates');
 sql("SELECT ecto_job.drop_queue('third')");
 
-# The server's end loses the record of which queues a prepared transaction wrote to: every queue is announced
+# A restart loses the record of the queues that a prepared transaction wrote to: every queue is announced
 sql("INSERT INTO other (params) VALUES ('{}'); BEGIN; $job; PREPARE TRANSACTION 'r'");
 $listener->{session}->quit;
 $node->restart;
@@ -170,7 +170,7 @@ hears('jobs:scheduler other:scheduler', 'COMMIT PREPARED of a transaction prepar
 	"COMMIT PREPARED 'p'");
 sql('DELETE FROM jobs; DELETE FROM other; DELETE FROM fence');
 
-# One notification for each queue, however many commits have signalled it
+# The scheduler sends one notification for each queue, however many commits have signalled it
 sub count_of
 {
 	my ($statements) = @_;
@@ -189,7 +189,7 @@ is(count_of(sub {
 			kill 'CONT', $asleep;
 		}), 'jobs:1 other:1', '50 commits send one notification for each of two queues');
 
-# Without a scheduler that answers the session notifies itself
+# Without a scheduler that serves the queue, the session sends the notification itself
 sql("SELECT ecto_job.disable()");
 becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
 	'the scheduler has left after disable()');
@@ -212,8 +212,8 @@ hears('jobs:session', 'the session notifies by itself before a terminated schedu
 	"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'; $job", 1);
 at_rest($node);
 
-# A scheduler is terminated with signals that it has not read: the next one need not wait until the launcher tries
-# again, which is 4 s after the third end
+# A scheduler is terminated with signals that it has not read: the next scheduler starts before the launcher's pause of
+# 4 s after the third end is over
 sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
 at_rest($node);
 heard($listener);
@@ -230,7 +230,7 @@ cmp_ok($took, '<', 3, "the next scheduler reads at once the signals that the las
 at_rest($node);
 heard($listener);
 
-# While another session has NOTIFY's lock, for as long as its commit waits for a standby
+# Another session holds NOTIFY's lock for as long as its commit waits for a standby
 sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
 $node->reload;
 my $waiting = IPC::Run::start(
@@ -254,7 +254,7 @@ cmp_ok($took, '<', 4, "the next scheduler announces at once what the last one wa
 at_rest($node);
 heard($listener);
 
-# While another queue is swept
+# A job is enqueued while another queue is swept
 sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 	$$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
 	CREATE TRIGGER a_slow BEFORE UPDATE ON other FOR EACH ROW EXECUTE FUNCTION slow()});
@@ -275,7 +275,7 @@ sql('DROP TRIGGER a_slow ON other');
 at_rest($node);
 like(heard($listener), qr/other:scheduler/, 'the scheduler announces the job of the long sweep when that has ended');
 
-# While the scheduler waits for the registry
+# A job is enqueued while the scheduler waits for the registry
 my $lock = session($node);
 $lock->query_safe('BEGIN; LOCK TABLE ecto_job.queue_settings');
 heard($listener);
@@ -318,13 +318,13 @@ hears("$unplaced:scheduler", 'the scheduler announces a job of a queue that has 
 	"INSERT INTO $unplaced (params) VALUES ('{}')");
 sql("SELECT ecto_job.drop_queue('$unplaced')");
 
-# Nobody can NOTIFY, since the pages of the notification queue cannot be written. Commits do not fail
+# No session can NOTIFY, since the pages of the notification queue cannot be written. Commits do not fail
 my $pages = $node->data_dir . '/pg_notify';
 my $holder = session($node);
 $holder->query_safe('LISTEN filler');
 $holder->query_safe('BEGIN');
 rename $pages, "$pages.away" or die $!;
-# A long payload takes a page; the empty ones take what is left of the last page
+# A long payload fills a page; the empty payloads fill the rest of the last page
 for my $payload ("repeat('x', 7900)", "''")
 {
 	my $n = 0;
@@ -412,7 +412,8 @@ ok( consume($consumer, 30, sub { sql("SELECT count(*) FROM jobs WHERE state = 'A
 note(sprintf 'the queue was empty %.1f s after the load', time - $waited);
 $consumer->quit;
 
-# The scheduler is killed, which ends every session: a consumer that comes back listens and then claims, as it must
+# The scheduler is killed, which ends every session: a consumer that reconnects listens and then claims, as the protocol
+# demands
 for my $crash (1, 2)
 {
 	$load = IPC::Run::start(

@@ -10,15 +10,15 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-# Seconds; far below the 60 s of poll_interval and of sweep_timeout, whose timer PostgreSQL does not stop with the sweep,
-# so that it would wake the scheduler for whatever is due then
+# $soon, in seconds, is far below the 60 s of poll_interval, and of sweep_timeout: PostgreSQL does not stop the timer of
+# sweep_timeout with the sweep, so it wakes the scheduler, which then finds due jobs by accident
 my $soon = 10;
 my $node = new_node(conf => "max_prepared_transactions = 2\necto_job.sweep_timeout = '1 min'\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 sub becomes_soon { becomes($node, @_[ 0 .. 2 ], $soon); }
 
-# schedule($what, $interval): enqueues a job, in a transaction of its own; it is SCHEDULED however long that takes
+# schedule($what, $interval): enqueues a job, which is SCHEDULED even if it is due before the INSERT ends
 sub schedule
 {
 	my ($what, $in, $queue) = (@_, 'jobs');
@@ -39,7 +39,7 @@ becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 't
 is(sql("SELECT DISTINCT poll_interval FROM ecto_job.queues"), '00:01:00', 'queues are polled once a minute by default');
 at_rest($node);
 
-# Everything that comes due
+# Each event that comes due
 sql(q{SELECT ecto_job.enqueue('jobs', '{"what": "first"}', schedule => clock_timestamp() + interval '300 ms')});
 moves('first', 'a scheduled job is moved');
 schedule('far', '1 year');
@@ -85,7 +85,7 @@ becomes_soon('SELECT state, attempt FROM jobs', 'FAILED|3', 'a job whose last at
 sql("SELECT ecto_job.requeue('jobs', id) FROM jobs");
 becomes_soon('SELECT state FROM jobs', 'AVAILABLE', 'a job that is requeued is AVAILABLE');
 
-# A trigger of the table puts a claimed job off: the claim itself signals the end of a lease only
+# A trigger of the table postpones a claimed job; the claim by itself signals only the end of a lease
 sql(q{
 	CREATE FUNCTION put_off() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
@@ -136,7 +136,7 @@ cmp_ok(scalar keys %seen, '<=', 5, 'a job that a trigger keeps back causes five 
 sql('DROP TRIGGER a_keep ON jobs');
 moves('kept', 'a job that a trigger kept back is moved when the trigger is dropped');
 
-# One queue fails, the other is not affected
+# A queue that fails does not affect another queue
 sql(q{CREATE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
 	CREATE TRIGGER a_raise BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION raise()});
 schedule('raised', '10 ms');
@@ -147,7 +147,7 @@ moves('unimpressed', 'a job of another queue is moved while one queue fails', 'b
 sql('DROP TRIGGER a_raise ON jobs');
 moves('raised', 'a job of a queue that failed is moved when the trigger is dropped');
 
-# The emergency stop, with something due
+# The emergency stop (ecto_job.enabled = off), with a job due
 sql('ALTER SYSTEM SET ecto_job.enabled = off');
 $node->reload;
 becomes($node, "SELECT DISTINCT status FROM ecto_job.queues", 'no scheduler: ecto_job.enabled is off',
@@ -158,7 +158,7 @@ sql("INSERT INTO jobs (params) VALUES ('{}')") for 1 .. 3;
 at_rest($node);
 my $pid = scheduler_pid($node);
 
-# quiet($seconds, $name, $switches): the scheduler neither works nor wakes, but for $switches context switches at most
+# quiet($seconds, $name, $switches): passes when the scheduler uses no processor time, and at most $switches context switches
 sub quiet
 {
 	my ($seconds, $name, $switches) = (@_, 3);
@@ -197,8 +197,8 @@ sql('ALTER SYSTEM RESET ecto_job.databases');
 $node->reload;
 at_rest($node);
 
-# The scheduler looks for leases up to the last job that was started, whatever waits behind it. The test counts the
-# entries of the queue's indexes that are read
+# The scheduler searches the queue for leases from its front to the last job that was started, however many jobs wait
+# behind that job. The test counts the entries of the queue's indexes that are read
 my $waiting = 5_000;
 sql(qq{SELECT ecto_job.create_queue('deep'); INSERT INTO deep (params) SELECT '{}' FROM generate_series(1, $waiting)});
 sub entries_read { return sql("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'deep'"); }
@@ -214,9 +214,9 @@ $read = entries_read() - $read;
 note("$read entries of indexes");
 cmp_ok($read, '<', $waiting / 5, 'a lease that ends in a deep queue is found without reading the queue');
 
-# Leases behind the others, which no sweep has reached yet: of a job that was started by plain SQL; by a prepared
-# transaction, which the server remembers or, after a restart, does not; that was given another place in the queue; that
-# was started before the server was restarted
+# Leases behind the part of the queue that sweeps search: of jobs that plain SQL has started, or a prepared transaction,
+# of which shared memory has a record or, after a restart, none; of a job that was moved to another place in the queue;
+# of a job that was started before a restart
 my $long = start_deep('1 hour', 1);
 my ($end, $before_it, $before_that) = split /\n/, sql("SELECT id FROM deep ORDER BY schedule DESC, id DESC LIMIT 3");
 comes_back(start_deep('200 ms', 1), 'a lease that ends behind a long one is found');

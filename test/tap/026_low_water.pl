@@ -1,5 +1,5 @@
-# The low-water mark lets a claim skip finished jobs, and whatever races with the mark's advance, the next claim takes
-# the lowest AVAILABLE job.
+# The low-water mark lets a claim skip finished jobs. Whatever races with the mark's advance, the next claim takes the
+# first AVAILABLE job of the queue's order.
 use strict;
 use warnings;
 use FindBin;
@@ -14,10 +14,10 @@ my $node = new_node(conf => "max_prepared_transactions = 5\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# job($n, $priority): an INSERT of a job with this priority; $n marks it in params
+# job($n, $priority): returns an INSERT of a job with this priority; params has $n
 sub job { return "INSERT INTO jobs (params, priority) VALUES ('{\"n\": \"$_[0]\"}', $_[1])"; }
 
-# claim($session, $demand): the priorities of what it gets
+# claim($session, $demand): claims jobs and returns their priorities
 sub claim
 {
 	my ($session, $demand) = (@_, 1);
@@ -26,15 +26,15 @@ sub claim
 	return $got;
 }
 
-# advance($session): as many claims as bring the mark to the first AVAILABLE job
+# advance($session): makes as many claims as bring the mark to the first AVAILABLE job
 sub advance
 {
 	my ($session) = @_;
 	claim($session) for 1 .. 20;
 }
 
-# advance_at_once($session): the same as one statement, in the session's transaction, since half a second later a claim
-# searches from the beginning of the queue
+# advance_at_once($session): advances the mark in one statement, in the session's transaction, since half a second later
+# a claim would search from the beginning of the queue
 sub advance_at_once
 {
 	my ($session) = @_;
@@ -64,8 +64,9 @@ for (1 .. 20)
 	$before = $now;
 }
 cmp_ok($least, '<', 1000, "a claim reads $least index entries, and not those of 20,000 finished jobs");
-# The pause is longer than a mark is trusted: a claim that gets a job does not search from the beginning. But if a claim
-# above has relied on a mark that was outdated already, the first claim here does search, and the second does not
+# The pause is longer than claims rely on a mark without checking it; a claim that gets a job still does not search from
+# the beginning. But if a claim above has relied on an outdated mark, the first claim here does search, and the second
+# does not
 my $read;
 for (1 .. 2)
 {
@@ -107,8 +108,8 @@ advance($b);
 is(claim($b), 0, 'another session passes by jobs whose claim is not committed');
 $a->query_safe('ROLLBACK');
 is(claim($b, 4), '-5,-5,-5,0', 'another session claims the jobs when their claim is rolled back');
-# A claim's transaction advances the mark and is rolled back. The test advances it a while after the claim, which may
-# have begun an advance itself
+# A claim's transaction advances the mark and is rolled back. The test advances the mark a while after the claim, which
+# may have begun an advance itself
 for my $ends ([ 'BEGIN', 'ROLLBACK' ], [ 'BEGIN; SAVEPOINT a', 'ROLLBACK TO a; COMMIT' ])
 {
 	my ($begin, $end) = @$ends;
@@ -125,21 +126,21 @@ advance($a);
 $a->query_safe(job('below', -7) . '; COMMIT');
 is(claim($b), -7, 'a job that is inserted by the transaction that advances the mark is claimed next');
 
-# Committed by another while the claim's advance is under way
+# A job that another session commits while the claim's advance is under way
 $a->query_safe('BEGIN');
 advance_at_once($a);
 sql(job('meanwhile', -7));
 $a->query_safe('COMMIT');
 is(claim($b), -7, 'a job that is committed between the search and the advance is claimed next');
 
-# Committed before the advance began, but after the snapshot of its transaction
+# A job that is committed before the advance begins, but after the snapshot of the advance's transaction
 $a->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
 sql(job('unseen', -7));
 advance_at_once($a);
 $a->query_safe('COMMIT');
 is(claim($b), -7, 'a job that the snapshot of the advance did not show is claimed next');
 
-# Jobs that are made AVAILABLE, or lower, in other ways
+# Jobs that become AVAILABLE, or move below the mark, in other ways
 sql(job('held', -8));
 is(claim($b), -8, 'the lowest job is claimed before its state is changed');
 advance($b);
@@ -176,8 +177,8 @@ advance($b);
 sql("COMMIT PREPARED 'p'");
 is(claim($b), -13, 'a lower job that was prepared before a restart is claimed next');
 
-# A crash loses the mark, and undoes the claim that moved it: the next claim takes the lowest job, although the first
-# job that is signalled after the crash is another
+# A crash loses the mark, and undoes the claim that moved it: the next claim takes the first job of the queue, although
+# the first job that is signalled after the crash is another
 sql(job('undone', -15));
 $a->query_safe('BEGIN');
 is(claim($a), -15, 'a transaction claims the lowest job and does not commit before a crash');
@@ -192,7 +193,7 @@ ok(at_rest($node), 'a scheduler sleeps after a crash');
 sql(job('after', -14));
 is(claim($b), -15, 'the lowest job is claimed again when a crash has undone its claim');
 
-# With triggers off nothing lowers the mark, so a mark is not trusted for long
+# With triggers off nothing lowers the mark, so claims rely on a mark for a short time only
 advance($b);
 sql('SET session_replication_role = replica; ' . job('silent', -14));
 my $start = time;
@@ -223,7 +224,7 @@ $cancelled->quit;
 $old->query_safe('COMMIT');
 $old->quit;
 
-# PostgreSQL does not let the key's columns be rewritten under the triggers
+# PostgreSQL refuses to change the type of the key's columns while the triggers exist
 my (undef, undef, $refused) = $node->psql('postgres', 'ALTER TABLE jobs ALTER COLUMN priority TYPE bigint USING -priority');
 like($refused, qr/cannot alter type of a column used in a trigger definition/, 'a key cannot be lowered by ALTER TABLE');
 

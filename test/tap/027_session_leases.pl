@@ -1,5 +1,6 @@
-# Under ecto_job.session_leases a session's jobs come back when the session ends, however it ends, and are never taken
-# from a session that lives. Leases are an hour long and full sweeps ten minutes apart, so nothing else gives them back.
+# With ecto_job.session_leases a session's jobs are given back when the session ends, in whatever way, and are never
+# taken from a session that lives. Leases are an hour long and full sweeps ten minutes apart, so nothing else gives jobs
+# back.
 use strict;
 use warnings;
 use FindBin;
@@ -15,7 +16,7 @@ my $node = new_node(allows_streaming => 1, conf => "max_prepared_transactions = 
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# consumer($node): a session to which its leases are bound
+# consumer($node): returns a session with ecto_job.session_leases
 sub consumer
 {
 	my $session = session(shift // $node);
@@ -40,14 +41,15 @@ sub take
 
 sub jobs { return join ', ', @_; }
 sub states { return 'SELECT string_agg(state, \' \' ORDER BY id) FROM jobs WHERE id IN (' . jobs(@_) . ')'; }
-# becomes_now($query, $expected, $name): dies of a failure, after which each further test would wait for its limit
+# becomes_now($query, $expected, $name): dies at a failure, since after it each further test would wait for its limit
 sub becomes_now { becomes($node, @_[ 0 .. 2 ]) or die "not in time: $_[2]\n"; }
 
 sub quit { my $session = shift; eval { $session->quit }; return; }
 
 sub pid_of { return shift->query_safe('SELECT pg_backend_pid()'); }
 
-# fence(): returns when the scheduler has served the ends of all sessions before, since it gives jobs back in their order
+# fence(): ends a session and waits until its job is given back. The scheduler serves the ends of sessions in their order,
+# so all earlier ends are served then, too
 sub fence
 {
 	my ($id) = enqueue(1);
@@ -65,7 +67,7 @@ sql("SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.create_queue('fence')
 		retry_timeout => '1 hour', max_attempts => 3)");
 at_rest($node);
 
-# A living session that keeps its jobs through all that follows
+# A living session keeps its jobs through all tests that follow
 my $keeper = consumer();
 my @kept = enqueue(2);
 my @keepers = (take($keeper, 'start', 1), take($keeper, 'reserve', 1));
@@ -105,7 +107,7 @@ my %ends = (
 	},
 	'an error that ends the session' => sub {
 		my $session = shift;
-		$session->query("SET idle_session_timeout = '1 ms'"); # which may end the session before the answer
+		$session->query("SET idle_session_timeout = '1 ms'"); # may end the session before psql has the result
 		quit($session);
 	},
 );
@@ -136,7 +138,7 @@ for my $end (sort keys %ends)
 	quit($listener->{session});
 }
 
-# Leases that are not bound
+# Leases that are not bound to a session
 {
 	my @ids = enqueue(4);
 	my $session = session($node);
@@ -193,7 +195,7 @@ for my $version (2, 3)
 		't', "a retry in a table of EctoJob's version $version has its time in UTC");
 }
 
-# However many jobs wait, the scheduler reads the front of the queue only
+# The scheduler reads only the front of the queue, however many jobs wait
 {
 	my ($first) = enqueue(1);
 	sql("UPDATE jobs SET schedule = '2020-01-01' WHERE id = $first");
@@ -242,7 +244,8 @@ for my $end (qw(COMMIT ROLLBACK))
 	quit($completing);
 }
 
-# Prepared transactions: one that completes keeps the job, one that starts belongs to the session
+# Prepared transactions: a job that a prepared transaction completes is not given back; a job that it starts belongs to
+# the session
 {
 	my @ids = enqueue(4, 'max_attempts => 3'); # none with notify, since a transaction that notifies cannot be prepared
 	my $session = consumer();
@@ -301,15 +304,16 @@ after_the_end('the end of the scheduler', sub { sql('SELECT pg_terminate_backend
 	quit($locker);
 }
 
-# fence_of_locks(): waits until the scheduler has met the lock
+# fence_of_locks(): waits until the scheduler has found the table locked
 sub fence_of_locks
 {
 	$node->poll_query_until('postgres', "SELECT status LIKE 'locked%' FROM ecto_job.queues WHERE queue = 'jobs'::regclass");
 	return;
 }
 
-# not_mistaken($name, $end): a session holds a job, and $end ends the session while there is no scheduler. The sessions
-# that begin then, one of them in the process slot of the first, hold jobs too; their session numbers are others
+# not_mistaken($name, $end): passes when the scheduler does not take later sessions for one that ended. A session holds a
+# job, and $end ends the session while there is no scheduler. Three sessions that begin then, one of them in the process
+# slot of the first, hold jobs too, under session numbers of their own
 sub not_mistaken
 {
 	my ($name, $end) = @_;
@@ -408,7 +412,7 @@ for my $child (@children)
 	kill 'KILL', $child;
 	waitpid $child, 0;
 }
-# A psql of a child that was killed may still come, and would take the next part's jobs
+# A psql whose parent was killed may still connect, and would take the jobs of the next part
 sql('DROP PROCEDURE consume');
 poll_until(sub { sql("SELECT count(*) FROM pg_stat_activity WHERE query = 'CALL consume()' AND state <> 'idle'") eq '0' },
 	'the sessions of the race have ended');
@@ -424,7 +428,7 @@ quit($keeper);
 sql($_) for 'ALTER SYSTEM RESET ecto_job.safety_interval', 'SELECT pg_reload_conf()';
 sql("SELECT ecto_job.configure_queue('jobs', retry_timeout => '1 hour')");
 
-# Ends of the server, which no session survives, but an unbound lease does
+# Ends of the server: no session survives them, and an unbound lease does
 sub prepare_for_the_end
 {
 	sql('DELETE FROM jobs');
@@ -488,7 +492,7 @@ $plain->restart;
 quit($before);
 my $session = consumer($plain);
 is((take($session, 'start', 1))[1] % 2, 0, 'without preload a lease is not bound');
-$session->query('SELECT ecto_job.start_scheduler()'); # which warns
+$session->query('SELECT ecto_job.start_scheduler()'); # raises a WARNING
 # Either job may be the started one: the old scheduler may have given the first back while it was being stopped
 becomes($plain, 'SELECT string_agg(state, \' \' ORDER BY state) FROM jobs', 'AVAILABLE IN_PROGRESS',
 	'a lease that was bound before the restart has ended with the server');

@@ -22,7 +22,7 @@ my $none = 'no scheduler: add ecto_job to shared_preload_libraries and restart t
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# try($statement, role => 'somebody', database => 'other', node => ...): what psql says on stderr, with SQLSTATEs
+# try($statement, role => 'somebody', database => 'other', node => ...): returns psql's stderr, with SQLSTATEs
 sub try
 {
 	my ($statement, %options) = @_;
@@ -33,7 +33,8 @@ sub try
 	return $error;
 }
 
-# set_everywhere($statement): runs it and reloads. A session that has not loaded the library does not know the settings
+# set_everywhere($statement): runs ALTER SYSTEM in a session that has loaded the library, and so knows its settings, and
+# reloads
 sub set_everywhere
 {
 	sql("LOAD 'ecto_job'; $_[0]");
@@ -75,7 +76,7 @@ like(try($start), qr/WARNING: /, 'start_scheduler() gives its WARNING again when
 like(try("$start; $start"), qr/WARNING: /, 'start_scheduler() twice at once gives its WARNING, with no worker free');
 becomes($node, schedulers(), 1, 'one scheduler runs after repeated start_scheduler()');
 is(scheduler_pid($node), $pid, 'the scheduler after repeated start_scheduler() is the first one');
-# Nothing is left that a sweep of everything would announce
+# No job is left that a full sweep would announce
 sql("DELETE FROM jobs; SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day');
      INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'the new poll_interval has everything swept once');
@@ -139,7 +140,8 @@ like(try("$stop; $start"), qr/WARNING/, 'start_scheduler() after stop_scheduler(
 becomes($node, "SELECT pid <> $pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 't',
 	'start_scheduler() after stop_scheduler() starts another process');
 
-# A scheduler is started while the former one is about to leave: that has read that it is disabled, and is held up
+# A scheduler is started while the former one is about to leave: the former has read that it is disabled, and a lock
+# holds it up
 my $holder = session($node);
 $holder->query_safe('BEGIN; LOCK TABLE ecto_job.queue_settings');
 sql('SELECT ecto_job.disable()');

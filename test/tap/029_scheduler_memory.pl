@@ -1,9 +1,9 @@
 # The scheduler keeps nothing of a sweep: after 100,000 sweeps its memory contexts hold what they held before, and it
 # has the locks that it had. PostgreSQL itself counts memory and locks.
 #
-# A queue without a place in shared memory is swept at each poll_interval, here a millisecond; so one sweep follows the
-# other, and each is a transaction that pg_stat_database counts. One queue has jobs that come due all the time, since a
-# sweep that moves a job runs more of the extension's code, and one has a trigger that raises.
+# A queue without a place in shared memory is swept at each poll_interval, here a millisecond, so one sweep follows the
+# other; pg_stat_database counts each as a transaction. One queue has jobs that come due all the time, since a sweep that
+# moves a job runs more of the extension's code; another has a trigger that raises.
 #
 # Seen to fail with 16 bytes in TopMemoryContext kept of each sweep (test/mutants/sweep_leaks.patch).
 use strict;
@@ -16,12 +16,12 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $sweeps = 100_000;
-my $limit = 1800; # on a machine that is busy otherwise
+my $limit = 1800; # seconds, enough on a busy machine
 
 my $node = new_node(conf => "ecto_job.max_queues = 1\necto_job.further_queues = 0\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
-# transactions(): how many have been committed; waits first, since a query takes time from the sweeps
+# transactions(): returns the number of committed transactions; waits first, since a query takes time from the sweeps
 sub transactions
 {
 	return sql("SELECT pg_sleep(0.3) \\g /dev/null
@@ -39,8 +39,8 @@ sub wait_for_sweeps
 	note("$count sweeps in " . (time - $start) . ' s');
 }
 
-# used_bytes(): the bytes that the scheduler uses, by memory context and in all. A sweep at work uses more than is kept
-# of it, so the least of ten measurements counts.
+# used_bytes(): returns the bytes that the scheduler uses, by memory context and in all. A sweep at work uses more than
+# is kept of it, so the least of ten measurements counts.
 sub used_bytes
 {
 	my $pid = scheduler_pid($node);
@@ -85,7 +85,7 @@ wait_for_sweeps($sweeps);
 my %after = used_bytes();
 is(scheduler_pid($node), $pid, "the scheduler is the same process after $sweeps sweeps");
 
-# One byte kept of each sweep would be more
+# The limit is less than one byte for each sweep
 my $growth = $after{'in all'} - $before{'in all'};
 cmp_ok($growth, '<', $sweeps / 2,
 	"the scheduler's memory does not grow: $before{'in all'} bytes, then $after{'in all'}");

@@ -1,12 +1,13 @@
-# ConsumerTest runs an ecto_job_consumer for a test: its log, its signals, its end; none outlives the test.
+# ConsumerTest runs ecto_job_consumer for a test and gives access to its log, its signals and its exit status. No
+# consumer outlives the test.
 #
 #   my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec', 'true');
 #   $consumer->wait_for_log(qr/job 1: completed/);
 #   is($consumer->end, 0, 'the consumer drains and ends');
 #
-# run_consumer($node, ...) starts one, waits for its end and returns its exit status and its log.
+# run_consumer($node, ...) starts a consumer, waits for its end and returns its exit status and its log.
 #
-# local @ConsumerTest::through = ('sh', '-c', 'ulimit -n 20; exec "$@"', 'sh') starts the consumer by another program.
+# local @ConsumerTest::through = ('sh', '-c', 'ulimit -n 20; exec "$@"', 'sh') has another program start the consumer.
 package ConsumerTest;
 
 use strict;
@@ -35,7 +36,7 @@ sub start
 	$self->{pid} = fork() // die "fork: $!";
 	if ($self->{pid} == 0)
 	{
-		delete $ENV{PGAPPNAME}; # the test harness sets it, which would hide the program's own
+		delete $ENV{PGAPPNAME}; # the test harness's name would replace the program's
 		# The program must not write to the test's standard output, which is read as TAP
 		open(STDIN, '<', '/dev/null') && open(STDOUT, '>', $self->{log}) && open(STDERR, '>&', \*STDOUT)
 		  or POSIX::_exit(126);
@@ -81,7 +82,7 @@ sub run_consumer
 	return ($consumer->end, $consumer->log);
 }
 
-# The consumers of a test that died must not outlive it
+# Ends the consumers of a test that died
 END
 {
 	my $status = $?;

@@ -1,10 +1,10 @@
-# All TAP tests share this module: a server with the extension, and waiting for conditions.
+# EctoJobTest, for all TAP tests, starts servers with the extension and waits for conditions.
 #
 #   use FindBin;
 #   use lib $FindBin::RealBin;
 #   use EctoJobTest;
 #
-# Nothing here sleeps for a fixed time: a test waits for a condition, with a limit.
+# No function sleeps for a fixed time: a test waits for a condition, with a time limit.
 package EctoJobTest;
 
 use strict;
@@ -19,8 +19,8 @@ use Exporter 'import';
 our @EXPORT_OK = qw(becomes becomes_in);
 our @EXPORT = qw(new_node wait_for_log poll_until kill9_and_wait source_dir slurp_source);
 
-# new_node(name => 'main', preload => 1, extension => 1, allows_streaming => 0, start => 1, conf => "a = 1\n")
-# A started server with the extension preloaded and, in database postgres, created.
+# new_node(name => 'main', preload => 1, extension => 1, allows_streaming => 0, start => 1, conf => "a = 1\n"): returns a
+# started server with the library preloaded and the extension created in database postgres.
 sub new_node
 {
 	my (%options) = (
@@ -33,7 +33,7 @@ sub new_node
 		@_);
 	my $node = PostgreSQL::Test::Cluster->new($options{name});
 	$node->init(allows_streaming => $options{allows_streaming});
-	# init() turns the restart after a crash off, and log_statement on, which hides errors in long logs
+	# init() disables the restart after a crash, and enables log_statement, whose output hides errors
 	$node->append_conf('postgresql.conf', <<'CONF');
 restart_after_crash = on
 log_statement = none
@@ -48,8 +48,8 @@ CONF
 	return $node;
 }
 
-# poll_until(sub { condition }, 'what', $seconds): waits until the condition is true; returns false at the limit and says
-# which wait it gave up.
+# poll_until(sub { condition }, 'what', $seconds): waits until the condition is true; at the time limit it prints `what`
+# and returns false.
 sub poll_until
 {
 	my ($condition, $what, $seconds) = @_;
@@ -64,7 +64,7 @@ sub poll_until
 }
 
 # becomes_in($node, 'database', 'SELECT ...', 'its result', 'the name of the test', $seconds): passes when the query
-# has this result, and fails at the limit. becomes() asks in database postgres.
+# has this result, and fails at the time limit. becomes() queries database postgres.
 sub becomes_in
 {
 	my ($node, $database, $query, $expected, $name, $seconds) = @_;
@@ -82,8 +82,8 @@ sub becomes
 	return becomes_in($node, 'postgres', @rest);
 }
 
-# wait_for_log($node, qr/text/, $offset): waits until the server's log holds the text behind the offset.
-# Returns the log's length, the offset for a later call; undef at the limit.
+# wait_for_log($node, qr/text/, $offset): waits until the server's log has the text after the offset. Returns the log's
+# length, which is the offset for a later call; undef at the time limit.
 sub wait_for_log
 {
 	my ($node, $pattern, $offset) = @_;
@@ -111,10 +111,10 @@ sub kill9_and_wait
 	return poll_until(sub { !-e "/proc/$pid" || !kill(0, $pid) }, "the postmaster's end");
 }
 
-# source_dir(): the source tree that the tests belong to; some tests read its documentation and SQL
+# source_dir(): returns the root of the source tree; some tests read its documentation and SQL
 sub source_dir { return $ENV{SOURCE_DIR} // "$FindBin::RealBin/../.."; }
 
-# slurp_source('path'): the text of a file of the source tree
+# slurp_source('path'): returns the text of a file of the source tree
 sub slurp_source { return slurp_file(source_dir() . '/' . shift); }
 
 1;

@@ -5,7 +5,8 @@
 #   use NamespaceTest '--net', 'ip link set lo up';
 #   plan skip_all => 'NOT TESTED: ...' unless NamespaceTest::here();
 #
-# The command is run in a namespace first; where that fails, the test goes on outside, and must skip.
+# The module first tries the command in a namespace. If that fails, the test runs outside of one, where here() is false
+# and the test must skip.
 package NamespaceTest;
 
 use strict;

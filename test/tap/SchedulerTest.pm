@@ -1,8 +1,8 @@
-# Tests of the scheduler share this module: its process and its rest, and the notifications that a listener receives,
-# with their senders.
+# SchedulerTest, for tests of the scheduler, finds its process, waits until it sleeps, and collects the notifications
+# that a listener receives, with their senders.
 #
-# That no notification was sent is known without waiting for a time: a job in another queue, `fence`, is announced after
-# all that was signalled or sent before it.
+# To show that no notification was sent, no test waits for a time: the test inserts a job into another queue, `fence`,
+# whose notification comes after all that were sent or requested before.
 package SchedulerTest;
 
 use strict;
@@ -14,7 +14,7 @@ use Exporter 'import';
 
 our @EXPORT = qw(session scheduler_pid at_rest before_the_scheduler listen_to heard heard_next becomes cpu_of switches_of);
 
-# scheduler_pid($node, $database): the process id of the database's scheduler; empty if none runs
+# scheduler_pid($node, $database): returns the process id of the database's scheduler; empty if none runs
 sub scheduler_pid
 {
 	my ($node, $database) = (@_, 'postgres');
@@ -22,7 +22,7 @@ sub scheduler_pid
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND datname = '$database'");
 }
 
-# at_rest($node, $database): waits until the scheduler sleeps, and so answers to signals
+# at_rest($node, $database): waits until the scheduler sleeps between two steps, and so serves signals at once
 sub at_rest
 {
 	my ($node, $database) = (@_, 'postgres');
@@ -35,8 +35,8 @@ sub at_rest
 		'a scheduler that sleeps');
 }
 
-# before_the_scheduler($node, sub { ... }): runs the sub while the scheduler is stopped in its rest, so that it sees all
-# that the sub did at once
+# before_the_scheduler($node, sub { ... }): runs the sub while SIGSTOP holds the sleeping scheduler, which afterwards
+# serves all requests of the sub in one step
 sub before_the_scheduler
 {
 	my ($node, $what) = @_;
@@ -48,7 +48,7 @@ sub before_the_scheduler
 	return;
 }
 
-# session($node): a psql session whose time limit starts anew with each query
+# session($node): returns a psql session whose time limit starts anew with each query
 sub session
 {
 	my $session = shift->background_psql('postgres');
@@ -56,7 +56,7 @@ sub session
 	return $session;
 }
 
-# listen_to($node, 'a', ...): a session that listens to these channels and to `fence`, for heard()
+# listen_to($node, 'a', ...): returns a session that listens to these channels and to `fence`, for heard()
 sub listen_to
 {
 	my ($node, @channels) = @_;
@@ -65,7 +65,7 @@ sub listen_to
 	return { node => $node, session => $session };
 }
 
-# notifications($listener, $text): the set of "channel:sender" of the notifications in the text; the sender is
+# notifications($listener, $text): returns the set of "channel:sender" of the notifications in the text; the sender is
 # `scheduler` or `session`
 sub notifications
 {
@@ -77,7 +77,7 @@ sub notifications
 	return %heard;
 }
 
-# heard($listener): what was announced since the last call, as "channel:sender ...", sorted, each once
+# heard($listener): returns the notifications since the last call, as "channel:sender ...", sorted, each once
 sub heard
 {
 	my ($listener) = @_;
@@ -100,14 +100,14 @@ sub heard_next
 	return $who // '';
 }
 
-# cpu_of($pid): the clock ticks of processor time that the process has used
+# cpu_of($pid): returns the processor time that the process has used, in clock ticks
 sub cpu_of
 {
 	my @fields = split / /, PostgreSQL::Test::Utils::slurp_file("/proc/$_[0]/stat");
 	return $fields[13] + $fields[14];
 }
 
-# switches_of($pid): how often the process went to sleep
+# switches_of($pid): returns how often the process went to sleep
 sub switches_of
 {
 	PostgreSQL::Test::Utils::slurp_file("/proc/$_[0]/status") =~ /^voluntary_ctxt_switches:\s*(\d+)/m;
