@@ -1,5 +1,5 @@
-# The scheduler is a superuser and sweeps anybody's table. The code that a table's owner has put into the table runs
-# with the owner's rights, and cannot leave anything behind in the scheduler.
+# The scheduler is a superuser and sweeps every owner's tables. Code that an owner has attached to a table runs with the
+# owner's rights, and cannot leave anything behind in the scheduler's session.
 use strict;
 use warnings;
 use FindBin;
@@ -18,7 +18,7 @@ sql(q{CREATE ROLE mallory LOGIN; GRANT CREATE ON SCHEMA public TO mallory;
 	GRANT INSERT, SELECT ON evidence TO mallory;
 	CREATE TABLE secret (word text)});
 
-# attack($what): what the code of each attack tries, after it has recorded as which role it runs
+# attack($what), a function in the database: records the role that it runs as, and then does what each attack tries
 as_mallory(q{
 	CREATE FUNCTION attack(what text) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
@@ -41,8 +41,8 @@ sub stop_scheduler
 		'the end of the scheduler');
 }
 
-# sweep_attacked($name, $attack, %expected): the scheduler sweeps a queue of mallory's with a due job, into which the SQL
-# of $attack has put her code; the scheduler is stopped while that is done
+# sweep_attacked($name, $attack, %expected): passes when a sweep of mallory's queue, to which the SQL of $attack has
+# attached her code, has the expected results. The queue has a due job. No scheduler runs while the SQL is run
 sub sweep_attacked
 {
 	my ($name, $attack, %expected) = @_;
@@ -125,7 +125,7 @@ sweep_attacked('forced row security hides all', q{
 	ALTER TABLE QUEUE FORCE ROW LEVEL SECURITY},
 	runs => 0);
 
-# A function of another owner's shows mallory the rows of his table that forced policies let her see
+# A function of another owner shows mallory only the rows of his table that forced policies let her see
 sql(q{
 	CREATE ROLE keeper; CREATE SCHEMA kept AUTHORIZATION keeper; GRANT USAGE ON SCHEMA kept TO mallory;
 	SET ROLE keeper;
@@ -159,7 +159,7 @@ sweep_attacked('inheritance child', q{
 	CREATE TRIGGER a BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION attack_trigger('inheritance child')},
 	swept => 0, runs => 0, status => 'takes part in inheritance');
 
-# EctoJob's state is varchar(255), whose operators pg_catalog does not have
+# The column state of EctoJob's tables is varchar(255), for which pg_catalog has no operators of its own
 (my $ectojob = slurp_source('test/regress/ectojob.sql')) =~ s/^--.*\n//mg;
 sweep_attacked('operators in public', $ectojob . q{
 	SELECT pg_temp.ectojob_table('adopted', 3);
@@ -192,7 +192,7 @@ sweep_attacked('partition', q{
 	swept => 0, runs => 0, status => 'not an ordinary table',
 	also => sub { as_mallory("ALTER TABLE parent DETACH PARTITION $_[0]; DROP TABLE parent") });
 
-# What an attack might leave in the scheduler's session
+# An attack tries to leave settings and objects in the scheduler's session
 sweep_attacked('leftovers', q{
 	CREATE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
@@ -255,7 +255,7 @@ subtest "reading the view runs no code of a table's owner" => sub {
 	sql('DROP TABLE looked_at; ALTER ROLE mallory NOSUPERUSER');
 };
 
-# Mallory registers what is not hers
+# Mallory tries to register tables that are not hers
 sql(q{SELECT ecto_job.create_queue('victim');
 	SELECT ecto_job.drop_queue('victim'); CREATE TABLE victim (id bigint, state text)});
 my (undef, undef, $error) = $node->psql('postgres',
@@ -277,7 +277,8 @@ $node->safe_psql('hers', 'CREATE EXTENSION ecto_job; CREATE TABLE victim (id big
 	"INSERT INTO ecto_job.queue_settings (queue) VALUES ('victim')", extra_params => [ '-U', 'mallory' ]);
 like($error, qr/ERROR:  .*must be owner/, "a database's owner may not register another role's table");
 
-# A function of mallory's where release_queue() looks for EctoJob's own would run with the rights of whoever enqueues
+# release_queue() creates a trigger on EctoJob's function. A function of mallory's under that name would run with the
+# rights of every role that enqueues
 sql(q{CREATE SCHEMA shared; GRANT CREATE, USAGE ON SCHEMA shared TO mallory; CREATE ROLE owner LOGIN;
 	GRANT CREATE, USAGE ON SCHEMA shared TO owner; SET ROLE owner; SELECT ecto_job.create_queue('released', 'shared')});
 as_mallory(q{CREATE FUNCTION shared.fn_notify_inserted() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,6 +1,6 @@
 # The code of a queue's owner runs in the scheduler's session. The code cannot make that session end at its next error,
-# and leaves nothing there that others meet. When the code leaves more than the process can forget, or ends the process,
-# then the queues of its owner wait, and nobody else's.
+# and leaves nothing there that affects other owners. When the code leaves what a process cannot release, or ends the
+# process, only the queues of its owner back off.
 use strict;
 use warnings;
 use FindBin;
@@ -24,7 +24,7 @@ sub victim_is_swept
 	return becomes($node, "SELECT count(*) FROM victim WHERE state = 'SCHEDULED'", 0, $name);
 }
 
-# ALTER DATABASE reaches the scheduler, too
+# exit_on_error, set for the database, does not affect the scheduler
 sql(q{CREATE ROLE mallory LOGIN; GRANT CREATE ON SCHEMA public TO mallory;
 	ALTER DATABASE postgres SET exit_on_error = on;
 	SELECT ecto_job.create_queue('victim'); CREATE TABLE tried (what text, result text);
@@ -114,7 +114,7 @@ becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE queue::text ~ 'boom' 
 victim_is_swept('another queue is swept beside those that want errors to end the process');
 is(scheduler_pid($node), $pid, 'the scheduler is the same process after code that wants errors to end it');
 
-# Settings of new names, which no process forgets
+# Settings of new names, which a process keeps until it ends
 as_mallory(q{SELECT ecto_job.create_queue('litter');
 	CREATE FUNCTION litter() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
@@ -160,7 +160,7 @@ like(sql("SELECT status FROM ecto_job.queues WHERE queue = 'hoard'::regclass"), 
 victim_is_swept('another queue is swept by the process without the memory');
 as_mallory("SELECT ecto_job.drop_queue(queue) FROM ecto_job.queues WHERE queue <> 'victim'::regclass");
 
-# Code that ends the process, since it catches the cancellation at the time limit. One owner has many such queues
+# Code that forces the end of the process, since it catches the cancellation at the time limit. One owner has many such queues
 as_mallory(q{CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 	LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$});
 $offset = -s $node->logfile;
@@ -169,7 +169,7 @@ for my $i (1 .. 6)
 	as_mallory("SELECT ecto_job.create_queue('hold$i');
 		CREATE TRIGGER h BEFORE UPDATE ON hold$i FOR EACH ROW EXECUTE FUNCTION hold(); " . job_due("hold$i"));
 }
-# moments($pattern): the times of the log's lines that match, in seconds
+# moments($pattern): returns the times of the log's lines that match, in seconds
 sub moments
 {
 	my ($pattern) = @_;

@@ -22,8 +22,8 @@ sub stop_scheduler
 		'the scheduler has left after disable()');
 }
 
-# latest_of($count): enqueues jobs of the victim, one after the other, each due in a moment, and returns by how many
-# seconds the latest of them was late
+# latest_of($count): enqueues jobs of the victim, one after the other, each due in a moment, and returns the greatest
+# delay of a job in seconds
 sub latest_of
 {
 	my ($count) = @_;

@@ -1,6 +1,6 @@
-# NOTIFY's lock, of which the whole cluster has one, is held by a commit that has notified and waits for a synchronous
-# standby. Due jobs are moved and committed meanwhile, the status says that they are not announced, and all of them are
-# announced when the lock is free.
+# A commit that has notified and waits for a synchronous standby holds NOTIFY's lock, of which the whole cluster has
+# one. Meanwhile due jobs are moved and committed, and the status says that they are not announced. When the lock is
+# free all of them are announced.
 use strict;
 use warnings;
 use FindBin;
@@ -13,7 +13,7 @@ use Test::More;
 my $node = new_node(allows_streaming => 1); # without WAL senders no commit waits for a standby
 
 sub sql { return $node->safe_psql('postgres', shift); }
-# locally($statements): runs them in commits that do not wait for the standby
+# locally($statements): runs the statements in commits that do not wait for the standby
 sub locally { return sql('SET synchronous_commit = local; ' . shift); }
 sub job_due { return "INSERT INTO $_[0] (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')"; }
 
@@ -21,7 +21,7 @@ sql(q{SELECT ecto_job.create_queue(name) FROM unnest('{jobs,fence,notifies}'::te
 my $listener = listen_to($node, 'jobs', 'jobs.failed', 'jobs.retry', 'mine');
 at_rest($node);
 
-# The holder's commit waits for a standby that is not there
+# The commit of the lock's holder waits for a standby that does not exist
 sql("ALTER SYSTEM SET synchronous_standby_names = 'gone'");
 $node->reload;
 $node->poll_query_until('postgres', "SELECT current_setting('synchronous_standby_names') = 'gone'");
@@ -46,7 +46,7 @@ locally(q{INSERT INTO jobs (params) VALUES ('{}')});
 pass('a commit that enqueues does not wait for the lock');
 like(sql($status), qr/^not announced/, 'the status still says that jobs are not announced');
 
-# A trigger that notifies by itself makes the sweep's commit wait for the lock, but not for long
+# A trigger that calls NOTIFY makes the sweep's commit wait for the lock, up to a limit
 locally(q{CREATE FUNCTION notifies() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NOTIFY mine; RETURN NEW; END $$;
 	CREATE TRIGGER notifies BEFORE UPDATE ON notifies FOR EACH ROW EXECUTE FUNCTION notifies(); } . job_due('notifies'));
 becomes($node, "SELECT status ~ '^failing: its commit took longer than 1000 ms' FROM ecto_job.queues WHERE queue = 'notifies'::regclass",
@@ -71,7 +71,7 @@ $holder->quit;
 # Commits that have notified queue up for NOTIFY's lock, and each keeps it for 100 ms: the last one waits for all others
 my $commits = $node->basedir . '/commits.sql';
 append_to_file($commits, "BEGIN; INSERT INTO other VALUES (1); NOTIFY anything; COMMIT;\n");
-$node->append_conf('postgresql.conf', "fsync = on\n"); # else commit_delay means nothing
+$node->append_conf('postgresql.conf', "fsync = on\n"); # commit_delay has no effect without fsync
 $node->reload;
 my ($in, $out) = ('', '');
 my $line = do {

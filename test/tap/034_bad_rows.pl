@@ -1,4 +1,4 @@
-# One row at fault stops neither the sweeps of its queue nor the claims, and the status says how many rows are left out.
+# One row at fault stops neither the sweeps of its queue nor the claims, and the status says how many rows are skipped.
 use strict;
 use warnings;
 use FindBin;
@@ -15,7 +15,7 @@ sub status_of { return "SELECT status FROM ecto_job.queues WHERE queue = '$_[0]'
 
 sql("SELECT ecto_job.create_queue(q) FROM unnest('{uniq,lost,kept,claimed}'::text[]) AS q");
 
-# A user's unique index, and a lost job whose twin waits already
+# A user's unique index refuses the retry of a job whose lease is over, since a job with its key waits already
 sql("CREATE UNIQUE INDEX ON uniq ((params ->> 'key')) WHERE state IN ('AVAILABLE', 'SCHEDULED')");
 sql(q{INSERT INTO uniq (params, notify) VALUES ('{"key": "A"}', 'it failed')});
 is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('uniq', 1, '1 s')"), 1, 'the job that will meet its twin is started');
@@ -33,7 +33,7 @@ is(heard_next($listener, 'uniq.failed'), 'uniq.failed:scheduler',
 $listener->{session}->quit;
 is(sql(status_of('uniq')), 'ok', 'the status is ok after a job has become FAILED');
 
-# Jobs of a session that has ended, whose next retry lies past the calendar, or whose FAILED is refused
+# A job of a session that has ended, whose next retry would lie past the end of the calendar
 sql("SELECT 1 FROM ecto_job.configure_queue('lost', retry_timeout => '100 days')");
 sql("INSERT INTO lost (params, attempt, max_attempts) VALUES ('{}', 3000000, 2147483647)");
 my $dying = session($node);
@@ -68,15 +68,15 @@ sql('ALTER TABLE kept DROP CONSTRAINT good');
 becomes($node, 'SELECT state FROM kept WHERE id = 1', 'AVAILABLE', 'the row left out moves when the table has changed');
 becomes($node, status_of('kept'), 'ok', 'the status is ok when the row left out has moved');
 
-# Claims of two sessions that have claimed before: the first that meets the row gets its error, the other one knows of it
-# from shared memory
+# Claims of two sessions that have claimed before: the first claim that meets the row sees its error; the other session
+# skips the row, which the first has recorded in shared memory
 sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
 	\$\$ BEGIN IF NEW.params ? 'bad' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END \$\$;
 	CREATE TRIGGER refuse BEFORE UPDATE ON claimed FOR EACH ROW EXECUTE FUNCTION refuse()");
 my @sessions = (session($node), session($node));
 for my $session (@sessions)
 {
-	$session->query_safe('SET client_min_messages = error'); # query_safe dies of a warning
+	$session->query_safe('SET client_min_messages = error'); # query_safe dies at a WARNING
 	sql("INSERT INTO claimed (params) VALUES ('{}')");
 	is($session->query_safe("SELECT count(*) FROM ecto_job.start_available_jobs('claimed', 1)"), 1, 'a session starts a job');
 }
@@ -91,7 +91,7 @@ is(sql('SELECT state FROM claimed WHERE id = 3'), 'AVAILABLE', 'the row that cla
 is(sql(status_of('claimed')), 'ok; 1 job left out of claims: not this one', 'the status says that claims leave one job out, and why');
 $_->quit for @sessions;
 
-# A queue of which no claim succeeds is failing, until one does
+# A queue of which no claim succeeds has the status `failing`, until a claim succeeds
 sql("SELECT ecto_job.create_queue(q) FROM unnest('{refused,slow,long}'::text[]) AS q");
 sql(q{INSERT INTO refused (params) SELECT '{}' FROM generate_series(1, 3)});
 sql('ALTER TABLE refused ADD CONSTRAINT typo CHECK (false) NOT VALID');

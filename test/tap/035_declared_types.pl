@@ -1,5 +1,5 @@
-# What a function returns is of the type that it declares. A row has its type in its header. A row with the type RECORD
-# and a number, once stored, would be read by another session as the row type that has this number there: the bytes of
+# A function returns values of the type that it declares. A row has its type in its header. If that were RECORD with a
+# number, another session would read the stored row as the row type that has this number in that session: the bytes of
 # an interval as a pointer into the server's memory.
 use strict;
 use warnings;
@@ -13,7 +13,7 @@ my $node = new_node(conf => "ecto_job.enabled = off\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# A call of each function that returns rows of a named type, which a table can store; each returns at least one row
+# A call of each function that returns rows of a named type, which a table can store; each call returns at least one row
 my %stored = (
 	configure_queue => q{SELECT ecto_job.configure_queue('jobs') AS kept},
 	available_jobs => q{SELECT ecto_job.available_jobs('jobs', 1) AS kept},
@@ -24,7 +24,7 @@ my %stored = (
 	fail_job => q{SELECT ecto_job.fail_job('jobs', id, lease) AS kept FROM ecto_job.start_available_jobs('jobs', 1)},
 	job_failed => q{SELECT ecto_job.job_failed('jobs', id, attempt) AS kept FROM ecto_job.start_available_jobs('jobs', 1)},
 	requeue => q{SELECT ecto_job.requeue('jobs', 1) AS kept},);
-# A call of each function that declares OUT parameters; no table can have a column of their row
+# A call of each function that declares OUT parameters; no table can have a column of such a row
 my %unnamed = (
 	sweep => q{ecto_job.sweep('jobs')},
 	queue_status => q{ecto_job.queue_status('jobs', true)},);
@@ -44,8 +44,8 @@ sql(q{CREATE EXTENSION pageinspect;
 	SELECT ecto_job.enqueue('jobs', '{"n": 1}', notify => 'a notice', meta => '{"of": "it"}') FROM generate_series(1, 20)});
 sql("CREATE TABLE kept_$_ AS $stored{$_}") for sort keys %stored;
 
-# Type and typmod in the header of the first row's only column. They follow the length, which has one byte or four. A
-# minor version of PostgreSQL may keep any typmod for a named type, so the typmod must equal that of a row which
+# $header reads type and typmod from the header of the first row's only column, behind the length of one or four bytes.
+# PostgreSQL's minor releases store different typmods for a named type, so the typmod must equal that of a row which
 # PostgreSQL has made.
 my $header = q{
 	WITH kept AS (SELECT t_data AS bytes, CASE WHEN get_byte(t_data, 0) & 1 = 1 THEN 1 ELSE 4 END AS at

@@ -1,7 +1,7 @@
-# The planner hook. The library is in every session of a server that preloads it, and its hook is called for each plan
-# on any table. On a table that is no queue the hook reads no catalog; and while it reads one, it holds no pointer
-# into the relation cache, which another session's command may free. Such a pointer once let any role that may create
-# a table end the server: with many triggers, the hook read and the command freed for a long time.
+# The planner hook runs in every session of a server that preloads the library, for each plan on any table. On a table
+# that is no queue the hook reads no catalog. While the hook reads a catalog, it holds no pointer into the relation
+# cache, since another session's command may free what the pointer points to. Such a pointer once let any role that may
+# create a table crash the server: with many triggers, the hook's reading took long enough.
 use strict;
 use warnings;
 use FindBin;
@@ -40,7 +40,7 @@ sub in_database
 	return $node->psql($database, $text, extra_params => [ '-U', 'mallory' ]);
 }
 
-# What a plan looks up in a session that has just begun: no more than the statement itself needs
+# A plan in a session that has just begun reads no more of the catalogs than the statement itself needs
 my $plan = q{
 	BEGIN;
 	SELECT scans() \g /dev/null
@@ -56,7 +56,7 @@ for my $database (qw(plain queues))
 	cmp_ok($scans, '<', 20, "database $database: a plan looks up no function of the table's triggers");
 }
 
-# The table's relcache entry is rebuilt again and again, while other sessions plan
+# while_it_changes(): rebuilds the table's relcache entry again and again, while other sessions plan
 sub while_it_changes
 {
 	my ($database, $body) = @_;
@@ -88,7 +88,7 @@ while_it_changes('queues', sub {
 });
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no server process has crashed');
 
-# What the hook is for: a plan takes a queue of EctoJob for large. The hook notices CREATE and DROP EXTENSION
+# The hook's purpose: a plan takes a queue of EctoJob for large. The hook follows CREATE and DROP EXTENSION
 $node->safe_psql('queues', q{DROP EXTENSION ecto_job});
 my $session = $node->background_psql('queues');
 my $pages = q{SELECT substring(line FROM 'rows=(\d+)') FROM pages('SELECT * FROM jobs') AS line};

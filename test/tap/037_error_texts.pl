@@ -1,4 +1,4 @@
-# The error of a sweep or of a job can be read whatever the encodings of database and client are, and says what to do.
+# The error of a sweep or of a job is readable in all encodings of database and client, and says what to do.
 use strict;
 use warnings;
 use FindBin;
@@ -9,8 +9,8 @@ use Test::More;
 
 my $node = new_node();
 
-# A database in SQL_ASCII, which has no characters: errors with bytes that are not UTF-8, and errors that are so long
-# that a cut by bytes would fall within a character
+# A database in SQL_ASCII, an encoding without characters: errors with bytes that are not UTF-8, and errors so long that
+# a cut by bytes would fall within a character of UTF-8
 $node->safe_psql('postgres', q{CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'});
 $ENV{PGCLIENTENCODING} = 'UTF8';
 my $long = '€' x 400;
@@ -53,7 +53,7 @@ for my $text ('x' . '€' x 4000, 'xx' . '€' x 4000)
 	cmp_ok(length($output), '<=', 8192, 'a cut error is at most 8,192 bytes long');
 }
 
-# A trigger that finds its table by the search_path
+# A trigger that names its table without a schema
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION IF NOT EXISTS ecto_job; SELECT ecto_job.create_queue('jobs'); CREATE TABLE log (id bigint);
 	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log VALUES (NEW.id); RETURN NEW; END $$;

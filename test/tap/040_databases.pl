@@ -1,5 +1,5 @@
-# The scheduler leaves a database for commands that need the database without sessions, and comes back after them. A
-# copy of a database is not swept until its owner calls enable().
+# The scheduler leaves a database for commands that need the database without sessions, and is started again after
+# them. A copy of a database is not swept until its owner calls enable().
 use strict;
 use warnings;
 use FindBin;
@@ -37,7 +37,7 @@ sub with_queue
 		AND datname = '$database'", 1, "a scheduler runs in $database");
 }
 
-# A job that is due at once is swept in this database
+# Passes when a sweep of this database activates a job that is due at once
 sub sweeps
 {
 	my ($database, $name) = @_;
@@ -47,7 +47,7 @@ sub sweeps
 	becomes_in($node, $database, "SELECT state FROM jobs WHERE id = $id", 'AVAILABLE', $name);
 }
 
-# The databases, by oid, in which the launcher has started a scheduler since the offset
+# Returns the oids of the databases in which the launcher has started a scheduler since the offset
 sub started
 {
 	my ($offset) = @_;
@@ -56,8 +56,8 @@ sub started
 
 sub oid_of { return sql("SELECT oid FROM pg_database WHERE datname = '$_[0]'"); }
 
-# Waits as long as the launcher's first two pauses, 1 s and 2 s, after which it would do what it must not do. No
-# condition shows that the pauses are over
+# Waits as long as the launcher's first two pauses, 1 s and 2 s, after which it would start a scheduler that must not
+# start. No condition shows that the pauses are over
 sub two_pauses
 {
 	my $end = time + 3.5;
@@ -155,7 +155,7 @@ in_database('postgres', 'DROP DATABASE twin');
 in_database('postgres', 'BEGIN; ALTER DATABASE app2 RENAME TO app3; ROLLBACK');
 sweeps('app2', 'the scheduler is back after RENAME in a transaction block and ROLLBACK');
 
-# Many RENAMEs in one open transaction do not hinder a DROP DATABASE of another session
+# Many RENAMEs in one open transaction do not block a DROP DATABASE of another session
 sql('CREATE DATABASE other OWNER landlord');
 with_queue('other');
 my $gate = $node->background_psql('postgres');
@@ -209,7 +209,7 @@ ok(wait_for_log($node, qr/queues of database "restored" are not swept/, $offset)
 in_database('restored', 'SELECT ecto_job.enable()');
 sweeps('restored', 'the restored database is swept after enable()');
 
-# A session in the way: the command fails after its own wait, and the scheduler comes back
+# Another session is connected: the command fails after PostgreSQL's wait, and a scheduler is started again
 my $session = $node->background_psql('restored');
 fails('DROP DATABASE restored', 'landlord', qr/is being accessed by other users/, 'a session prevents DROP DATABASE');
 sweeps('restored', 'the scheduler is back after a DROP DATABASE that failed');
@@ -218,7 +218,8 @@ fails('BEGIN; DROP DATABASE restored', 'landlord', qr/cannot run inside a transa
 	'DROP DATABASE fails in a transaction block');
 sweeps('restored', 'the scheduler is back after DROP DATABASE in a transaction block');
 
-# stop_scheduler() keeps the scheduler away until it has committed, whatever changes are reported meanwhile
+# stop_scheduler() keeps schedulers out of the database until its transaction commits, whatever changes are reported
+# meanwhile
 $gate = $node->background_psql('restored');
 $gate->query_safe('SELECT pg_advisory_lock(1)');
 my $stopper = $node->background_psql('restored', extra_params => [ '-U', 'landlord' ]);
@@ -250,7 +251,7 @@ my $id = in_database('restored', "SET default_transaction_read_only = off; SET s
 becomes_in($node, 'restored', "SELECT count(*) FROM public.jobs WHERE state = 'SCHEDULED'", 0,
 	'ALTER DATABASE SET does not disturb the scheduler');
 
-# In the middle of a sweep that takes long
+# Commands in the middle of a sweep that takes long
 sql('CREATE DATABASE slow OWNER landlord');
 with_queue('slow');
 in_database('slow', q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
@@ -267,17 +268,17 @@ is(sql("SELECT count(*) FROM pg_database WHERE datname IN ('restored', 'copy', '
 	'DROP DATABASE works without FORCE');
 is(sql($schedulers) =~ s/ ?quiet//r, 'busy', 'no scheduler is left in a dropped database');
 
-# A database that was opened, and where nobody writes
+# A database that was opened to connections again, and in which nothing is written
 becomes_in($node, 'quiet', 'SELECT status FROM ecto_job.queues', 'ok',
 	'a database that was opened has its scheduler back within a minute');
-# The same database once more: now no other command has the launcher read the databases
+# Database quiet again: now no other command makes the launcher read the list of databases
 close_database('quiet');
 sql('ALTER DATABASE quiet ALLOW_CONNECTIONS true');
 becomes_in($node, 'quiet', 'SELECT status FROM ecto_job.queues', 'ok', 'a database that is opened without a write has its scheduler back, too', 90);
 in_database('postgres', "DROP DATABASE $_") for qw(quiet busy);
 sql('DROP DATABASE bystander');
 
-# DROP DATABASE WITH (FORCE) ends the scheduler: the launcher does not go on to start one there
+# DROP DATABASE WITH (FORCE) ends the scheduler, and the launcher does not try to start another
 sql('CREATE DATABASE app OWNER landlord');
 with_queue('app');
 $offset = -s $node->logfile;

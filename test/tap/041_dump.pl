@@ -36,7 +36,7 @@ sub text_of
 	my ($database) = @_;
 	my $dump = $node->basedir . "/$database.sql";
 	run_log([ 'pg_dump', '-U', 'landlord', '-f', $dump, $node->connstr($database) ]);
-	return slurp_file($dump) =~ s/^\\(?:un)?restrict .*\n//mgr; # a key drawn anew for each dump
+	return slurp_file($dump) =~ s/^\\(?:un)?restrict .*\n//mgr; # the key differs from dump to dump
 }
 
 sql('CREATE ROLE landlord LOGIN CREATEDB; CREATE ROLE producer; CREATE ROLE consumer LOGIN');
@@ -72,7 +72,7 @@ is(text_of('restored'), $text, 'a dump of the restored database equals the first
 my $all_settings = "SELECT * FROM ecto_job.queue_settings ORDER BY queue::text";
 is($node->safe_psql('restored', $all_settings), $node->safe_psql('app', $all_settings), 'the settings are restored');
 
-# When the notification of fence has come, all that were sent before it have come
+# The notification of `fence` arrives after all that were sent before
 in_database('restored', 'NOTIFY fence');
 my $heard = '';
 ok(poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence'), 'a listener receives what is sent after the restore');
@@ -185,7 +185,7 @@ $node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('target'), $dump ],
 is($node->safe_psql('target', 'SELECT params FROM keep'), '{"n": 1}', 'the data alone: the jobs come into the queues');
 is(settings_in('target', 'true'), $made, 'the data alone: the queues keep their settings');
 
-# A trigger of ours is created on a table by roles that own neither the table nor the database
+# Roles that own neither the table nor the database create a trigger of ecto_job on the table
 $node->safe_psql('target', q{
 	CREATE TABLE plain (LIKE keep INCLUDING ALL);
 	GRANT ALL ON plain TO consumer;
@@ -212,7 +212,7 @@ $old->quit;
 like($node->safe_psql('target', "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'keep'::regclass AND tgname = 'ecto_job_changed'"),
 	qr/"retry_timeout": "PT11S"/, 'a trigger made by an older snapshot carries the settings as they are');
 
-# Tables that cannot be queues, and texts that are no settings
+# Tables that cannot be queues, and trigger arguments that are no settings
 my @tables = map { "t$_" } 1 .. 6;
 $node->safe_psql('target', "CREATE TABLE $_ (LIKE keep INCLUDING ALL)") for @tables;
 $node->safe_psql('target', 'ALTER TABLE t1 DROP COLUMN lease; CREATE TABLE child () INHERITS (t2)');
@@ -231,7 +231,7 @@ is($node->safe_psql('target', q{SELECT queue, poll_interval, max_attempts, optio
 	join("\n", (map { "$_|00:01:00|5|{}||" } 't3', 't4', 't5'), 't6|00:01:00|7|{}|inserted_at|'),
 	'settings that cannot be read leave the defaults, and nothing but settings is read');
 
-# A table that a role restores does not make its database a restored one
+# A table that a role restores does not make the database count as a restored copy
 sql('CREATE DATABASE fresh');
 $node->safe_psql('fresh', q{CREATE EXTENSION ecto_job; GRANT CREATE ON SCHEMA public TO PUBLIC});
 in_database('fresh', q{
@@ -243,13 +243,13 @@ in_database('fresh', q{SELECT ecto_job.create_queue('first')});
 becomes_in($node, 'fresh', q{SELECT status FROM ecto_job.queues WHERE queue = 'first'::regclass}, 'ok',
 	"a restored table does not keep another role's first queue from running");
 
-# A dump of 0.2.0, which dumped its registry
+# A dump of 0.2.0, which has the registry's rows
 sql('CREATE DATABASE old OWNER landlord; DROP DATABASE target; CREATE DATABASE target OWNER landlord');
 $node->safe_psql('old', q{CREATE EXTENSION ecto_job VERSION '0.2.0'});
 in_database('old', q{
 	SELECT ecto_job.create_queue('keep');
 	SELECT ecto_job.configure_queue('keep', execution_timeout => '7 min')});
-# As the library of that version left it
+# The state that the library of 0.2.0 left
 $node->safe_psql('old', q{
 	SET allow_system_table_mods = on;
 	UPDATE pg_trigger SET tgnargs = 0, tgargs = '' WHERE tgrelid = 'keep'::regclass});

@@ -1,4 +1,4 @@
-# pg_upgrade keeps queues, jobs and settings, and the database stays enabled; no process of ours runs during the upgrade.
+# pg_upgrade keeps queues, jobs and settings, and the database stays enabled; no process of ecto_job runs during the upgrade.
 #
 # The upgrade is from 15 to 15, since no other version is installed; its steps are the same. Seen to fail without the check of
 # IsBinaryUpgrade in _PG_init (the log then shows a launcher).

@@ -19,7 +19,7 @@ my $node = new_node(extension => 0);
 
 sub in_database { my ($database, $query) = @_; return $node->safe_psql($database, $query); }
 
-# Everything that an extension has, without oids: definitions, rights and comments
+# $catalog lists the definitions, rights and comments of all objects of the extension, without oids
 my $catalog = q{
 	WITH member AS (
 		SELECT d.classid, d.objid, d.objsubid, pg_describe_object(d.classid, d.objid, d.objsubid) AS name
@@ -58,7 +58,7 @@ for my $old (@older)
 	in_database('postgres', "CREATE DATABASE $database");
 	in_database($database, "CREATE EXTENSION ecto_job VERSION '$old'");
 
-	# Every function of that version once, with times that keep the scheduler from the jobs
+	# Each function of the old version is called once, with times at which the scheduler does not touch the jobs
 	is(in_database($database, q{
 		SET TimeZone = 'UTC';
 		SELECT ecto_job.create_queue('jobs');
@@ -131,7 +131,7 @@ for my $old (@older)
 	is(in_database($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)"), 'mixed', "$old: a newer feature works after the update");
 }
 
-# Newer SQL than the library that the server has loaded. The files are those of a later release.
+# The SQL is newer than the library that the server has loaded, as after the installation of a later release
 my ($sharedir) = map { chomp; $_ } `pg_config --sharedir`;
 SKIP:
 {

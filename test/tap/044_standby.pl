@@ -1,5 +1,5 @@
-# A physical standby: functions that read work, functions that write fail with 25006, and no process of ours runs.
-# After the promotion everything works.
+# A physical standby: functions that read work, functions that write fail with 25006, and no process of ecto_job runs.
+# After the promotion all functions work.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Logical replication of a queue: the subscriber has the publisher's jobs. While the subscriber is disabled, its jobs
-# are neither announced nor swept. When it takes over, enable() starts its scheduler.
+# Logical replication of a queue: the subscriber has the publisher's jobs. While ecto_job is disabled in the
+# subscriber's database, the jobs there are neither announced nor swept. At the switch-over enable() starts a scheduler.
 use strict;
 use warnings;
 use FindBin;

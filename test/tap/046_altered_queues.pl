@@ -1,6 +1,6 @@
 # ALTER OWNER, RENAME and SET SCHEMA of a queue while the scheduler runs: sweeps run as the new owner, jobs are announced
-# by the new name, settings and jobs stay. TRUNCATE and DROP harm nothing. A command in the middle of a sweep waits for
-# the sweep's end, and the scheduler goes on.
+# by the new name, settings and jobs stay. TRUNCATE and DROP cause no error in the scheduler. A command in the middle of
+# a sweep waits for the sweep's end, and the scheduler continues.
 use strict;
 use warnings;
 use FindBin;
@@ -88,7 +88,7 @@ sql("SELECT ecto_job.create_queue('work')");
 sweeps('work', 'the scheduler sweeps a queue that was dropped and created again');
 is(sql("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'"), 2, 'both queues are ok');
 
-# In the middle of a sweep, which a trigger makes long
+# Commands in the middle of a sweep, which a trigger makes long
 my $offset = -s $node->logfile;
 sql(q{SELECT ecto_job.create_queue('mid');
 	CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS

@@ -1,4 +1,4 @@
-# Whichever process ends, one scheduler is running again without help.
+# Crashes: whichever process ends, one scheduler runs again without help.
 use strict;
 use warnings;
 use FindBin;
@@ -48,7 +48,7 @@ sub sweeps
 	becomes("SELECT state FROM jobs WHERE params = '{\"n\": $count}'", 'AVAILABLE', $name, $server);
 }
 
-# Returns the server's last message to a session that does no harm, with its SQLSTATE
+# Returns the server's last message, with its SQLSTATE, to a session that runs pg_sleep() during the crash
 sub message_during
 {
 	my ($harm) = @_;
@@ -115,7 +115,7 @@ like(message_during(sub { $node->stop('immediate') }), qr/^WARNING:  57P01: term
 $node->start;
 sweeps('the queue is swept after an immediate shutdown');
 
-# The launcher ends without a crash: its scheduler is replaced by one of the new launcher
+# The launcher ends without a crash: the new launcher replaces the scheduler
 my $before = pid();
 sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'ecto_job launcher'");
 becomes("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND pid <> $before",

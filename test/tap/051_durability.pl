@@ -1,6 +1,6 @@
 # Acknowledged jobs survive a crash unchanged, and no id is given twice.
 #
-# I1, I23. Seen to fail with test/mutants/enqueue_not_flushed.patch and ids_reused.patch.
+# Invariants I1 and I23 (docs/reliability.md). Seen to fail with test/mutants/enqueue_not_flushed.patch and ids_reused.patch.
 use strict;
 use warnings;
 use FindBin;
@@ -9,7 +9,7 @@ use EctoJobTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# The WAL writer would flush by itself commits that nobody has waited for
+# With the default delay, the WAL writer would flush commits that no session has flushed
 my $node = new_node(conf => "wal_writer_delay = 10s\nfsync = on\n");
 
 sub sql { return $node->safe_psql('postgres', shift); }
@@ -43,8 +43,8 @@ is(sql('SELECT (SELECT count(*) FROM blobs) || (SELECT count(*) FROM done)::text
 my (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.complete_job('blobs', $job, $lease)");
 like($error, qr/ERROR:  JQ001: /, 'a completed job cannot be completed again after the crash, JQ001');
 
-# With synchronous_commit = off a crash may lose the last commits, each with all its writes. The scheduler is disabled,
-# whose commits would flush them
+# With synchronous_commit = off a crash may lose the last commits, each with all its writes. The scheduler, whose own
+# commits would flush them, is disabled
 sql('SELECT ecto_job.disable(); TRUNCATE done');
 $id = sql("SELECT ecto_job.enqueue('blobs', params_binary => '')");
 my $start = "SELECT id || ' ' || lease || ' ' || attempt FROM ecto_job.start_available_jobs('blobs')";

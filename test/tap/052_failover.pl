@@ -1,9 +1,10 @@
-# Failover, synchronous and asynchronous: which acknowledged jobs are kept, which holder may complete, what may be lost.
+# Failover to a synchronous and to an asynchronous standby: which acknowledged jobs are kept, which holder of a lease may
+# complete a job, what may be lost.
 #
-# A synchronous standby has every acknowledged job. An asynchronous one may lack the last ones, may give their ids
-# to other jobs, and runs a completed job again together with its writes. By its lease a holder is refused whose job was
-# started again, whose id belongs to another job, or whose attempt was lost. Seen to fail with test/mutants/complete_any_lease.patch and with
-# synchronous_commit = on instead of local in the scheduler.
+# A synchronous standby has every acknowledged job. An asynchronous standby may lack the last jobs, may give their ids
+# to other jobs, and after its promotion a completed job may run again, its writes being lost too. The lease refuses a
+# holder whose job was started again, whose id belongs to another job, or whose attempt was lost. Seen to fail with
+# test/mutants/complete_any_lease.patch and with synchronous_commit = on instead of local in the scheduler.
 use strict;
 use warnings;
 use FindBin;
@@ -44,7 +45,7 @@ sub complete
 	return $status == 0 ? 'done' : $error =~ /ERROR:  (\w+)/ ? $1 : $error;
 }
 
-# Synchronous
+# A synchronous standby
 my ($primary, $standby) = new_pair('sync');
 sql($primary, "ALTER SYSTEM SET synchronous_standby_names = 'standby'");
 $primary->reload;
@@ -69,7 +70,7 @@ sql($standby, "INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_ti
 becomes($standby, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'the scheduler runs on the new primary');
 $standby->stop;
 
-# Asynchronous: the standby does not get the last commits
+# An asynchronous standby, which does not receive the last commits
 ($primary, $standby) = new_pair('async');
 sql($primary, q{SELECT ecto_job.enqueue('jobs', '{"n": 1}')});
 $primary->wait_for_catchup('standby', 'replay', $primary->lsn('insert'));
@@ -88,7 +89,8 @@ is(complete($standby, $id, $lease, 'former holder'), 'JQ001', 'the former holder
 my @again = start($standby);
 is(complete($standby, $id, $lease, 'former holder'), 'JQ001', 'the former holder cannot complete the job that another has started');
 is(complete($standby, @again, 'again'), 'done', 'the new holder completes the job that was back');
-# A sequence writes its values ahead, so the ids here go on behind them. setval() sets the state of an older standby
+# WAL has a sequence's values ahead of their use, so the standby's ids would continue behind the lost ones. setval() sets
+# the sequence back, as it would be on an older standby
 sql($standby, "SELECT setval(pg_get_serial_sequence('jobs', 'id'), $lost[0], false)");
 is(sql($standby, q{SELECT ecto_job.enqueue('jobs', '{"n": 3}')}), $lost[0], 'the id of the lost job is given to another job');
 my @other = start($standby);
@@ -98,7 +100,7 @@ is(sql($standby, "SELECT string_agg(who, ' ' ORDER BY who) FROM done"), 'again o
 $standby->stop;
 
 # A synchronous standby that does not exist: commits wait, sweeps do not
-$primary = new_node(name => 'alone', allows_streaming => 1); # without WAL senders nobody waits
+$primary = new_node(name => 'alone', allows_streaming => 1); # without WAL senders no commit waits
 sql($primary, q{SELECT ecto_job.create_queue('jobs');
 	INSERT INTO jobs (params, schedule) VALUES ('{}', clock_timestamp() + interval '2 s');
 	INSERT INTO jobs (params, state, attempt, expires, lease) VALUES ('{}', 'IN_PROGRESS', 1, clock_timestamp() + interval '2 s', 42)});

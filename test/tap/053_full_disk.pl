@@ -1,7 +1,7 @@
-# A full disk, of the data and of the WAL: which errors are seen, what still works, and that no acknowledged job is lost.
+# Full disks of the data and of the WAL: which errors occur, what still works, and that no acknowledged job is lost.
 #
-# The disks are small tmpfs. To mount them the test runs in a mount namespace of its own, which needs no root; where
-# the kernel forbids that, the test is skipped. Seen to fail with large disks.
+# The disks are small tmpfs file systems. To mount them the test runs in a mount namespace of its own, which needs no
+# root; where the kernel forbids such namespaces, the test is skipped. Seen to fail with large disks.
 #
 # server log may hold: PANIC:  could not write to file "pg_wal/xlogtemp
 # server log may hold: server process .* was terminated by signal 6: Aborted
@@ -24,7 +24,7 @@ my $jobs_at_once = 500;
 # Unmounts before PostgreSQL::Test removes the directories in its own END
 END { local $?; system('umount', '-l', $_) for @mounted; }
 
-# Mounts a file system of this size at a new directory, which is returned
+# Mounts a file system of this size at a new directory, and returns the directory
 sub small_disk
 {
 	my ($name, $size) = @_;
@@ -71,7 +71,7 @@ system_or_bail('mount', '-o', 'remount,size=12m', $place);
 is(sql(q{SELECT count(ecto_job.enqueue('jobs', '{}')) FROM generate_series(1, 100)}), 100, 'jobs can be enqueued when the disk has room again');
 $node->stop;
 
-# The disk of the WAL, which wal_keep_size keeps
+# The disk of the WAL, which fills up since wal_keep_size keeps all files
 my $wal = small_disk('wal', '48m');
 $node = PostgreSQL::Test::Cluster->new('wal');
 $node->init(extra => ["--waldir=$wal"]);
@@ -79,8 +79,8 @@ $node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecto_job'\nwa
 restart_after_crash = on\nwal_keep_size = 1GB\nmin_wal_size = 32MB\nmax_wal_size = 32MB\nlog_statement = none\n");
 $node->start;
 sql(q{CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs')});
-# The process that first needs the next WAL file meets the full disk: the session, or another process, whose crash ends
-# the session. If both have begun a file, there is room again after the recovery, and the disk is filled once more.
+# The process that first needs the next WAL file finds the disk full: the session, or another process, whose crash ends
+# the session. If both have begun a file, the recovery frees space, and the test fills the disk once more.
 sub has_stopped { return !-e $node->data_dir . '/postmaster.pid'; }
 $acknowledged = 0;
 my @errors;
@@ -97,10 +97,10 @@ like(slurp_file($node->logfile), qr/PANIC:  could not write to file "pg_wal\/xlo
 ok(has_stopped(), 'the server stops on a full WAL disk');
 like(slurp_file($node->logfile), qr/FATAL:  could not write to file "pg_wal\/xlogtemp\.\d+": No space left on device\n.*LOG:  shutting down due to startup process failure$/ms,
 	'the log says that the server cannot recover on a full WAL disk');
-$node->stop('immediate', fail_ok => 1); # forgets its process id
+$node->stop('immediate', fail_ok => 1); # makes the test library forget the process id
 system_or_bail('mount', '-o', 'remount,size=512m', $wal);
 $node->start;
-# A crash may have come between a commit and its acknowledgement
+# A crash between a commit and its acknowledgement leaves one call's jobs more than were acknowledged
 my $surplus = (sql('SELECT count(*) FROM jobs') - $acknowledged) / $jobs_at_once;
 ok((grep { $surplus == $_ } 0 .. @errors), 'the restarted server has every acknowledged job, and no part of a refused INSERT');
 sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"later\": 1}', clock_timestamp(), 'SCHEDULED')");

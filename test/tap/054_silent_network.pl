@@ -1,8 +1,8 @@
-# A silent network: no packet arrives, none is answered, and no end of a connection is reported. The test shows when the
-# server notices, what it does with the sessions that are cut off, and how the consumer program connects again.
+# A silent network: no packet arrives, and the end of no connection is reported. The test shows when the server notices,
+# what the server does with the sessions that are cut off, and how the consumer program connects again.
 #
 # The test takes the loopback interface down, in a network namespace of its own, which needs no root; where the kernel
-# forbids that, the test is skipped. The sessions that are cut off differ only in tsuccessor settings. Seen to
+# forbids that, the test is skipped. The sessions that are cut off differ only in their settings. Seen to
 # fail without tcp_keepalives_idle, without tcp_user_timeout, without client_connection_check_interval in the
 # sessions that the server is to end, without keepalives in the consumer's connection string, and with
 # test/mutants/end_unnoted.patch, consumer_without_keepalives.patch.
@@ -48,7 +48,7 @@ sub complete { my $held = shift; return "SELECT ecto_job.complete_job('jobs', $h
 sub state_of { my $held = shift; return "SELECT state FROM jobs WHERE id = $held->{id}"; }
 sub lives { my $held = shift; return sql("SELECT count(*) FROM pg_stat_activity WHERE pid = $held->{pid}"); }
 
-# The server ends such a session after three seconds of silence
+# The server ends a session with these settings after three seconds of silence
 my $keepalives = 'SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2';
 my $idle = consumer('idle', $keepalives);
 my $completing = consumer('in the transaction that completes', $keepalives);
@@ -65,14 +65,15 @@ for my $held ($working, $unchecked)
 	poll_until(sub { sql("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $held->{pid}") eq 't' }, 'the statement');
 }
 
-# The consumer program, whose job ends when a file is there. It listens to the queue, so it is sent notifications, too
+# The consumer program, whose job ends when a file exists. The program listens to the queue, so the server sends it
+# notifications, too
 my $file = PostgreSQL::Test::Utils::tempdir() . '/go';
 my ($program_job) = sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
 my $program = ConsumerTest->start($node, '-d', "$tcp keepalives_idle=1 keepalives_interval=1 keepalives_count=2 tcp_user_timeout=2000
 	options='-c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=2 -c tcp_user_timeout=2000'",
 	'--queue', 'jobs', '--exec', "until [ -e $file ]; do sleep 0.1; done");
 becomes($node, "SELECT state FROM jobs WHERE id = $program_job", 'IN_PROGRESS', 'the consumer program has started its job');
-my $forgotten = consumer('by default', '', '1 s'); # now that the program has its hands full
+my $forgotten = consumer('by default', '', '1 s'); # started last, since the busy program cannot take this job
 
 my $notifier = $node->background_psql('postgres'); # at once: while the last keepalive's answer is fresh
 network('down');
@@ -117,8 +118,8 @@ ok($program->wait_for_log(qr/job $next: completed/), 'the consumer program perfo
 $program->signal('TERM');
 is($program->end, 0, 'the consumer program exits with 0 after SIGTERM');
 
-# A consumer program without keepalives in its connection string sends one after half a minute, as its socket's timer
-# shows
+# A consumer program without keepalive settings in its connection string sends a keepalive after half a minute, as its
+# socket's timer shows
 my $plain = ConsumerTest->start($node, '-d', $tcp, '--queue', 'jobs', '--exec', 'true');
 my $timers = '';
 ok( poll_until(

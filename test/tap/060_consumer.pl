@@ -1,5 +1,5 @@
-# The consumer program: every kind of job, by programs and by SQL, is performed exactly once; failures have their
-# reasons; what a program gets; --drain; wrong options.
+# The consumer program performs every kind of job exactly once, by programs and by SQL. Also tested: the texts of errors,
+# the input and environment of programs, --drain, and wrong options.
 use strict;
 use warnings;
 use FindBin;
@@ -13,7 +13,7 @@ my $node = new_node();
 my $directory = PostgreSQL::Test::Utils::tempdir();
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# script('name', text): a program for --exec
+# script('name', text): writes a program for --exec
 sub script
 {
 	my ($name, $text) = @_;
@@ -41,8 +41,8 @@ sql(q{
 	FROM unnest('{by_exec,by_sql}'::text[]) name;
 });
 
-# Jobs that are done at once, later, by their priority, after two failures, or never. The scheduler in the server
-# activates the jobs that wait.
+# Jobs that succeed at once, later, in the order of priority, after two failures, or never. The scheduler activates
+# those that wait for a time.
 my $enqueue = q{
 	INSERT INTO %1$s (params) SELECT jsonb_build_object('n', n, 'fails', 0) FROM generate_series(1, 20) n;
 	SELECT ecto_job.enqueue('%1$s', '{"n": 21, "fails": 0}', schedule => now() + interval '300 ms');
@@ -129,7 +129,7 @@ my ($status) = run_consumer($node, '--queue', 'by_exec', '--exec', "cat >>$direc
 is($status, 0, 'the consumer drains the queue and exits with 0');
 is(slurp_file("$directory/order"), '{"n": 1}{"n": 2}{"n": 3}', 'one program at a time performs jobs in the queue\'s order');
 
-# What a program gets
+# The input and environment of a program
 my $report = script('report', <<'EOS');
 env | sed -n 's/^ECTO_JOB_//p' | sort >"$0.environment"
 psql -qAtX -d "$CONNECTION" -c "SELECT count(*) FROM pg_stat_activity
@@ -175,7 +175,7 @@ like(sql('SELECT state, error FROM by_sql'), qr/^(RETRY|AVAILABLE)\|ERROR:  inse
 	'an error at COMMIT fails the job');
 is(sql('SELECT count(*) FROM deferred'), '0', 'a job that fails at COMMIT has no effects');
 
-# A statement without parameters, and one with both
+# A statement without parameters, and a statement with both parameters
 sql(q{DELETE FROM by_sql; INSERT INTO by_sql (params) VALUES ('{"n": "a\"b"}'); TRUNCATE effects});
 run_consumer($node, '--queue', 'by_sql', '--drain', '--sql', q{INSERT INTO effects (queue) VALUES ('no parameter')});
 sql(q{INSERT INTO by_sql (params) VALUES ('{"n": "a\"b"}')});
@@ -183,7 +183,7 @@ run_consumer($node, '--queue', 'by_sql', '--drain', '--sql',
 	q{INSERT INTO effects (queue, attempt) VALUES ($1 ->> 'n', ($2).attempt)});
 is(sql('SELECT queue, attempt FROM effects ORDER BY at'), "no parameter|\na\"b|1", 'a statement may use no parameter or both');
 
-# --drain: several queues, with the jobs that jobs enqueue, without a job that waits for its time
+# --drain on several queues: the consumer performs also jobs that jobs enqueue, and does not wait for a scheduled job
 sql(q{
 	DELETE FROM by_exec; DELETE FROM by_sql; TRUNCATE effects;
 	INSERT INTO by_sql (params) VALUES ('{"more": 3}');

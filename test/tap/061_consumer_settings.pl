@@ -1,5 +1,5 @@
-# The consumer program under settings that a role, a database or a server may have, and in databases of every kind
-# of encoding: no setting ends a session whose jobs run, stops the program, or changes what a job gets.
+# The consumer program under settings that a role, a database or a server may have, and in databases of all kinds of
+# encodings: no setting ends a session whose jobs run, stops the program, or changes a job's input.
 use strict;
 use warnings;
 use FindBin;
@@ -80,8 +80,8 @@ sql(q{CREATE ROLE brief LOGIN SUPERUSER; ALTER ROLE brief SET lock_timeout = '10
 	is(count_lines("$directory/brief"), 1, 'the program of a job whose end was delayed ran once');
 }
 
-# SERIALIZABLE as the default holds for the user's statement, and not for the program's own; a transaction with a
-# serialization failure is repeated
+# SERIALIZABLE as the default applies to the user's statement, and not to the program's own statements; a transaction
+# with a serialization failure is repeated
 sql(q{CREATE ROLE strict LOGIN SUPERUSER; ALTER ROLE strict SET default_transaction_isolation = serializable});
 {
 	one_job();
@@ -101,7 +101,7 @@ sql(q{CREATE ROLE strict LOGIN SUPERUSER; ALTER ROLE strict SET default_transact
 	unlike($logs, qr/connection 1: set for this session: default_transaction/, 'the connections that perform jobs keep the isolation of the role');
 }
 
-# A transaction with a conflict each time fails the job, after some tries
+# A transaction that has a conflict at each try fails the job after some tries
 {
 	one_job();
 	sql(q{
@@ -135,7 +135,7 @@ sql(q{CREATE ROLE reader LOGIN SUPERUSER; ALTER ROLE reader SET default_transact
 	is((run_consumer($node, @queue, '-U', 'reader', '--exec', 'true', '--drain'))[0], 0, 'the consumer drains with default_transaction_read_only = off');
 	is(sql('SELECT count(*) FROM jobs'), '0', 'the job is done with default_transaction_read_only = off');
 }
-# A server that becomes read-only while the consumer runs is waited for
+# The consumer waits for a server that becomes read-only while the consumer runs
 {
 	one_job();
 	sql('DELETE FROM jobs');
@@ -146,7 +146,7 @@ sql(q{CREATE ROLE reader LOGIN SUPERUSER; ALTER ROLE reader SET default_transact
 	sql(q{SELECT pg_reload_conf()});
 	$node->poll_query_until('postgres', 'SHOW default_transaction_read_only', 'on');
 	my $id = sql(q{SET default_transaction_read_only = off; INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
-	sql('NOTIFY jobs'); # the scheduler may not
+	sql('NOTIFY jobs'); # the scheduler cannot write, and sends no notification
 	ok($consumer->wait_for_log(qr/warning: jobs: next try in .*read-only transaction/), 'the consumer waits for a server that is read-only for now');
 	sql('ALTER SYSTEM RESET default_transaction_read_only');
 	sql('SELECT pg_reload_conf()');
@@ -155,7 +155,7 @@ sql(q{CREATE ROLE reader LOGIN SUPERUSER; ALTER ROLE reader SET default_transact
 	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# What a job gets does not depend on the session's formats of times and bytes, nor on its search_path
+# A job's input does not depend on the session's formats of times and bytes, nor on its search_path
 sql(q{
 	CREATE ROLE writer LOGIN SUPERUSER;
 	ALTER ROLE writer SET DateStyle = 'SQL, DMY';
@@ -187,7 +187,7 @@ sql(q{
 		'a job\'s times are those of its row, whatever DateStyle and TimeZone are') or diag($noted);
 }
 
-# Encodings: a job's error is what its program wrote, as far as the database has the characters
+# Encodings: a job's error is its program's output, as far as the database's encoding has the characters
 my $say = q{printf 'caf\303\251 can\342\200\231t \360\237\230\200 \377' >&2; exit 1};
 my %expected = (
 	UTF8 => "caf\xc3\xa9 can\xe2\x80\x99t \xf0\x9f\x98\x80 \xef\xbf\xbd",

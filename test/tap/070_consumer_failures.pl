@@ -1,5 +1,5 @@
-# Consumers, programs, statements and servers end early, and no job is lost or done twice:
-# kill -9, an expired lease, a stale consumer, stops, a restarted server, a completion that is refused.
+# Failures of the consumer program: consumers, programs, statements and servers end early, and no job is lost or done
+# twice. The cases are kill -9, an expired lease, a stale consumer, stops, a server's restart and a refused completion.
 use strict;
 use warnings;
 use FindBin;
@@ -22,8 +22,8 @@ sql(q{
 	SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms', retry_timeout => '50 ms');
 });
 
-# A program that writes a file when it has begun, and ends when another file is there. Its first attempt waits for that
-# file, later attempts do not.
+# $program writes a file when it has begun. In a job's first attempt it waits until another file exists; in later
+# attempts it does not.
 my $program = "$directory/program";
 append_to_file($program, <<'EOS');
 #!/bin/sh
@@ -53,8 +53,8 @@ sub without_session_leases
 	return $body->();
 }
 
-# kill -9: the job is available again at once with session leases, else when its lease is over. Another consumer does
-# the job
+# kill -9: with session leases the job is available again at once, otherwise when its lease is over. Another consumer
+# performs the job
 for my $bound (1, 0)
 {
 	my $id = start_over();
@@ -76,7 +76,8 @@ for my $bound (1, 0)
 	is($other->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# kill -9 within the job's transaction: the server has received all its statements, COMMIT too, and finishes it
+# kill -9 within the job's transaction: the server has received all statements, COMMIT included, and finishes the
+# transaction
 {
 	my $id = start_over();
 	my $lock = $node->background_psql('postgres');
@@ -95,7 +96,7 @@ for my $bound (1, 0)
 	is($other->end, 0, 'the consumer exits with 0 after SIGTERM');
 	unlike($other->log, qr/job $id/, 'the other consumer never has the job: an open transaction keeps it');
 }
-# The server's process of the transaction is ended instead: the transaction is rolled back
+# The backend of the job's transaction is terminated: the transaction is rolled back
 {
 	my $id = start_over();
 	my $lock = $node->background_psql('postgres');
@@ -111,7 +112,8 @@ for my $bound (1, 0)
 	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# A stale consumer: it is stopped while its lease expires, another consumer starts the job, and it goes on and completes
+# A stale consumer: a consumer is stopped (SIGSTOP) until its lease has expired and another consumer has started the job;
+# it then continues and tries to complete the job
 {
 	my $id = start_over();
 	my $stale = ConsumerTest->start($node, @by_program, '--timeout', '3 s');
@@ -136,7 +138,7 @@ for my $bound (1, 0)
 	}
 }
 
-# --batch: jobs wait under their leases while others run. One is taken away meanwhile, as after a sweep: the consumer
+# --batch: jobs wait under their leases while others run. One is taken away meanwhile, as a sweep would: the consumer
 # notices before the job's statement has any effect
 {
 	my $id = start_over();
@@ -174,10 +176,10 @@ for my $bound (1, 0)
 	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# A program that runs into the end of its lease
+# A program that runs until the end of its lease
 {
 	my $id = start_over();
-	sql('SELECT ecto_job.disable()'); # the sweep and the program's end meet at the same moment
+	sql('SELECT ecto_job.disable()'); # a sweep would race with the program's end
 	my ($status, $log) = run_consumer($node, '--queue', 'jobs', '--timeout', '2 s', '--drain', '--exec',
 		'echo going >&2; sleep 60 & wait');
 	is($status, 0, 'the consumer drains the queue and exits with 0');
@@ -209,7 +211,7 @@ for my $kind (\@by_program, \@by_sql)
 {
 	my $id = start_over();
 	my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec',
-		# its standard error is closed by then, and the shell would report there that sleep was killed
+		# The consumer has closed its end of standard error by then, to which the shell would report that sleep was killed
 		"exec 2>/dev/null; trap 'echo terminated >$program.done; exit 1' TERM; echo >$program.begun; "
 		  . "until [ -e $program.go ]; do sleep 0.05; done");
 	has_begun();
@@ -262,7 +264,7 @@ for my $bound (0, 1)
 	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# SIGTERM while there is no server: the consumer waits for the server as long as the lease runs, not longer
+# SIGTERM while there is no server: the consumer waits for the server until the lease is over
 {
 	my $id = start_over();
 	my $consumer = ConsumerTest->start($node, @by_program, '--timeout', '3 s');
@@ -302,7 +304,7 @@ for my $bound (0, 1)
 	is(sql('SELECT count(*) FROM jobs WHERE attempt = 0'), '5', 'the other jobs are not touched');
 }
 
-# Notifications are hints: without a notification a job is found within poll_interval
+# Notifications are hints: without one, the consumer finds a job within poll_interval
 {
 	start_over();
 	sql('DELETE FROM jobs');

@@ -1,5 +1,6 @@
-# Transactions of the consumer with several jobs: the ends of several programs' jobs with the next claim, and several
-# jobs performed by SQL. A job that fails or was taken away does not harm the others of its transaction.
+# Transactions of the consumer with several jobs: completions and failures of several programs' jobs together with the
+# next claim, and several jobs performed by SQL. A job that fails or was taken away does not affect the others of its
+# transaction.
 use strict;
 use warnings;
 use FindBin;
@@ -44,7 +45,7 @@ sub new_jobs
 }
 sub one_more { return sql(q{INSERT INTO jobs (params) VALUES ('{"status": 0}') RETURNING id}); }
 
-# A program that writes a file when it has begun, waits for another file, and exits with the status in its params
+# $program writes a file when it has begun, waits for another file, and exits with the status in its params
 my $program = "$directory/program";
 append_to_file($program, <<'EOS');
 #!/bin/sh
@@ -56,7 +57,8 @@ EOS
 chmod 0755, $program or die;
 sub lines { my ($file) = @_; return -e $file ? scalar(split /\n/, slurp_file($file)) : 0; }
 
-# Starts a consumer with three programs, which end while the consumer is stopped: so their ends wait together
+# Starts a consumer with three programs that end while the consumer is stopped, so that it completes or fails their jobs
+# in one transaction
 sub three_ended
 {
 	my @arguments = @_;
@@ -93,8 +95,8 @@ sub finish
 	finish($consumer);
 }
 
-# One of three jobs was taken away: the ends of the others are made all the same, and the claim that was rolled back with
-# them costs its job no attempt
+# One of three jobs was taken away: the others are completed or failed all the same, and a claim that was rolled back
+# with them costs the claimed job no attempt
 {
 	my ($first, $second, $third) = new_jobs('{"status": 0}', '{"status": 0}', '{"status": 3}');
 	my $consumer = three_ended();
@@ -110,7 +112,7 @@ sub finish
 	finish($consumer);
 }
 
-# SIGTERM while ends wait: the ends are made, and no job is claimed with them
+# SIGTERM while completions and failures wait: they are committed, without a claim
 {
 	my @ids = new_jobs(('{"status": 0}') x 3);
 	my $consumer = three_ended();
@@ -121,7 +123,8 @@ sub finish
 	is(sql('SELECT id, state, attempt FROM jobs'), "$next|AVAILABLE|0", 'SIGTERM has the waiting ends made, and nothing started');
 }
 
-# The server crashes while ends wait: the ends are made over the next connection, if the leases outlive the first
+# The server crashes while completions and failures wait: they are committed on the next connection, if the leases
+# outlive the first
 {
 	local $ENV{PGOPTIONS} = '-c ecto_job.session_leases=off';
 	my ($first, $second, $third) = new_jobs('{"status": 0}', '{"status": 3}', '{"status": 0}');
@@ -151,7 +154,7 @@ sub finish
 
 my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 
-# Several jobs in a transaction
+# Several jobs in one transaction
 {
 	my @ids = new_jobs(('{}') x 25);
 	my ($status) = run_consumer($node, @by_sql, '--per-transaction', 10, '--drain');
@@ -161,7 +164,7 @@ my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 	is(sql('SELECT count(*) FROM jobs'), '0', '25 jobs are completed');
 }
 
-# One job of a transaction fails: the others are done
+# One job of a transaction fails: the others are completed
 {
 	my @ids = new_jobs('{}', '{}', '{"fails": 1}', '{}');
 	my ($status, $log) = run_consumer($node, @by_sql, '--per-transaction', 10, '--drain');
@@ -192,7 +195,7 @@ my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT perform($2)');
 	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# The server's process ends within a transaction: each job is performed by itself on the next connection
+# The backend ends within a transaction: on the next connection each job is performed in a transaction of its own
 {
 	my @ids = new_jobs(('{}') x 3);
 	my $lock = $node->background_psql('postgres');

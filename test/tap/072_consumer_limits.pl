@@ -1,6 +1,6 @@
 # The consumer program at its limits: standard descriptors are closed, descriptors for programs run out, a job's meta is
-# too long for the environment, programs write without end, starts fail for a while, statements would end the job's
-# transaction.
+# too long for the environment, programs write without end, starts of programs fail for a while, and statements would
+# end the job's transaction.
 use strict;
 use warnings;
 use FindBin;
@@ -34,7 +34,7 @@ for my $closed ('<&-', '>&-', '2>&-', '<&- >&-', '<&- 2>&-', '>&- 2>&-', '<&- >&
 	}
 }
 
-# Descriptors for a few programs only: the other jobs wait, and lose no attempt
+# Descriptors suffice for a few programs only: the other jobs wait, and lose no attempt
 {
 	sql(q{TRUNCATE jobs; INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 30)});
 	local @ConsumerTest::through = ('sh', '-c', 'ulimit -n 24; exec "$@"', 'sh');
@@ -81,7 +81,7 @@ for my $closed ('<&-', '>&-', '2>&-', '<&- >&-', '<&- 2>&-', '>&- 2>&-', '<&- >&
 	sql('SELECT ecto_job.enable()');
 }
 
-# Starts that fail: the consumer goes on, and its pauses become longer
+# Starts of programs fail: the consumer continues, and its pauses become longer
 {
 	sql(q{
 		TRUNCATE jobs;

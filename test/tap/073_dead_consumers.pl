@@ -1,7 +1,8 @@
-# A consumer of one's own (not our program) dies at each point of a job's life: what becomes of the job.
+# A consumer that is not ecto_job_consumer dies at each point of a job's life: the test shows what happens to the job.
 #
-# The client is psql, ended by kill -9, so that it cannot close its session. The leases are not session leases, so they
-# end by their time. Seen to fail with test/mutants/reserved_stuck.patch and stale_completion_succeeds.patch.
+# The consumer is psql, killed by kill -9, so that it cannot close its session. Its leases are not session leases, so
+# they end when their time is over. Seen to fail with test/mutants/reserved_stuck.patch and
+# stale_completion_succeeds.patch.
 use strict;
 use warnings;
 use FindBin;
@@ -43,7 +44,7 @@ becomes($node, "SELECT state || attempt FROM jobs", 'AVAILABLE0', "a dead consum
 for my $attempt (1, 2)
 {
 	$client = $node->background_psql('postgres');
-	# Read in the transaction of the start: once that has committed, a sweep may end the lease before it is read
+	# The lease is read in the transaction of the start: after its commit a sweep may end the lease first
 	$client->query_safe(q{BEGIN; SELECT id FROM ecto_job.start_available_jobs('jobs', 1)});
 	is($client->query_safe('SELECT round(extract(epoch FROM expires - updated_at::timestamp AT TIME ZONE $$UTC$$) * 10) FROM jobs'), $attempt,
 		"the lease of attempt $attempt is $attempt times the execution_timeout");
@@ -54,8 +55,8 @@ for my $attempt (1, 2)
 }
 sql("TRUNCATE jobs");
 
-# With a transaction open, within a statement: the server notices when it checks the connection. The lease is long
-# enough for a completion on a busy machine
+# The consumer dies within a statement of an open transaction: the server notices when it checks the connection. The
+# lease is long enough for a completion on a busy machine
 sql(q{SELECT ecto_job.configure_queue('jobs', execution_timeout => '4 s')});
 for my $interval ('100 ms', '0')
 {
@@ -86,7 +87,8 @@ for my $interval ('100 ms', '0')
 	sql('TRUNCATE jobs');
 }
 
-# COMMIT is done, but its acknowledgement is lost: a relay passes on everything except the acknowledgement
+# COMMIT succeeds, but its acknowledgement is lost: a relay between client and server forwards all but the
+# acknowledgement
 sub relay
 {
 	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "relay: $!";
@@ -130,7 +132,7 @@ like($stale, qr/ERROR:  JQ001: job $id of queue "jobs" is no longer yours$/m, 't
 like($stale, qr/^DETAIL:  It is gone\.\nHINT:  Roll back; do not retry: another consumer has it or has done it\.$/m, 'the error of a second completion says what to do');
 is(sql('SELECT count(*) FROM done'), 1, 'a second completion writes nothing');
 
-# No connection is left for consumers: the scheduler needs none of theirs
+# No connection is left for clients: the scheduler, which needs none, continues
 my (@sessions, $refused);
 sql('CREATE ROLE consumer LOGIN');
 while (@sessions < 20)

@@ -1,8 +1,8 @@
 # A claim, a completion and a sweep of due jobs read what they return and what is in flight, however many
 # jobs wait, are scheduled or have failed, and whenever their plans were made.
 #
-# Measured are the buffers (hit and read) of a call in a session that has called before, so that reading
-# catalogs and making plans do not count. Every part is a session of its own, since plans belong to one.
+# The test measures the buffers (hit and read) of a call in a session that has called the function before, so that reading
+# catalogs and making plans do not count. Every part has a session of its own, since plans belong to a session.
 use strict;
 use warnings;
 use FindBin;
@@ -12,10 +12,10 @@ use Test::More;
 
 my $rows = 100_000;    # of each: AVAILABLE, FAILED, SCHEDULED
 
-# What a row costs, in buffers. A claimed job: its page by the queue's index, to lock the row, and by the primary key
+# The cost of a row in buffers. A claimed job: its page by the queue's index, to lock the row, and by the primary key
 # (three pages and the row's), the update, the trigger. A completed job: the primary key and the row's page. A due job
-# enters two indexes. A job in flight stands in the index before the claimed ones, and is read. Descents into indexes,
-# map pages and the catalog rows that a call reads stay the same for any number of rows.
+# enters two indexes. A job in flight precedes the claimed jobs in the index, and is read. Each call has a constant cost:
+# descents into indexes, pages of the free space and visibility maps, and catalog rows.
 my ($per_claimed, $per_completed, $per_due, $per_in_flight, $per_call) = (10, 7, 20, 1, 20);
 
 my $node = new_node(conf => "autovacuum = off\necto_job.enabled = off\n");
@@ -44,7 +44,7 @@ SQL
 my $make_due = q{UPDATE jobs SET schedule = clock_timestamp() - interval '1 minute'
 	WHERE id IN (SELECT id FROM jobs WHERE state = 'SCHEDULED' ORDER BY id DESC LIMIT 5);};
 
-# One call of each, so that the session has its plans
+# Calls each function once, so that the session has its plans
 my $first_calls = q{
 CREATE TEMP TABLE held (id bigint, lease bigint);
 INSERT INTO held SELECT id, lease FROM ecto_job.start_available_jobs('jobs', 100);
@@ -52,7 +52,7 @@ SELECT ecto_job.complete_jobs('jobs', coalesce(array_agg(id), '{}'), coalesce(ar
 SELECT count(*) FROM ecto_job.reserve_available_jobs('jobs', 100);
 SELECT ecto_job.activate_scheduled_jobs('jobs');};
 
-# Prints lines of "what|buffers"; between the calls, the numbers of rows in the states that the calls have left
+# Prints lines of "what|buffers", and between the calls the number of rows in each state
 my $measured_calls = qq{
 CREATE TEMP TABLE measured (what text, buffers bigint);
 INSERT INTO measured SELECT 'in flight', count(*) FROM jobs WHERE state IN ('RESERVED', 'IN_PROGRESS');
@@ -72,7 +72,7 @@ INSERT INTO measured SELECT 'due', count(*) FROM jobs
 INSERT INTO measured SELECT 'table', pg_relation_size('jobs') / current_setting('block_size')::int;
 SELECT what || '|' || buffers FROM measured;};
 
-# check($name, $before): $before is what the session does first
+# check($name, $before): measures the calls in a new session, which first runs $before
 sub check
 {
 	my ($name, $before) = @_;

@@ -1,7 +1,7 @@
-# The costs of a job from its start to its deletion: bytes of WAL, and the share of updates that are HOT.
+# The cost of a job from its start to its deletion: bytes of WAL, and the share of updates that are HOT.
 #
-# The life is measured in batches of 100, after a CHECKPOINT before the fill, so that no full-page images
-# hide it, without autovacuum, with params under 100 bytes and jobs waiting behind those that run.
+# The cost is measured in batches of 100, without autovacuum, with params under 100 bytes and jobs that wait behind those
+# that run. A CHECKPOINT before the fill keeps full-page images out of the measured WAL.
 use strict;
 use warnings;
 use FindBin;
@@ -20,7 +20,7 @@ max_wal_size = 4GB
 CONF
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_walinspect');
 
-# Lives through start_available_jobs and complete_jobs; each step commits
+# one_step: jobs are started by start_available_jobs and completed by complete_jobs; each call commits
 $node->safe_psql('postgres', qq{
 CREATE PROCEDURE one_step() LANGUAGE plpgsql AS \$\$
 DECLARE
@@ -36,8 +36,8 @@ BEGIN
 	END LOOP;
 END \$\$});
 
-# EctoJob's way: reserve, progress, delete by `done`; each step of a batch commits, too, so that both ways
-# have the same batches (a commit for each job costs 34 bytes, and pages are pruned more often)
+# EctoJob's way: reserve, progress, delete by `done`; each statement handles a batch and commits, so that both ways have
+# equal batches (a commit for each job would cost 34 bytes, and prune pages more often)
 sub two_steps
 {
 	my ($done) = @_;

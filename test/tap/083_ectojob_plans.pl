@@ -1,10 +1,10 @@
 # EctoJob's reserve, as its library prepares it, reads a range of its index and never the table, on queues of
 # create_queue(ectojob => true) and on adopted ones, whenever its plan was made and for whatever LIMIT.
 #
-# Measured are the buffers (hit and read) of a reserve of 100 in the session that has prepared it, with jobs that
-# have failed behind. Seen to fail without the fixed statistics of state (statistics up to date, for any LIMIT),
-# without the planner's hook (a queue that was drained: 6 s), and without both the hook and the renewal of plans on
-# a table that grows (made while the table was empty).
+# The test measures the buffers (hit and read) of a reserve of 100 in the session that has prepared the statement, with
+# failed jobs behind the waiting ones. Seen to fail without the fixed statistics of state (with statistics up to date,
+# for any LIMIT), without the planner hook (on a drained queue: 6 s), and without both the hook and the renewal of plans
+# on a growing table (with a plan that was made while the table was empty).
 use strict;
 use warnings;
 use FindBin;
@@ -14,8 +14,8 @@ use Test::More;
 
 my $rows = 20_000; # AVAILABLE, half as many FAILED
 
-# What a row costs: its page, by the index and by the primary key, the new version, which without free space in
-# its page enters each index again. Descents and what the call looks up stay the same.
+# The cost of a row in buffers: its page, by the index and by the primary key, and the new version, which without free
+# space in its page enters each index again. Descents and catalog reads have a constant cost.
 my ($per_row, $per_call) = (20, 50);
 
 my $node = new_node(conf => "autovacuum = off\necto_job.enabled = off\n");
@@ -45,13 +45,12 @@ my $prepare = q{
 	PREPARE reserve (int) AS WITH "available_jobs" AS (SELECT sj0."id" AS "id" FROM "jobs" AS sj0 WHERE (sj0."state" = 'AVAILABLE') ORDER BY sj0."priority", sj0."schedule", sj0."id" LIMIT $1 FOR UPDATE SKIP LOCKED) UPDATE "jobs" AS j0 SET "state" = 'RESERVED', "expires" = '2999-01-01', "updated_at" = '2031-01-01' FROM "available_jobs" AS a1 WHERE (j0."id" = a1."id") RETURNING j0."id";};
 my $any = 'SET plan_cache_mode = force_generic_plan;';
 my $call = 'EXECUTE reserve (100);';
-# Reserved jobs are deleted at once, so that they do not stand in the index before the next
+# Reserved jobs are deleted at once, so that they do not precede the next jobs in the index
 my $measure = q{SELECT 'buffers ' || buffers('EXECUTE reserve (100)');
 	SELECT 'reserved ' || count(*) FROM jobs WHERE state = 'RESERVED';
 	DELETE FROM jobs WHERE state = 'RESERVED';};
 
-# check($kind, $name, $before, $times): $before is what the session does after the queue is made, and before it
-# is measured
+# check($kind, $name, $before, $times): makes a queue, runs $before in the session, and measures the reserve
 sub check
 {
 	my ($kind, $name, $before, $times, $make) = (@_[ 0 .. 2 ], $_[3] // 1, $_[4]);

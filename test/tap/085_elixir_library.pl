@@ -1,5 +1,6 @@
-# EctoJob's Elixir library, replayed by its statements, on one queue with our scheduler and our consumer at the same
-# time: which notifications are sent, and that each job is done once, whichever of them fails, dies or sweeps.
+# EctoJob's Elixir library, represented by its statements, works on one queue with the scheduler and the consumer program
+# of ecto_job at the same time. The test shows which notifications are sent, and that each job is done once, whichever
+# side fails, dies or sweeps.
 use strict;
 use warnings;
 use FindBin;
@@ -78,7 +79,7 @@ END
 $$;
 SQL
 
-# insert($what, $n): as the library enqueues; the node's clock is right
+# insert($what, $n): returns the library's INSERT, from a node whose clock is right
 sub insert
 {
 	my ($what, $n, $state, $schedule) = (@_, 'AVAILABLE', 'now()');
@@ -86,8 +87,8 @@ sub insert
 		SELECT 0, 1000, jsonb_build_object('what', '$what', 'n', n), 0, $schedule, '$state', now(), now() FROM $n AS n;};
 }
 
-# by_the_trigger($kind): queues whose trigger sees the library's statements: leases of nodes whose clock is wrong, and of
-# sessions that have ended
+# by_the_trigger($kind): tests queues whose trigger handles the library's statements: leases of nodes whose clock is
+# wrong, and of sessions that have ended
 sub by_the_trigger
 {
 	my $kind = shift;
@@ -107,7 +108,7 @@ sub by_the_trigger
 	is(sql($job . "'3'"), 'IN_PROGRESS|1', "$kind: a job that a node whose clock is behind has started is not taken back");
 	sql('DELETE FROM jobs');
 
-	# Two jobs that a session of ours has reserved, of which the library starts one
+	# A session reserves two jobs by ecto_job's function, and the library starts one of them
 	sql(insert('is done', 'generate_series(3, 4)'));
 	my $session = session($node);
 	$session->query_safe(q{SET ecto_job.session_leases = on; SELECT count(*) FROM ecto_job.reserve_available_jobs('jobs', 2)});
@@ -144,7 +145,7 @@ sub check
 	is(heard_next($listener, 'jobs', 10), 'jobs:scheduler', "$kind: a job that is due notifies");
 	$listener->{session}->quit;
 
-	# The library, our consumer and our scheduler at the same time
+	# The library, the consumer program and the scheduler at the same time
 	my $step = 3;
 	for my $what ('is done', 'fails', 'dies', 'never starts')
 	{

@@ -1,5 +1,5 @@
-# adopt_queue() on a queue that EctoJob's library is working on, what the scheduler and the consumer program do
-# with an adopted queue, the application's own upgrade of its table, a dump, and release_queue().
+# adopt_queue() on a queue on which EctoJob's library is working; the scheduler and the consumer program on an adopted
+# queue; the application's own upgrade of its table; a dump; release_queue().
 #
 # The server's TimeZone is one with a summer time, and not UTC.
 use strict;
@@ -27,8 +27,8 @@ sub refused
 	return;
 }
 
-# Two nodes of an application, by the library's statements; each job is done once. When half of the jobs are done the
-# nodes wait for the adoption, which may otherwise come too late on a fast machine
+# Two nodes of an application run the library's statements; each job is done once. When half of the jobs are done the
+# nodes wait for the adoption, which on a fast machine might otherwise come too late
 sql(qq{$ectojob SELECT pg_temp.ectojob_table('jobs', 2);
 	INSERT INTO jobs (params, inserted_at, updated_at) SELECT jsonb_build_object('n', n), now(), now() FROM generate_series(1, $jobs) AS n});
 sql(<<'SQL' =~ s{HALF}{$jobs / 2}er);
@@ -62,7 +62,7 @@ my @nodes = map { IPC::Run::start([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1',
 ok(poll_until(sub { sql('SELECT count(*) FROM effects') > 0 }, 'the first jobs'), "the library's nodes perform jobs");
 ok(poll_until(sub { $node->psql('postgres', q{SELECT ecto_job.adopt_queue('jobs')}) == 0 }, 'the adoption'), 'the queue is adopted');
 my $done = sql('SELECT count(*) FROM effects');
-$adoption->quit; # the nodes go on
+$adoption->quit; # the nodes continue
 cmp_ok($done, '<', $jobs, "the queue is adopted before the library is through: $done of $jobs jobs were done");
 ok($_->finish, 'a node of the library ended without an error') for @nodes;
 is(sql('SELECT count(*) FROM effects'), $jobs, 'each job is done once');
@@ -86,7 +86,7 @@ becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'a job whose lease is over
 becomes($node, "SELECT status, activated, expired FROM ecto_job.queues WHERE queue = 'jobs'::regclass", 'ok|1|1', 'the view counts an activated and an expired job');
 $listener->{session}->quit;
 
-# The trigger of 0.2.0, and how the documentation creates the present one
+# The trigger of 0.2.0 is replaced by the present one in the way that the documentation describes
 my $lease_trigger = q{SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'ecto_job_lease' AND tgrelid = 'jobs'::regclass};
 my $made_now = sql($lease_trigger);
 sql(q{CREATE OR REPLACE TRIGGER ecto_job_lease BEFORE UPDATE ON jobs FOR EACH ROW
@@ -96,7 +96,7 @@ my ($recipe) = slurp_source('docs/from-ectojob.md') =~ /(CREATE OR REPLACE TRIGG
 sql($recipe);
 is(sql($lease_trigger), $made_now, 'the documentation makes the trigger of an older version anew');
 
-# The application upgrades its table to version 3, while a consumer of ours works, and takes it back
+# The application upgrades its table to version 3 while the consumer program works, and reverts the upgrade
 my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--sql', 'INSERT INTO effects SELECT ($1 ->> \'n\')::int', '--log-level', 'warning');
 sub are_done
 {
@@ -126,8 +126,8 @@ sql(q{SELECT ecto_job.enqueue('terms', params_binary => '\x8300ff')});
 is((run_consumer($node, '--queue', 'terms', '--sql', 'INSERT INTO received VALUES ($1)', '--drain'))[0], 0, 'the consumer drains the queue and exits with 0');
 is(sql('SELECT * FROM received'), '\x8300ff', 'a statement gets an Erlang term as it is');
 
-# A large table: the adoption reads no row of it, and so holds its lock for a short time. A table in use is not waited
-# for long.
+# A large table: the adoption reads none of its rows, and so holds its lock for a short time. If the table is locked, the
+# adoption waits only up to a limit.
 sql(qq{$ectojob SELECT pg_temp.ectojob_table('large', 3);
 	ALTER TABLE large DISABLE TRIGGER USER; INSERT INTO large (params, inserted_at, updated_at) SELECT '{}', now(), now() FROM generate_series(1, 50000);
 	ALTER TABLE large ENABLE TRIGGER USER; ANALYZE large});
@@ -139,7 +139,7 @@ refused(q{SELECT ecto_job.adopt_queue('large')},
 is(sql("SELECT count(*) FROM pg_attribute WHERE attrelid = 'large'::regclass AND attname = 'lease'"), 0, 'an adoption that gave up has added no column');
 $holder->query_safe('COMMIT');
 $holder->quit;
-# Within the transaction, since the scheduler reads the table as soon as the adoption has committed
+# The blocks are counted within the transaction, since the scheduler reads the table as soon as the adoption has committed
 my $blocks = q{SELECT sum(pg_stat_get_xact_blocks_fetched(oid)) FROM pg_class
 	WHERE oid = 'large'::regclass OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'large'::regclass)};
 is(sql("BEGIN; SELECT ecto_job.adopt_queue('large') \\g /dev/null\n$blocks; COMMIT"), 0, 'adopt_queue() reads no row of a large table');

@@ -1,15 +1,15 @@
-# README.md and docs/ are true: every example runs, in the order in which a reader meets it, in a fresh
-# database for each file; results that are shown are compared; every function and setting is described.
+# README.md and docs/ are true: every example runs, in the order of the text, in a fresh database for each file; the
+# results that are shown are compared; every function and setting is described.
 #
 # ```sql   runs in psql, in a session of its own, and stops at the first error
-# ```text  directly behind another block: what that prints; "..." stands for anything in a line
+# ```text  directly behind another block: the output of that block; "..." stands for anything in a line
 # ```sh    runs in bash -e, in an empty directory, with PG* pointing at the database
 # ```python, ```js
-#          a consumer without an end: runs until no job can be started, then is stopped. If the driver is not
-#          on this machine only the syntax is checked; if the language is not, the block is skipped.
-# A comment in the line before a block changes that:
+#          a consumer that runs without end: the test stops it when no job can be started. If the driver is not
+#          installed only the syntax is checked; if the language is not, the block is skipped.
+# A comment in the line before a block changes these rules:
 # <!-- error: SQLSTATE -->        the block fails with this SQLSTATE
-# <!-- until stopped -->          sh: a consumer, which runs like the programs above, then is stopped by SIGTERM
+# <!-- until stopped -->          sh: a consumer that runs without end, like the programs above, and is stopped by SIGTERM
 # <!-- not run: reason -->
 use strict;
 use warnings;
@@ -25,10 +25,10 @@ my @files = ('README.md', map { s{.*/docs/}{docs/}r } sort glob(source_dir() . '
 my $node = new_node(conf => "max_prepared_transactions = 5\n");
 $ENV{PGHOST} = $node->host;
 $ENV{PGPORT} = $node->port;
-$ENV{PGUSER} = getpwuid($<); # node-postgres does not ask the system
-delete $ENV{PGAPPNAME}; # the harness's, which would hide the programs' own
+$ENV{PGUSER} = getpwuid($<); # node-postgres does not read the user's name from the system
+delete $ENV{PGAPPNAME}; # the harness's name would replace the programs' own
 
-# The blocks of a file: language, text, line, what the comment before it says, expected result
+# Returns the blocks of a file: language, text, line, the comment before the block, expected result
 sub blocks
 {
 	my ($text) = @_;
@@ -85,7 +85,7 @@ sub run_sql
 	{
 		ok($ran && $out !~ /^ERROR:/m, "$name: runs") or diag($out);
 	}
-	# psql shows a notification when it comes, which may be in any of the blocks behind LISTEN
+	# psql prints a notification when it arrives, which may be in any of the blocks after LISTEN
 	$out =~ s/^Asynchronous notification .*\n//mg unless ($block->{result} // '') =~ /^Asynchronous notification/m;
 	shows($out, $block->{result}, $name) if defined $block->{result};
 	return;
@@ -102,7 +102,7 @@ sub run_sh
 	return;
 }
 
-# Runs a consumer that never ends until nothing is left to start. Its exit status at SIGTERM is returned.
+# Runs a consumer that never ends until no job is left to start, sends SIGTERM, and returns the exit status
 sub run_consumer_until_idle
 {
 	my ($name, $database, @command) = @_;
@@ -184,7 +184,7 @@ for my $file (@files)
 	}
 }
 
-# Links lead to files, and to headings of them
+# Links lead to existing files, and to existing headings
 sub anchor { return lc(shift) =~ s/[^\w\- ]//gr =~ s/ /-/gr; }
 for my $file (@files)
 {
@@ -203,7 +203,7 @@ for my $file (@files)
 	}
 }
 
-# Every function has its signature in the reference, as the catalog has it
+# The reference has the signature of every function, as in the catalog
 my $reference = slurp_source('docs/reference.md');
 (my $one_line = $reference) =~ s/\s+/ /g;
 my $functions = $node->safe_psql('postgres', q{
@@ -214,7 +214,7 @@ for my $signature (split /\n/, $functions)
 	my ($name) = $signature =~ /^(\w+)/;
 	$signature =~ s/timestamp with time zone/timestamptz/g;
 	$signature =~ s/::\w+//g;
-	$signature =~ s/ RETURNS record$//; # its OUT arguments say it
+	$signature =~ s/ RETURNS record$//; # the OUT arguments stand for the result
 	like($one_line, qr/\Q$signature\E/, "docs/reference.md has $name as it is");
 }
 for my $name ($reference =~ /^### (\w+)$/mg)
@@ -225,7 +225,7 @@ my $columns = $node->safe_psql('postgres', q{
 	SELECT attname FROM pg_attribute WHERE attrelid IN ('ecto_job.job'::regclass, 'ecto_job.queues'::regclass)});
 like($reference, qr/`$_`/, "docs/reference.md has column $_") for split /\n/, $columns;
 
-# Every setting is in README and operations, with its default; no other is named anywhere
+# README and operations have every setting with its default; no file names a setting that does not exist
 my $settings = $node->safe_psql('postgres', q{
 	SELECT name || '=' || boot_val FROM pg_settings WHERE name LIKE 'ecto\_job.%' ORDER BY 1});
 my %setting = map { split /=/, $_, 2 } split /\n/, $settings;

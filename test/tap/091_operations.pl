@@ -1,7 +1,7 @@
-# The queries of docs/operations.md show what they are for: this test makes each symptom, and runs the query of its
-# section as it stands there.
+# The queries of docs/operations.md show the symptoms that they are meant for: this test makes each symptom, and runs
+# the query of its section unchanged.
 #
-# The first subtest runs all queries on a queue without symptoms, where none of them may show one.
+# The first subtest runs all queries on a queue without symptoms, where no query may show one.
 use strict;
 use warnings;
 use FindBin;
@@ -16,14 +16,14 @@ my $text = slurp_source('docs/operations.md');
 
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# query('A section', qr/word of the block/): the results of the first SQL block with it
+# query('A section', qr/word of the block/): returns the result of the section's first SQL block with this word
 sub query
 {
 	my ($section, $word, $on) = @_;
 	my ($body) = $text =~ /^## \Q$section\E\n(.*?)(?=^## |\z)/ms or die "no section $section";
 	my @blocks = grep { $_ =~ $word } $body =~ /^```sql\n(.*?)^```$/msg;
 	die "no block with $word in $section" unless @blocks;
-	my $query = $blocks[0] =~ s/ \\g \/dev\/null$/;/mgr; # the documentation shows nothing of what is different each time
+	my $query = $blocks[0] =~ s/ \\g \/dev\/null$/;/mgr; # the documentation discards results that differ from run to run
 	return ($on // $node)->safe_psql('postgres', $query);
 }
 
@@ -35,7 +35,7 @@ sub becomes
 
 sql(q{SELECT ecto_job.create_queue('jobs')});
 
-# The query of each symptom, and what it must show with the symptom and must not show without
+# The query of each symptom, and the pattern that its result must match with the symptom and not without
 my %shows = (
 	status => [ 'Jobs do not start', qr/status FROM/, qr/^jobs\|(?!ok)/m ],
 	states => [ 'Jobs do not start', qr/state, count/, qr/^(?:SCHEDULED|AVAILABLE|FAILED)\|/m ],
@@ -58,7 +58,7 @@ subtest 'no query shows a symptom while all is well' => sub {
 	like(shown('running'), $shows{running}[2], 'query running shows the scheduler');
 };
 
-# Jobs do not start: nobody takes them; nothing is swept, by a trigger's fault
+# Jobs do not start, since no consumer claims them, and since a trigger at fault makes the sweeps fail
 sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
 found('states', 'jobs do not start: they are AVAILABLE, and no consumer takes them');
 found('grows', 'a queue grows: the query counts the waiting jobs');
@@ -77,7 +77,7 @@ $consumer->signal('KILL');
 $consumer->end;
 sql('TRUNCATE jobs');
 
-# One job blocks: its consumers die
+# One job blocks, since its consumers die
 sql(q{SELECT ecto_job.enqueue('jobs', '{}', max_attempts => 3)});
 sql(q{SELECT ecto_job.start_available_jobs('jobs'); SELECT ecto_job.sweep('jobs', '2999-01-01');
 	SELECT ecto_job.start_available_jobs('jobs')});
