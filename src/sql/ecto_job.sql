@@ -1,18 +1,18 @@
--- The SQL face of ecto_job, in the order of a job's life. Copied to its versioned name by make.
+-- The SQL objects of ecto_job, in the order of a job's life. make copies this file to its versioned name.
 --
--- Nothing here may resolve a name through the search_path: types, functions and operators are
--- qualified, there is no OR REPLACE and no IF NOT EXISTS. C functions are SECURITY INVOKER and carry
--- no SET clause, which would change the path under the users' own triggers.
+-- No statement may resolve a name through the search_path: types, functions and operators are
+-- qualified, there is no OR REPLACE and no IF NOT EXISTS. C functions are SECURITY INVOKER and have
+-- no SET clause, which would change the search_path of users' triggers.
 
 \echo Use "CREATE EXTENSION ecto_job" to load this file. \quit
 
--- Made here and not by the control file, so that the schema is the extension's own and leaves with it
+-- The script creates the schema, and not the control file, so that the schema belongs to the extension and is dropped with it
 CREATE SCHEMA ecto_job;
 COMMENT ON SCHEMA ecto_job IS 'transactional job queues: functions, registry, views';
 GRANT USAGE ON SCHEMA ecto_job TO PUBLIC;
 
--- The library that the server has loaded may be older than this script. Before 0.2.0 it has not even the
--- function that says so.
+-- The library that the server has loaded may be older than this script. Libraries before 0.2.0 lack the function
+-- ecto_job_require_library, which reports that.
 DO $$
 BEGIN
     CREATE FUNCTION ecto_job.require_library(version pg_catalog.text) RETURNS pg_catalog.void
@@ -61,9 +61,9 @@ COMMENT ON COLUMN ecto_job.queue_settings.retry_timeout IS 'how long a failed jo
 COMMENT ON COLUMN ecto_job.queue_settings.max_attempts IS 'max_attempts of a job that does not say otherwise';
 COMMENT ON COLUMN ecto_job.queue_settings.options IS 'reserved';
 
--- Everybody may see which queues there are. It is not dumped: a queue's trigger has its settings, too, and
--- so has each dump of its table. Dumps of versions before 0.2.1 have rows of it, which the database's owner
--- copies in at a restore; the trigger lets him register his own tables only.
+-- Every role may read the registry. The registry is not dumped: a queue's trigger has the queue's settings, too, and
+-- so has each dump of the queue's table. Dumps of versions before 0.2.1 have rows of the registry, which the
+-- database's owner copies in at a restore; the trigger lets him register his own tables only.
 GRANT SELECT ON ecto_job.queue_settings TO PUBLIC;
 GRANT INSERT ON ecto_job.queue_settings TO pg_database_owner;
 
@@ -72,12 +72,12 @@ CREATE FUNCTION ecto_job.registry_changed() RETURNS trigger LANGUAGE c
 COMMENT ON FUNCTION ecto_job.registry_changed() IS 'trigger: only a table''s owner registers it as a queue; caches are invalidated';
 CREATE TRIGGER registry_changed BEFORE INSERT OR UPDATE OR DELETE ON ecto_job.queue_settings
     FOR EACH ROW EXECUTE FUNCTION ecto_job.registry_changed();
--- A restore may run as a replica
+-- A restore may run under session_replication_role = replica
 ALTER TABLE ecto_job.queue_settings ENABLE ALWAYS TRIGGER registry_changed;
 COMMENT ON TRIGGER registry_changed ON ecto_job.queue_settings IS 'checks ownership, invalidates caches';
 
--- Not dumped: a restored or copied database must not start to run the jobs of the one it came from. No key,
--- on which two sessions that create the first queue would wait for each other; they leave a row each.
+-- The table is not dumped: a restored or copied database must not start to run the jobs of its original. The table has
+-- no key, since on a key two sessions that create the first queue would wait for each other; each of them adds a row.
 CREATE TABLE ecto_job.scheduler_state (
     database pg_catalog.oid NOT NULL,
     enabled pg_catalog.bool NOT NULL
@@ -103,7 +103,7 @@ CREATE EVENT TRIGGER ecto_job_register_restored_queue ON ddl_command_end WHEN TA
 ALTER EVENT TRIGGER ecto_job_register_restored_queue ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER ecto_job_register_restored_queue IS 'a table that a dump brings with our triggers is a queue with its settings';
 
--- Errors: 42809 not a queue, 42501 not the owner.
+-- Writes a queue's settings into its trigger. Errors: 42809 not a queue, 42501 not the owner.
 CREATE FUNCTION ecto_job.carry_settings(
     queue pg_catalog.regclass
 ) RETURNS pg_catalog.void
@@ -112,7 +112,7 @@ COMMENT ON FUNCTION ecto_job.carry_settings(pg_catalog.regclass) IS
     'for ALTER EXTENSION: writes a queue''s settings into its trigger, where a dump finds them';
 
 ------------------------------------------------------------------------------------------------------
--- A job, as every function returns it. It grows at its end only.
+-- A job, as every function returns it. Later versions add fields at the end only.
 
 CREATE TYPE ecto_job.job AS (
     id pg_catalog.int8,
@@ -134,7 +134,7 @@ CREATE TYPE ecto_job.job AS (
 );
 COMMENT ON TYPE ecto_job.job IS 'a job of any queue; all its times are timestamptz, params_binary is a binary queue''s params';
 
--- The triggers of a queue's table; create_queue makes them
+-- Functions of a queue's triggers; create_queue and adopt_queue create the triggers
 CREATE FUNCTION ecto_job.schedule_job() RETURNS trigger LANGUAGE c
     AS 'MODULE_PATHNAME', 'ecto_job_schedule_job';
 COMMENT ON FUNCTION ecto_job.schedule_job() IS 'trigger: a job inserted for the future is SCHEDULED';
@@ -151,16 +151,16 @@ COMMENT ON FUNCTION ecto_job.clear_lease() IS 'trigger: a change of state by Ect
 ------------------------------------------------------------------------------------------------------
 -- Queues
 
--- EctoJob: use EctoJob.JobQueue and EctoJob.Migrations.
--- table_name: as it is, not folded to lower case; 1 to 53 bytes. schema_prefix: NULL = the first schema
--- of the search_path. timestamps_opts: {"inserted_at": name or false, "updated_at": name or false, "type":
+-- Creates a queue. EctoJob: use EctoJob.JobQueue and EctoJob.Migrations.
+-- table_name: not folded to lower case; 1 to 53 bytes. schema_prefix: NULL = the first schema of the search_path.
+-- timestamps_opts: {"inserted_at": name or false, "updated_at": name or false, "type":
 -- "utc_datetime_usec" (default), "naive_datetime_usec", "utc_datetime", "naive_datetime"} or false.
--- params_type: 'map' (jsonb) or 'binary' (bytea). ectojob: EctoJob's library works on the queue, too: it has
--- the index that its reserve needs, and a trigger that ends leases which the library does not know of.
--- Grant what a role needs and not ALL, which includes TRIGGER: a trigger runs with the owner's rights in the sweeps.
--- Returns the table. A queue that is there with the same options: a NOTICE, and its table.
--- Errors: 42622 name too long, 42602 bad name, 22023 bad option, 42P07 no queue of that name but another
--- relation, 42710 a queue with other options, 22004 NULL ectojob, 42501 no USAGE and CREATE on the schema.
+-- params_type: 'map' (jsonb) or 'binary' (bytea). ectojob: true = EctoJob's library works on the queue, too: the table
+-- gets the index that the library's reserve needs, and a trigger that ends leases which the library does not know.
+-- Grant a role what it needs and not ALL, which includes TRIGGER: a trigger runs with the owner's rights in the sweeps.
+-- Returns the table. If the queue exists with equal options: a NOTICE, and its table.
+-- Errors: 42622 name too long, 42602 bad name, 22023 bad option, 42P07 the name is that of a relation that is no
+-- queue, 42710 a queue with other options exists, 22004 NULL ectojob, 42501 no USAGE and CREATE on the schema.
 CREATE FUNCTION ecto_job.create_queue(
     table_name pg_catalog.text, schema_prefix pg_catalog.text DEFAULT NULL, timestamps_opts
     pg_catalog.jsonb DEFAULT NULL, params_type pg_catalog.text DEFAULT 'map', ectojob
@@ -170,13 +170,13 @@ CREATE FUNCTION ecto_job.create_queue(
 COMMENT ON FUNCTION ecto_job.create_queue(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.bool) IS
     'makes a queue: a table owned by the caller, and its settings';
 
--- For a table that EctoJob's migration made, of version 1, 2 or 3, with jobs in it and consumers on it. Its
--- owner may. Adds lease, key, error and meta, defaults for inserted_at and updated_at, and triggers, of which
--- one takes the place and the name of EctoJob's; changes catalogs only, under a lock that is held for
--- milliseconds. timestamps_opts: as for create_queue, without a type; NULL = found out.
--- Returns the table. One that is adopted already: a NOTICE. NOTICEs say what it has not: priority, an index.
+-- Makes a queue of a table that EctoJob's migration made, of version 1, 2 or 3, while it has jobs and consumers. Only
+-- the table's owner may call it. Adds lease, key, error and meta, defaults for inserted_at and updated_at, and triggers,
+-- of which one replaces EctoJob's under its name; changes catalogs only, and holds a lock on the table for milliseconds.
+-- timestamps_opts: as for create_queue, without a type; NULL = the function finds the columns.
+-- Returns the table. A table that is adopted already: a NOTICE. NOTICEs also name what the table lacks: priority, an index.
 -- Errors: 42P16 columns that do not fit, each in the DETAIL, 42809 no ordinary table, 42710 create_queue made
--- it, 42622 name too long, 42501 not the owner, 55P03 the lock was not had.
+-- the table, 42622 name too long, 42501 not the owner, 55P03 the lock was not granted.
 CREATE FUNCTION ecto_job.adopt_queue(
     queue pg_catalog.regclass, timestamps_opts pg_catalog.jsonb DEFAULT NULL
 ) RETURNS pg_catalog.regclass
@@ -184,10 +184,10 @@ CREATE FUNCTION ecto_job.adopt_queue(
 COMMENT ON FUNCTION ecto_job.adopt_queue(pg_catalog.regclass, pg_catalog.jsonb) IS
     'makes a table of EctoJob''s a queue; EctoJob''s library goes on to work on it';
 
--- The way out, for a table that adopt_queue has taken over and one that create_queue has made. It stays with
--- its rows and columns; our triggers and the settings go, and new jobs are notified by EctoJob's own trigger.
--- Its owner may. Returns the table. Errors: 42809 not a queue, 42501 not the owner, or EctoJob's function has
--- to be made anew and he may not create in the schema, 55P03 the lock was not had.
+-- Makes a queue an ordinary table again, one of adopt_queue as well as one of create_queue. The table keeps its rows and
+-- columns; the triggers and settings of ecto_job are dropped, and EctoJob's own trigger notifies of new jobs. Only the
+-- table's owner may call it. Returns the table. Errors: 42809 not a queue, 42501 not the owner, or EctoJob's function
+-- has to be created and the owner has no CREATE on the schema, 55P03 the lock was not granted.
 CREATE FUNCTION ecto_job.release_queue(
     queue pg_catalog.regclass
 ) RETURNS pg_catalog.regclass
@@ -195,8 +195,8 @@ CREATE FUNCTION ecto_job.release_queue(
 COMMENT ON FUNCTION ecto_job.release_queue(pg_catalog.regclass) IS
     'makes a queue''s table a plain table again, with all its jobs';
 
--- The table with all its jobs, and its settings. Returns false if somebody else has dropped it already.
--- Errors: 42809 not a queue, 42501 not the owner, 2BP01 something depends on the table.
+-- Drops the table with all its jobs, and the settings. Returns false if another session has dropped the table already.
+-- Errors: 42809 not a queue, 42501 not the owner, 2BP01 another object depends on the table.
 CREATE FUNCTION ecto_job.drop_queue(
     queue pg_catalog.regclass
 ) RETURNS pg_catalog.bool
@@ -204,10 +204,10 @@ CREATE FUNCTION ecto_job.drop_queue(
 COMMENT ON FUNCTION ecto_job.drop_queue(pg_catalog.regclass) IS
     'drops a queue with all its jobs';
 
--- EctoJob: EctoJob.Config. NULL = unchanged. Takes effect at once, everywhere. max_attempts is also the
--- column's default, which needs a short lock on the table. Only the table's owner may.
+-- Changes settings, in all sessions at the commit. EctoJob: EctoJob.Config. NULL = unchanged. max_attempts is also the
+-- column's default, whose change needs a short lock on the table. Only the table's owner may call it.
 -- Returns the settings. Errors: 22023 out of range or with months, 42809 not a queue, 42501 not the owner,
--- 55P03 the lock was not had, 0A000 options (reserved).
+-- 55P03 the lock was not granted, 0A000 options (reserved).
 CREATE FUNCTION ecto_job.configure_queue(
     queue pg_catalog.regclass, poll_interval pg_catalog.interval DEFAULT NULL,
     reservation_timeout pg_catalog.interval DEFAULT NULL, execution_timeout
@@ -218,30 +218,30 @@ CREATE FUNCTION ecto_job.configure_queue(
 COMMENT ON FUNCTION ecto_job.configure_queue(pg_catalog.regclass, pg_catalog.interval, pg_catalog.interval, pg_catalog.interval, pg_catalog.interval, pg_catalog.int4, pg_catalog.jsonb) IS
     'changes settings of a queue; null leaves one as it is';
 
--- The scheduler runs this database's queues from now on, also after a restart. Needed once in a database
+-- Has the scheduler sweep this database's queues from the commit on, also after a restart. Needed once in a database
 -- that was restored from a dump or copied. Errors: 42501 not the database's owner.
 CREATE FUNCTION ecto_job.enable() RETURNS pg_catalog.void
     LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_enable';
 COMMENT ON FUNCTION ecto_job.enable() IS
     'lets the scheduler run the queues of this database';
 
--- The scheduler leaves this database's queues alone until enable(). Jobs can be enqueued and performed as
--- before; nothing that is due or expired moves. Errors: 42501 not the database's owner.
+-- Stops the sweeps of this database's queues until enable(). Jobs can be enqueued and performed as before; jobs that
+-- are due or whose leases end are not moved. Errors: 42501 not the database's owner.
 CREATE FUNCTION ecto_job.disable() RETURNS pg_catalog.void
     LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_disable';
 COMMENT ON FUNCTION ecto_job.disable() IS
     'stops the scheduler in this database';
 
--- enable(); and where ecto_job is not in shared_preload_libraries, a scheduler for this database that runs
--- from the commit on until the server is restarted or crashes (WARNING). Called again it changes nothing.
+-- Calls enable(). If ecto_job is not in shared_preload_libraries, also starts a scheduler for this database, which runs
+-- from the commit until the server is restarted or crashes (WARNING). A second call changes nothing.
 -- Errors: 42501 not the database's owner, 25006 on a standby, 53000 no background worker is free.
 CREATE FUNCTION ecto_job.start_scheduler() RETURNS pg_catalog.void
     LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_start_scheduler';
 COMMENT ON FUNCTION ecto_job.start_scheduler() IS
     'lets the scheduler run the queues of this database, and without preload starts it until the next restart';
 
--- disable(), and waits until the scheduler has left this database; a sweep that takes more than 3 s is ended
--- (without preload any) and rolls back. Errors: 42501, 25006 as above, 25001 inside a transaction block.
+-- Calls disable(), and waits until the scheduler has left this database; a sweep that takes more than 3 s is cancelled
+-- (without preload any sweep) and rolled back. Errors: 42501, 25006 as above, 25001 inside a transaction block.
 CREATE FUNCTION ecto_job.stop_scheduler() RETURNS pg_catalog.void
     LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_stop_scheduler';
 COMMENT ON FUNCTION ecto_job.stop_scheduler() IS
@@ -250,9 +250,9 @@ COMMENT ON FUNCTION ecto_job.stop_scheduler() IS
 ------------------------------------------------------------------------------------------------------
 -- Jobs: enqueue, start, complete, fail
 
--- EctoJob: new, enqueue. AVAILABLE, or SCHEDULED if `schedule` lies in the future. NULL: schedule = now,
--- max_attempts = the queue's setting, priority = 0 (lower is first), now = the clock. notify: payload of the
--- notices .completed, .retry, .failed, 255 characters at most; NULL = none. A map queue needs params, an
+-- Adds a job, which is AVAILABLE, or SCHEDULED if `schedule` lies in the future. EctoJob: new, enqueue. If NULL:
+-- schedule = now, max_attempts = the queue's setting, priority = 0 (lower is first), now = the clock. notify: payload of
+-- the notifications .completed, .retry, .failed, 255 characters at most; NULL = none. A map queue needs params, an
 -- object; a binary queue params_binary. key and on_conflict: not supported yet (0A000).
 -- Returns the job's id. Errors: 22004 no queue or params, 22023 value out of range, 22001 notify too long,
 -- 42809 not a queue, 42501 no INSERT.
@@ -267,9 +267,9 @@ CREATE FUNCTION ecto_job.enqueue(
 COMMENT ON FUNCTION ecto_job.enqueue(pg_catalog.regclass, pg_catalog.jsonb, pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.int4, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.bytea, pg_catalog.timestamptz) IS
     'adds a job to a queue, in the transaction of the caller; returns its id';
 
--- AVAILABLE to IN_PROGRESS: the first `demand` jobs by (priority, schedule, id) that nobody has locked, with
--- one new lease for all. expires = now + attempt * timeout (NULL = the queue's execution_timeout; whole
--- milliseconds). demand NULL or 0: no rows. Returns the jobs in the queue's order. Commit before working.
+-- Starts the first `demand` jobs by (priority, schedule, id) that are AVAILABLE and not locked: they become IN_PROGRESS,
+-- with one new lease for all. expires = now + attempt * timeout (NULL = the queue's execution_timeout; whole
+-- milliseconds). demand NULL or 0: no rows. Returns the jobs in the queue's order. Commit before performing the jobs.
 -- Errors: 22023 negative demand, timeout below 1 ms, infinite now; 22008 expiry out of range; 42809; 42501.
 CREATE FUNCTION ecto_job.start_available_jobs(
     queue pg_catalog.regclass, demand pg_catalog.int4 DEFAULT 1, timeout pg_catalog.interval
@@ -279,7 +279,7 @@ CREATE FUNCTION ecto_job.start_available_jobs(
 COMMENT ON FUNCTION ecto_job.start_available_jobs(pg_catalog.regclass, pg_catalog.int4, pg_catalog.interval, pg_catalog.timestamptz) IS
     'starts up to demand jobs: AVAILABLE to IN_PROGRESS, in one step';
 
--- The job is done: its row goes in the caller's transaction, with the notice <table>.completed. To be called
+-- Completes the job: deletes its row in the caller's transaction, with the notification <table>.completed. Call it
 -- first in the transaction of the job's own writes. Errors: JQ001 the job is gone or under another lease:
 -- roll back; 22004 null; 42809; 42501.
 CREATE FUNCTION ecto_job.complete_job(
@@ -289,7 +289,7 @@ CREATE FUNCTION ecto_job.complete_job(
 COMMENT ON FUNCTION ecto_job.complete_job(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int8) IS
     'completes a job held under this lease; an error if it is not, so that its writes roll back';
 
--- The same for many: all, or an error JQ001 that lists the stale. ids and leases go in pairs.
+-- Completes all jobs, or none with an error JQ001 that lists the stale jobs. leases[n] is the lease of the job ids[n].
 -- Returns the number of jobs. Errors: as complete_job; 2202E the arrays differ in length; 22023 nulls in them.
 CREATE FUNCTION ecto_job.complete_jobs(
     queue pg_catalog.regclass, ids pg_catalog.int8[], leases pg_catalog.int8[]
@@ -298,9 +298,9 @@ CREATE FUNCTION ecto_job.complete_jobs(
 COMMENT ON FUNCTION ecto_job.complete_jobs(pg_catalog.regclass, pg_catalog.int8[], pg_catalog.int8[]) IS
     'completes many jobs, all or none';
 
--- IN_PROGRESS to RETRY, or to FAILED at max_attempts; notice <table>.retry or .failed. RETRY waits for
--- (attempt + 1) * the queue's retry_timeout. error: cut at 8 kB; it replaces the one before. retry => false
--- and delay: not supported yet (0A000). Returns the job, or no row if it is not held under this lease.
+-- Changes an IN_PROGRESS job to RETRY, or to FAILED at max_attempts, with the notification <table>.retry or .failed.
+-- A RETRY is due after (attempt + 1) * the queue's retry_timeout. error: cut at 8 kB; replaces the earlier error.
+-- retry => false and delay: not supported yet (0A000). Returns the job, or no row if the job is not held under this lease.
 -- Errors: 22004 null id or lease, 22023 infinite now, 42809, 42501.
 CREATE FUNCTION ecto_job.fail_job(
     queue pg_catalog.regclass, id pg_catalog.int8, lease pg_catalog.int8, error
@@ -312,11 +312,11 @@ COMMENT ON FUNCTION ecto_job.fail_job(pg_catalog.regclass, pg_catalog.int8, pg_c
     'records that an attempt failed: RETRY, or FAILED at max_attempts';
 
 ------------------------------------------------------------------------------------------------------
--- EctoJob's vocabulary. Milliseconds and argument order are EctoJob's; now, timeouts, lease and error
--- default to the clock, the queue's setting, not checked, none.
+-- EctoJob's functions, with EctoJob's milliseconds and order of arguments. Defaults: now = the clock, timeouts = the
+-- queue's setting, lease = not checked, error = none.
 
--- EctoJob: available_jobs(schema, demand). Locks the jobs until the caller's transaction ends and changes
--- nothing. Errors: 22023 negative demand, 42809, 42501.
+-- Returns AVAILABLE jobs, locked until the caller's transaction ends, without a change.
+-- EctoJob: available_jobs(schema, demand). Errors: 22023 negative demand, 42809, 42501.
 CREATE FUNCTION ecto_job.available_jobs(
     queue pg_catalog.regclass, demand pg_catalog.int4
 ) RETURNS SETOF ecto_job.job
@@ -324,8 +324,8 @@ CREATE FUNCTION ecto_job.available_jobs(
 COMMENT ON FUNCTION ecto_job.available_jobs(pg_catalog.regclass, pg_catalog.int4) IS
     'the first demand AVAILABLE jobs, locked until the transaction ends';
 
--- EctoJob: reserve_available_jobs(repo, schema, demand, now, timeout_ms). AVAILABLE to RESERVED with a new
--- lease; expires = reservation_expiry(now, timeout_ms). Errors: as start_available_jobs.
+-- Changes AVAILABLE jobs to RESERVED with a new lease; expires = reservation_expiry(now, timeout_ms).
+-- EctoJob: reserve_available_jobs(repo, schema, demand, now, timeout_ms). Errors: as start_available_jobs.
 CREATE FUNCTION ecto_job.reserve_available_jobs(
     queue pg_catalog.regclass, demand pg_catalog.int4, now pg_catalog.timestamptz DEFAULT
     NULL, timeout_ms pg_catalog.int8 DEFAULT NULL
@@ -334,8 +334,8 @@ CREATE FUNCTION ecto_job.reserve_available_jobs(
 COMMENT ON FUNCTION ecto_job.reserve_available_jobs(pg_catalog.regclass, pg_catalog.int4, pg_catalog.timestamptz, pg_catalog.int8) IS
     'reserves up to demand jobs: AVAILABLE to RESERVED';
 
--- EctoJob: update_job_in_progress(repo, job, now, timeout_ms). RESERVED to IN_PROGRESS if the reservation
--- has not expired; attempt is the one that was reserved. No row = {:error, :expired}.
+-- Changes a RESERVED job to IN_PROGRESS if the reservation has not expired; attempt is the job's attempt when it was
+-- reserved. EctoJob: update_job_in_progress(repo, job, now, timeout_ms). No row = {:error, :expired}.
 -- Errors: 22004 null id or attempt, 22023, 22008, 42809, 42501.
 CREATE FUNCTION ecto_job.update_job_in_progress(
     queue pg_catalog.regclass, id pg_catalog.int8, attempt pg_catalog.int4, now
@@ -346,8 +346,9 @@ CREATE FUNCTION ecto_job.update_job_in_progress(
 COMMENT ON FUNCTION ecto_job.update_job_in_progress(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int4, pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.int8) IS
     'starts a reserved job: RESERVED to IN_PROGRESS';
 
--- EctoJob: job_failed(repo, job, now, retry_timeout_ms). As fail_job, guarded by the attempt.
--- No row = :error. Errors: 22004 null id or attempt, 22023 negative timeout, 22008, 42809, 42501.
+-- Changes a job as fail_job does, but checks the attempt, and the lease only if it is given.
+-- EctoJob: job_failed(repo, job, now, retry_timeout_ms). No row = :error.
+-- Errors: 22004 null id or attempt, 22023 negative timeout, 22008, 42809, 42501.
 CREATE FUNCTION ecto_job.job_failed(
     queue pg_catalog.regclass, id pg_catalog.int8, attempt pg_catalog.int4, now
     pg_catalog.timestamptz DEFAULT NULL, retry_timeout_ms pg_catalog.int8 DEFAULT NULL, lease
@@ -357,8 +358,8 @@ CREATE FUNCTION ecto_job.job_failed(
 COMMENT ON FUNCTION ecto_job.job_failed(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int4, pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.int8, pg_catalog.text) IS
     'records that this attempt failed: RETRY, or FAILED at max_attempts';
 
--- EctoJob: delete_job_changeset(job). The guarded delete alone, without a notice.
--- Errors: JQ001 stale, 22004, 42809, 42501.
+-- Deletes a job if its attempt, and the lease if it is given, are the job's; sends no notification.
+-- EctoJob: delete_job_changeset(job). Errors: JQ001 stale, 22004, 42809, 42501.
 CREATE FUNCTION ecto_job.delete_job_changeset(
     queue pg_catalog.regclass, id pg_catalog.int8, attempt pg_catalog.int4, lease
     pg_catalog.int8 DEFAULT NULL
@@ -367,8 +368,8 @@ CREATE FUNCTION ecto_job.delete_job_changeset(
 COMMENT ON FUNCTION ecto_job.delete_job_changeset(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int4, pg_catalog.int8) IS
     'deletes a job of this attempt; an error if it is stale';
 
--- EctoJob: initial_multi(job). The guarded delete and the notice <table>.completed; in SQL the transaction is
--- the Multi. Errors: JQ001 stale, 22004, 42809, 42501.
+-- Deletes a job as delete_job_changeset does, with the notification <table>.completed.
+-- EctoJob: initial_multi(job); in SQL the transaction is the Multi. Errors: JQ001 stale, 22004, 42809, 42501.
 CREATE FUNCTION ecto_job.initial_multi(
     queue pg_catalog.regclass, id pg_catalog.int8, attempt pg_catalog.int4, lease
     pg_catalog.int8 DEFAULT NULL
@@ -377,8 +378,8 @@ CREATE FUNCTION ecto_job.initial_multi(
 COMMENT ON FUNCTION ecto_job.initial_multi(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int4, pg_catalog.int8) IS
     'completes a job of this attempt; to be called first in its transaction';
 
--- EctoJob: requeue(multi, name, job). FAILED to SCHEDULED, attempt 0; schedule and error stay, so it is due
--- at the next sweep. No row: not FAILED. Errors: 22004, 22023, 42809, 42501.
+-- Changes a FAILED job to SCHEDULED with attempt 0; schedule and error stay, so the job is due at the next sweep.
+-- EctoJob: requeue(multi, name, job). No row: the job is not FAILED. Errors: 22004, 22023, 42809, 42501.
 CREATE FUNCTION ecto_job.requeue(
     queue pg_catalog.regclass, id pg_catalog.int8, now pg_catalog.timestamptz DEFAULT NULL
 ) RETURNS SETOF ecto_job.job
@@ -387,10 +388,10 @@ COMMENT ON FUNCTION ecto_job.requeue(pg_catalog.regclass, pg_catalog.int8, pg_ca
     'gives a FAILED job all its attempts again';
 
 ------------------------------------------------------------------------------------------------------
--- Sweeps: every job that is due at `now` (NULL = the clock) and not locked. The scheduler does the same
+-- Sweeps move every job that is due at `now` (NULL = the clock) and not locked. The scheduler moves these jobs, too,
 -- in batches. Errors: 22023 infinite now, 42809, 42501.
 
--- EctoJob: activate_scheduled_jobs(repo, schema, now). SCHEDULED and RETRY whose time has come.
+-- Makes SCHEDULED and RETRY jobs AVAILABLE whose schedule is past. EctoJob: activate_scheduled_jobs(repo, schema, now).
 CREATE FUNCTION ecto_job.activate_scheduled_jobs(
     queue pg_catalog.regclass, now pg_catalog.timestamptz DEFAULT NULL
 ) RETURNS pg_catalog.int8
@@ -398,8 +399,8 @@ CREATE FUNCTION ecto_job.activate_scheduled_jobs(
 COMMENT ON FUNCTION ecto_job.activate_scheduled_jobs(pg_catalog.regclass, pg_catalog.timestamptz) IS
     'makes scheduled jobs and retries AVAILABLE when they are due; returns how many';
 
--- EctoJob: activate_expired_jobs(repo, schema, now). RESERVED and IN_PROGRESS (attempts left) whose lease
--- has ended.
+-- Gives RESERVED jobs, and IN_PROGRESS jobs with attempts left, back when their lease has ended.
+-- EctoJob: activate_expired_jobs(repo, schema, now).
 CREATE FUNCTION ecto_job.activate_expired_jobs(
     queue pg_catalog.regclass, now pg_catalog.timestamptz DEFAULT NULL
 ) RETURNS pg_catalog.int8
@@ -407,8 +408,8 @@ CREATE FUNCTION ecto_job.activate_expired_jobs(
 COMMENT ON FUNCTION ecto_job.activate_expired_jobs(pg_catalog.regclass, pg_catalog.timestamptz) IS
     'makes jobs AVAILABLE again whose lease has ended; returns how many';
 
--- EctoJob: fail_expired_jobs_at_max_attempts(repo, schema, now). IN_PROGRESS at max_attempts whose lease has
--- ended; notice <table>.failed.
+-- Makes IN_PROGRESS jobs at max_attempts FAILED when their lease has ended, with the notification <table>.failed.
+-- EctoJob: fail_expired_jobs_at_max_attempts(repo, schema, now).
 CREATE FUNCTION ecto_job.fail_expired_jobs_at_max_attempts(
     queue pg_catalog.regclass, now pg_catalog.timestamptz DEFAULT NULL
 ) RETURNS pg_catalog.int8
@@ -416,7 +417,7 @@ CREATE FUNCTION ecto_job.fail_expired_jobs_at_max_attempts(
 COMMENT ON FUNCTION ecto_job.fail_expired_jobs_at_max_attempts(pg_catalog.regclass, pg_catalog.timestamptz) IS
     'makes jobs FAILED whose last lease has ended; returns how many';
 
--- The three sweeps in the scheduler's order, with the same now.
+-- Makes the three sweeps in the scheduler's order, with one value of now.
 CREATE FUNCTION ecto_job.sweep(
     queue pg_catalog.regclass, now pg_catalog.timestamptz DEFAULT NULL, OUT activated
     pg_catalog.int8, OUT expired pg_catalog.int8, OUT failed pg_catalog.int8
@@ -428,7 +429,7 @@ COMMENT ON FUNCTION ecto_job.sweep(pg_catalog.regclass, pg_catalog.timestamptz) 
 ------------------------------------------------------------------------------------------------------
 -- Times
 
--- EctoJob: increase_time(now, attempt, timeout_ms), in microseconds where EctoJob cuts to seconds.
+-- Returns now + attempt * timeout_ms. EctoJob: increase_time(now, attempt, timeout_ms), which cuts to seconds.
 -- Errors: 22008 out of range, 22023 infinite now.
 CREATE FUNCTION ecto_job.increase_time(
     now pg_catalog.timestamptz, attempt pg_catalog.int4, timeout_ms pg_catalog.int8
@@ -437,7 +438,7 @@ CREATE FUNCTION ecto_job.increase_time(
 COMMENT ON FUNCTION ecto_job.increase_time(pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.int8) IS
     'now + attempt * timeout_ms';
 
--- EctoJob: reservation_expiry(now, timeout_ms), in microseconds where EctoJob cuts to seconds.
+-- Returns now + timeout_ms. EctoJob: reservation_expiry(now, timeout_ms), which cuts to seconds.
 -- Errors: 22008 out of range, 22023 infinite now.
 CREATE FUNCTION ecto_job.reservation_expiry(
     now pg_catalog.timestamptz, timeout_ms pg_catalog.int8
@@ -458,8 +459,9 @@ CREATE FUNCTION ecto_job.queue_status(
 COMMENT ON FUNCTION ecto_job.queue_status(pg_catalog.regclass, pg_catalog.bool) IS
     'for the view ecto_job.queues: how the sweeps of a queue go';
 
--- A queue per row: its settings, whether it is swept and if not why, when its next job is due, and whose code its
--- sweeps run with the rights of its owner beside his own. What a superuser or a member of the owner may do is no news.
+-- One row for each queue: its settings, whether it is swept and if not why, when its next job is due, and which other
+-- roles may have code run with the owner's rights in its sweeps. Superusers and members of the owner may do so anyway,
+-- and are not listed.
 CREATE VIEW ecto_job.queues AS
     SELECT s.queue,
            pg_catalog.pg_get_userbyid(c.relowner) AS owner,

@@ -1,8 +1,8 @@
--- 0.1.0 to 0.2.0. What is new stands here as it stands in ecto_job.sql, in its order.
+-- Updates 0.1.0 to 0.2.0. New objects have the text and the order of ecto_job.sql.
 \echo Use "ALTER EXTENSION ecto_job UPDATE" to load this file. \quit
 
--- The library that the server has loaded may be older than this script. Before 0.2.0 it has not even the
--- function that says so.
+-- The library that the server has loaded may be older than this script. Libraries before 0.2.0 lack the function
+-- ecto_job_require_library, which reports that.
 DO $$
 BEGIN
     CREATE FUNCTION ecto_job.require_library(version pg_catalog.text) RETURNS pg_catalog.void

@@ -1,13 +1,13 @@
--- 0.2.0 to 0.2.1. What is new stands here as it stands in ecto_job.sql, in its order.
+-- Updates 0.2.0 to 0.2.1. New objects have the text and the order of ecto_job.sql.
 \echo Use "ALTER EXTENSION ecto_job UPDATE" to load this file. \quit
 
 SELECT ecto_job.require_library('0.2.1');
 
--- The registry is dumped no longer, and each queue's settings are in its trigger
+-- The registry is no longer dumped; each queue's settings are in its trigger
 ALTER EXTENSION ecto_job DROP TABLE ecto_job.queue_settings;
 ALTER EXTENSION ecto_job ADD TABLE ecto_job.queue_settings;
 
--- A restore may run as a replica
+-- A restore may run under session_replication_role = replica
 ALTER TABLE ecto_job.queue_settings ENABLE ALWAYS TRIGGER registry_changed;
 ALTER EVENT TRIGGER ecto_job_forget_dropped_queues ENABLE ALWAYS;
 
@@ -19,7 +19,7 @@ CREATE EVENT TRIGGER ecto_job_register_restored_queue ON ddl_command_end WHEN TA
 ALTER EVENT TRIGGER ecto_job_register_restored_queue ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER ecto_job_register_restored_queue IS 'a table that a dump brings with our triggers is a queue with its settings';
 
--- Errors: 42809 not a queue, 42501 not the owner.
+-- Writes a queue's settings into its trigger. Errors: 42809 not a queue, 42501 not the owner.
 CREATE FUNCTION ecto_job.carry_settings(
     queue pg_catalog.regclass
 ) RETURNS pg_catalog.void
@@ -29,15 +29,15 @@ COMMENT ON FUNCTION ecto_job.carry_settings(pg_catalog.regclass) IS
 SELECT ecto_job.carry_settings(s.queue)
 FROM ecto_job.queue_settings AS s JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue;
 
--- Without a key; a view of somebody's on the table, and grants, stay
+-- The table loses its key; it is not created anew, so that users' views on it and grants stay
 ALTER TABLE ecto_job.scheduler_state DROP COLUMN only_row;
 COMMENT ON TABLE ecto_job.scheduler_state IS 'does this database run its queues? written by the first create_queue, enable, disable';
 COMMENT ON COLUMN ecto_job.scheduler_state.database IS 'oid of the database that the record was made in; 0: it was restored, and waits for enable()';
--- One that was restored and is not enabled has no row yet
+-- A database that was restored and is not enabled has no row yet
 INSERT INTO ecto_job.scheduler_state (database, enabled)
 SELECT 0::pg_catalog.oid, false
 WHERE EXISTS (SELECT FROM ecto_job.queue_settings) AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state);
--- Reworded
+-- Comments with a new wording
 COMMENT ON COLUMN ecto_job.queue_settings.poll_interval IS 'the longest time between two starts by a consumer; without preload also the time between two sweeps';
 COMMENT ON FUNCTION ecto_job.registry_changed() IS 'trigger: only a table''s owner registers it as a queue; caches are invalidated';
 COMMENT ON FUNCTION ecto_job.release_queue(pg_catalog.regclass) IS
@@ -49,7 +49,7 @@ COMMENT ON FUNCTION ecto_job.job_failed(pg_catalog.regclass, pg_catalog.int8, pg
 COMMENT ON COLUMN ecto_job.queues.expired IS 'jobs whose lease ended, or whose consumer''s connection ended, before their last attempt, since the server''s start';
 COMMENT ON COLUMN ecto_job.queues.failed IS 'jobs whose lease ended, or whose consumer''s connection ended, in their last attempt, since the server''s start';
 
--- Replaced, not made anew: views of others may rest on it, and grants on it stay
+-- The view is replaced, not dropped and created, so that users' views on it and grants stay
 CREATE OR REPLACE VIEW ecto_job.queues AS
     SELECT s.queue,
            pg_catalog.pg_get_userbyid(c.relowner) AS owner,
