@@ -1,5 +1,5 @@
--- adopt_queue: the tables that EctoJob's migrations make, of each version and with each option; tables that cannot
--- be adopted; and that an adopted queue works, before and after the application's own migrations.
+-- adopt_queue adopts the tables that EctoJob's migrations make, of each version and with each option, and refuses others.
+-- An adopted queue works, before and after the application's own migrations.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -23,17 +23,17 @@ SELECT conname FROM pg_constraint WHERE conrelid = 'ad_3'::regclass;
 SELECT attstattarget FROM pg_attribute WHERE attrelid = 'ad_3'::regclass AND attname = 'state';
 SELECT kind, params_type, inserted_at, updated_at, max_attempts FROM ecto_job.queue_settings WHERE queue = 'ad_3'::regclass;
 
--- A second adoption changes nothing, and takes no lock that waits
+-- A second adoption changes nothing, and takes no lock that would have to wait
 BEGIN;
 SELECT ecto_job.adopt_queue('ad_3');
 SELECT mode FROM pg_locks WHERE relation = 'ad_3'::regclass AND mode = 'AccessExclusiveLock';
 COMMIT;
--- An adoption creates again what was dropped
+-- An adoption creates dropped triggers again
 DROP TRIGGER ecto_job_lease ON ad_3;
 SELECT ecto_job.adopt_queue('ad_3');
 SELECT ecto_job.adopt_queue('ad_3');
 
--- A job's life, in our functions and in the library's statements
+-- A job's life, by the extension's functions and by the library's statements
 SELECT ecto_job.enqueue('ad_3', '{"n": 2}', priority => -1, max_attempts => 2, notify => 'n', meta => '{"m": 1}');
 SELECT id, state, params, priority, max_attempts, notify, meta, inserted_at > now() - interval '1 hour' AS inserted_now,
        lease > 0 AS leased
@@ -48,7 +48,7 @@ SELECT state, attempt, lease FROM ecto_job.job_failed('ad_3', 2, 2, '2031-01-01'
 SELECT state, attempt FROM ecto_job.requeue('ad_3', 2, '2031-01-01');
 SELECT id FROM ecto_job.update_job_in_progress('ad_3', 1, 0);
 SELECT ecto_job.initial_multi('ad_3', 1, 2);
--- create_queue leaves the table as it is, or fails and says what the table is
+-- create_queue leaves an adopted table as it is, or its error says that the table is adopted
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''ad_3'', timestamps_opts => ''{"type": "naive_datetime"}'', ectojob => true)');
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''ad_3'')');
 -- max_attempts below 1 acts as 1
@@ -57,7 +57,7 @@ INSERT INTO ad_3 (params, state, max_attempts) SELECT '{}', 'AVAILABLE', n FROM 
 SELECT count(*) FROM ecto_job.start_available_jobs('ad_3', 9, now => '2031-01-01');
 SELECT * FROM ecto_job.sweep('ad_3', '2041-01-01');
 SELECT state, attempt, max_attempts FROM ad_3 ORDER BY max_attempts;
--- whatever ends the attempt: 0 of 1 has another, 1 of 1 has not
+-- however the attempt ends: a job at attempt 0 of 1 has one left, a job at 1 of 1 has none
 INSERT INTO ad_3 (id, params, state, attempt, max_attempts, schedule, expires)
 SELECT 100 + row_number() OVER (), '{}', 'IN_PROGRESS', a, m, '2001-01-01', '2041-01-01' FROM generate_series(0, 1) AS a, generate_series(-1, 1) AS m;
 BEGIN;
@@ -79,7 +79,7 @@ SELECT ecto_job.adopt_queue('ad_2');
 SELECT ecto_job.enqueue('ad_2', '{"n": 1}'), ecto_job.enqueue('ad_2', '{"n": 2}', priority => 0) AS other;
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''ad_2'', ''{}'', priority => 1)');
 SELECT id, priority FROM ecto_job.start_available_jobs('ad_2');
--- then the application's upgrade, on a queue that this session knows
+-- then the application's upgrade, on a queue that this session has used
 SELECT pg_temp.ectojob_up_3('ad_2') \g /dev/null
 SELECT ecto_job.enqueue('ad_2', '{"n": 3}', priority => -5);
 SELECT id, priority FROM ecto_job.start_available_jobs('ad_2', 2);
@@ -90,7 +90,7 @@ SELECT ecto_job.enqueue('ad_2', '{"n": 4}');
 SELECT id, priority FROM ecto_job.start_available_jobs('ad_2', 2);
 SELECT pg_temp.ectojob_down('ad_2') \g /dev/null
 
--- Version 1: no index either
+-- Version 1: neither priority nor index
 SELECT pg_temp.ectojob_table('ad_1', 1) \g /dev/null
 SELECT ecto_job.adopt_queue('ad_1');
 SELECT ecto_job.enqueue('ad_1', '{"n": 1}');
@@ -99,7 +99,7 @@ SELECT pg_temp.ectojob_up_3('ad_1') \g /dev/null
 SELECT ecto_job.adopt_queue('ad_1');
 SELECT pg_temp.ectojob_down('ad_1') \g /dev/null
 
--- A schema prefix; bytes
+-- A schema prefix; params as bytea
 CREATE SCHEMA ad_app;
 SELECT pg_temp.ectojob_table('ad_b', 2, 'ad_app', params_type => 'bytea') \g /dev/null
 SELECT ecto_job.adopt_queue('ad_app.ad_b');
@@ -108,7 +108,7 @@ SELECT ecto_job.enqueue('ad_app.ad_b', params_binary => '\x83680001ff');
 SELECT params, params_binary FROM ecto_job.start_available_jobs('ad_app.ad_b');
 SELECT pg_temp.ectojob_down('ad_b', 'ad_app') \g /dev/null
 
--- timestamps: found by name, or as the columns that nothing else makes, or as they are named
+-- timestamps: found by their names, or as the two columns that are left, or by the names in timestamps_opts
 CREATE FUNCTION pg_temp.taken(timestamps text, opts text DEFAULT 'NULL') RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     result text;
@@ -144,7 +144,7 @@ SELECT pg_temp.taken('updated_at timestamp NOT NULL', '''{"inserted_at": "made"}
 SELECT pg_temp.taken('updated_at timestamp NOT NULL', '''{"inserted_at": "schedule"}''');
 SELECT pg_temp.taken('updated_at timestamp NOT NULL', '''{"created": "x"}''');
 
--- EctoJob's trigger and index, by what they are; a trigger of the application's stays
+-- EctoJob's trigger and index are recognised by their definitions; a trigger of the application's stays
 SELECT pg_temp.ectojob_table('ad_odd', 3) \g /dev/null
 ALTER TRIGGER tr_notify_inserted_ad_odd ON ad_odd RENAME TO "An ""odd"" trigger";
 ALTER INDEX ad_odd_priority_schedule_id_index RENAME TO odd_index;
@@ -153,7 +153,7 @@ CREATE TRIGGER a_own AFTER INSERT ON ad_odd FOR EACH ROW EXECUTE FUNCTION ad_own
 SELECT ecto_job.adopt_queue('ad_odd');
 SELECT tgname, tgfoid::regproc FROM pg_trigger WHERE tgrelid = 'ad_odd'::regclass ORDER BY 1;
 DROP TABLE ad_odd;
--- none of EctoJob's
+-- a table without EctoJob's trigger and index
 SELECT pg_temp.ectojob_table('ad_none', 3) \g /dev/null
 DROP TRIGGER tr_notify_inserted_ad_none ON ad_none;
 ALTER TABLE ad_none ALTER max_attempts SET DEFAULT 3;
@@ -165,7 +165,7 @@ SELECT ecto_job.adopt_queue('ad_none');
 SELECT poll_interval, max_attempts FROM ecto_job.queue_settings WHERE queue = 'ad_none'::regclass;
 DROP TABLE ad_none;
 
--- Tables that cannot be adopted: the error names everything that is wrong
+-- Tables that cannot be adopted: the error names all faults
 CREATE FUNCTION pg_temp.misfit(change text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     result text;
@@ -219,7 +219,7 @@ ALTER TABLE ad_owned.jobs ALTER id DROP DEFAULT, ALTER id ADD GENERATED ALWAYS A
 SELECT ecto_job.adopt_queue('ad_owned.jobs');
 SELECT ecto_job.enqueue('ad_owned.jobs', '{}');
 DROP TABLE ad_owned.jobs;
--- A superuser runs none of the owner's code
+-- An adoption by a superuser runs none of the owner's code
 SET ROLE regress_ecto_stranger;
 CREATE FUNCTION ad_owned.spy() RETURNS integer IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'ran as %', current_user; RETURN 7; END $$;
 CREATE TABLE ad_owned.jobs (LIKE ad_m INCLUDING ALL);
@@ -235,7 +235,7 @@ ROLLBACK;
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'ad_m'::regclass AND NOT tgisinternal;
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''ad_m'', ''{}'')');
 
--- Every function does on each kind of table what it does on a table of create_queue
+-- Every function has the same results on each kind of table as on a table of create_queue
 CREATE FUNCTION pg_temp.life(queue regclass) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     job ecto_job.job;
@@ -247,7 +247,7 @@ BEGIN
         PERFORM ecto_job.enqueue(queue, CASE WHEN NOT is_binary THEN '{}'::jsonb END, '2031-03-30 00:00:00Z'::timestamptz + n * interval '1 hour',
                                  n, 0, 'n', meta => '{"m": 1}', params_binary => CASE WHEN is_binary THEN '\x83'::bytea END);
     END LOOP;
-    -- In the order of a job's life; each is called with the job that the one before returned
+    -- In the order of a job's life; each call gets the job that the previous call returned
     FOREACH step IN ARRAY ARRAY[
         'ecto_job.activate_scheduled_jobs(''%1$s'', ''2031-03-30 05:30:00Z'')', 'ecto_job.available_jobs(''%1$s'', 2)',
         'ecto_job.start_available_jobs(''%1$s'', 1, ''1 hour'', ''2031-03-30 00:30:00Z'')',
@@ -295,7 +295,7 @@ DROP TABLE ad_l_native, ad_l_1, ad_l_2, ad_l_3, ad_l_z, ad_l_m, ad_l_r;
 SET client_min_messages = notice;
 SET timezone = 'UTC';
 
--- UTC columns, whatever the session's TimeZone, on both sides of a change to summer time and back
+-- Columns hold UTC, whatever the session's TimeZone, before and after the beginning and the end of summer time
 SELECT ecto_job.adopt_queue('ad_m');
 SET timezone = 'Europe/Berlin';
 SELECT ecto_job.enqueue('ad_m', '{}', schedule => '2031-03-30 00:59:59.9Z') > 0 AS enqueued;

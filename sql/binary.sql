@@ -1,4 +1,4 @@
--- A queue of params_type 'binary': bytea goes in and comes out of every function as params_binary.
+-- A queue of params_type 'binary': every function takes and returns the params as the bytea params_binary.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql

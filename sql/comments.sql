@@ -1,5 +1,4 @@
--- Every object of the extension has a comment, and no function runs with other rights than its caller's, or changes
--- the search_path.
+-- Every object of the extension has a comment, and every function runs with its caller's rights and search_path.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -21,7 +20,7 @@ WITH member AS (
 SELECT pg_describe_object(classid, objid, objsubid) AS without_comment FROM object AS o
 WHERE NOT EXISTS (SELECT FROM pg_description AS d
                   WHERE (d.classoid, d.objoid, d.objsubid) = (o.classid, o.objid, o.objsubid) AND d.description <> '')
-  -- a table's own types go with it
+  -- the types of tables and their arrays have no comments
   AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid
            WHERE t.oid = objid AND (t.typelem <> 0 OR c.relkind IN ('r', 'v'))))
 ORDER BY 1;

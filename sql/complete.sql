@@ -8,7 +8,7 @@
 SELECT ecto_job.create_queue('complete_jobs');
 LISTEN "complete_jobs.completed";
 
--- A held job is deleted, and its notice sent in the same transaction
+-- A held job is deleted, and its notification is sent, in one transaction
 SELECT ecto_job.enqueue('complete_jobs', '{}', notify => 'first');
 SELECT id, lease FROM ecto_job.start_available_jobs('complete_jobs') \gset
 \o :notifications
@@ -32,7 +32,7 @@ SELECT id, lease FROM ecto_job.start_available_jobs('complete_jobs') \gset
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(''complete_jobs'', %s, %s)', :id, :lease + 2));
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(''complete_jobs'', %s, %s)', :id, 0));
 
--- The stale error aborts the transaction of the job's writes
+-- Error JQ001 aborts the transaction of the job's writes
 CREATE TABLE complete_writes (id bigint);
 BEGIN;
 INSERT INTO complete_writes VALUES (1);
@@ -42,22 +42,22 @@ INSERT INTO complete_writes VALUES (2);
 COMMIT;
 SELECT count(*) FROM complete_writes;
 
--- An expired lease is the job's lease until a sweep clears it
+-- An expired lease stays valid until a sweep clears it
 UPDATE complete_jobs SET expires = '2000-01-01';
 SELECT ecto_job.complete_job('complete_jobs', :id, :lease);
 
--- Only RESERVED and IN_PROGRESS can be completed, even under the lease
+-- Only RESERVED and IN_PROGRESS jobs can be completed, even under their lease
 INSERT INTO complete_jobs (id, params, state, attempt, lease)
 SELECT 100 + row_number() OVER (), '{}', state, 1, 44
 FROM unnest('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]) AS state;
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(''complete_jobs'', %s, 44)', n)) FROM generate_series(101, 106) AS n;
 SELECT id, state FROM complete_jobs ORDER BY id;
 
--- NULL
+-- NULL arguments are refused
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(%s)', arguments))
 FROM unnest('{"NULL, 1, 1","''complete_jobs'', NULL, 1","''complete_jobs'', 1, NULL"}'::text[]) AS arguments;
 
--- A completion in the transaction of the start has a WARNING; after a commit there is none
+-- A completion in the transaction of the start raises a WARNING; after a commit it does not
 TRUNCATE complete_jobs RESTART IDENTITY;
 SELECT ecto_job.enqueue('complete_jobs', '{}') FROM generate_series(1, 7);
 BEGIN;
@@ -79,7 +79,7 @@ BEGIN;
 SELECT ecto_job.complete_job('complete_jobs', :id, :lease);
 COMMIT;
 
--- complete_jobs: all jobs, in any order, with their notices (equal ones once)
+-- complete_jobs completes all jobs, in any order, with their notifications (equal ones once)
 UPDATE complete_jobs SET notify = CASE WHEN id < 6 THEN 'same' ELSE 'id ' || id END;
 CREATE TEMP TABLE held AS SELECT id, lease FROM ecto_job.start_available_jobs('complete_jobs', 100);
 SELECT count(*) FROM held;
@@ -88,14 +88,14 @@ SELECT ecto_job.complete_jobs('complete_jobs', array_agg(id ORDER BY id DESC), a
 FROM held;
 \o
 SELECT count(*) FROM complete_jobs;
--- or none, and the error names the stale jobs: 3 is gone, 9 has another lease
+-- complete_jobs completes none if a job is stale, and the error names the stale jobs: 3 is gone, 9 has another lease
 SELECT ecto_job.enqueue('complete_jobs', '{}') FROM generate_series(1, 3);
 TRUNCATE held;
 INSERT INTO held SELECT id, lease FROM ecto_job.start_available_jobs('complete_jobs', 100);
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_jobs(''complete_jobs'', %L, %L)',
     array_agg(id ORDER BY id) || 3::bigint, array_agg(lease + 2 * (id = 9)::int ORDER BY id) || 5::bigint)) FROM held;
 SELECT id, state FROM complete_jobs ORDER BY id;
--- the list of many stale jobs is cut
+-- the list of stale jobs in the error has a limit
 SELECT pg_temp.outcome('SELECT ecto_job.complete_jobs(''complete_jobs'', array_agg(n), array_agg(1::bigint))
     FROM generate_series(1001::bigint, 1102) AS n');
 -- a job that is named under its lease and under another is stale
@@ -109,7 +109,7 @@ FROM unnest(ARRAY['NULL, ''{}''', '''{}'', NULL', '''{1}'', ''{}''', '''{1}'', '
     '''{1}'', ''{NULL}''', '''{{1,2}}'', ''{{1,2}}''', '''{x}'', ''{1}''']) AS arguments;
 SELECT id, state FROM complete_jobs ORDER BY id;
 
--- EctoJob's functions check the attempt, and the lease where it is given; they do not check the state
+-- EctoJob's functions check the attempt, and the lease if it is given; they do not check the state
 TRUNCATE complete_jobs RESTART IDENTITY;
 INSERT INTO complete_jobs (params, state, attempt, lease, notify)
 SELECT '{}', 'IN_PROGRESS', 2, 44, 'id ' || n FROM generate_series(1, 6) AS n;

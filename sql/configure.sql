@@ -1,4 +1,4 @@
--- configure_queue, enable, disable, the view ecto_job.queues: what takes effect, and what is refused.
+-- configure_queue, enable, disable and the view ecto_job.queues: which changes take effect, and which are refused.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -29,7 +29,7 @@ SELECT :id, :'expires';
 SELECT id, schedule FROM ecto_job.fail_job('conf_jobs', :id, :lease, now => '2031-01-01');
 SELECT id, schedule FROM ecto_job.job_failed('conf_jobs', 1, 1, '2031-01-01');
 
--- A rollback undoes all of it: settings, the column's default, the session's cache
+-- A ROLLBACK undoes all changes: settings, the column's default, the session's cache
 BEGIN;
 SELECT max_attempts FROM ecto_job.configure_queue('conf_jobs', max_attempts => 99, execution_timeout => '99 s');
 INSERT INTO conf_jobs (params) VALUES ('{}') RETURNING max_attempts;
@@ -46,7 +46,7 @@ ROLLBACK TO s;
 SELECT expires FROM ecto_job.reserve_available_jobs('conf_jobs', 1, '2031-01-01');
 ROLLBACK;
 
--- Refused
+-- Values that are refused
 SELECT pg_temp.outcome(format('SELECT ecto_job.configure_queue(''conf_jobs'', %s => %L)', name, value))
 FROM unnest('{poll_interval,reservation_timeout,execution_timeout,retry_timeout}'::text[]) AS name,
      unnest('{0,-1 s,0.5 ms,1 month,1 year -365 days,3650 days 1 ms,2147483647 days,-2147483648 days}'::text[]) AS value
@@ -57,7 +57,7 @@ FROM unnest(ARRAY['max_attempts => 0', 'max_attempts => -2147483648', 'options =
     'options => ''null''', 'options => ''1''']) AS arguments;
 SELECT pg_temp.outcome('SELECT ecto_job.configure_queue(NULL)');
 SELECT pg_temp.outcome('SELECT ecto_job.configure_queue(''pg_class'', max_attempts => 1)');
--- The longest timeouts; a longer one, which 0.2.0 accepted, may come from a dump, and counts as the longest
+-- The longest timeouts; a longer timeout, which 0.2.0 accepted, may come from a dump, and counts as the longest
 SELECT poll_interval, execution_timeout FROM ecto_job.configure_queue('conf_third', '3650 days', execution_timeout => '3650 days');
 UPDATE ecto_job.queue_settings SET execution_timeout = '100000000 days' WHERE queue = 'conf_third'::regclass;
 INSERT INTO conf_third (params) VALUES ('{}');

@@ -1,4 +1,4 @@
--- create_queue: the table, the registry's row, every option, and what is refused.
+-- create_queue: the table, the registry's row, every option, and the errors.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -28,7 +28,7 @@ SELECT count(*) AS triggers_without_comment FROM pg_trigger
 WHERE tgrelid = 'cq_jobs'::regclass AND NOT tgisinternal AND obj_description(oid, 'pg_trigger') IS NULL;
 SELECT obj_description('cq_jobs'::regclass, 'pg_class');
 
--- CHECKs: states, attempts, params, key; none on expires
+-- CHECKs of state, attempt, params and key; expires has none
 SELECT pg_temp.outcome(format('INSERT INTO cq_jobs (params, state) VALUES (''{}'', %L)', state))
 FROM unnest('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED,DONE,available,NULL}'::text[]) AS state;
 SELECT pg_temp.outcome($$INSERT INTO cq_jobs (params, attempt) VALUES ('{}', -1)$$);
@@ -48,7 +48,7 @@ INSERT INTO cq_jobs (params, state)
 SELECT '{}', unnest('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]);
 SELECT state, in_play, waiting_key FROM cq_jobs ORDER BY id;
 
--- A second call returns the queue if its options are the same
+-- A second call returns the queue if the options are equal
 SELECT ecto_job.create_queue('cq_jobs');
 SELECT ecto_job.create_queue('cq_jobs', 'public', '{"type": "utc_datetime_usec", "inserted_at": "inserted_at"}');
 SELECT count(*) FROM cq_jobs;
@@ -60,7 +60,7 @@ FROM unnest(ARRAY[
     'timestamps_opts => ''{"inserted_at": "created"}''',
     'timestamps_opts => ''{"type": "naive_datetime"}''', 'ectojob => true']) AS options;
 
--- For EctoJob's library, too: the index that its reserve needs, no statistics of state, the lease's trigger
+-- ectojob => true: the index that the library's reserve needs, no statistics of state, the trigger that clears leases
 SELECT ecto_job.create_queue('cq_ectojob', ectojob => true);
 SELECT ecto_job.create_queue('cq_ectojob', ectojob => true);
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''cq_ectojob'')');
@@ -70,7 +70,7 @@ WHERE indrelid = 'cq_ectojob'::regclass ORDER BY indexrelid::regclass::text COLL
 SELECT attstattarget FROM pg_attribute WHERE attrelid = 'cq_ectojob'::regclass AND attname = 'state';
 SELECT pg_get_triggerdef(oid), obj_description(oid, 'pg_trigger') FROM pg_trigger
 WHERE tgrelid = 'cq_ectojob'::regclass AND tgname = 'ecto_job_lease';
--- The library's reserve, start, sweeps and requeue, and which leases they leave
+-- The leases after the library's reserve, start, sweeps and requeue
 INSERT INTO cq_ectojob (params) VALUES ('{}');
 UPDATE cq_ectojob SET lease = 8, state = 'RESERVED' RETURNING lease;
 UPDATE cq_ectojob SET expires = '2031-01-01' RETURNING state, lease;
@@ -102,7 +102,7 @@ FROM unnest(ARRAY['true', 'null', '[]', '"false"', '1', '{"Type": "naive_datetim
 SELECT ecto_job.create_queue('cq_named', timestamps_opts =>
     '{"inserted_at": "Born \"here\"", "updated_at": "changed", "type": "naive_datetime"}');
 
--- A job of each queue has its times in the columns that the table has
+-- The functions write times into whichever timestamp columns a table has
 SELECT ecto_job.enqueue('cq_named', '{"n": 1}') > 0 AS enqueued;
 SELECT ecto_job.enqueue('cq_naive', '{"n": 1}') > 0 AS enqueued;
 SELECT ecto_job.enqueue('cq_timeless', '{"n": 1}') > 0 AS enqueued;
@@ -112,7 +112,7 @@ FROM (SELECT *, 1 AS no FROM ecto_job.start_available_jobs('cq_named', now => '2
       UNION ALL SELECT *, 3 FROM ecto_job.start_available_jobs('cq_timeless', now => '2031-02-03 04:05:06')) AS j
 ORDER BY no;
 
--- Schemas: given, the path's first, none
+-- Schemas: named, the first of the search_path, none
 CREATE SCHEMA cq_app;
 SELECT ecto_job.create_queue('cq_jobs', 'cq_app');
 SELECT ecto_job.create_queue('cq_jobs', schema_prefix => 'cq_app');
@@ -122,13 +122,13 @@ SELECT ecto_job.enqueue('cq_jobs', '{}'), ecto_job.enqueue('public.cq_jobs', '{}
 SET search_path = public;
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''cq_jobs'', ''nowhere'')');
 SELECT pg_temp.outcome('SET LOCAL search_path = ''''; SELECT ecto_job.create_queue(''cq_jobs'')');
--- Without a right on the schema: an error that says what to do, and shows no internal statement
+-- Without a right on the schema the error says what to do, and shows no internal statement
 CREATE ROLE cq_stranger;
 CREATE SCHEMA "Cq closed";
 SET ROLE cq_stranger;
 SELECT ecto_job.create_queue('cq_jobs', 'Cq closed');
 RESET ROLE;
--- either alone is not enough
+-- CREATE or USAGE alone is not enough
 GRANT CREATE ON SCHEMA "Cq closed" TO cq_stranger;
 SET ROLE cq_stranger;
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''cq_jobs'', ''Cq closed'')');

@@ -1,4 +1,4 @@
--- DROP TABLE, drop_queue, DROP SCHEMA, DROP EXTENSION: what goes and what stays.
+-- DROP TABLE, drop_queue, DROP SCHEMA and DROP EXTENSION: which objects are dropped and which stay.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -7,7 +7,7 @@ SELECT ecto_job.create_queue('drop_one'), ecto_job.create_queue('drop_two'), ect
 SELECT queue FROM ecto_job.queue_settings ORDER BY queue::text;
 INSERT INTO drop_one (params) VALUES ('{}');
 
--- The registry forgets a dropped table, and remembers it after a rollback
+-- A dropped table leaves the registry, and is in it again after a rollback
 DROP TABLE drop_two;
 SELECT queue FROM ecto_job.queue_settings ORDER BY queue::text;
 BEGIN;
@@ -45,7 +45,7 @@ DROP SCHEMA drop_schema CASCADE;
 RESET client_min_messages;
 SELECT queue FROM ecto_job.queue_settings ORDER BY queue::text;
 
--- DROP EXTENSION is refused while queues exist; CASCADE takes our triggers and keeps the tables
+-- DROP EXTENSION is refused while queues exist; CASCADE drops the extension's triggers and keeps the tables
 SELECT split_part(pg_temp.outcome('DROP EXTENSION ecto_job'), E'\n', 1);
 SELECT pg_temp.outcome('DROP SCHEMA ecto_job');
 SELECT pg_temp.outcome('DROP TABLE ecto_job.queue_settings');

@@ -1,5 +1,5 @@
--- Each function that changes a queue, once, on both kinds of queue: what `make check KINDS=discard` runs by default,
--- where a call takes seconds. The other tests say what the functions do.
+-- Each function that changes a queue is called once on both kinds of queue. `make check KINDS=discard`, where a call
+-- takes seconds, runs only this file by default. The other files test what the functions do.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -21,7 +21,7 @@ SELECT id, lease, attempt FROM ecto_job.reserve_available_jobs('each_shared', 1,
 SELECT attempt FROM ecto_job.update_job_in_progress('each_shared', :id, :attempt, timeout_ms => 86400000, lease => :lease);
 SELECT ecto_job.complete_jobs('each_shared', ARRAY[:id], ARRAY[:lease]);
 
--- What the planner hook and the triggers read
+-- Statements for which the planner hook and the triggers read catalogs
 UPDATE each_shared SET state = 'SCHEDULED', schedule = '2001-01-01';
 SELECT count(*) FROM ecto_job.sweep('each_shared');
 SELECT queue, status FROM ecto_job.queues WHERE queue::text LIKE 'each%' ORDER BY queue::text;

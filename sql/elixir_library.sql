@@ -1,5 +1,5 @@
--- The statements of EctoJob's Elixir library on every kind of queue, whatever the session's TimeZone. Our functions
--- work with what the statements leave, and the statements with what our functions leave.
+-- The statements of EctoJob's Elixir library on every kind of queue, whatever the session's TimeZone. The extension's
+-- functions work on rows that the statements have changed, and the statements on rows that the functions have changed.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -21,14 +21,14 @@ SELECT ecto_job.adopt_queue('jobs');
 \i :top/test/regress/elixir_library.sql
 SELECT ecto_job.drop_queue('jobs');
 
--- Upgraded by EctoJob's own migration after it was adopted
+-- A table that EctoJob's own migration upgrades after the adoption
 SELECT pg_temp.ectojob_table('jobs', 2);
 SELECT ecto_job.adopt_queue('jobs');
 SELECT pg_temp.ectojob_up_3('jobs');
 \i :top/test/regress/elixir_library.sql
 SELECT ecto_job.drop_queue('jobs');
 
--- Erlang terms
+-- Erlang terms as params
 \set params '\'\\x836101\''
 SELECT ecto_job.create_queue('jobs', ectojob => true, params_type => 'binary', timestamps_opts => '{"type": "naive_datetime"}');
 \i :top/test/regress/elixir_library.sql
@@ -40,8 +40,8 @@ SELECT ecto_job.adopt_queue('jobs');
 SELECT ecto_job.drop_queue('jobs');
 RESET timezone;
 
--- A node whose clock is ahead enqueues a job that is due by its clock; a job for the future is SCHEDULED. The
--- library truncates the time at which it enqueues to seconds, or does not.
+-- A node whose clock is ahead enqueues a job that is due by the node's clock; a job for the future is SCHEDULED. The
+-- library writes the time of the INSERT truncated to seconds, or in full.
 CREATE FUNCTION pg_temp.born(queue regclass, OUT enqueued text, OUT schedule text, OUT state text) RETURNS SETOF record LANGUAGE plpgsql AS $$
 BEGIN
     FOR enqueued, schedule IN VALUES
@@ -79,7 +79,7 @@ BEGIN
         USING id, node_time;
 END
 $$;
--- Whether it was started
+-- Returns whether the library's statement started the job
 CREATE FUNCTION pg_temp.start(queue regclass, id bigint, node_time timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     started bigint;
@@ -99,9 +99,9 @@ BEGIN
 END
 $$;
 
--- A node whose clock is behind or ahead, by the minute: what becomes of a job that it reserves and starts, with
--- a sweep after each; in minutes, how long its leases are by the server's clock. One transaction, so that no
--- scheduler sees it
+-- A node whose clock is some minutes behind or ahead reserves and starts a job, with a sweep after each step. The
+-- function returns the states, and the lengths of the leases by the server's clock, in minutes. All is one transaction,
+-- which no scheduler sees
 CREATE FUNCTION pg_temp.by_a_clock(queue regclass, behind interval, OUT reserved text, OUT reserved_for numeric, OUT started boolean, OUT performs text,
     OUT performs_for numeric) LANGUAGE plpgsql AS $$
 DECLARE
@@ -137,12 +137,12 @@ BEGIN
 END
 $$;
 SELECT pg_temp.by_hand('clocks'), pg_temp.by_hand('adopted');
--- The argument `now` of our functions is not taken for a clock
+-- The argument `now` of the extension's functions does not count as a node's clock
 SELECT ecto_job.enqueue('clocks', '{}') > 0 AS enqueued;
 SELECT state, expires - now AS lasts FROM (SELECT clock_timestamp() - interval '1 hour' AS now OFFSET 0) AS c, ecto_job.reserve_available_jobs('clocks', 1, now, 1000);
 DELETE FROM clocks;
 
--- A job that we have reserved and the library starts is the library's: our lease has ended
+-- A job that the extension's function has reserved and the library starts is the library's: the lease has ended
 CREATE FUNCTION pg_temp.started_late(queue regclass, OUT reserved text, OUT started text, OUT ours text) LANGUAGE plpgsql AS $$
 DECLARE
     job ecto_job.job;
@@ -154,7 +154,7 @@ BEGIN
     started := pg_temp.job(queue);
     ours := pg_temp.outcome(format('SELECT ecto_job.complete_job(%L, %s, %s)', queue, job.id, job.lease));
     EXECUTE format('DELETE FROM %s', queue);
-    -- ... and one that ours start has it
+    -- a job that the extension's functions reserve and start has a lease
     PERFORM ecto_job.enqueue(queue, '{}');
     SELECT * INTO job FROM ecto_job.reserve_available_jobs(queue, 1);
     SELECT * INTO job FROM ecto_job.update_job_in_progress(queue, job.id, job.attempt);
@@ -163,7 +163,7 @@ BEGIN
 END
 $$;
 SELECT queue, r.* FROM unnest('{clocks,adopted}'::regclass[]) AS queue, pg_temp.started_late(queue) AS r;
--- A transition of ours that ends with an error has no effect on later statements
+-- A transition of the extension that ends with an error has no effect on later statements
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
 SELECT ecto_job.enqueue('clocks', '{}') > 0 AS enqueued;
 SELECT id FROM ecto_job.reserve_available_jobs('clocks', 1) \gset
@@ -174,7 +174,7 @@ SELECT pg_temp.start('clocks', :id, clock_timestamp()), pg_temp.job('clocks');
 DELETE FROM clocks;
 DROP FUNCTION refuse();
 
--- The job's error is that of the last attempt, or says that the reason is not known
+-- The job's error is the error of the last attempt, or says that the reason is not known
 CREATE FUNCTION pg_temp.reasons(queue regclass, OUT step text, OUT job text) RETURNS SETOF record LANGUAGE plpgsql AS $$
 DECLARE
     id bigint := ecto_job.enqueue(queue, '{}', max_attempts => 4);

@@ -1,11 +1,11 @@
--- enqueue: what it writes, its defaults, and what is refused.
+-- enqueue: the columns that it writes, its defaults, and its errors.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
 \set ECHO all
 SELECT ecto_job.create_queue('enqueue_jobs');
 
--- Nothing but params
+-- Only params are given
 BEGIN;
 SELECT ecto_job.enqueue('enqueue_jobs', '{"to": "ada"}');
 SELECT id, state, expires, attempt, lease, max_attempts, priority, params, notify, key, error, meta,
@@ -13,13 +13,13 @@ SELECT id, state, expires, attempt, lease, max_attempts, priority, params, notif
 FROM enqueue_jobs;
 COMMIT;
 
--- Everything, in named notation
+-- All arguments, in named notation
 SELECT ecto_job.enqueue(queue => 'enqueue_jobs', params => '{"to": "bob"}', schedule => '2001-02-03 04:05:06.789',
     max_attempts => 2147483647, priority => -2147483648, notify => 'to bob', meta => '[1, {"trace": null}]',
     on_conflict => 'keep', now => '1999-01-01');
 SELECT id, state, schedule, max_attempts, priority, notify, meta FROM enqueue_jobs WHERE id = 2;
 
--- schedule: now if NULL, SCHEDULED if it lies in the future by the clock, whatever `now` says
+-- schedule is `now` if NULL; the job is SCHEDULED if its schedule is in the future by the clock, whatever `now` is
 SELECT ecto_job.enqueue('enqueue_jobs', '{}', now => '2002-01-01');
 SELECT ecto_job.enqueue('enqueue_jobs', '{}', now => '2999-01-01');
 SELECT ecto_job.enqueue('enqueue_jobs', '{}', '2999-01-01', now => '3000-01-01');
@@ -35,18 +35,18 @@ SELECT schedule > now() AS later_than_the_transaction FROM enqueue_jobs WHERE id
 ROLLBACK;
 SELECT count(*) FROM enqueue_jobs WHERE id = 8;
 
--- max_attempts is the queue's
+-- max_attempts is by default the queue's setting
 SELECT max_attempts FROM ecto_job.configure_queue('enqueue_jobs', max_attempts => 9);
 SELECT ecto_job.enqueue('enqueue_jobs', '{}');
 SELECT max_attempts FROM enqueue_jobs WHERE id = 9;
 
--- notify: 255 characters, not bytes; the empty one is one
+-- notify has at most 255 characters, not bytes; an empty text is a payload
 SELECT ecto_job.enqueue('enqueue_jobs', '{}', notify => repeat('ä', 255));
 SELECT ecto_job.enqueue('enqueue_jobs', '{}', notify => '');
 SELECT length(notify), octet_length(notify) FROM enqueue_jobs WHERE id > 9 ORDER BY id;
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''enqueue_jobs'', ''{}'', notify => repeat(''ä'', 256))');
 
--- Refused
+-- Arguments that are refused
 SELECT pg_temp.outcome(format('SELECT ecto_job.enqueue(''enqueue_jobs'', %s)', arguments))
 FROM unnest(ARRAY[
     'NULL', '''[]''', '''1''', '''null''', '''"text"''',
@@ -61,7 +61,7 @@ SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''no_such_table'', ''{}'')');
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''pg_class'', ''{}'')');
 SELECT ecto_job.enqueue('enqueue_jobs', '{}', on_conflict => NULL);
 
--- A trigger that drops the row makes the call an error
+-- A trigger that suppresses the INSERT makes the call an error
 CREATE FUNCTION enqueue_swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER enqueue_swallow BEFORE INSERT ON enqueue_jobs FOR EACH ROW EXECUTE FUNCTION enqueue_swallow();
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''enqueue_jobs'', ''{}'')');

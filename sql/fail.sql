@@ -1,4 +1,4 @@
--- fail_job and job_failed: RETRY with a growing delay, FAILED at max_attempts, the error, the notices.
+-- fail_job and job_failed: RETRY with a growing delay, FAILED at max_attempts, the error, the notifications.
 -- psql's lines on notifications go through sed, since they name a process.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
@@ -20,7 +20,7 @@ SELECT id, state, attempt, expires, lease, schedule, error, updated_at FROM fail
 SELECT ecto_job.activate_scheduled_jobs('fail_jobs', '2031-01-01 00:01:00.499999');
 SELECT ecto_job.activate_scheduled_jobs('fail_jobs', '2031-01-01 00:01:00.5');
 SELECT id, lease FROM ecto_job.start_available_jobs('fail_jobs', now => '2031-01-02') \gset
--- without an error the one before is cleared
+-- a failure without an error clears the earlier error
 \o :notifications
 SELECT id, state, attempt, max_attempts, expires, lease, schedule, error, updated_at
 FROM ecto_job.fail_job('fail_jobs', :id, :lease, now => '2031-01-02');
@@ -31,16 +31,16 @@ SELECT id, lease FROM ecto_job.start_available_jobs('fail_jobs', now => '2031-01
 SELECT id, state, attempt, max_attempts, expires, lease, schedule, error, updated_at
 FROM ecto_job.fail_job('fail_jobs', :id, :lease, 'last', now => '2031-01-03');
 \o
--- Not twice
+-- A job cannot fail twice under one lease
 SELECT count(*) FROM ecto_job.fail_job('fail_jobs', :id, :lease);
 
--- By default the clock
+-- now is by default the clock
 SELECT ecto_job.enqueue('fail_jobs', '{}');
 SELECT id, lease FROM ecto_job.start_available_jobs('fail_jobs') \gset
 SELECT state, schedule - updated_at AS delay, updated_at BETWEEN now() AND clock_timestamp() AS clock
 FROM ecto_job.fail_job('fail_jobs', :id, :lease);
 
--- The lease of another job, no lease, no such job; RESERVED and the other states cannot fail
+-- The lease of another job, no lease, an unknown job; only IN_PROGRESS jobs can fail
 TRUNCATE fail_jobs RESTART IDENTITY;
 INSERT INTO fail_jobs (params, state, attempt, lease, expires)
 SELECT '{}', unnest('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]), 1, 44, '2000-01-01';

@@ -1,11 +1,11 @@
--- No argument, table, name or search_path may crash the server, lose a job, or run a stranger's function.
+-- No argument, table, name or search_path crashes the server, loses a job, or runs another role's function.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
 \set ECHO all
 SELECT ecto_job.create_queue('host_jobs');
 
--- Every function on everything that is not a queue
+-- Every function on each kind of relation that is no queue
 CREATE TABLE host_table (LIKE host_jobs INCLUDING ALL);
 CREATE VIEW host_view AS TABLE host_jobs;
 CREATE TEMP TABLE host_temp (LIKE host_jobs INCLUDING ALL);
@@ -31,7 +31,7 @@ SELECT regexp_replace(pg_temp.outcome(format('SELECT ecto_job.create_queue(''hos
                       'pg_temp_\d+', 'pg_temp_N');
 SELECT regexp_replace(pg_temp.outcome('SET LOCAL search_path = pg_temp; SELECT ecto_job.create_queue(''host_temporary'')'), 'pg_temp_\d+', 'pg_temp_N');
 
--- NULL for everything but the queue
+-- NULL for each argument except the queue
 SELECT call, pg_temp.outcome('SELECT * FROM ' || call) FROM unnest(ARRAY[
     'ecto_job.enqueue(''host_jobs'', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)',
     'ecto_job.available_jobs(''host_jobs'', NULL)', 'ecto_job.start_available_jobs(''host_jobs'', NULL, NULL, NULL)',
@@ -47,7 +47,7 @@ SELECT call, pg_temp.outcome('SELECT * FROM ' || call) FROM unnest(ARRAY[
     'ecto_job.create_queue(NULL, NULL, NULL, NULL, NULL)', 'ecto_job.create_queue(''host_x'', NULL, NULL, NULL, NULL)',
     'ecto_job.queue_status(NULL, NULL)', 'ecto_job.queue_status(''pg_class'', NULL)']) AS call;
 
--- Arguments that PostgreSQL refuses: invalid text, an invalid byte, more than jsonb holds, no id left
+-- Arguments that PostgreSQL refuses: invalid text, an invalid byte, a text too long for jsonb; and no id left
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', '{"a": "\u0000"}')$$);
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', convert_from('\x7b2261223a2200227d', 'UTF8')::jsonb)$$);
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('host_jobs', '{}', notify => convert_from('\xff', 'UTF8'))$$);
@@ -62,7 +62,7 @@ SELECT pg_temp.outcome($$INSERT INTO host_jobs (params) VALUES ('{}')$$);
 SELECT setval(pg_get_serial_sequence('host_jobs', 'id'), 1, false);
 COMMIT;
 
--- Odd names through a whole life
+-- A job's whole life on queues with odd names
 CREATE FUNCTION pg_temp.life(name text, prefix text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     queue regclass := ecto_job.create_queue(name, prefix);
@@ -91,7 +91,7 @@ SELECT pg_temp.life(name, prefix) FROM unnest(ARRAY['Odd "name"', ' ', 'select',
 RESET client_min_messages;
 DROP SCHEMA "Odd ""schema""; --";
 
--- A search_path with operators, functions and types of a stranger ahead of pg_catalog
+-- A search_path with operators, functions and types of another role before pg_catalog
 CREATE SCHEMA host_evil;
 CREATE FUNCTION host_evil.trap() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'a stranger''s function was called'; END $$;
 DO $$
@@ -155,7 +155,7 @@ SET client_min_messages = warning;
 DROP SCHEMA host_evil CASCADE;
 RESET client_min_messages;
 
--- A table that its owner has altered meanwhile: an error, at worst
+-- A table that its owner has altered since the first call causes at worst an error
 SELECT ecto_job.enqueue('host_jobs', '{}');
 SELECT count(*) FROM ecto_job.start_available_jobs('host_jobs', 1, now => '2031-01-01');
 ALTER TABLE host_jobs ADD COLUMN extra text DEFAULT 'x';
@@ -177,7 +177,7 @@ SELECT pg_temp.outcome('SELECT * FROM ecto_job.sweep(''host_jobs'')');
 SELECT ecto_job.drop_queue('host_jobs');
 DROP TABLE host_calls;
 
--- A rule that replaces our statement makes the call an error
+-- A rule that replaces the extension's statement makes the call an error
 SELECT ecto_job.create_queue('host_ruled');
 INSERT INTO host_ruled (params, state, attempt, lease) VALUES ('{}', 'IN_PROGRESS', 1, 44);
 CREATE RULE host_rule AS ON UPDATE TO host_ruled DO INSTEAD DELETE FROM host_ruled WHERE id = old.id RETURNING host_ruled.*;

@@ -78,7 +78,7 @@ FROM unnest('{id,key,priority,max_attempts,notify,meta,inserted_at}'::text[]) AS
 
 -- A role without grants
 SET ROLE regress_ecto_stranger;
--- not even a lock, by a call that would touch no row
+-- a call that would change no row does not lock the table either
 SELECT pg_temp.outcome('SELECT ecto_job.start_available_jobs(''jobs'', 0)');
 SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls ORDER BY no;
 SELECT count(*) AS in_the_view FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
@@ -176,7 +176,7 @@ SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''jobs'', ''{}'')');
 RESET ROLE;
 SELECT id, state FROM jobs ORDER BY id;
 
--- A plan made for one role does not serve another
+-- A plan made for one role is not used for another
 SET ROLE regress_ecto_owner;
 SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 1);
 SET ROLE regress_ecto_consumer;

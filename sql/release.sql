@@ -1,5 +1,5 @@
--- release_queue: what stays and what goes, of an adopted table and of one that create_queue has made; the four
--- statements for plain SQL; and back again.
+-- release_queue: which objects stay and which are dropped, for an adopted table and for one of create_queue; the four
+-- statements for plain SQL; a new adoption.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -15,7 +15,7 @@ SELECT ecto_job.enqueue('rel_jobs', '{"n": 2}');
 SELECT id, lease FROM ecto_job.start_available_jobs('rel_jobs') \gset
 SELECT pg_relation_filenode('rel_jobs') AS before \gset
 SELECT ecto_job.release_queue('rel_jobs');
--- EctoJob's trigger is as it was, and nothing of ours is left but columns and defaults
+-- EctoJob's trigger is as before the adoption, and only columns and defaults of the extension are left
 SELECT tgname, pg_get_triggerdef(oid) = definition AS as_before FROM pg_trigger LEFT JOIN rel_before USING (tgname)
 WHERE tgrelid = 'rel_jobs'::regclass;
 SELECT count(*) FROM ecto_job.queue_settings;
@@ -63,7 +63,7 @@ UPDATE rel_jobs SET state = CASE WHEN rel_jobs.state = 'IN_PROGRESS' AND attempt
                     expires = NULL, updated_at = timezone('UTC', now())
 FROM due WHERE rel_jobs.id = due.id RETURNING rel_jobs.id, rel_jobs.state;
 SET timezone = 'UTC';
--- and the table is a queue again
+-- The table becomes a queue again
 SELECT ecto_job.adopt_queue('rel_jobs');
 SELECT id, params FROM ecto_job.start_available_jobs('rel_jobs', 10) ORDER BY id;
 SELECT pg_temp.outcome(format('SELECT ecto_job.complete_job(''rel_jobs'', 2, %s)', :lease));
@@ -75,7 +75,7 @@ SELECT tgname, tgfoid::regprocedure FROM pg_trigger WHERE tgrelid = 'rel_jobs'::
 SELECT prosrc, obj_description(oid) FROM pg_proc WHERE oid = 'fn_notify_inserted()'::regprocedure;
 -- The migration's rollback
 SELECT pg_temp.ectojob_down('rel_jobs') \g /dev/null
--- A table that had no trigger of EctoJob's has none again
+-- A table that had no trigger of EctoJob's before the adoption has none after the release
 SELECT pg_temp.ectojob_table('rel_none', 3) \g /dev/null
 DROP TRIGGER tr_notify_inserted_rel_none ON rel_none;
 SELECT ecto_job.adopt_queue('rel_none'), ecto_job.release_queue('rel_none');
@@ -123,7 +123,7 @@ SET ROLE regress_ecto_owner;
 SELECT ecto_job.release_queue('rel_owned.jobs');
 RESET ROLE;
 SELECT pg_temp.outcome(format('SELECT ecto_job.release_queue(%s)', queue)) FROM unnest(ARRAY['NULL', '''pg_class''', '4294967295']) AS queue;
--- Triggers of ours that a user has added are dropped, too
+-- Triggers on the extension's functions that a user has added are dropped, too
 SELECT ecto_job.create_queue('rel_more');
 CREATE TRIGGER more AFTER INSERT ON rel_more FOR EACH ROW EXECUTE FUNCTION ecto_job.job_inserted();
 CREATE TRIGGER most AFTER UPDATE ON rel_more FOR EACH ROW EXECUTE FUNCTION ecto_job.job_changed('{"max_attempts": 9}');

@@ -1,4 +1,4 @@
--- requeue: a FAILED job gets all its attempts again, and no job in another state does.
+-- requeue: a FAILED job gets all its attempts again; a job in another state stays as it is.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -9,9 +9,9 @@ SELECT '{}', unnest('{SCHEDULED,AVAILABLE,RESERVED,IN_PROGRESS,RETRY,FAILED}'::t
 SELECT j.id, j.state, j.attempt, j.max_attempts, j.lease, j.expires, j.error, j.schedule, j.updated_at
 FROM generate_series(0, 7) AS n CROSS JOIN LATERAL ecto_job.requeue('requeue_jobs', n, '2031-01-01') AS j;
 SELECT id, state, attempt, lease, error FROM requeue_jobs ORDER BY id;
--- Its schedule is past: the next sweep makes it AVAILABLE, and it can be started
+-- The schedule of the job is past: the next sweep makes the job AVAILABLE, and it can be started
 SELECT activated FROM ecto_job.sweep('requeue_jobs', '2001-01-01');
--- By default the clock
+-- now is by default the clock
 UPDATE requeue_jobs SET state = 'FAILED' WHERE id = 6;
 SELECT id, state, updated_at BETWEEN now() AND clock_timestamp() AS clock FROM ecto_job.requeue('requeue_jobs', 6);
 SELECT pg_temp.outcome(format('SELECT ecto_job.requeue(%s)', arguments))

@@ -1,5 +1,5 @@
 -- available_jobs, reserve_available_jobs, update_job_in_progress: EctoJob's two steps from AVAILABLE to
--- IN_PROGRESS, their order, guards and the lease.
+-- IN_PROGRESS, the order of jobs, the guards and the lease.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -16,7 +16,7 @@ SELECT id, state, params, expires, lease, attempt FROM ecto_job.available_jobs('
 SELECT id FROM ecto_job.available_jobs('reserve_jobs', 2147483647);
 SELECT state, count(*) FROM reserve_jobs GROUP BY state ORDER BY state;
 
--- demand NULL, 0, negative
+-- demand is NULL, 0 or negative
 SELECT count(*) FROM ecto_job.available_jobs('reserve_jobs', 0);
 SELECT count(*) FROM ecto_job.available_jobs('reserve_jobs', NULL);
 SELECT count(*) FROM ecto_job.reserve_available_jobs('reserve_jobs', 0);
@@ -24,7 +24,7 @@ SELECT count(*) FROM ecto_job.reserve_available_jobs('reserve_jobs', NULL);
 SELECT pg_temp.outcome('SELECT ecto_job.available_jobs(''reserve_jobs'', -1)');
 SELECT pg_temp.outcome('SELECT ecto_job.reserve_available_jobs(''reserve_jobs'', -2147483648)');
 
--- By priority, schedule, id; one lease for all; a whole batch has one expiry, to the microsecond
+-- Jobs are reserved by priority, schedule, id; all jobs of a call have one lease and one expiry, to the microsecond
 CREATE TEMP TABLE claimed AS
 SELECT row_number() OVER () AS no, * FROM ecto_job.reserve_available_jobs('reserve_jobs', 3, '2031-01-01 00:00:00.123456', 1500);
 SELECT no, id, state, expires, schedule, attempt, max_attempts, params, notify, priority, updated_at, key, error,
@@ -39,17 +39,17 @@ FROM ecto_job.reserve_available_jobs('reserve_jobs', 100, '2031-01-01', 1);
 SELECT count(*) FROM ecto_job.reserve_available_jobs('reserve_jobs', 100);
 SELECT count(*) AS untouched FROM reserve_jobs WHERE params = '{"n": 0}' AND lease IS NULL AND state <> 'AVAILABLE';
 
--- By default the clock and the queue's reservation_timeout
+-- now is by default the clock, the timeout the queue's reservation_timeout
 INSERT INTO reserve_jobs (params) VALUES ('{}');
 SELECT id, expires - updated_at AS timeout FROM ecto_job.reserve_available_jobs('reserve_jobs', 1);
 
--- update_job_in_progress: the attempt is that of the reservation; a lease that is given must be the job's
+-- update_job_in_progress: the attempt must be the job's at its reservation; a lease that is given must be the job's
 SELECT id, lease FROM claimed WHERE no = 1 \gset
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 1, '2031-01-01');
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01', 1000, :lease + 2);
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01', 1000, 0);
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', 999, 0, '2031-01-01');
--- A reservation ends at its expiry, not after it
+-- A job can be started until the expiry of its reservation, that moment included
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01 00:00:01.623456', 1000, :lease);
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01 00:00:01.623457', 1000, :lease);
 SELECT state, attempt, updated_at FROM reserve_jobs WHERE id = :id;
@@ -58,11 +58,11 @@ FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01 00:00:0
 -- A job is not started twice
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01', 1000, :lease);
 SELECT count(*) FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 1, '2031-01-01', 1000, :lease);
--- Without a lease the attempt is checked, as in EctoJob; an attempt's time is multiplied by its number
+-- Without a lease only the attempt is checked, as in EctoJob; the timeout is multiplied by the number of the attempt
 SELECT id FROM claimed WHERE no = 2 \gset
 UPDATE reserve_jobs SET attempt = 2 WHERE id = :id;
 SELECT id, state, attempt, expires FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 2, '2031-01-01', 1000);
--- and by default it is the queue's execution_timeout
+-- The timeout is by default the queue's execution_timeout
 SELECT id FROM claimed WHERE no = 3 \gset
 SELECT attempt, expires - updated_at AS timeout FROM ecto_job.update_job_in_progress('reserve_jobs', :id, 0, '2031-01-01');
 -- A reservation without expiry counts as expired
@@ -76,7 +76,7 @@ SELECT array_agg(j.id) FROM generate_series(1, 6) AS n
 CROSS JOIN LATERAL ecto_job.update_job_in_progress('reserve_jobs', n, 0, '2030-01-01') AS j;
 SELECT id, state, attempt FROM reserve_jobs ORDER BY id;
 
--- Out of range
+-- Arguments out of range
 TRUNCATE reserve_jobs RESTART IDENTITY;
 INSERT INTO reserve_jobs (params) VALUES ('{}');
 SELECT pg_temp.outcome(format('SELECT ecto_job.reserve_available_jobs(''reserve_jobs'', 1, %s)', arguments))

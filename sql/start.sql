@@ -11,7 +11,7 @@ INSERT INTO start_jobs (params, priority, schedule, attempt, notify, meta) VALUE
 INSERT INTO start_jobs (params, state, schedule)
 SELECT '{"n": 0}', unnest('{SCHEDULED,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]), '2000-01-01';
 
--- By priority, schedule, id; each attempt's time is multiplied by its number; one lease for all
+-- Jobs are started by priority, schedule, id; the timeout is multiplied by the number of the attempt; one lease for all
 CREATE TEMP TABLE started AS
 SELECT row_number() OVER () AS no, * FROM ecto_job.start_available_jobs('start_jobs', 4, '1.5 s', '2031-01-01 00:00:00.123456');
 SELECT no, id, state, expires, schedule, attempt, max_attempts, params, notify, priority, updated_at, key, error,
@@ -22,19 +22,19 @@ SELECT j.id, j.state, j.attempt, j.expires = s.expires AS expires, j.lease = s.l
 FROM start_jobs AS j JOIN started AS s USING (id) ORDER BY id;
 SELECT count(*) AS untouched FROM start_jobs WHERE params = '{"n": 0}' AND lease IS NULL AND state <> 'AVAILABLE';
 
--- One by default, the queue's execution_timeout by default, the clock by default
+-- Defaults: one job, the queue's execution_timeout, the clock
 SELECT id, attempt, expires - updated_at AS timeout, updated_at BETWEEN now() AND clock_timestamp() AS clock,
        lease <> (SELECT min(lease) FROM started) AS another_lease
 FROM ecto_job.start_available_jobs('start_jobs');
 SELECT count(*) FROM ecto_job.start_available_jobs('start_jobs', 2147483647);
 
--- demand NULL, 0, negative
+-- demand is NULL, 0 or negative
 INSERT INTO start_jobs (params) VALUES ('{}');
 SELECT count(*) FROM ecto_job.start_available_jobs('start_jobs', 0);
 SELECT count(*) FROM ecto_job.start_available_jobs('start_jobs', NULL);
 SELECT pg_temp.outcome('SELECT ecto_job.start_available_jobs(''start_jobs'', -1)');
 
--- timeout and now: out of range
+-- timeout and now out of range
 SELECT pg_temp.outcome(format('SELECT ecto_job.start_available_jobs(''start_jobs'', 1, %s)', arguments))
 FROM unnest(ARRAY['''0''', '''-1 s''', '''0.999 ms''', '''1 month''', '''1 year -365 days''',
     '''106751991 days''', '''2147483647 days''', 'NULL, ''infinity''', 'NULL, ''-infinity''',
@@ -43,12 +43,12 @@ SELECT state, attempt FROM start_jobs WHERE params = '{}';
 UPDATE start_jobs SET state = 'AVAILABLE' WHERE params = '{}';
 SELECT expires FROM ecto_job.start_available_jobs('start_jobs', 1, '1.9 ms', '2031-01-01');
 
--- A rollback gives the job back as it was
+-- A ROLLBACK leaves the job as it was before the start
 TRUNCATE start_jobs RESTART IDENTITY;
 INSERT INTO start_jobs (params) VALUES ('{}');
 BEGIN;
 SELECT now() AS began \gset
--- the lease is counted from the call, and not from the transaction's beginning
+-- the lease begins at the call, and not at the transaction's beginning
 SELECT id, attempt, expires > :'began'::timestamptz + interval '5 minutes' AS from_the_call
 FROM ecto_job.start_available_jobs('start_jobs');
 ROLLBACK;

@@ -1,5 +1,5 @@
 -- activate_scheduled_jobs, activate_expired_jobs, fail_expired_jobs_at_max_attempts and sweep, on every
--- combination of state, attempts, expires and schedule, against the table of transitions written anew in SQL.
+-- combination of state, attempts, expires and schedule, compared with a table of transitions in SQL.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -19,7 +19,7 @@ CREATE FUNCTION pg_temp.fill() RETURNS void LANGUAGE sql AS $$
          unnest('{2001-01-01 00:00:00.123455,2001-01-01 00:00:00.123456,2001-01-01 00:00:00.123457}'::timestamptz[]) AS schedule
     ORDER BY state, attempt, max_attempts, expires, schedule;
 $$;
--- What each row must become
+-- The state that each row must have after the sweeps
 CREATE VIEW expected_transition AS
 SELECT id,
        CASE WHEN state IN ('SCHEDULED', 'RETRY') AND schedule <= :now THEN 'scheduled'
@@ -31,7 +31,7 @@ FROM sweep_jobs;
 SELECT pg_temp.fill();
 CREATE TEMP TABLE before AS TABLE sweep_jobs;
 CREATE TEMP TABLE expected AS TABLE expected_transition;
--- How many rows are not what the sweeps named should have made of them
+-- Returns the number of rows that differ from the expected result of the named sweeps
 CREATE FUNCTION pg_temp.wrong(sweeps text[]) RETURNS bigint LANGUAGE sql AS $$
     SELECT count(*) FROM sweep_jobs AS j JOIN before AS b USING (id) JOIN expected AS e USING (id)
     WHERE (j.state, j.expires, j.lease, j.updated_at, j.error) IS DISTINCT FROM
@@ -45,7 +45,7 @@ $$;
 SELECT count(*) FROM sweep_jobs;
 SELECT sweep, count(*) FROM expected GROUP BY sweep ORDER BY sweep;
 
--- Each sweep alone
+-- Each sweep by itself
 SELECT ecto_job.activate_scheduled_jobs('sweep_jobs', :now);
 SELECT pg_temp.wrong('{scheduled}');
 SELECT pg_temp.fill();
@@ -61,32 +61,32 @@ SELECT pg_temp.fill();
 SELECT ecto_job.activate_expired_jobs('sweep_jobs', :now);
 SELECT ecto_job.fail_expired_jobs_at_max_attempts('sweep_jobs', :now);
 SELECT pg_temp.wrong('{failed,expired}');
--- All at once, and nothing the second time
+-- All sweeps at once; a second call changes nothing
 SELECT pg_temp.fill();
 SELECT * FROM ecto_job.sweep('sweep_jobs', :now);
 SELECT pg_temp.wrong('{scheduled,failed,expired}');
 SELECT activated, expired, failed FROM ecto_job.sweep('sweep_jobs', :now);
 
--- No state is stuck: once all its times have passed, a job can be started or is FAILED
+-- No state is stuck: once all times of a job have passed, it can be started or is FAILED
 SELECT pg_temp.fill();
 SELECT * FROM ecto_job.sweep('sweep_jobs', '2001-01-02');
 SELECT j.state, count(*), count(*) FILTER (WHERE b.state = 'IN_PROGRESS' AND b.attempt >= b.max_attempts) AS out_of_attempts,
        count(*) FILTER (WHERE b.state = 'FAILED') AS was_failed
 FROM sweep_jobs AS j JOIN before AS b USING (id) GROUP BY j.state ORDER BY j.state;
 
--- By default the clock
+-- now is by default the clock
 SELECT pg_temp.fill();
 SELECT * FROM ecto_job.sweep('sweep_jobs');
 INSERT INTO sweep_jobs (params, schedule) VALUES ('{}', clock_timestamp() + '1 hour');
 SELECT ecto_job.activate_scheduled_jobs('sweep_jobs'), ecto_job.activate_expired_jobs('sweep_jobs'),
        ecto_job.fail_expired_jobs_at_max_attempts('sweep_jobs');
 
--- More than one of the scheduler's batches
+-- More rows than a batch of the scheduler has
 TRUNCATE sweep_jobs;
 INSERT INTO sweep_jobs (params, state, schedule) SELECT '{}', 'SCHEDULED', '2000-01-01' FROM generate_series(1, 2500);
 SELECT ecto_job.activate_scheduled_jobs('sweep_jobs');
 
--- A job that runs out of attempts is announced, by its notify. psql's line names a process, which sed removes.
+-- A job that has no attempt left is notified of by its payload. psql's line names a process, which sed removes.
 \set notifications '|sed "s/ received from .*//"'
 TRUNCATE sweep_jobs;
 INSERT INTO sweep_jobs (params, state, attempt, max_attempts, expires, notify) VALUES
@@ -99,7 +99,7 @@ SELECT * FROM ecto_job.sweep('sweep_jobs');
 \o
 UNLISTEN *;
 
--- Refused
+-- Arguments that are refused
 SELECT pg_temp.outcome(format('SELECT ecto_job.%s(%s)', name, arguments))
 FROM unnest('{sweep,activate_scheduled_jobs,activate_expired_jobs,fail_expired_jobs_at_max_attempts}'::text[]) AS name,
      unnest('{"NULL","''sweep_jobs'', ''infinity''","''sweep_jobs'', ''-infinity''"}'::text[]) AS arguments;

@@ -1,4 +1,4 @@
--- increase_time, reservation_expiry: exact to the microsecond, range and overflow.
+-- increase_time and reservation_expiry: exact to the microsecond, with checks of the range.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -24,7 +24,7 @@ FROM unnest(ARRAY['''294276-12-31 23:59:59.999'', 1, 1', '''4714-11-24 00:00:00.
 SELECT pg_temp.outcome(format('SELECT ecto_job.reservation_expiry(%s)', arguments))
 FROM unnest(ARRAY['''infinity'', 1', '''-infinity'', 1', '''2031-01-01'', 9223372036854775807',
     '''2031-01-01'', -9223372036854775808']) AS arguments;
--- STRICT
+-- The functions are STRICT
 SELECT ecto_job.increase_time(NULL, 1, 1), ecto_job.increase_time(now(), NULL, 1), ecto_job.increase_time(now(), 1, NULL),
        ecto_job.reservation_expiry(NULL, 1), ecto_job.reservation_expiry(now(), NULL);
 SELECT oid::regprocedure, provolatile, proisstrict, proparallel FROM pg_proc

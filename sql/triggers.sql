@@ -7,7 +7,7 @@
 \set notifications '|sed "s/ received from .*//"'
 SELECT ecto_job.create_queue('trig_jobs');
 
--- SCHEDULED, if the schedule lies in the future and no other state was asked for
+-- A job is SCHEDULED if its schedule is in the future and the INSERT names no other state
 INSERT INTO trig_jobs (params, schedule) VALUES ('{}', '2999-01-01'), ('{}', '2001-01-01'), ('{}', DEFAULT);
 INSERT INTO trig_jobs (params, schedule, state) VALUES ('{}', '2999-01-01', 'AVAILABLE'), ('{}', '2999-01-01', 'RETRY');
 COPY trig_jobs (params, schedule) FROM stdin;
@@ -16,18 +16,18 @@ COPY trig_jobs (params, schedule) FROM stdin;
 \.
 SELECT id, state, in_play FROM trig_jobs ORDER BY id;
 BEGIN;
--- by the clock, not by the transaction's now()
+-- "future" is by the clock, not by the transaction's now()
 INSERT INTO trig_jobs (params, schedule) SELECT '{}', now() FROM pg_sleep(0.002);
 SELECT state FROM trig_jobs ORDER BY id DESC LIMIT 1;
 ROLLBACK;
 
--- Never infinite
+-- An infinite schedule is refused
 SELECT pg_temp.outcome('INSERT INTO trig_jobs (params, schedule) VALUES (''{}'', ''infinity'')');
 COPY trig_jobs (params, schedule) FROM stdin;
 {}	infinity
 \.
 
--- A job that becomes AVAILABLE notifies, once a transaction
+-- A job that becomes AVAILABLE causes a notification, one for each transaction
 TRUNCATE trig_jobs RESTART IDENTITY;
 LISTEN trig_jobs;
 \o :notifications
@@ -36,7 +36,7 @@ SELECT ecto_job.enqueue('trig_jobs', '{}');
 INSERT INTO trig_jobs (params, state, schedule) SELECT '{}', unnest('{SCHEDULED,RESERVED,IN_PROGRESS,RETRY,FAILED}'::text[]), '2001-01-01';
 INSERT INTO trig_jobs (params, schedule) VALUES ('{}', '2999-01-01');
 \o
--- neither a start nor a change of an AVAILABLE job notifies
+-- a start, or a change of an AVAILABLE job, causes no notification
 \o :notifications
 SELECT count(*) FROM ecto_job.reserve_available_jobs('trig_jobs', 1);
 SELECT count(*) FROM ecto_job.start_available_jobs('trig_jobs', 1);
@@ -45,14 +45,14 @@ UPDATE trig_jobs SET meta = '{}';
 SELECT count(*) FROM ecto_job.requeue('trig_jobs', 8);
 DELETE FROM trig_jobs WHERE id = 9;
 \o
--- the sweeps do
+-- the sweeps cause notifications
 \o :notifications
 SELECT ecto_job.activate_scheduled_jobs('trig_jobs');
 SELECT ecto_job.activate_scheduled_jobs('trig_jobs');
 SELECT ecto_job.activate_expired_jobs('trig_jobs');
 UPDATE trig_jobs SET state = 'AVAILABLE' WHERE state = 'IN_PROGRESS';
 \o
--- Nothing is sent after a rollback, of a savepoint either
+-- After a ROLLBACK, also to a savepoint, no notification is sent
 \o :notifications
 BEGIN;
 INSERT INTO trig_jobs (params) VALUES ('{}');
@@ -68,14 +68,14 @@ INSERT INTO trig_jobs (params) VALUES ('{}');
 RELEASE s;
 COMMIT;
 \o
--- Nothing is sent with triggers off
+-- With triggers off no notification is sent
 \o :notifications
 SET session_replication_role = replica;
 INSERT INTO trig_jobs (params) VALUES ('{}');
 RESET session_replication_role;
 \o
 
--- The channel is the table's present name; after a RENAME to a long one nothing is sent, with one WARNING
+-- The channel is the table's present name; after a RENAME to a name that is too long none is sent, with one WARNING
 ALTER TABLE trig_jobs RENAME TO trig_renamed;
 LISTEN trig_renamed;
 \o :notifications
@@ -100,7 +100,7 @@ SELECT ecto_job.enqueue('trig_schema.trig_jobs', '{}') > 0 AS enqueued;
 ALTER SCHEMA trig_schema RENAME TO trig_other;
 SELECT ecto_job.enqueue('trig_other.trig_jobs', '{}') > 0 AS enqueued;
 
--- The trigger functions, called in other ways than by our triggers
+-- The trigger functions, called in other ways than by the extension's triggers
 SELECT pg_temp.outcome(format('SELECT ecto_job.%s()', name))
 FROM unnest('{schedule_job,job_inserted,job_changed,clear_lease,registry_changed,forget_dropped_queues}'::text[]) AS name;
 CREATE TABLE trig_table (id bigint, state text);
@@ -113,7 +113,7 @@ DROP TRIGGER t2 ON trig_table;
 CREATE TRIGGER t3 BEFORE INSERT ON trig_table FOR EACH ROW EXECUTE FUNCTION ecto_job.registry_changed();
 SELECT pg_temp.outcome('INSERT INTO trig_table VALUES (1)');
 DROP TRIGGER t3 ON trig_table;
--- another event, another time, columns of other types
+-- wrong events, wrong timing, columns of other types
 INSERT INTO trig_table VALUES (1, 'AVAILABLE'), (2, NULL);
 CREATE TRIGGER t4 AFTER DELETE OR INSERT ON trig_table FOR EACH ROW EXECUTE FUNCTION ecto_job.job_changed();
 SELECT pg_temp.outcome('INSERT INTO trig_table VALUES (3, ''AVAILABLE'')');

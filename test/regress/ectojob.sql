@@ -1,5 +1,5 @@
--- The tables that EctoJob 3.1's migrations make, for the tests that include this file. `timestamps` are the definitions
--- of these columns.
+-- Functions that make the tables of EctoJob 3.1's migrations. `timestamps` has the definitions of the columns inserted_at
+-- and updated_at.
 CREATE FUNCTION pg_temp.ectojob_table(name text, version int, schema text DEFAULT 'public', timestamps text DEFAULT
     'inserted_at timestamp(0) NOT NULL, updated_at timestamp(0) NOT NULL', params_type text DEFAULT 'jsonb')
 RETURNS void LANGUAGE plpgsql AS $$
@@ -33,7 +33,7 @@ BEGIN
     EXECUTE format('DROP TABLE %I.%I', schema, name);
 END
 $$;
--- The upgrade of a table of version 1 or 2, and its rollback
+-- Upgrades a table of version 1 or 2 to version 3; ectojob_down_3 is the rollback
 CREATE FUNCTION pg_temp.ectojob_up_3(name text, schema text DEFAULT 'public') RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('ALTER TABLE %I.%I ADD COLUMN priority integer DEFAULT 0 NOT NULL', schema, name);

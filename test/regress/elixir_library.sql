@@ -1,5 +1,5 @@
--- What EctoJob's Elixir library sends, as it sends it, on the queue "jobs", and our functions in between.
--- Its times are UTC, in binary; here the Z says so, in columns with and without a time zone.
+-- The statements of EctoJob's Elixir library, unchanged, on the queue "jobs", with the extension's functions in between.
+-- The library sends times as UTC, in binary; here they end in Z, for columns with and without a time zone.
 DEALLOCATE ALL;
 PREPARE insert_job AS INSERT INTO "jobs" ("attempt","params","priority","schedule","state","inserted_at","updated_at") VALUES ($1,$2,$3,$4,$5,$6,$7) RETURNING "id";
 PREPARE insert_with_options AS INSERT INTO "jobs" ("attempt","max_attempts","notify","params","priority","schedule","state","inserted_at","updated_at") VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9) RETURNING "id";
@@ -17,7 +17,7 @@ PREPARE requeue AS UPDATE "jobs" SET "attempt" = $1, "state" = $2, "updated_at" 
 PREPARE pg_notify AS SELECT pg_notify($1, $2);
 \set show 'SELECT id, state, attempt, priority, expires, updated_at, lease IS NOT NULL AS leased FROM jobs ORDER BY id;'
 
--- new, enqueue; a schedule in the past is SCHEDULED all the same
+-- new, enqueue; a job with the state SCHEDULED keeps it although its schedule is past
 EXECUTE insert_job (0, :params, 0, '2001-01-01 00:00:00.000001Z', 'AVAILABLE', '2001-01-01 00:00:00Z', '2001-01-01 00:00:00Z');
 EXECUTE insert_with_options (0, 1, 'payload', :params, -1, '2001-01-01 00:00:00.000002Z', 'AVAILABLE', '2001-01-01 00:00:00Z', '2001-01-01 00:00:00Z');
 EXECUTE insert_job (0, :params, 0, '2001-01-01 00:10:00.000000Z', 'SCHEDULED', '2001-01-01 00:00:00Z', '2001-01-01 00:00:00Z');
@@ -26,29 +26,29 @@ EXECUTE insert_job (0, :params, 0, '2999-01-01 00:00:00.000000Z', 'SCHEDULED', '
 :show
 EXECUTE get (2);
 
--- By priority, then schedule; nothing left but the job without a schedule; demand 0
+-- Reserves are by priority, then schedule; then only the job without a schedule is left; demand 0
 EXECUTE reserve_available_jobs (1, 'RESERVED', '2001-01-01 00:01:00Z', '2001-01-01 00:00:01Z');
 EXECUTE reserve_available_jobs (1, 'RESERVED', '2001-01-01 00:01:00Z', '2001-01-01 00:00:01Z');
 EXECUTE reserve_available_jobs (0, 'RESERVED', '2001-01-01 00:01:00Z', '2001-01-01 00:00:01Z');
--- The very moment of expiry is in time, another attempt or a microsecond more is not
+-- A start at the moment of expiry succeeds; a start a microsecond later, or with another attempt, does not
 EXECUTE update_job_in_progress (2, 'IN_PROGRESS', '2001-01-01 00:06:00Z', '2001-01-01 00:01:00Z', 2, 1, '2001-01-01 00:01:00Z');
 EXECUTE update_job_in_progress (1, 'IN_PROGRESS', '2001-01-01 00:06:00Z', '2001-01-01 00:01:00Z', 2, 0, '2001-01-01 00:01:00.000001Z');
 EXECUTE update_job_in_progress (1, 'IN_PROGRESS', '2001-01-01 00:06:00Z', '2001-01-01 00:01:00Z', 2, 0, '2001-01-01 00:01:00Z');
 EXECUTE update_job_in_progress (1, 'IN_PROGRESS', '2001-01-01 00:06:00Z', '2001-01-01 00:01:00Z', 1, 0, '2001-01-01 00:01:00Z');
--- Failed in the last attempt, with its notice; requeued; failed with attempts left, where expires stays
+-- A job fails in its last attempt, with its notification; it is requeued; a job with attempts left fails, and keeps expires
 EXECUTE job_failed_last ('FAILED', NULL, 2, 1);
 EXECUTE pg_notify ('jobs.failed', 'payload');
 EXECUTE requeue (0, 'SCHEDULED', '2001-01-01 00:02:00Z', 2);
 EXECUTE job_failed_retry ('RETRY', '2001-01-01 00:03:00Z', 1, 1);
 :show
--- Its poller
+-- The library's poller
 EXECUTE activate_scheduled_jobs ('AVAILABLE', '2001-01-01 00:10:00Z', '2001-01-01 00:10:00Z');
 :show
 EXECUTE reserve_available_jobs (1, 'RESERVED', '2001-01-01 00:11:00Z', '2001-01-01 00:10:00Z');
 EXECUTE activate_expired_jobs ('AVAILABLE', NULL, '2001-01-01 00:12:00Z', '2001-01-01 00:12:00Z');
 :show
 
--- Ours go on with what the library has enqueued and reserved, and it with what ours have
+-- The extension's functions continue with the library's jobs, and the library with the functions' jobs
 SELECT id, state, attempt, expires AT TIME ZONE 'UTC' AS expires_utc, schedule AT TIME ZONE 'UTC' AS schedule_utc, inserted_at AT TIME ZONE 'UTC' AS inserted_at_utc FROM ecto_job.start_available_jobs('jobs', 1, '1 minute', '2001-01-01 00:12:00Z');
 SELECT id, lease FROM jobs WHERE state = 'IN_PROGRESS' \gset
 EXECUTE activate_expired_jobs ('AVAILABLE', NULL, '2001-01-01 00:14:00Z', '2001-01-01 00:14:00Z');
@@ -62,7 +62,7 @@ EXECUTE update_job_in_progress (1, 'IN_PROGRESS', '2001-01-01 00:20:00Z', '2001-
 SELECT id, state FROM ecto_job.job_failed('jobs', 2, 0, '2001-01-01 00:15:30Z');
 SELECT * FROM ecto_job.sweep('jobs', '2001-01-01 00:20:00Z');
 SELECT id, state, attempt FROM ecto_job.start_available_jobs('jobs', 1, '1 minute', '2001-01-01 00:20:00Z');
--- A perform: who was first has done it
+-- Performs: the first of two for one job deletes the job
 EXECUTE delete_job (1, 2);
 EXECUTE delete_job (1, 1);
 EXECUTE delete_job (2, 1);

@@ -1,12 +1,12 @@
--- Read by every regression test: output without frames, times in UTC, and a way to show how a statement
--- ends, with its SQLSTATE. Errors are shown by outcome() where all their parts matter and many are told
--- apart; everything else is plain psql. Warnings keep their place, since both go to one file.
+-- Every regression test includes this file: output without frames, times in UTC, and the function outcome(), which
+-- shows the result of a statement with its SQLSTATE. Tests use outcome() where all parts of an error matter, and plain
+-- psql elsewhere. Warnings keep their place, since standard output and standard error are one file.
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET intervalstyle = 'postgres';
 SET client_min_messages = notice;
 SET search_path = public;
--- Where the server has a scheduler, it must not move these jobs meanwhile
+-- A scheduler, if the server has one, must not move the jobs of the tests
 \o /dev/null
 SELECT ecto_job.disable();
 \o
@@ -15,7 +15,7 @@ SELECT ecto_job.disable();
 \pset null '(null)'
 \pset footer off
 
--- 'ok, rows: N', or SQLSTATE and message, DETAIL and HINT; what the statement did is kept, if it is ok
+-- Returns 'ok, rows: N', or SQLSTATE, message, DETAIL and HINT; the effects of a statement that succeeds are kept
 CREATE FUNCTION pg_temp.outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     rows bigint;
@@ -30,7 +30,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
         hint = PG_EXCEPTION_HINT;
-    IF detail LIKE 'Failing row contains%' THEN -- with its times
+    IF detail LIKE 'Failing row contains%' THEN -- the row's times differ from run to run
         detail := '';
     END IF;
     RETURN concat_ws(E'\n    ', state || ': ' || message, 'DETAIL: ' || nullif(detail, ''),
