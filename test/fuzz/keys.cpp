@@ -1,4 +1,4 @@
-// The order of keys, made from any bytes, against the order of tuples.
+// The order of keys, made from any bytes, is compared with the order of tuples.
 #include "core/key.hpp"
 
 #include <fuzzer/FuzzedDataProvider.h>
@@ -15,7 +15,7 @@ void require(bool truth) {
         std::abort();
 }
 
-// Fields are often made equal, since random fields hardly ever are
+// Generates a key whose fields are often equal to others, as random fields hardly ever are
 JobKey any_key(FuzzedDataProvider &data) {
     if (data.ConsumeBool())
         return {data.ConsumeIntegralInRange(-1, 1), data.ConsumeIntegralInRange<Micros>(-1, 1),

@@ -1,5 +1,5 @@
-// Table names and states from any bytes: an accepted one reads back, and a refused one has a
-// reason.
+// Table names and states from any bytes: an accepted name is read back unchanged, and a refused one
+// has an error.
 #include "core/channel.hpp"
 #include "core/state.hpp"
 

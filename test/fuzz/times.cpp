@@ -1,4 +1,4 @@
-// Times and intervals from any bytes, against a model in 128 bits.
+// Times and intervals from any bytes are compared with a model in 128 bits.
 #include "core/times.hpp"
 
 #include <fuzzer/FuzzedDataProvider.h>

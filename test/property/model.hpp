@@ -1,9 +1,8 @@
 // A reference model of the SQL functions: rows in a map, times as plain numbers.
 //
-// The model is written from the table of transitions in docs/design.md and from docs/reference.md,
-// not from the statements that are tested. A function returns what PostgreSQL should return: an
-// SQLSTATE, jobs, or a number. The server draws leases, so the caller passes the one that the
-// server gave.
+// The model follows the table of transitions in docs/design.md and docs/reference.md, not the
+// statements that are tested. A function returns what the server should return: an SQLSTATE, jobs,
+// or a number. The server draws random leases, so the caller passes the server's lease.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +34,7 @@ struct Job {
     std::int32_t priority = 0;
     std::optional<std::int64_t> lease;
     std::optional<std::string> error;
-    std::optional<Micros> updated_at; // not known until the first transition
+    std::optional<Micros> updated_at; // unknown until the first transition
 
     bool is_held() const { return state == "RESERVED" || state == "IN_PROGRESS"; }
     bool waits() const { return state == "SCHEDULED" || state == "RETRY"; }

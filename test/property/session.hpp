@@ -94,13 +94,13 @@ public:
         for (const Parameter &parameter : parameters) {
             types.push_back(parameter.is_time() ? timestamptz : 0);
             values.push_back(parameter.data());
-            lengths.push_back(8); // of binary ones
+            lengths.push_back(8); // libpq ignores the lengths of text parameters
             formats.push_back(parameter.is_time() ? 1 : 0);
         }
         Result result{PQexecParams(connection_, text.c_str(), static_cast<int>(types.size()),
                                    types.data(), values.data(), lengths.data(), formats.data(), 0)};
         if (result.failed() && result.sqlstate().empty())
-            fail(text.c_str()); // the server has gone
+            fail(text.c_str()); // the connection is lost
         message_ = result.failed() ? PQerrorMessage(connection_) : "";
         return result;
     }

@@ -1,7 +1,7 @@
-// Random sequences of calls, with a clock that goes anywhere, on a queue and on the model: each
-// must answer as the model does, and leave the same rows. On native queues of both kinds, a queue
-// for EctoJob's library and a table of its migrations. Needs a server (PGHOST, PGDATABASE...) in
-// whose database ecto_job can be created.
+// Random sequences of calls, with times in any order, on a queue and on the model: each call must
+// have the model's result and leave the model's rows. The queues are native ones of both kinds of
+// params, one for EctoJob's library, and a table of its migrations. The test needs a server
+// (PGHOST, PGDATABASE...) in whose database ecto_job can be created.
 //
 // Seen to fail within 60 sequences for each of these changes to src/queue/transitions.cpp:
 // activate_scheduled or activate_expired at `<` for `<=`; a NULL expiry that does not count as
@@ -72,17 +72,17 @@ constexpr const char *call_names[] = {"enqueue",
 // can be shortened
 struct Step {
     Call call;
-    int job;         // which of the jobs
-    int token;       // which claim, the last is 0
-    int clock;       // which time of a job, or another
-    int shift;       // and how far from it
-    int timeout;     // which
-    int number;      // demand, max_attempts and such
-    bool with_lease; // where it may be left out
+    int job;         // index of a job
+    int token;       // index of a claim; the last claim is 0
+    int clock;       // index of a time of a job, or another time
+    int shift;       // index of the distance from that time
+    int timeout;     // index of a timeout
+    int number;      // demand, max_attempts and similar arguments
+    bool with_lease; // whether an optional lease is given
 };
 
 constexpr Micros micros_per_s = 1'000'000;
-constexpr Micros base = 631'152'000 * micros_per_s; // 2020: enqueued for then is AVAILABLE now
+constexpr Micros base = 631'152'000 * micros_per_s; // 2020: a job enqueued for it is AVAILABLE
 constexpr Micros shifts[] = {0,    0,     0,       1,        -1,           999,
                              -999, 1'000, 400'000, -400'000, 60'000'000LL, -3'600'000'000LL};
 constexpr std::int64_t timeouts[] = {1, 2, 999, 1'000, 60'000, 0, -1, 1'000'000'000'000, INT64_MAX};
@@ -98,7 +98,7 @@ void showValue(const Step &step, std::ostream &out) {
 
 rc::Gen<Step> any_step() {
     const auto number = [](int end) { return rc::gen::inRange(0, end); };
-    // Mostly valid timeouts, and the latest claim
+    // Timeouts are mostly valid, and the claim is mostly the latest
     return rc::gen::construct<Step>(
         rc::gen::map(number(static_cast<int>(Call::count)),
                      [](int call) { return static_cast<Call>(call); }),
@@ -144,7 +144,7 @@ Session &session() {
         one.must("CREATE EXTENSION IF NOT EXISTS ecto_job");
         for (const Kind &kind : kinds)
             one.must(kind.create);
-        one.must("SET TimeZone = 'Asia/Kathmandu'"); // in a column of UTC it must not show
+        one.must("SET TimeZone = 'Asia/Kathmandu'"); // must have no effect on columns of UTC
         prepared = true;
     }
     return one;
@@ -225,11 +225,11 @@ private:
         if (!tokens_.empty())
             token =
                 tokens_[tokens_.size() - 1 - static_cast<std::size_t>(step.token) % tokens_.size()];
-        if (step.job == 7) // of another job
+        if (step.job == 7) // the token of another job
             token.id = id(step);
         if (step.shift == 3)
             token.attempt += 1 - step.number % 3;
-        if (step.shift == 4 && !tokens_.empty()) // the claim of another
+        if (step.shift == 4 && !tokens_.empty()) // the lease of another claim
             token.lease = tokens_[static_cast<std::size_t>(step.number) % tokens_.size()].lease;
         return token;
     }
@@ -242,7 +242,7 @@ private:
     }
 
     std::int64_t timeout(const Step &step) const { return timeouts[step.timeout]; }
-    // Text of an interval, which cannot hold every number of milliseconds
+    // Returns a timeout that the text of an interval can represent
     std::int64_t short_timeout(const Step &step) const {
         return std::min<std::int64_t>(timeout(step), 1'000'000'000'000);
     }
@@ -255,7 +255,8 @@ private:
     static std::int32_t demand(const Step &step) { return step.number - (step.shift == 2 ? 6 : 0); }
     static std::int32_t priority(const Step &step) { return step.shift % 3 - 1; }
     static std::int32_t max_attempts(const Step &step) { return step.number; }
-    // The server's clock, not `now`, decides what is in the future; no time is near that clock
+    // Returns whether a time is in the future by the server's clock, which decides instead of
+    // `now`; no time of the test is near that clock
     static bool is_future(Micros time) {
         using namespace std::chrono;
         return time > duration_cast<microseconds>(system_clock::now().time_since_epoch()).count() -
@@ -275,7 +276,7 @@ private:
         return {};
     }
 
-    // A function that returns jobs
+    // Calls a function that returns jobs
     Outcome jobs(const std::string &call, const std::vector<Parameter> &parameters) {
         const Result result = session().run(
             "SELECT " + job_columns("updated_at") + " FROM ecto_job." + call, parameters);
@@ -352,7 +353,7 @@ private:
         case Call::fail_expired_jobs_at_max_attempts:
             return number("fail_expired_jobs_at_max_attempts($1, $2)", {table_, now()});
         case Call::sweep:
-            // One number from the three, which differs if one of them does
+            // Combines the three results into one number, which differs if one of them does
             return outcome(
                 session().run("SELECT activated + 1000 * expired + 1000000 * failed AS number FROM"
                               " ecto_job.sweep($1, $2)",
@@ -428,7 +429,7 @@ private:
         std::abort();
     }
 
-    // The server has drawn the id
+    // Adds a job to the model, with the id that the server has assigned
     Outcome add(const Step &step, const Outcome &actual, const char *state) {
         Job job;
         job.id = actual.number.value_or(0);
@@ -461,7 +462,7 @@ private:
         return kind_.is_migrated ? "timezone('UTC', " + parameter + "::timestamptz)" : parameter;
     }
 
-    // Statements of users in psql, and of EctoJob's library
+    // Returns a statement as users run it in psql, or of EctoJob's library
     static std::string change(const Step &step) {
         switch (step.number) {
         case 0:
@@ -533,7 +534,7 @@ private:
             tokens_.push_back({job.id, job.attempt, job.lease.value_or(0)});
     }
 
-    // The last few claims, and the last of them twice
+    // Returns the leases of the last few claims, the last one twice
     std::vector<Token> last_tokens(const Step &step) const {
         std::vector<Token> last;
         const auto count =
@@ -550,7 +551,8 @@ private:
         return text + "}";
     }
 
-    // updated_at of rows that no transition has changed is from the server's clock, and is copied
+    // Compares the rows. updated_at of rows that no transition has changed is from the server's
+    // clock, and is copied into the model
     void compare_rows() {
         const Result result = session().run(
             "SELECT " + job_columns("updated_at") + " FROM (SELECT id, state::text, " +

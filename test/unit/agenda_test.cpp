@@ -17,7 +17,7 @@ constexpr Micros second = 1'000'000;
 constexpr Micros start = 800'000'000 * second;
 constexpr Micros longest_burst = 2 * second;
 constexpr Micros longest_sweep = 3 * second;
-// No rest is longer: neither that of a turn, nor of a locked table
+// No pause is longer, neither after a burst of sweeps nor after a locked table
 constexpr Micros longest_cool_down = longest_burst + longest_sweep;
 
 bool one_in(int n) {
@@ -40,7 +40,7 @@ public:
     Micros now = start;
     Micros full_interval = 30 * second;
 
-    // A commit: the scheduler takes its report before the next sweep, never during one
+    // Simulates a commit, whose report the scheduler reads before the next sweep, never during one
     void commit() {
         const Micros at = now + *rc::gen::inRange<Micros>(-second, 20 * second);
         const Job job{any_key(), at, one_in(5)};
@@ -62,7 +62,7 @@ public:
         report_ = {};
     }
 
-    // Sweeps what is due, if anything; what commits during the sweep is reported after it
+    // Sweeps the work that is due; a commit during the sweep is reported after the sweep
     void sweep() {
         take_report();
         const Work work = agenda.due(now);
@@ -78,12 +78,12 @@ public:
             commit();
         now += took;
         agenda.finished(work, found, now, {took, longest_burst, full_interval});
-        // Whatever a queue cannot do now waits
+        // Work for which the table is locked or gone pauses
         if (found.end == BatchEnd::locked || found.end == BatchEnd::gone)
             RC_ASSERT_FALSE(overlap(work, agenda.due(now)));
     }
 
-    // Whatever may happen in one step
+    // Simulates one event of a random kind
     void step() {
         switch (*rc::gen::inRange(0, 8)) {
         case 0:
@@ -115,7 +115,7 @@ public:
         agenda.limit_wait(now, full_interval);
     }
 
-    // Each job that was reported and may move is found, at most a rest after its time
+    // Checks that each job that was reported and may move is found, at most a pause after its time
     void check_nothing_is_late() const {
         for (const Job &job : scheduled_)
             check(job, [](const Work &work, const Job &) { return work.activate; });
@@ -138,8 +138,8 @@ private:
         const Micros latest = std::max(job.at, now) + longest_cool_down;
         RC_ASSERT(agenda.next() <= latest);
         const Work work = agenda.due(latest);
-        // Orphans go first; sessions that ended unnoticed have left them in the head, and the full
-        // sweep that follows goes further
+        // Orphans are reclaimed first; those of sessions that ended unnoticed are in the head, and
+        // the full sweep that follows reads further
         RC_ASSERT(work.only_reclaims() || finds(work, job));
     }
 
@@ -240,7 +240,7 @@ RC_GTEST_PROP(Agenda, AfterAStepBackEverythingIsDue, ()) {
     RC_ASSERT(agenda.due(queue.now).full);
 }
 
-// Apart from one turn, which may be under way
+// One burst, which may be under way, does not count
 RC_GTEST_PROP(Agenda, AQueueHasHalfOfTheTime, ()) {
     Agenda agenda;
     Micros now = start;

@@ -1,4 +1,4 @@
-// The waits between attempts: growing, bounded, not the same for everybody.
+// The pauses between attempts grow up to a limit, and differ from consumer to consumer.
 #include "consumer/backoff.hpp"
 
 #include <gtest/gtest.h>

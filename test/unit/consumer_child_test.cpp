@@ -1,4 +1,5 @@
-// Real programs: what they get, what is kept of what they say, and how their ends are told.
+// Child with real programs: their input and environment, the text that is kept of their standard
+// error, and the reports of their ends.
 #include "consumer/child.hpp"
 
 #include <gtest/gtest.h>
@@ -15,7 +16,7 @@ using namespace std::string_literals;
 
 namespace {
 
-// Serves the program until it is over. There is no SIGCHLD here, hence the short waits.
+// Serves the program until it has ended. The test handles no SIGCHLD, hence the short waits.
 void serve(Child &child) {
     Poller poller;
     while (!child.ended()) {
@@ -25,7 +26,7 @@ void serve(Child &child) {
     }
 }
 
-// The program's error output comes through ours: caught, so that it does not look like the test's
+// The end of a program. Its standard error, which Child copies to the test's, is captured.
 struct Ended {
     std::optional<std::string> failure;
     std::string complaint;
@@ -113,7 +114,7 @@ TEST(child, has_our_environment_with_its_job_s_variables) {
 
 TEST(child, signals_are_as_a_program_expects_them) {
     ASSERT_NE(std::signal(SIGPIPE, SIG_IGN), SIG_ERR);
-    // With SIGPIPE ignored, as it is here, yes would complain of a broken pipe
+    // If the program inherited the ignored SIGPIPE, yes would complain of a broken pipe
     EXPECT_EQ(run("yes | head -n 1 >/dev/null").complaint, "");
 }
 
@@ -130,7 +131,7 @@ TEST(child, that_cannot_start_is_an_error_and_has_not_taken_its_input) {
     std::string input = "the job's";
     EXPECT_THROW(Child("true", {"ECTO_JOB_META=" + std::string(1'000'000, 'x')}, std::move(input)),
                  std::system_error);
-    EXPECT_EQ(input, "the job's"); // NOLINT(bugprone-use-after-move): that is what is asked
+    EXPECT_EQ(input, "the job's"); // NOLINT(bugprone-use-after-move): that is what is tested
 }
 
 } // namespace

@@ -1,4 +1,4 @@
-// The command line: what is taken, what is refused and with which exit status.
+// The command line: what is accepted, what is refused and with which exit status.
 #include "consumer/options.hpp"
 
 #include <gtest/gtest.h>
@@ -113,11 +113,11 @@ TEST_P(Wrong, is_a_usage_error_that_points_to_help) {
 INSTANTIATE_TEST_SUITE_P(
     options, Wrong,
     testing::Values(
-        std::vector<const char *>{}, // nothing to do
+        std::vector<const char *>{}, // no queue
         std::vector<const char *>{"--exec", "true"}, std::vector<const char *>{"--queue", "jobs"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "a", "--sql", "b"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "a", "--exec", "b"},
-        // would complete every job without doing anything
+        // an empty program would complete every job without doing anything
         std::vector<const char *>{"--queue", "jobs", "--exec", ""},
         std::vector<const char *>{"--queue", "jobs", "--sql", " \n"},
         std::vector<const char *>{"--queue", "", "--exec", "true"},
@@ -136,14 +136,14 @@ INSTANTIATE_TEST_SUITE_P(
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "surplus"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--unknown"}));
 
-// About the limits, and in what forms somebody might write them
+// Numbers near the limits, in the forms in which a user may write them
 const std::vector<std::string> numbers{
     "0",   "1",  "400",  "401",        "10000",      "10001",
     "-1",  "+5", "0x10", "1e3",        "007",        "99999999999999999999",
     "1.5", "4 ", " 400", "2147483647", "-2147483648"};
 
-// Any words. Those of the options and such numbers come often, in the forms that
-// CLI11 takes apart; the rest is any bytes but NUL.
+// Generates a word: often an option or one of these numbers, in the forms that CLI11 splits;
+// otherwise any bytes but NUL.
 std::string any_word() {
     static const std::vector<std::string> words{
         "--queue", "--exec", "--sql",     "-j",    "--jobs",  "--batch",     "--per-transaction",
@@ -169,10 +169,10 @@ bool is_blank(const std::string &text) {
     return text.find_first_not_of(" \t\r\n") == std::string::npos;
 }
 
-// Whatever the command line is: it ends with a status and words, or the options make sense
+// Checks that a random command line ends with a status and a message, or gives valid options
 void any_command_line() {
     std::vector<std::string> words{"ecto_job_consumer"};
-    // Half of them begin well, so that many are taken
+    // Half of the command lines begin with valid options, so that many are accepted
     if (*rc::gen::arbitrary<bool>()) {
         const std::string work = *rc::gen::elementOf(std::vector<std::string>{"--exec", "--sql"});
         words.insert(words.end(), {"--queue", "jobs", work, "true"});

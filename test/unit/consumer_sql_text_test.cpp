@@ -1,5 +1,4 @@
-// --sql statements that are refused without a server, by their first word, which comments may
-// precede.
+// --sql statements are refused without a server by their first word, which comments may precede.
 #include "consumer/sql_text.hpp"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Nobody starves, nobody saves up, and a batch is about as long as it shall be.
+// No owner starves, none accumulates credit, and a batch takes about as long as its goal.
 #include "core/fairness.hpp"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace {
 
 using namespace ecto_job;
 
-// The next of these owners, all of whose queues have been due since 0
+// Returns the next of these owners, all of whose queues have been due since 0
 OwnerId next(const Shares &shares, const std::vector<OwnerId> &owners) {
     return *std::min_element(owners.begin(), owners.end(), [&](OwnerId a, OwnerId b) {
         return goes_before({a, shares.used_by(a), 0}, {b, shares.used_by(b), 0});
@@ -39,7 +39,7 @@ TEST(Shares, TenQueuesOfAnOwnerGetWhatOneQueueOfAnotherGets) {
     EXPECT_LE(std::abs(used[1] - used[2]), 4'000'000);
 }
 
-// Whoever comes from idleness is served after at most one batch of each of the others
+// An owner that was idle is served after at most one batch of each other owner
 RC_GTEST_PROP(Shares, WhoHadNothingDueIsServedSoon, ()) {
     Shares shares;
     const auto busy = *rc::gen::inRange(1, 6);
@@ -59,7 +59,7 @@ RC_GTEST_PROP(Shares, WhoHadNothingDueIsServedSoon, ()) {
     }
 }
 
-// Among those who always have something due the times used differ by a batch at most
+// The times used by owners that always have due jobs differ by at most one batch
 RC_GTEST_PROP(Shares, TheBusyGetTheSameTime, ()) {
     Shares shares;
     const std::vector<OwnerId> owners{1, 2, 3};
@@ -76,7 +76,7 @@ RC_GTEST_PROP(Shares, TheBusyGetTheSameTime, ()) {
     }
 }
 
-// After an idle time of any length an owner has no more than a batch ahead of the others
+// After an idle time of any length an owner is at most one batch ahead of the others
 RC_GTEST_PROP(Shares, IdlenessIsNoCredit, ()) {
     Shares shares;
     shares.charge(2, 10);
@@ -112,7 +112,7 @@ RC_GTEST_PROP(BatchSize, IsBounded, ()) {
     }
 }
 
-// The usual size of a batch of a backlog; now and then another one is tried
+// Returns the usual size of a batch of a backlog; sometimes another size is tried
 std::int64_t settled(BatchSize size, std::int64_t fixed_us, std::int64_t each_us) {
     std::vector<std::int64_t> sizes;
     for (int i = 0; i < 80; i++) {
@@ -130,8 +130,7 @@ RC_GTEST_PROP(BatchSize, ABatchTakesAsLongAsItShall, ()) {
     RC_ASSERT(jobs == largest_batch || (jobs + 1) * each_us >= batch_goal_us / 2);
 }
 
-// What does not depend on the number of jobs costs about half of the time at most, whatever was
-// seen before
+// The fixed cost of a batch is at most about half of its time, whatever was measured before
 RC_GTEST_PROP(BatchSize, SmallBatchesAreNoEndInThemselves, ()) {
     BatchSize size;
     for (int i = 0; i < *rc::gen::inRange(0, 20); i++) {

@@ -1,4 +1,4 @@
-// The lease of a node whose clock is behind is moved to the server's clock. The lease keeps its
+// A lease of a node whose clock is behind is converted to the server's clock. The lease keeps its
 // length, to the second, and is never shortened.
 #include "core/node_clock.hpp"
 

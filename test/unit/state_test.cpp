@@ -43,7 +43,7 @@ TEST(state, nothing_else_is_a_state) {
 }
 
 RC_GTEST_PROP(state, a_text_is_a_state_only_if_it_is_its_name, ()) {
-    // A name with one byte replaced: mostly no name, sometimes the same one.
+    // A name with one byte replaced is mostly no name, sometimes the original.
     std::string text{(*rc::gen::elementOf(table)).second};
     const auto at = *rc::gen::inRange<std::size_t>(0, text.size());
     text[at] = *rc::gen::oneOf(rc::gen::arbitrary<char>(), rc::gen::just(text[at]));

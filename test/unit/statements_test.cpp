@@ -1,4 +1,4 @@
-// The texts of the statements for each layout of tables, and the language that they are written in.
+// The texts of the statements for each layout of tables, and the language of their templates.
 #include "queue/statements.hpp"
 
 #include <algorithm>
@@ -32,7 +32,7 @@ TableText changed(void (*change)(TableText &)) {
     return table;
 }
 
-// What tables may differ in, one by one, and a table of EctoJob's
+// Returns the variants of tables, one difference each, and a table of EctoJob's
 const std::vector<Variant> &variants() {
     static const std::vector<Variant> all{
         {"without priority", changed([](TableText &t) { t.layout.priority = false; })},
@@ -56,7 +56,7 @@ std::string text_for(Statement statement, const TableText &table) {
     return text;
 }
 
-// A line begins at each of these, and a long one ends at a comma
+// Returns whether a line of the output begins at this word; a long line also ends at a comma
 bool begins_line(const std::string &word) {
     for (const char *first : {"SELECT", "FROM", "WHERE", "AND", "OR", "ORDER", "LIMIT", "FOR",
                               "RETURNING", "VALUES", "SET", "CASE", "WHEN", "ELSE", "OFFSET"})
@@ -79,7 +79,7 @@ std::vector<std::string> lines_of(const std::string &text) {
     return lines;
 }
 
-// Appends the lines that `others` has not
+// Appends the lines that `others` lacks
 void append_missing(std::string &out, const char *sign, const std::vector<std::string> &lines,
                     const std::vector<std::string> &others) {
     for (const std::string &line : lines)

@@ -1,5 +1,5 @@
-// Times against a model in 128 bits, where nothing overflows. The generators prefer the limits,
-// since most random numbers are far out of range.
+// Times are compared with a model in 128 bits, in which nothing overflows. The generators prefer
+// the limits, since most random numbers are far out of range.
 #include "core/times.hpp"
 
 #include <gtest/gtest.h>
@@ -105,7 +105,7 @@ TEST(times, an_attempt_is_a_timeout_more) {
     EXPECT_EQ(reservation_expiry(1'000'001, 60'000), 61'000'001);
 }
 
-// EctoJob drops the fraction, so that its lease under a second is expired at once
+// EctoJob drops the fraction of a second, so its leases under a second are expired at once
 TEST(times, keep_what_is_below_a_second) {
     EXPECT_EQ(reservation_expiry(999'999, 1), 1'000'999);
     EXPECT_EQ(reservation_expiry(-1, 1), 999);

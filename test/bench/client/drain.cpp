@@ -4,10 +4,10 @@
 //    "steps": [{"trip": [{"sql": ..., "use": "claim"}, {"sql": "COMMIT"}]},
 //              {"each": [{"sql": ..., "use": "job"}]}]}
 //
-// A trip is one round trip. `claim` returns jobs, at most once in a script; `jobs` gets their
-// columns as arrays, and is left out when there are no jobs; `each` is done once for each job, with
-// its columns. The trips before the claim are for the jobs of the claim before: when enough jobs
-// are claimed, these trips are done once more.
+// A trip is one round trip. `claim`, at most once in a script, returns jobs; `jobs` gets their
+// columns as arrays, and is skipped when there are no jobs; `each` is executed once for each job,
+// with its columns. The trips before the claim handle the jobs of the previous claim: when enough
+// jobs are claimed, these trips are executed once more.
 #include "modes.hpp"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ struct Shared {
     std::atomic<std::int64_t> claimed{0};
     std::int64_t limit;
     Clock::time_point start;
-    Clock::time_point end; // the loop goes on until then, also when no job is left
+    Clock::time_point end; // until then the loop continues even when no job is left
 };
 
 class Worker {
@@ -33,7 +33,7 @@ public:
     Worker(const Json &script, Shared &shared)
         : script_(script), shared_(shared), times_wanted_(script.value("times", false)) {}
 
-    // Plans and caches are made before the clock starts
+    // Fills caches before the measurement starts
     void warm_up() { link_.execute("SELECT 1"); }
 
     void work() {
@@ -48,7 +48,7 @@ public:
         times; // of trips that claim: their time, in s, and their duration, in µs
 
 private:
-    // Returns false when it is time to end
+    // Pauses; returns false when the time is over
     bool rest() {
         if (Clock::now() >= shared_.end)
             return false;
@@ -56,7 +56,7 @@ private:
         return true;
     }
 
-    // Returns false when no job was left
+    // Executes the script once; returns false when no job was left
     bool round(bool claims) {
         bool found = false;
         for (const Json &step : script_["steps"]) {
@@ -104,7 +104,7 @@ private:
         return !jobs_.empty();
     }
 
-    // The trips without the claim
+    // Returns the calls of a trip without a claim
     std::vector<Call> calls_of(const Json &statements, const Row *job = nullptr) {
         std::vector<Call> calls;
         for (const Json &statement : statements)

@@ -1,4 +1,4 @@
-// libpq in pipeline mode, always: a trip of one call costs the same as without. See link.hpp.
+// Link always uses libpq's pipeline mode: a trip of one call costs as much as without it.
 #include "link.hpp"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace bench {
 Link::Link() : connection_(PQconnectdb("")) {
     if (PQstatus(connection_.get()) != CONNECTION_OK)
         fail("connect");
-    // COMMIT outside a transaction warns, and a script begins with COMMIT
+    // Discards the WARNING of a COMMIT outside a transaction, with which a script may begin
     PQsetNoticeProcessor(
         connection_.get(), [](void *, const char *) {}, nullptr);
     if (PQenterPipelineMode(connection_.get()) != 1)
@@ -21,7 +21,7 @@ Link::Link() : connection_(PQconnectdb("")) {
 
 void Link::fail(const std::string &what) {
     std::cerr << what << ": " << PQerrorMessage(connection_.get()) << '\n';
-    std::exit(1); // NOLINT(concurrency-mt-unsafe): other threads are of no use now
+    std::exit(1); // NOLINT(concurrency-mt-unsafe): ends the other threads, too
 }
 
 std::string Link::prepared(const std::string &sql) {
@@ -52,7 +52,7 @@ void Link::next_result(std::vector<Row> *rows) {
     }
     PQclear(result);
     if (status != PGRES_PIPELINE_SYNC)
-        PQclear(PQgetResult(connection_.get())); // the null that ends a statement's results
+        PQclear(PQgetResult(connection_.get())); // the null pointer that ends a statement's results
 }
 
 std::vector<std::vector<Row>> Link::trip(const std::vector<Call> &calls) {

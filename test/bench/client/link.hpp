@@ -1,7 +1,7 @@
-// A connection by PG* variables, on which everything is prepared once and sent by pipelines: the
-// same client for every side, so that the sides differ in their statements alone.
+// Link is a connection by PG* variables, on which each statement is prepared once and sent in
+// pipelines. All sides have this client, so that they differ in their statements alone.
 //
-// An error ends the program: a benchmark that goes on after an error measures something else.
+// An error ends the program: after an error the benchmark would measure something else.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ public:
     std::vector<std::vector<Row>> trip(const std::vector<Call> &calls);
     std::vector<Row> query(const std::string &sql, std::vector<std::string> parameters = {});
     void execute(const std::string &sql) { query(sql); }
-    // Waits for a notification, at most so long; notifications that have come already count
+    // Waits for a notification up to this time; one that has already arrived counts
     bool wait_for_notification(int milliseconds);
 
 private:
@@ -45,6 +45,6 @@ private:
 // Returns the highest n of the statement's $n
 std::size_t parameter_count(const std::string &sql);
 
-std::int64_t now_us(); // the clock that the server's timestamps have
+std::int64_t now_us(); // by the clock of the server's timestamps
 
 } // namespace bench

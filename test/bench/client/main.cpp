@@ -1,5 +1,5 @@
-// bench_client MODE: the benchmark's own client of libpq, for every side. Its task comes as JSON on
-// standard input, its results go as JSON to standard output.
+// bench_client MODE is the benchmark's client of libpq for all sides. It reads its task as JSON
+// from standard input, and writes its results as JSON to standard output.
 #include "modes.hpp"
 
 #include <iostream>

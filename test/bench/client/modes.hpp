@@ -1,4 +1,4 @@
-// The modes of the client, each with a task in JSON from standard input.
+// The modes of the client; each gets its task as JSON from standard input.
 #pragma once
 
 #include "link.hpp"
@@ -12,7 +12,7 @@ using Json = nlohmann::json;
 Json drain(const Json &script);    // performs jobs as fast as it can
 Json produce(const Json &script);  // enqueues one job a transaction, at random times
 Json consume(const Json &script);  // waits for jobs, and records when each starts
-Json hold(const Json &script);     // starts jobs and is killed
+Json hold(const Json &script);     // starts jobs and waits to be killed
 Json stamp(const Json &arguments); // a job's program: records when it starts
 
 } // namespace bench

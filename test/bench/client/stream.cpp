@@ -1,4 +1,4 @@
-// Single jobs: the process that enqueues and the one that waits are apart, and the clock is the
+// Single jobs: one process enqueues and another waits. Both read the machine's clock, which is the
 // server's, so that times can be compared with each other and with a job's schedule.
 #include "modes.hpp"
 
@@ -24,11 +24,10 @@ std::string number(double value) {
 
 } // namespace
 
-// {"sql": INSERT of $1 = n, and if it has one $2 = seconds until it is due, "count", "gap_us":
-// mean,
-//  "delay": [from, to] seconds}
-// -> {"committed": [[n, us], ...]}, when COMMIT was answered. Open loop: a late answer delays no
-// other job's time, and the time that counts is that of the answer.
+// Enqueues jobs at random times. Task: {"sql": INSERT of $1 = n and optionally $2 = seconds until
+// the job is due, "count", "gap_us": mean, "delay": [from, to] seconds}. Result: {"committed":
+// [[n, us], ...]}, with the times at which COMMIT was acknowledged. The loop is open: a late
+// acknowledgement does not postpone other jobs.
 Json produce(const Json &script) {
     Link link;
     const auto sql = script["sql"].get<std::string>();
@@ -53,13 +52,12 @@ Json produce(const Json &script) {
     return {{"committed", committed}};
 }
 
-// {"listen": channel, "poll_ms", "claim": SQL of (n, id, lease, attempt, schedule, expires),
-// "first": what to
-//  do with a job at its first attempt, "then": at later ones ($1 = id, $2 = lease), "count": of
-//  jobs that are done, "limit_ms"}
-// -> {"started": [[n, attempt, us, schedule, expires, us when last woken], ...], "heard", "polled",
-// "claims"} Rows without n are of no measure, and wait behind all others: a claim that finds no
-// other row ends the run.
+// Waits for jobs. Task: {"listen": channel, "poll_ms", "claim": SQL that returns (n, id, lease,
+// attempt, schedule, expires), "first": SQL for a job at its first attempt, "then": at later
+// attempts ($1 = id, $2 = lease), "count": jobs to be done, "limit_ms"}. Result: {"started": [[n,
+// attempt, us, schedule, expires, us of the last wake-up], ...], "heard", "polled", "claims"}. Rows
+// without n are not measured, and wait behind all others: after a claim that finds no other row the
+// client waits.
 Json consume(const Json &script) {
     Link link;
     const auto claim = script["claim"].get<std::string>();
@@ -75,7 +73,7 @@ Json consume(const Json &script) {
     int heard = 0;
     int polled = 0;
     int claims = 0;
-    // On stderr, since standard output has only the result
+    // "ready" is written to standard error, since standard output has only the result
     bool announced = false;
     std::int64_t woken = now_us();
     while (done < count && now_us() < limit) {
