@@ -1,5 +1,5 @@
-/* A clock that a test can step. The library is preloaded into a server, and adds an offset to the time of day: the file
- * named by STEPPED_CLOCK holds a number of microseconds, as the machine writes an int64. Monotonic clocks do not change.
+/* A clock that a test can step. A server preloads the library, which adds an offset to the time of day: the file named
+ * by STEPPED_CLOCK has the offset in microseconds, as a binary int64. Monotonic clocks do not change.
  *
  * All processes of a server see a step at the same moment, since the file is mapped and no process keeps a copy.
  * libfaketime is no substitute: processes that a PostgreSQL before 16 forks in a signal handler, as background workers

@@ -1,7 +1,6 @@
 """The benchmark: measures, one after the other, in one private server. See run.
 
-In every round each side has its turn, and each round begins with another side. Sides that are compared are in one
-table.
+Every round measures each side, and each round begins with another side. Sides that are compared are in one table.
 """
 
 import argparse

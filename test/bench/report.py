@@ -49,7 +49,7 @@ class Report:
         self.description = {}
 
     def add(self, measure, case, side, value, unit, peer=False, more_is_better=None):
-        """A round's value; `side` is one of those that are compared within the case."""
+        """Adds a round's value; the sides of a case are compared with each other."""
         key = (measure, case, side, unit)
         if key not in self.records:
             self.records[key] = Record(measure, case, side, unit, [], peer, more_is_better)
@@ -60,14 +60,14 @@ class Report:
         return record.median if record else None
 
     def bound(self, text, measured, limit, at_least=False, unit=""):
-        """Returns a line; nothing if it was not measured."""
+        """Returns a line of a table; None if the case was not measured."""
         if measured is None:
             return
         holds = measured >= limit if at_least else measured <= limit
         self.bounds.append(Bound(text, rounded(measured) + (f" {unit}" if unit else ""), holds))
 
     def note(self, text):
-        """Records what could not be measured, and why; printed where a reader sees it."""
+        """Records a measure that was not possible, and why; the text is printed with the tables."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -86,7 +86,7 @@ class Report:
         return lines
 
     def verdicts(self):
-        """Compares each path of ours with each peer in its case; units without a better direction are left out."""
+        """Compares each path of ours with each peer in its case, in units that have a better direction."""
         worse, better = [], []
         for record in self.records.values():
             if record.peer or record.more_is_better is None:
@@ -103,7 +103,7 @@ class Report:
         return ["### Worse than a peer", "", *worse, "", "### Better, or the same", "", *better, ""]
 
     def peers(self, record):
-        """Returns the records that this one can be divided by."""
+        """Returns the records of peers with which this record is compared."""
         case = (record.measure, record.case, record.unit)
         return [r for r in self.records.values()
                 if r.peer and r is not record and (r.measure, r.case, r.unit) == case and r.median]
@@ -124,7 +124,7 @@ class Report:
         return "\n".join(lines)
 
     def read(self, path):
-        """Adds what another run has written."""
+        """Adds the records that another run has written."""
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
         self.description |= {name: text for name, text in content["description"].items() if name != "load"}
@@ -148,7 +148,7 @@ class Report:
 
 
 def cell_of(record):
-    """Returns the median, and if there were several rounds the least and the most."""
+    """Returns the median, and if there were several rounds the least and the greatest value."""
     if record is None:
         return ""
     if len(record.values) == 1:

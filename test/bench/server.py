@@ -1,4 +1,4 @@
-"""A private server, and what is read from it and from its processes."""
+"""A private server, and measurements of the server and its processes."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import time
 
 import psycopg
 
-PATIENCE_S = 120  # for conditions that have to come true
+PATIENCE_S = 120  # time limit of waits for a condition
 
 SETTINGS = {
     "listen_addresses": "",
@@ -32,14 +32,14 @@ class Server:
         self.directory = pathlib.Path(directory)
         self.data = self.directory / "data"
         self.client = client
-        os.environ.pop("PGAPPNAME", None)  # would hide the consumer's own
+        os.environ.pop("PGAPPNAME", None)  # would replace the consumer's own name
         os.environ.update(PGHOST=str(self.directory), PGUSER="bench", PGDATABASE="bench")
         self.settings = dict(SETTINGS, **settings, unix_socket_directories=f"{self.directory}")
         subprocess.run(["initdb", "-D", self.data, "-U", "bench", "-A", "trust", "-N", "--locale=C.UTF-8",
                         "-E", "UTF8"], check=True, stdout=subprocess.DEVNULL)
 
     def start(self, **settings):
-        """(Re)starts the server with these settings besides the usual ones."""
+        """Starts or restarts the server with these settings besides the usual ones."""
         self.stop()
         lines = [f"{name} = '{value}'\n" for name, value in (self.settings | settings).items()]
         (self.data / "postgresql.auto.conf").write_text("".join(lines))
@@ -97,7 +97,7 @@ class Server:
         return dict(zip(names, self.rows(query, [table])[0]))
 
     def scheduler_at_rest(self):
-        """Waits until the scheduler sleeps, so that the work that a fill has caused is not measured."""
+        """Waits until the scheduler sleeps, so that the work after a fill is not measured."""
         quiet, limit = 0, time.monotonic() + PATIENCE_S
         while quiet < 5:
             if time.monotonic() > limit:
@@ -116,7 +116,7 @@ class Server:
 
     def cpu_of_ended_sessions(self):
         """Returns the processor time in µs of all server processes that have ended since the start. Other work of the
-        machine hardly shows in it."""
+        machine hardly affects this time."""
         time.sleep(0.3)  # until the last processes have ended
         pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
@@ -138,7 +138,7 @@ class Server:
         model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
                       if line.startswith("model name")), platform.machine())
         memory = int(next(line for line in open("/proc/meminfo", encoding="utf-8")).split()[1]) // 1024
-        # A rate of single commits says more about what a commit costs than the disk's name
+        # The rate of single flushes tells the cost of a commit better than the disk's name
         fsync = subprocess.run(["pg_test_fsync", "-s", "1", "-f", self.directory / "fsync"], check=False,
                                capture_output=True, text=True).stdout
         fdatasync = next((line.split()[1] for line in fsync.splitlines()
@@ -164,7 +164,7 @@ def result_of(process):
 
 
 def wake_ups(pid):
-    """Returns how often a process went to sleep by itself, which is how often it was woken."""
+    """Returns the number of a process's voluntary context switches, which is how often it was woken."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt"))
 

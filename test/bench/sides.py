@@ -1,6 +1,6 @@
 """The sides: tables, and the statements that enqueue, claim and finish jobs on them.
 
-A side's table is created for each measurement. `waiting` jobs stand behind those that are measured.
+A side's table is created for each measurement. `waiting` jobs are behind the measured ones in the queue.
 """
 
 import base64
@@ -17,7 +17,7 @@ def filler(size):
 
 
 def number(priority):
-    """The name under which a job has its number; those that wait are not counted."""
+    """Returns the key of params under which a job has its number; waiting jobs have another key."""
     return "w" if priority else "n"
 
 
@@ -26,7 +26,7 @@ class Side:
     """A side: an implementation that is measured, by its name in the results."""
 
     name: str
-    peer: bool = False  # a peer: another implementation, or ours without what we add
+    peer: bool = False  # another implementation, or ours without our additions
     table: str = ""
     channel: str = ""  # where a consumer listens
 
@@ -41,8 +41,8 @@ class Side:
         raise NotImplementedError
 
     def fill(self, server, jobs, size, waiting=0, kind="available", checkpoint=True):
-        """Fills the table with `jobs` that can be claimed, and `waiting` ones behind them. A CHECKPOINT comes first,
-        else full-page images hide everything."""
+        """Fills the table with `jobs` that can be claimed, and `waiting` ones behind them, after a CHECKPOINT, without
+        which full-page images would dominate the WAL."""
         if checkpoint:
             server.execute("CHECKPOINT")
         self.add(server, jobs, size, 0, "available")
@@ -97,8 +97,8 @@ class WithoutTriggers(EctoJob):
 
 
 class Handwritten(Side):
-    """A queue that a careful engineer writes. It counts no attempt and has no lease, no retry, and no schedule at
-    which a consumer is woken."""
+    """A queue as an experienced engineer writes it: it counts no attempt and has no lease, no retry, and no schedule
+    at which a consumer is woken."""
 
     notify = False
 

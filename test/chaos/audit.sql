@@ -1,5 +1,5 @@
--- The auditor of the queue "jobs": every state edge that was committed, whoever made it, with what is wrong
--- about it; and the effects of the jobs that were performed. Run as the queue's owner in a new database.
+-- The auditor of the queue "jobs" records every edge of a job's state that was committed, with its fault, if any, and the
+-- effects of performed jobs. The queue's owner runs this file in a new database.
 
 CREATE SCHEMA chaos;
 
@@ -23,7 +23,7 @@ CREATE TABLE chaos.edges (
 );
 CREATE INDEX ON chaos.edges (number) WHERE fault IS NOT NULL;
 
--- What a job does: rows of the transaction that completes it
+-- The effects of jobs: rows that the transaction which completes a job has inserted
 CREATE TABLE chaos.effects (
     xact xid8 DEFAULT pg_current_xact_id(),
     path text,
@@ -33,20 +33,20 @@ CREATE TABLE chaos.effects (
     lease bigint
 );
 
--- What the state machine does not allow about this edge, if anything. A row at fault may become FAILED from any state,
--- but nothing refuses a row of this queue, so here such an edge is a fault. Each transition writes its `now` into
--- updated_at, so the guards of leases are compared with the very clock that they read.
+-- Returns the rule of the state machine that this edge breaks, or null. A row at fault may become FAILED from any state,
+-- but no constraint or trigger of this queue refuses a row, so here such an edge is a fault. Each transition writes its
+-- `now` into updated_at, so the guards of leases are checked by the time that they have read.
 CREATE FUNCTION chaos.fault(o public.jobs, n public.jobs) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     edge text := COALESCE(o.state, 'new') || ' > ' || COALESCE(n.state, 'gone');
     now timestamptz := n.updated_at AT TIME ZONE 'UTC';
     is_sweep bool := current_setting('application_name') IN ('ecto_job scheduler', 'upkeep');
     is_ectojob bool := current_setting('application_name') = 'ectojob';
-    is_sessions bool := COALESCE(o.lease & 1 = 1, false); -- it ends with its session, which the checker looks at
+    is_sessions bool := COALESCE(o.lease & 1 = 1, false); -- a session lease, whose end the checker compares
     last_attempt bool := o.attempt >= GREATEST(o.max_attempts, 1);
     attempt integer := o.attempt;
 BEGIN
-    -- EctoJob lets a reservation start at the very moment of its end
+    -- EctoJob lets a job start at the moment at which its reservation ends
     IF edge IN ('RESERVED > AVAILABLE', 'IN_PROGRESS > AVAILABLE') OR edge = 'IN_PROGRESS > FAILED' AND is_sweep THEN
         IF o.expires > now AND NOT is_sessions THEN
             RETURN 'I7: swept before the lease ended';
@@ -96,7 +96,7 @@ BEGIN
             IF n IS NOT NULL THEN
                 RETURN 'I9: no such edge';
             END IF;
-            RETURN NULL; -- completion: its guard is compared with who completed
+            RETURN NULL; -- completion: the checker compares the guard with the client that completed
     END CASE;
     IF n.attempt IS DISTINCT FROM attempt THEN
         RETURN 'I8: the attempt is not what follows';
@@ -119,7 +119,7 @@ BEGIN
 END $$;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON public.jobs FOR EACH ROW EXECUTE FUNCTION chaos.audit();
 
--- For ecto_job_consumer --sql: an effect, and now and then an error after it
+-- Performs a job of ecto_job_consumer --sql: inserts an effect, and sometimes raises an error after it
 CREATE FUNCTION chaos.perform(params jsonb, job ecto_job.job) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos.effects (path, token, job, attempt, lease)

@@ -1,4 +1,4 @@
-"""Compares what the clients saw with what the auditor of the table recorded.
+"""Compares the histories of the clients with the records of the table's auditor.
 
 Jepsen's terms, of jobs: *lost*, acknowledged and neither done nor in the queue; *duplicated*, done twice;
 *unexpected*, in the queue though its transaction was aborted; *recovered*, unknown to the producer, but there."""
@@ -36,8 +36,8 @@ def rows(connection, table, columns):
 
 
 class Checker:
-    """While the run goes on, what the clients were answered is read before what was committed, and what they
-    tried is read after it."""
+    """While the run continues, the results that clients have received are read before the committed edges, and the calls
+    that clients have tried are read after them."""
 
     def __init__(self, server, histories, failover=None):
         self.failover = failover if failover and failover.may_lose else None
@@ -99,7 +99,7 @@ class Checker:
     def left_over(self):
         return Check("left over", "I10, I11: when the world is healed every job is done", sorted(self.queued))
 
-    # The table's history
+    # Checks of the table's history
 
     def edges_allowed(self):
         return Check("edges", "I7, I8, I9: every edge is one that the state machine allows", [
@@ -124,7 +124,7 @@ class Checker:
                 continue
             leased = effect["path"] in LEASED
             same = edge["old_lease"] == effect["lease"] if leased else edge["old_attempt"] == effect["attempt"]
-            # After an asynchronous failover an id is another job's, and the attempt does not tell them apart
+            # After an asynchronous failover an id may be another job's, which the attempt does not tell apart
             if not same or edge["token"] != effect["token"] and (leased or not self.failover):
                 faults.append(f"completed by a stale holder: {effect} of {edge}")
         faults += [f"started under another's lease: {event}" for event in self.of("started")
@@ -142,8 +142,8 @@ class Checker:
         return Check("fencing", "I6: a stale holder changes nothing", faults)
 
     def given_back(self):
-        """Jobs of a session lease come back early only when the session has ended: no lease with its number is
-        given afterwards."""
+        """Jobs of a session lease are given back early only when the session has ended: afterwards no lease with the
+        session's number is given."""
         ended, faults = set(), []
         for edge in self.edges:
             old, new = edge["old_lease"] or 0, edge["new_lease"] or 0
@@ -154,7 +154,7 @@ class Checker:
                 faults.append(f"its session went on: {edge}")
         return Check("given-back", "I7: a session's jobs come back when it has ended", faults)
 
-    # What the clients were answered
+    # Checks of the results that clients have received
 
     def reserved(self):
         """Each lease of a job is returned to one caller, and so is each start of an attempt."""
@@ -186,7 +186,7 @@ class Checker:
             str(edge) for edge in self.completed if edge["program"] == "exec"
             and (edge["job"], edge["token"]) not in self.outside])
 
-    # The probes
+    # Results of the probes
 
     def announced(self):
         return Check("announced", "I11, I22: a job is announced when it can be taken, and not before",

@@ -10,7 +10,7 @@ RUN, CALM, STOP = 0, 1, 2  # phases: under the nemesis, healed and draining, ove
 
 
 class Stale(Exception):
-    """The job is no longer ours."""
+    """The client no longer holds the job."""
 
 
 def lost(error):
@@ -20,7 +20,7 @@ def lost(error):
 
 
 class Client:
-    """The client of one process. `shared` is the Shared of main.py, the same for all processes."""
+    """The client of one process. `shared` is the Shared object of main.py, which all processes use."""
 
     def __init__(self, shared, name, program):
         self.shared = shared
@@ -34,7 +34,7 @@ class Client:
         return self.shared.phase.value
 
     def connect(self, database="chaos", user="app"):
-        """Returns a connection in autocommit, as soon as there is a server; None if the run ends before."""
+        """Returns a connection in autocommit, as soon as a server accepts one; None if the run ends before."""
         while self.phase != STOP:
             try:
                 return psycopg.connect(self.shared.server, dbname=database, user=user, autocommit=True,
@@ -44,11 +44,11 @@ class Client:
         return None
 
     def greet(self):
-        """Called on each new connection."""
+        """Prepares each new connection."""
 
     def run(self, rounds):
-        """Calls rounds() until the run is over, each time with a connection. Errors of statements are
-        expected under the nemesis; the checker finds what must not happen."""
+        """Calls rounds() with a connection until the run is over. Errors of statements are expected under the nemesis;
+        the checker finds those that must not occur."""
         is_new = True
         while self.phase != STOP:
             if self.connection is None:

@@ -1,4 +1,4 @@
-"""Servers: initdb, start, every kind of end, and faults in their logs."""
+"""Servers: initdb, start, all kinds of stops, and faults in their logs."""
 import os
 import pathlib
 import re
@@ -60,7 +60,7 @@ class Server:
         self.configure("client_connection_check_interval = 500ms")
 
     def copy_of(self, primary):
-        """Makes this server a standby of the other one."""
+        """Makes this server a standby of the given primary."""
         subprocess.run(["pg_basebackup", "-h", primary.directory, "-U", "postgres", "-D", self.data, "-R", "-c", "fast",
                         "--no-sync"], check=True, stdout=subprocess.DEVNULL)
         self.configure(CONF.format(directory=self.directory, name=self.name) + "synchronous_standby_names = ''")
@@ -125,7 +125,7 @@ class Server:
             file.write(struct.pack("=q", round(seconds * 1e6)))
 
 
-# What no test may write to a server's log, whatever is done to it
+# A server's log must have no such line, whatever harm is done
 FAULT = re.compile(
     r"PANIC:|TRAP:|terminate called|\*\*\* |malloc|free\(\)|terminated by signal (?!9\b)|invalid page|beyond EOF"
     r"|WARNING:.*(leak|still referenced|not closed|you don't own)|could not (read|open) file \"(base|global|pg_)")

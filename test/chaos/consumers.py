@@ -1,8 +1,8 @@
-"""Consumers, one for each path of the protocol. Some outlast their leases, some lose their connection and go on
-with the jobs that they held: what these then try must change nothing.
+"""Consumers, one for each path of the protocol. Some work longer than their leases, some lose their connection and
+continue with the jobs that they held: their calls must then change nothing.
 
-A consumer's history has what the server answered: `held` (a reservation or start returned the job), `started` (the
-second step returned the job), `failed`, `done` (the COMMIT of the effect has returned), `stale` (refused)."""
+A consumer's history has the server's results: `held` (a reservation or start returned the job), `started` (the second
+step returned the job), `failed`, `done` (the COMMIT of the effect has returned), `stale` (the call was refused)."""
 import datetime
 import time
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ PATHS = {
     "start": Path(take=STARTED, complete="SELECT ecto_job.complete_job('jobs', %(id)s, %(lease)s)", fail=FAILED),
     "batch": Path(take=STARTED, complete="SELECT ecto_job.complete_jobs('jobs', %(ids)s, %(leases)s)", fail=FAILED,
                   batch=True),
-    # The statements of EctoJob 3.1; it reads `now` from its node's clock, which here keeps the server's time
+    # The statements of EctoJob 3.1, which gets `now` from its node's clock; here the node has the server's clock
     "ectojob": Path(
         take=f"""WITH available_jobs AS (
                      SELECT id FROM jobs WHERE state = 'AVAILABLE' ORDER BY priority, schedule, id
@@ -59,7 +59,7 @@ PATHS = {
                   WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'RESERVED' AND expires >= %(now)s
                   RETURNING {COLUMNS}""",
         complete="DELETE FROM jobs WHERE attempt = %(attempt)s AND id = %(id)s",
-        # The library sends one of two texts, by the attempts that are left
+        # The library sends one of two texts, depending on the attempts that are left
         fail=f"""UPDATE jobs SET state = CASE WHEN attempt < max_attempts THEN 'RETRY' ELSE 'FAILED' END,
                      schedule = CASE WHEN attempt < max_attempts THEN %(retry_at)s ELSE schedule END,
                      expires = CASE WHEN attempt < max_attempts THEN expires END
@@ -83,7 +83,7 @@ class Consumer(Client):
             self.connection.execute("SET ecto_job.session_leases = on")
 
     def times(self, job):
-        """Returns the time by EctoJob's clock, which has whole seconds."""
+        """Returns the time as EctoJob has it, in whole seconds."""
         if self.path_name != "ectojob":
             return {}
         now = self.rows("SELECT clock_timestamp()")[0][0]
@@ -112,7 +112,7 @@ class Consumer(Client):
         return self.phase == RUN and self.random.random() < self.shared.slowness
 
     def start(self, job):
-        """Takes the second step, which may come too late; returns the job as it is then."""
+        """Starts a reserved job, possibly too late; returns the job's row after the start."""
         if self.path.start is None:
             return job
         self.pause(self.shared.work)
@@ -179,7 +179,7 @@ class Consumer(Client):
                 raise psycopg.errors.RaiseException("it fails before it has begun")
             self.complete(jobs)
         except psycopg.Error as error:
-            # The next connection goes on with these jobs, without knowing what became of them
+            # The next connection continues with these jobs, whose state the consumer does not know
             if lost(error) or self.connection.closed:
                 self.held = jobs
                 raise

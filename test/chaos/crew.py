@@ -1,11 +1,11 @@
-"""The client processes of a run: started, killed, replaced, stopped. Names tell their generations apart, since
-each has a history and random numbers of its own."""
+"""Starts, kills, replaces and stops the client processes of a run. Each generation of a client has a name, a history
+and random numbers of its own."""
 import multiprocessing
 import os
 import signal
 import subprocess
 
-# The programs draw by themselves which of their jobs fail
+# The programs decide at random which of their jobs fail
 PERFORM = r"""[ "$(od -An -N1 -tu1 /dev/urandom)" -gt 25 ] || exit 1
 printf '%s %s %s\n' "$ECTO_JOB_ID" "$ECTO_JOB_ATTEMPT" "$(cat)" >>"$OUTSIDE" """
 PROGRAMS = {"exec": ["--exec", PERFORM], "sql": ["--sql", "SELECT chaos.perform($1, $2)"]}
@@ -64,7 +64,7 @@ class Crew:
         self.replace(name)
 
     def tend(self):
-        """Starts consumer programs again that have ended, since a program ends that finds no server at its start."""
+        """Restarts consumer programs that have ended, since a program ends if it finds no server at its start."""
         for name, (_, process, _) in list(self.members.items()):
             if isinstance(process, subprocess.Popen) and process.poll() is not None:
                 self.replace(name)

@@ -1,7 +1,7 @@
-"""What the clients saw, one JSON object a line, in a file for each process.
+"""The histories of the clients: a file for each process, with one JSON object a line.
 
-A line is one write, so it is there whatever happens to the process afterwards. Times are of the monotonic
-clock, which is the same for all processes of the machine and which nobody steps."""
+A line is one write, so it survives whatever happens to the process afterwards. Times are of the monotonic
+clock, which all processes of the machine share and which is never stepped."""
 import json
 import os
 import pathlib
@@ -18,7 +18,7 @@ class History:
 
 
 def read(directory):
-    """Returns all events by name: {"held": [...], ...}. A line that is still being written is left out."""
+    """Returns all events by name: {"held": [...], ...}. An incomplete last line is skipped."""
     events = {}
     for path in pathlib.Path(directory).glob("*.jsonl"):
         for line in path.read_text().splitlines():

@@ -1,7 +1,7 @@
-"""The run: acts, each with a cluster of its own, and their verdicts. See run for the environment.
+"""Runs acts, each with a cluster of its own, and prints their results. See `run` for the environment.
 
-In an act the cluster and its queues are made, clients start, and the nemesis strikes until the time is over and each
-kind of harm had its turn. Then everything is healed, the jobs that are left are done, and the checker compares."""
+An act makes the cluster and its queues, starts clients, and lets the nemesis work until the time is over and each kind
+of harm was done. Then all harm is healed, the remaining jobs are performed, and the checker compares."""
 import argparse
 import contextlib
 import ctypes
@@ -43,11 +43,11 @@ class Shared:
         self.hosts = ",".join(str(server.directory) for server in servers)
         self.server = f"host={self.hosts} target_session_attrs=read-write"
         self.phase = context.RawValue(ctypes.c_int, RUN)
-        # Is the server disturbed now; when the last disturbance ended
+        # Whether the server is disturbed now; the time at which the last disturbance ended
         self.disturbed = context.RawArray(ctypes.c_double, [0, 0])
         self.stepped_at = context.RawArray(ctypes.c_double, [float("-inf")])
-        self.lease = 1.0  # seconds that an attempt gets at most, times its number
-        self.work = 0.01  # seconds that a job takes at most, without those that shall outlast their leases
+        self.lease = 1.0  # time limit of the first attempt in seconds; later ones have a multiple
+        self.work = 0.01  # longest time of a job in seconds, except jobs that deliberately outlast their leases
         self.slowness = 0.02
         self.failures = 0.1
         self.producer_pause = 0.04
@@ -56,8 +56,8 @@ class Shared:
 
     @contextlib.contextmanager
     def disturbance(self):
-        """While the context is open the server need not announce jobs in time. Contexts do not overlap, since
-        only the nemesis opens them."""
+        """Opens a context in which the server need not announce jobs in time. Contexts do not overlap, since only the
+        nemesis opens them."""
         self.disturbed[0] = 1
         try:
             yield
@@ -77,7 +77,7 @@ class Act:
     standby: str = None  # None, "synchronous", "asynchronous"
     fakes_clock: bool = False
     flushes: bool = False
-    has_library: bool = True  # EctoJob's statements work on the queue, too
+    has_library: bool = True  # some clients use EctoJob's statements
 
 
 class Run:
@@ -107,7 +107,7 @@ class Run:
     def make_cluster(self):
         self.primary.fakes_clock = self.act.fakes_clock
         self.primary.init()
-        # Processes end, not the machine: writes survive without a flush
+        # Only processes are killed, not the machine, so writes survive without a flush
         self.primary.configure(f"fsync = {'on' if self.act.flushes else 'off'}")
         if self.act.fakes_clock:
             self.primary.step_clock(0)
@@ -219,7 +219,7 @@ class Run:
         numbers = checker.numbers()
         seen = [f"by {path}" for path in PATHS] + ["refused", "announced", "claims in order"]
         if self.act.name != "crash":
-            seen = ["completed"]  # the others are short
+            seen = ["completed"]  # other acts are too short for the other kinds
         idle = [what for what in seen if not numbers.get(what)]
         checks += [Check("processes", "no client hangs at the end", hanging),
                    Check("logs", "no server complains of itself", [line for server in self.servers
@@ -228,7 +228,7 @@ class Run:
         return checks, numbers
 
     def play_until_fault(self, paths):
-        """Plays with a guard taken out; returns the checks that failed first."""
+        """Runs against sources without a guard; returns the checks that failed first."""
         harm = nemesis.Nemesis(self, self.act.harms)
         self.make_cluster()
         self.start_clients(paths)
@@ -252,7 +252,7 @@ class Run:
 
 
 def switch_position(server):
-    """Returns where the server's timeline left the one before."""
+    """Returns the WAL position at which the server's timeline branched off."""
     lines = (server.data / "pg_wal" / "00000002.history").read_text().split()
     high, low = re.fullmatch(r"([0-9A-F]+)/([0-9A-F]+)", lines[1]).groups()
     return int(high, 16) << 32 | int(low, 16)
@@ -295,7 +295,7 @@ def main():
 
     if options.mutant is not None:
         run = Run(Act("mutant", options.seconds, nemesis.QUIET, flushes=True), context, options.directory, seed)
-        # Few jobs, and many of them late, so that other consumers get jobs that are still held
+        # Few jobs, many of which outlast their leases, so that other consumers get jobs that are still held
         run.shared.producer_pause, run.shared.lease, run.shared.work = 0.3, 0.3, 0.1
         run.shared.slowness = run.shared.failures = 0.3
         try:

@@ -1,5 +1,5 @@
-"""The nemesis: each method does one kind of harm and heals it before it returns. The kinds take turns in an
-order that the seed gives, so that each kind had its turn after one round."""
+"""The nemesis: each method does one kind of harm and heals it before it returns. The seed gives the order of the
+kinds; all kinds are done before one is repeated."""
 import os
 import random
 import signal
@@ -7,7 +7,7 @@ import time
 
 import psycopg
 
-# Harms that leave the scheduler and its listeners alone, and harms after which the server goes on at once
+# Harms that do not affect the scheduler and its listeners, and harms after which the server continues at once
 QUIET = ["kill_consumer", "pause_consumer", "old_snapshot", "notify_without_reason"]
 GENTLE = QUIET + ["terminate_session"]
 LOCKS = ["lock_table", "lock_rows", "disable_a_while", "reload_settings"]
@@ -17,7 +17,7 @@ SERVER = ["terminate_scheduler", "pause_session", "pause_scheduler", "pause_writ
 
 class Nemesis:
     def __init__(self, run, kinds):
-        """`run` is main.py's: the servers, the processes and what they share."""
+        """`run` is the Run of main.py: the servers, the processes and their shared state."""
         self.run = run
         self.random = random.Random(f"{run.shared.seed} nemesis")
         self.kinds = kinds
@@ -38,7 +38,7 @@ class Nemesis:
         try:
             getattr(self, kind)()
         except psycopg.OperationalError as error:
-            self.run.say(f"{kind}: {str(error).strip()}")  # another kind's harm was in the way
+            self.run.say(f"{kind}: {str(error).strip()}")  # caused by harm of another kind
             self.server.wait_ready()
         self.done.append(kind)
 
@@ -46,11 +46,11 @@ class Nemesis:
         return set(self.kinds) <= set(self.done)
 
     def heal(self):
-        """Heals for good also the harm that ends by itself, and the clock."""
+        """Ends all harm, also the kinds that would last until their next call, and sets the clock right."""
         if self.snapshot:
             self.snapshot.close()
         if self.server.fakes_clock:
-            # Leases that were given while the clock was ahead must end
+            # Waits until the leases end that were given while the clock was ahead
             with self.run.shared.disturbance():
                 self.step(self.furthest + 10)
 
@@ -130,7 +130,7 @@ class Nemesis:
             self.hold()
 
     def old_snapshot(self):
-        """Lasts until the kind's next turn."""
+        """Holds a snapshot until the next call."""
         if self.snapshot:
             self.snapshot.close()
         self.snapshot = self.session()
@@ -142,7 +142,7 @@ class Nemesis:
                 session.execute(f"NOTIFY jobs; NOTIFY jobs, '{number}'")
 
     def disable_a_while(self):
-        """Acts in one database, which must not disturb the other."""
+        """Harms one database, which must not affect the other."""
         with self.session() as session:
             session.execute("SELECT ecto_job.disable()")
             self.hold(0.5)

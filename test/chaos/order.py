@@ -1,10 +1,10 @@
-"""Do claims take the first jobs of the queue's order? Two claimers whose transactions stay open for a while
-and one producer, whose jobs often come before the first that waits, on a queue of their own. A job whose
-COMMIT had returned before a claim began, and that comes before the last that the claim took, must have been locked
-by another claim by then. A claim that took the job only later would have seen it hidden.
+"""Checks that claims take the first jobs of the queue's order. Two claimers, whose transactions stay open for a
+while, and a producer, whose jobs often precede all waiting jobs, work on a queue of their own. If the COMMIT of a job
+had returned before a claim began, and the job precedes the last one that the claim took, another claim must have
+locked the job by then. A job that is claimed only later was hidden from that claim.
 
-Threads of one process, so that one lock orders what they saw. After an error all that was known is forgotten,
-since a claim that broke off may have held anything."""
+The clients are threads of one process, so that one lock orders their events. After an error the events so far are
+discarded, since the claim that failed may have held any jobs."""
 import threading
 import time
 
@@ -14,7 +14,7 @@ from client import RUN, Client
 
 
 class Board:
-    """What the threads saw. A job is known by its key (priority, schedule, id)."""
+    """The events of the threads. A job is identified by its key (priority, schedule, id)."""
 
     def __init__(self, history):
         self.lock = threading.Lock()
@@ -22,9 +22,9 @@ class Board:
         self.forget()
 
     def forget(self):
-        self.waiting = {}  # key: when its COMMIT had returned
-        self.passed_by = {}  # key: ends of claims that should have taken it
-        self.hidden = []  # reported unless an error comes that explains the job
+        self.waiting = {}  # key: time at which its COMMIT had returned
+        self.passed_by = {}  # key: ends of claims that should have taken the job
+        self.hidden = []  # reported unless an error explains the job
         self.generation = getattr(self, "generation", 0) + 1
 
     def enqueued(self, key, generation):

@@ -1,7 +1,7 @@
-"""A producer: enqueues jobs in every way, and records of each whether its COMMIT was acknowledged.
+"""A producer enqueues jobs in every way, and records for each whether its COMMIT was acknowledged.
 
-Each job has a token, unique in the run. What becomes of it: `acknowledged` (COMMIT has returned), `aborted`
-(an error, or a ROLLBACK of the producer) or `unknown` (the connection broke when it might have been committed)."""
+Each job has a token, unique in the run. A token is `acknowledged` (COMMIT has returned), `aborted` (an error, or a
+ROLLBACK of the producer) or `unknown` (the connection broke when the job might have been committed)."""
 import psycopg
 
 from client import RUN, Client, lost
@@ -50,7 +50,7 @@ class Producer(Client):
         return [extra]
 
     def end(self, ending, tokens):
-        """Ends the transaction, by COMMIT or another command; returns what became of the tokens."""
+        """Ends the transaction, by COMMIT or another command; returns the outcome of the tokens."""
         if ending == "rollback":
             self.connection.execute("ROLLBACK")
             return "aborted"
@@ -84,7 +84,7 @@ class Producer(Client):
         try:
             became = self.transaction(ending, tokens)
         except psycopg.Error as error:
-            # A prepared transaction that its session leaves behind is ended by upkeep, in either way
+            # upkeep commits or rolls back a prepared transaction whose session has ended
             known = not lost(error) and not self.connection.closed and ending != "prepare"
             self.history.note("aborted" if known else "unknown", tokens=tokens)
             if not self.connection.closed:
@@ -94,8 +94,8 @@ class Producer(Client):
         self.pause(self.shared.producer_pause)
 
     def acknowledge(self, became, tokens):
-        """Records an acknowledged commit, with a WAL position behind it, which says whether a failover may lose it.
-        Without a position a failover may always lose it."""
+        """Records an acknowledged commit with a WAL position behind it, which tells whether a failover may lose the
+        commit. Without a position a failover may always lose it."""
         position = None
         if self.shared.notes_positions and became == "acknowledged":
             try:

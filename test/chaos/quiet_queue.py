@@ -1,16 +1,16 @@
-"""A quiet queue in a database of its own, where no other work wakes the scheduler: is each job announced when it
-can be taken? The consumer takes jobs when it has begun to listen, and then at once at each notification, as the
-documentation says that consumers do; it never polls.
+"""Checks that each job is announced when it can be claimed, on a quiet queue in a database of its own, where no other
+work wakes the scheduler. The consumer claims when it has begun to listen, and then at each notification, as the
+documentation demands of consumers; it never polls.
 
-While the nemesis disturbs the server, jobs may be late: until PATIENCE seconds after the last disturbance, and until
-PATIENCE_AFTER_STEP seconds after a step of the clock if a job waits for its time, as documented."""
+While the nemesis disturbs the server, jobs may be late: until PATIENCE seconds after the last disturbance, and, for a
+job that waits for its time, until PATIENCE_AFTER_STEP seconds after a step of the clock, as documented."""
 import threading
 import time
 
 from client import CALM, Client
 
 PATIENCE = 5  # seconds; an announcement takes some milliseconds
-PATIENCE_AFTER_STEP = 65  # the scheduler may wait by a clock that was stepped since
+PATIENCE_AFTER_STEP = 65  # the scheduler's wait may have begun before the clock was stepped
 INSERT = "INSERT INTO quiet_jobs (params) VALUES ('{\"n\": 1}')"
 
 
@@ -32,7 +32,7 @@ class Listener(Client):
         self.notified = True
 
     def greet(self):
-        # For notifications that come while a statement is executed; round() reads the others
+        # The handler gets notifications that arrive during a statement; round() reads the others
         self.connection.add_notify_handler(self.on_notify)
         self.connection.execute("LISTEN quiet_jobs")
         self.notified = True
@@ -58,14 +58,14 @@ class QuietProducer(Client):
         """Connects as a superuser, who may set commit_delay."""
         return super().connect(database, user)
 
-    # The ways to enqueue; each returns how long the job has to wait for its time
+    # The ways to enqueue; each returns the time until the job is due
 
     def plainly(self):
         self.connection.execute(INSERT)
         return 0
 
     def with_a_slow_commit(self):
-        """The commit takes 30 ms, so an announcement before it would come long before the job is visible."""
+        """Commits in 30 ms, so that an announcement before the commit would arrive long before the job is visible."""
         self.connection.execute("SET commit_siblings = 0; SET commit_delay = 30000")
         self.connection.execute(INSERT)
         self.connection.execute("RESET commit_delay; RESET commit_siblings")

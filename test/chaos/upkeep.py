@@ -1,4 +1,4 @@
-"""The work of operators and of a node of EctoJob's library on the queue: sweeps by our functions and by EctoJob's
+"""The work of operators and of a node of EctoJob's library on the queue: sweeps by the SQL functions and by EctoJob's
 statements, requeues, changes of settings, and the end of prepared transactions whose session has ended."""
 from client import RUN, Client
 
@@ -43,7 +43,7 @@ class Upkeep(Client):
                   retry=self.random.uniform(0, 0.2), attempts=self.random.choice([1, 2, 3, 5]))
 
     def end_prepared(self):
-        """Ends prepared transactions that were there the last time, too."""
+        """Ends prepared transactions that existed at the previous call, too."""
         found = {name for (name,) in self.rows("SELECT gid FROM pg_prepared_xacts WHERE database = 'chaos'")}
         for name in found & self.suspects:
             self.connection.execute(f"{self.random.choice(['COMMIT', 'ROLLBACK'])} PREPARED '{name}'")

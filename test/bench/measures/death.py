@@ -1,5 +1,5 @@
-"""How long the jobs of an ended session are held, under ecto_job.session_leases: its client is killed by SIGKILL,
-its backend is terminated, or the server crashes (from the end of recovery)."""
+"""The time until the jobs of an ended session are given back, with ecto_job.session_leases. The session's client is
+killed by SIGKILL, its backend is terminated, or the server crashes (measured from the end of recovery)."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ import sides
 
 MEASURE = "death"
 HELD = 10
-# The state that a job gets when its session has ended, by its state under the lease
+# By the state of a job in the session: the function that gives the job this state, and its state after the session's end
 FUNCTIONS = {"RESERVED": ("reserve_available_jobs", "AVAILABLE"), "IN_PROGRESS": ("start_available_jobs", "RETRY")}
 LIMIT_S = 30
 
@@ -35,7 +35,7 @@ class Holder:
 
 
 def ms_until_given_back(connection, side, state):
-    """Returns the time from now until all held jobs have the state; None if that does not come."""
+    """Returns the time from now until all held jobs have the state; None at the time limit."""
     query = f"SELECT count(*) FROM {side.table} WHERE state = '{state}'"
     start = time.monotonic()
     while time.monotonic() - start < LIMIT_S:

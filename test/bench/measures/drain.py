@@ -1,13 +1,13 @@
-"""Draining a queue: from AVAILABLE to deleted, by ecto_job_consumer and by a loop of libpq.
+"""Draining a queue, from AVAILABLE to deleted, by ecto_job_consumer and by a loop of libpq.
 
 The loop is the same program for every side (client/drain.cpp); the sides differ in their statements:
 
-batches of 100  one connection; one commit and one round trip a batch, for either side
+batches of 100  one connection; one commit and one round trip for each batch, on either side
 a commit a job  8 connections; each job is deleted in the transaction of its own writes. Ours starts 100 jobs
-                with one commit, then has a commit for each, as the handwritten form has; or finishes a job
-                and starts the next in one commit. A fifth of the jobs, since this takes so much longer
+                with one commit and then commits for each job, as the handwritten form does; or completes a job
+                and starts the next in one commit. A fifth of the jobs, since this takes longer
 
-Jobs do nothing, so that the queue is measured; or insert one row, since that is what users run.
+Jobs do nothing, so that only the queue is measured, or insert one row, as an application's job would.
 """
 
 import subprocess
@@ -40,7 +40,7 @@ def ours_batched(side, demand, write):
 
 
 def ours_in_two_steps(side, demand, write):
-    """The obvious loop: start, complete, each a round trip and a commit."""
+    """The simplest loop: start and complete, each with a round trip and a commit."""
     finish = [(side.complete_all(), "jobs")]
     return [trip((side.start(demand), "claim")), trip(*([BEGIN, *finish, WRITE_ALL, COMMIT] if write else finish))]
 
@@ -104,7 +104,7 @@ class Consumer:
                     raise RuntimeError(f"{command} ended: {process.returncode}")
                 time.sleep(0.005)
             seconds = time.monotonic() - start
-            process.terminate()  # the jobs that wait behind the measured ones are left
+            process.terminate()  # the waiting jobs behind the measured ones stay
             process.wait()
         return seconds
 
@@ -178,7 +178,7 @@ def run(server, report, options):
 
 
 def bound(report, measured, path, limit):
-    """Compares by a path that is named beforehand, since the best of several would be the luckiest."""
+    """Compares by a path that is chosen in advance, since choosing the best of several would choose by chance."""
     speed, peer = (report.median(*measured, side, "jobs/s") for side in (path, "handwritten"))
     report.bound(f"{', '.join(measured)}: at least {limit} of handwritten ({path})", speed / peer, limit,
                  at_least=True)

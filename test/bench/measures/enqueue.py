@@ -1,7 +1,7 @@
-"""Enqueuing: one job a transaction by 1, 8, 32 clients of pgbench, and 10,000 in one statement.
+"""Enqueuing: one job in each transaction by 1, 8 and 32 clients of pgbench, and 10,000 jobs in one statement.
 
-A session listens to each side's channel, as one does where jobs are performed. Nothing is performed
-meanwhile: whoever drains a queue costs the enqueuers processor time, not locks.
+A session listens to each side's channel, as consumers do. No jobs are performed meanwhile: consumers cost
+the enqueuers processor time, not locks.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The latency of a job in an idle queue: from the answer to the enqueuer's COMMIT to the start of the job."""
+"""The latency of a job in an idle queue: from the acknowledgement of the enqueuer's COMMIT to the start of the job."""
 
 import time
 
@@ -23,7 +23,7 @@ def ours(postgres, side, size, options):
 
 
 def ours_notifying(postgres, side, size, options):
-    """A side without a scheduler, where the trigger notifies."""
+    """Measures a side without a scheduler, where the trigger notifies."""
     postgres.execute("ALTER SYSTEM SET ecto_job.enabled = off", "SELECT pg_reload_conf()")
     time.sleep(0.5)
     try:
@@ -87,7 +87,7 @@ def run(postgres, report, options):
             for turn in range(options.rounds):
                 for name, make, way in options.turn(WAYS, turn):
                     if waiting and "consumer" in name:
-                        continue  # the consumer would go on with the waiting jobs
+                        continue  # the consumer would perform the waiting jobs next
                     side = make()
                     side.make(postgres)
                     side.fill(postgres, 0, size, waiting)

@@ -1,11 +1,11 @@
-"""How long after its time a job is announced, and how long after its time it is started: a scheduled job, a failed
-one that is tried again, and one whose consumer let its lease expire. The consumer waits for a notification
+"""The delays from a job's time to its announcement and to its start, for a scheduled job, a failed job that is
+retried, and a job whose consumer let its lease expire. The consumer waits for a notification
 (poll_interval is 60 s), records its time, starts the job and reads the clock again; the start includes its commit,
 and so a flush.
 
-The peers have no scheduler, so their consumers poll. Here they poll every second.
+The peers have no scheduler, so their consumers poll, here every second.
 
-For a lease that ends the scheduler reads the rows in play. The leases of this measure end a second apart on average,
+When a lease ends, the scheduler reads the rows in play. The leases of this measure end a second apart on average,
 the other times are 50 ms apart."""
 
 import server as servers
@@ -15,7 +15,7 @@ from measures import streams
 MEASURE = "lateness"
 POLL_MS = 1000
 RARE_GAP_US = 1_000_000
-RARE_SHARE = 10  # by which the number of rare jobs is divided
+RARE_SHARE = 10  # divisor of the number of rare jobs
 
 
 def scheduled(postgres, side, size, options):

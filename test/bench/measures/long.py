@@ -1,5 +1,5 @@
 """Ten minutes at 1,000 jobs a second with autovacuum; in the middle third another session holds an old
-snapshot. A consumer starts up to 100 jobs at a time, and polls again after 10 ms when there are none."""
+snapshot. A consumer starts up to 100 jobs at a time, and polls again after 10 ms when it finds none."""
 
 import statistics
 import time

@@ -1,8 +1,8 @@
-"""A claim of 10 jobs, on a clean table and after 500,000 jobs were finished under another session's old
-snapshot, for which their dead index entries cannot be removed.
+"""A claim of 10 jobs, on a clean table, and after 500,000 jobs were finished under another session's old
+snapshot, which prevents the removal of their dead index entries.
 
-Commits do not flush, which would hide the difference. There are as many claims in a row as samples; and claims of a
-consumer that has little to do, when all those jobs and more are finished."""
+Commits do not flush, since flushes would hide the difference. One case makes as many claims in a row as samples;
+another makes the claims of a consumer that has little to do, after all these jobs and more are finished."""
 
 import statistics
 import time
@@ -65,7 +65,7 @@ def claims_in_a_row(server, way, claims):
 
 
 def claims_of_rare_jobs(server, way):
-    """Measures with all other jobs finished: a job comes each second, and after each the consumer claims again."""
+    """Measures with all other jobs finished: a job is enqueued each second, and the consumer claims after each."""
     claim = next(statement["sql"] for statement in way.steps[0]["trip"])
     found, empty = [], []
     with server.connect(options=NO_FLUSH) as connection:

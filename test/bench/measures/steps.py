@@ -1,6 +1,6 @@
-"""The steps of a batch: the cost of starting, completing and committing a job, in a loop of PL/pgSQL, so without a
-client; by our functions, by their statements alone, and by the statements on a table from which triggers, checks and
-indexes are taken away one after the other. A round completes a batch and starts the next, with one commit for both."""
+"""The steps of a batch: the cost of starting, completing and committing a job in a loop of PL/pgSQL, without a
+client: by our functions, by their statements alone, and by the statements on a table from which triggers, checks and
+indexes are removed one after the other. An iteration completes a batch and starts the next, with one commit."""
 
 import sides
 
@@ -35,7 +35,7 @@ def handwritten_claim():
 
 
 def ways():
-    """Returns (name, side, (start, complete), the statements that take parts of its table away)."""
+    """Returns (name, side, (start, complete), the statements that remove parts of the side's table)."""
     return [
         ("functions", sides.ours(), FUNCTIONS, []),
         ("their statements", sides.ours(), STATEMENTS, []),
@@ -76,7 +76,7 @@ def run(server, report, options):
             server.execute(*less, "DROP TABLE IF EXISTS spent", "CREATE TABLE spent (seconds float8[])")
             side.fill(server, jobs, options.params[0])
             server.scheduler_at_rest()
-            # Plans are made as those of our functions
+            # Planner settings as in our functions
             server.execute("SET plan_cache_mode = force_generic_plan", "SET enable_seqscan = off",
                            "SET enable_bitmapscan = off", loop(statements, jobs))
             spent = server.value("SELECT seconds FROM spent")

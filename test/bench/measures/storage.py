@@ -1,7 +1,7 @@
 """The cost of a job on disk: bytes of WAL from its start to its deletion, dead rows, heap of the waiting jobs.
 
-20,000 lives in batches of 100, each step with its commit, before half as many again that wait; after a CHECKPOINT, so
-that there are no full-page images."""
+20,000 jobs are performed in batches of 100, each step with its commit, while half as many again wait behind them. A
+CHECKPOINT comes before the fill, so that no full-page images are written."""
 
 import sides
 from measures.drain import BATCH, each, trip

@@ -1,5 +1,5 @@
-"""Single jobs: one process enqueues them at random times, another waits for them. Both are started here, and what
-each of them has recorded is joined by the job's number."""
+"""Single jobs: one process enqueues them at random times, another waits for them. This module starts both, and joins
+their records by the job's number."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import report
 import server as servers
 import sides
 
-GAP_US = 50_000  # on average between two jobs, so that one is done when the next comes
+GAP_US = 50_000  # average time between two jobs, so that one is done before the next is enqueued
 
 
 def columns(row="", params="params", schedule="schedule", attempt="attempt", expires="expires", lease="lease"):
