@@ -129,7 +129,7 @@ std::vector<Statement> Claimer::checks(const Queue &queue) const {
 }
 
 void Claimer::found(Queue &queue, const Result &result) {
-    if (result.rows() == 0) // an oid as the queue's name
+    if (result.rows() == 0) // the name is the OID of no table
         return shutdown_.fatal("queue \"" + queue.name + "\" does not exist");
     QueueFacts facts = protocol::facts(result);
     queue.listening = queue.listening && facts.table == queue.facts.table;
@@ -141,7 +141,7 @@ void Claimer::found(Queue &queue, const Result &result) {
 Claim Claimer::claim(Queue &queue, std::size_t room) {
     const int demand = options_.batch.value_or(static_cast<int>(room));
     const bool with_row = options_.sql && protocol::wants_row(*options_.sql);
-    // Before the answer: a notification that comes meanwhile must count
+    // Reset before the claim is sent: a notification that arrives before its result must count
     queue.due = false;
     claiming_ = true;
     return {

@@ -1,6 +1,6 @@
 // Poller calls poll() and then the callbacks of the ready descriptors.
 //
-// A signal ends the wait too (EINTR); the signals' pipe is then readable in the next round. Times
+// A signal ends the wait too (EINTR); the signals' pipe is then readable in the next wait. Times
 // are rounded up to poll's milliseconds: rounded down, the last millisecond would be a busy loop.
 #include "consumer/poller.hpp"
 

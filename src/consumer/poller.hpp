@@ -2,7 +2,7 @@
 //
 // Interests are declared before each wait and forgotten after it, so that none has to be withdrawn.
 // The callbacks of ready descriptors run after poll() has returned. A callback must not destroy an
-// object that declared an interest in the same round.
+// object that declared an interest in the same wait.
 #pragma once
 
 #include <chrono>

@@ -1,7 +1,7 @@
 // The texts of the log, which is standard error.
 //
 // Levels: info for the normal course, warning for a failed attempt that will be retried, error for
-// what somebody has to look at.
+// what an administrator has to repair.
 #include "consumer/report.hpp"
 
 #include "consumer/text.hpp"

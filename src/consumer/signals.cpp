@@ -42,8 +42,8 @@ void Signals::watch(Poller &poller) {
     poller.watch(pipe_.read_end.get(), POLLIN, [this] { read_pipe(); });
 }
 
-// Reads the pipe even if poll() has not reported it, so that the round which a signal interrupted
-// starts no new job.
+// Reads the pipe even if poll() has not reported it, so that the step of the loop which a signal
+// interrupted starts no new job.
 int Signals::stops() {
     read_pipe();
     return stops_;

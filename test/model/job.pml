@@ -1,19 +1,19 @@
-/* The life of one job, with consumers that die and stop, sweeps, requeue, a clock that goes both ways
+/* The model of one job's life, with consumers that die and stop, sweeps, requeue, a clock that is stepped both ways
  * and a server that crashes. test/model/run has Spin visit every reachable state.
  *
  * One job is enough, since no transition reads two. A transition is one statement on a locked row, so it is
  * atomic here; a completion is a transaction and holds the lock between its steps. A consumer may stop
- * between any two of its steps for as long as it likes (and be stale then), die, and come back; its session may end and
- * leave it alive, with what it remembers.
+ * between any two of its steps for any time (and be stale then), die, and be restarted; its session may end while the
+ * consumer lives on with its memory.
  *
- * A lease is random, which here means: the smallest number that nobody remembers. So there are few leases,
- * and requeue can go on for ever. Of times the model has what the guards test: `expires` lies in the future,
- * in the past, or is NULL; `due` says whether the schedule has come.
+ * A random lease is here the smallest number that no process remembers. So there are few leases, and requeue can be
+ * repeated without limit. Times are reduced to what the guards test: `expires` is in the future, in the past, or NULL;
+ * `due` is whether the schedule is past.
  *
- * Defined by the runner: BY_HAND (somebody lowers max_attempts and clears `expires`), CRASH (the server crashes: all
+ * The runner defines BY_HAND (a user lowers max_attempts and clears `expires`), CRASH (the server crashes: all
  * sessions end, no commit is lost), ASYNC (a crash loses commits), ALL_BOUND and NONE_BOUND (with session leases alone,
- * and without), NO_LEASES (EctoJob's functions called as EctoJob does, guarded by the attempt: who wins is open,
- * the rest holds), or names that begin with WITHOUT_: such a guard is missing, and an assertion has to fail. */
+ * and without), NO_LEASES (EctoJob's functions called as EctoJob does, guarded by the attempt: any consumer may win, all
+ * other assertions hold), or names that begin with WITHOUT_: that guard is missing, and an assertion must fail. */
 
 #ifndef CONSUMERS
 #define CONSUMERS 2
@@ -24,22 +24,22 @@
 mtype:state = { SCHEDULED, AVAILABLE, RESERVED, IN_PROGRESS, RETRY, FAILED, GONE };
 mtype:time = { FUTURE, PAST, NULL };
 
-/* What a commit makes durable. The effects of a job are written by the transaction that deletes it. */
+/* The durable data. The transaction that deletes a job writes its effects. */
 typedef Row {
     mtype:state state;
     mtype:time expires;
     byte attempt;
     byte max_attempts;
     byte lease; /* 0: NULL */
-    bool bound; /* the lease's lowest bit: it ends with its session */
-    bool orphaned; /* that session has ended, and its number is nobody's again; of a lease that is not bound there is
-                      no session, so its bits are of none that lives */
-    byte holder; /* who drew the lease; no column, only the assertions know it */
+    bool bound; /* the lease's lowest bit: the lease ends with its session */
+    bool orphaned; /* the lease's session has ended, and no session has its number; also true of a lease that is not
+                      bound, whose bits are the number of no live session */
+    byte holder; /* the consumer that drew the lease; not a column: only the assertions read it */
     byte effects;
 }
 Row job;
 bool due;
-byte locker; /* 0: nobody, else a consumer's number */
+byte locker; /* the consumer that has the row locked; 0: none */
 
 #ifdef ASYNC
 Row flushed;
@@ -51,10 +51,10 @@ byte sequence, flushed_sequence;
 bool connected[CONSUMERS + 1];
 #endif
 
-/* A consumer's memory of its job, also when it has lost the job; 0: nothing */
+/* A consumer's memory of its job, kept when it has lost the job; 0: none */
 byte lease[CONSUMERS + 1];
 byte attempt[CONSUMERS + 1];
-/* Did the consumer lose its lease by the rules? Then it may be refused. */
+/* Whether the consumer lost its lease by the rules, so that it may be refused */
 bool ran_out[CONSUMERS + 1];
 
 #ifdef NO_LEASES
@@ -63,7 +63,7 @@ bool ran_out[CONSUMERS + 1];
 #define WITHOUT_LEASE_AT_FAILURE
 #endif
 
-/* The guards, as src/queue/transitions.cpp has them ---------------------------------------------------- */
+/* The guards, as in src/queue/statements.cpp ------------------------------------------------------------ */
 
 #define HELD (job.state == RESERVED || job.state == IN_PROGRESS)
 #define AT_LEAST_ONE(n) ((n) < 1 -> 1 : (n))
@@ -115,7 +115,7 @@ bool ran_out[CONSUMERS + 1];
 #define ENDED true
 #else
 #ifdef WITHOUT_NEW_SESSION_NUMBERS
-/* A session of the same number lives */
+/* A live session has this number */
 #define ENDED (job.orphaned && !connected[job.holder])
 #else
 #define ENDED job.orphaned
@@ -129,13 +129,13 @@ bool ran_out[CONSUMERS + 1];
 
 /* The invariants ---------------------------------------------------------------------------------------- */
 
-/* Liveness: a due job becomes available at last, and a lease expires at last */
+/* Liveness: a due job becomes available eventually, and a lease expires eventually */
 #define LATER(time) (time == FUTURE -> PAST : time)
 #define MOVES_AT_LAST (job.state == GONE || job.state == FAILED || job.state == AVAILABLE || WAITS || \
                        ACTIVATES(LATER(job.expires)) || FAILS(LATER(job.expires)))
 #define EFFECT_ONCE (job.effects == (job.state == GONE -> 1 : 0))
 #define ATTEMPTS_BOUNDED (job.attempt <= MAX_ATTEMPTS)
-/* A job that an ended session held comes back before its lease ends */
+/* A job that an ended session held is given back before its lease ends */
 #define ORPHANS_COME_BACK (!(HELD && job.bound && job.orphaned) || GIVEN_BACK)
 
 proctype watch()
@@ -167,7 +167,7 @@ end:
 #define REMEMBERED_ON_DISK(l) false
 #endif
 
-/* Within a d_step */
+/* To be called within a d_step */
 inline draw_lease(me, is_bound)
 {
 #ifdef WITHOUT_RANDOM_LEASES
@@ -210,7 +210,7 @@ inline end_lease()
     job.holder = 0
 }
 
-/* A job that it held under a session lease may be taken from it from now on */
+/* Ends the consumer's session: from now on a job that it holds under a session lease may be taken from it */
 inline end_session(me)
 {
     if
@@ -261,7 +261,7 @@ inline make_available()
 #endif
 #define CLAIMS (job.state == AVAILABLE && locker == 0 && A_LEASE_IS_LEFT)
 
-/* Its end is noticed only if it holds a session lease */
+/* Only the end of a session with a bound lease is noticed */
 #define MAY_LOSE_SESSION(me) (job.holder == me && job.bound && !job.orphaned && locker != me)
 
 proctype consumer(byte me)
@@ -324,7 +324,7 @@ performing:
     :: goto dying
     fi;
 
-completing: /* the row is deleted in a transaction that is open */
+completing: /* an open transaction has deleted the row */
     if
     :: locker != me -> goto dying /* the server has crashed meanwhile */
     :: d_step {
@@ -343,7 +343,7 @@ dying:
     goto end_idle
 }
 
-/* SKIP LOCKED: a locked job is skipped */
+/* The sweeps skip a locked job (SKIP LOCKED) */
 proctype sweeps()
 {
 end:
@@ -364,14 +364,14 @@ end:
        }
 #endif
     :: d_step {
-           /* requeue, by a person */
+           /* requeue, by a user */
            locker == 0 && job.state == FAILED ->
            job.state = SCHEDULED; job.attempt = 0; end_lease()
        }
     od
 }
 
-/* The job's holder may be refused from now on */
+/* From now on the job's holder may be refused */
 inline run_out()
 {
     byte holder = 1;
@@ -411,7 +411,7 @@ end:
 #endif
 #if defined(ASYNC) || defined(CRASH)
     :: d_step {
-           /* All sessions end. Consumers need not: they come back with their memory */
+           /* All sessions end. Consumers live on, and connect again with their memory */
            locker = 0;
            byte who = 1;
            do

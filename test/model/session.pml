@@ -1,14 +1,14 @@
-/* The jobs of a session that has ended are given back: sessions with numbers, the flag in shared memory, and a
- * scheduler that reads the table first and the living sessions then. job.pml has the other states of a job.
+/* The model of giving back the jobs of ended sessions: sessions with numbers, the flag in shared memory, and a
+ * scheduler that reads the table first and then the live sessions. job.pml has the other states of a job.
  * test/model/run has Spin visit every reachable state.
  *
- * Two sessions take a job, complete it, also slowly, or end, when they like, and another takes their place. Numbers
- * are, as job.pml's leases, the smallest that nobody remembers. A name that begins with WITHOUT_ is a missing guard:
- * an assertion has to fail. */
+ * Two sessions claim a job, complete it, quickly or slowly, or end, at any time, and another session replaces one that
+ * ended. A new number is, as job.pml's leases, the smallest that no process remembers. A name that begins with WITHOUT_
+ * is a missing guard: an assertion must fail. */
 
-#define NUMBERS 4 /* two that live, one in the table, one that was read */
+#define NUMBERS 4 /* two of live sessions, one in the table, one that the scheduler has read */
 
-/* Shared memory: the numbers of the living sessions, 0 for none, and the flag that there are jobs to give back */
+/* Shared memory: the numbers of the live sessions, 0 for none, and the flag that there are jobs to give back */
 byte living[3];
 bool noted;
 
@@ -18,17 +18,17 @@ byte number[3];
 bool leaving[3];
 #endif
 
-/* The table: is the job held, under the number of which session (0: not bound, so these bits are of none that lives),
- * and which transaction has it locked? */
+/* The table: whether the job is held, the session's number in its lease (0: a lease that is not bound, whose bits are the
+ * number of no live session), and the transaction that has the row locked */
 bool held;
 byte bound_to;
 byte locker;
 
-/* Only the assertions know it: which session took the job, 0 when that has ended */
+/* The session that claimed the job, 0 when it has ended; only the assertions read this */
 byte holder;
 #define ORPHANED (held && bound_to != 0 && holder == 0)
 
-/* The scheduler: how far is it, and which number has it read? */
+/* The scheduler: its step, and the number that it has read */
 mtype:look = { RESTING, READING, GIVING };
 mtype:look look;
 byte seen;
@@ -66,7 +66,7 @@ end:
     atomic { !NOTICED -> assert(NOTICED) }
 }
 
-/* Within a d_step */
+/* To be called within a d_step */
 inline get_number(me)
 {
     byte n = 1;
@@ -82,7 +82,7 @@ inline get_number(me)
     n = 0
 }
 
-/* Within a d_step. Its transaction was aborted before. */
+/* To be called within a d_step, after the abort of the session's transaction */
 inline end_session(me)
 {
     if
@@ -109,14 +109,14 @@ proctype session(byte me)
 {
 end:
     do
-    /* It may need its number for another job, too */
+    /* The session may need its number for another job, too */
     :: d_step { number[me] == 0 -> get_number(me) }
 #ifdef WITHOUT_NUMBER_BEFORE_LEASE
     :: d_step { number[me] != 0 && living[me] == 0 -> living[me] = number[me] }
 #endif
     :: d_step { !held && number[me] != 0 -> held = true; bound_to = number[me]; holder = me }
     :: d_step { !held -> held = true; holder = me }
-    /* A session that knows the lease may complete the job; the job is locked meanwhile, for any time */
+    /* A session that has the lease may complete the job, which is locked meanwhile, for any time */
     :: d_step { held && locker == 0 -> locker = me }
     :: d_step { locker == me -> let_go() }
     :: d_step { locker == me -> locker = 0 }
@@ -135,7 +135,7 @@ inline rest()
     seen = 0
 }
 
-/* A locked job is skipped, and searched for again */
+/* The scheduler skips a locked job, and searches again */
 proctype scheduler()
 {
 end:
@@ -150,10 +150,10 @@ end:
        }
     :: d_step { look == READING && BOUND -> seen = bound_to; look = GIVING }
     :: d_step { look == READING && !BOUND -> rest() }
-    /* A session that has ended does not come back, so the scheduler may check in the step that gives back */
+    /* An ended session never lives again, so the scheduler may check in the step that gives back */
     :: d_step {
            look == GIVING && !SEEN_LIVES && OF_SEEN && locker == 0 ->
-           assert(holder == 0); /* no job is taken from a living session */
+           assert(holder == 0); /* no job is taken from a live session */
            let_go(); rest()
        }
     :: d_step {

@@ -3,7 +3,7 @@
 // params, one for EctoJob's library, and a table of its migrations. The test needs a server
 // (PGHOST, PGDATABASE...) in whose database ecto_job can be created.
 //
-// Seen to fail within 60 sequences for each of these changes to src/queue/transitions.cpp:
+// Seen to fail within 60 sequences for each of these changes to src/queue/statements.cpp:
 // activate_scheduled or activate_expired at `<` for `<=`; a NULL expiry that does not count as
 // ended; a start at the very end of the reservation; the order of claims without priority; an
 // attempt that a start does not count or requeue keeps; a failure or completion under any lease;
