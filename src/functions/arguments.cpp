@@ -6,32 +6,16 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "pg/text.hpp"
-#include "queue/registry.hpp"
 
 namespace ecto_job {
 
 namespace {
 
-[[noreturn]] void refuse_null(const char *queue, const char *name) {
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-                    errmsg("%s must not be null%s%s%s", name, queue != nullptr ? " (queue \"" : "",
-                           queue != nullptr ? queue : "", queue != nullptr ? "\")" : ""),
-                    errhint("Pass the value that the job came with.")));
-}
-
-TimestampTz finite_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
-                            TimestampTz absent) {
+void require_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name) {
     if (PG_ARGISNULL(at))
-        return absent;
-    const TimestampTz time = PG_GETARG_TIMESTAMPTZ(at);
-    if (!is_finite(time))
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("%s must not be infinite for queue \"%s\": \"%s\"", name,
-                        NameStr(queue->table), time == plus_infinity ? "infinity" : "-infinity"),
-                 errhint("Give a finite time; a job that is to be held can be scheduled far in the "
-                         "future.")));
-    return time;
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                        errmsg("%s must not be null (queue \"%s\")", name, NameStr(queue->table)),
+                        errhint("Pass the value that the job came with.")));
 }
 
 void require_some_right(Oid table) {
@@ -81,13 +65,19 @@ Queue *queue_argument(FunctionCallInfo fcinfo) {
     return find_queue(table);
 }
 
-TimestampTz now_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
-    return finite_argument(fcinfo, at, queue, "now", GetCurrentTimestamp());
-}
-
-TimestampTz schedule_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
-                              TimestampTz absent) {
-    return finite_argument(fcinfo, at, queue, "schedule", absent);
+TimestampTz time_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
+                          TimestampTz absent) {
+    if (PG_ARGISNULL(at))
+        return absent;
+    const TimestampTz time = PG_GETARG_TIMESTAMPTZ(at);
+    if (!is_finite(time))
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("%s must not be infinite for queue \"%s\": \"%s\"", name,
+                        NameStr(queue->table), time == plus_infinity ? "infinity" : "-infinity"),
+                 errhint("Give a finite time; a job that is to be held can be scheduled far in the "
+                         "future.")));
+    return time;
 }
 
 int64 demand_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
@@ -103,14 +93,12 @@ int64 demand_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
 }
 
 int64 bigint_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name) {
-    if (PG_ARGISNULL(at))
-        refuse_null(NameStr(queue->table), name);
+    require_argument(fcinfo, at, queue, name);
     return PG_GETARG_INT64(at);
 }
 
 int32 integer_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name) {
-    if (PG_ARGISNULL(at))
-        refuse_null(NameStr(queue->table), name);
+    require_argument(fcinfo, at, queue, name);
     return PG_GETARG_INT32(at);
 }
 
@@ -142,13 +130,6 @@ int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, c
                         name, minimum, NameStr(queue->table), timeout),
                  errhint("Leave it out to use the queue's setting.")));
     return timeout;
-}
-
-int64 interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
-                        int64 setting, int64 minimum) {
-    return PG_ARGISNULL(at)
-               ? setting
-               : interval_in_ms(PG_GETARG_INTERVAL_P(at), NameStr(queue->table), name, minimum);
 }
 
 const text *error_argument(FunctionCallInfo fcinfo, int at) {

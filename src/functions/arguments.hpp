@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <type_traits>
 
 #include "pg/boundary.hpp"
 #include "queue/queue.hpp"
@@ -25,32 +26,46 @@ void require_table_name(const char *name, const char *what);
 // table, and while they wait for their lock another table might get its name. SPI is connected.
 Queue *queue_argument(FunctionCallInfo fcinfo);
 
-// The frame of a function on a queue: connects SPI, calls body(queue) and returns its Datum.
+// Runs a function on a queue: connects SPI, calls body(queue) and returns the int64 that the body
+// returns, or nothing, or a Datum in the caller's memory. A bigint may be a pointer, and so becomes
+// a Datum only when SPI has freed its memory.
 template <typename F> Datum with_queue(FunctionCallInfo fcinfo, F body) {
+    using Result = std::invoke_result_t<F, Queue *>;
     SPI_connect();
-    const Datum result = body(queue_argument(fcinfo));
-    SPI_finish();
-    return result;
+    if constexpr (std::is_void_v<Result>) {
+        body(queue_argument(fcinfo));
+        SPI_finish();
+        return 0;
+    } else {
+        const Result result = body(queue_argument(fcinfo));
+        SPI_finish();
+        if constexpr (std::is_same_v<Result, int64>)
+            return Int64GetDatum(result);
+        else
+            return result;
+    }
 }
 
-// NULL is the clock at the call. ERROR 22023 for an infinity.
-TimestampTz now_argument(FunctionCallInfo fcinfo, int at, const Queue *queue);
-// ERROR 22023 for an infinity; NULL is `absent`.
-TimestampTz schedule_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
-                              TimestampTz absent);
-// NULL is 0. ERROR 22023 below 0.
+// The functions below return the argument number `at`, and name the queue in an ERROR.
+
+// Returns a time; `absent` for NULL. ERROR 22023 for an infinity.
+TimestampTz time_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
+                          TimestampTz absent);
+// Returns the time of the call for NULL. ERROR 22023 for an infinity.
+inline TimestampTz now_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    return time_argument(fcinfo, at, queue, "now", GetCurrentTimestamp());
+}
+// Returns 0 for NULL. ERROR 22023 below 0.
 int64 demand_argument(FunctionCallInfo fcinfo, int at, const Queue *queue);
 // ERROR 22004 for NULL.
 int64 bigint_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name);
 int32 integer_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name);
-// Not NULL. ERROR 22023 below 1.
+// The argument is not NULL. ERROR 22023 below 1.
 int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *hint);
 std::optional<int64> lease_argument(FunctionCallInfo fcinfo, int at);
-// NULL is `setting`. ERROR 22023 below `minimum`.
+// Returns a timeout in ms; `setting`, that of the queue, for NULL. ERROR 22023 below `minimum`.
 int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
                           int64 setting, int64 minimum);
-int64 interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
-                        int64 setting, int64 minimum);
 // Returns the text, cut at error_bytes at a character's end; null for NULL.
 const text *error_argument(FunctionCallInfo fcinfo, int at);
 

@@ -1,6 +1,8 @@
 // Building rows. See job_rows.hpp.
 #include "functions/job_rows.hpp"
 
+#include <algorithm>
+
 #include "queue/run_statement.hpp"
 
 namespace ecto_job {
@@ -23,12 +25,6 @@ struct Placed {
     HeapTuple row;
 };
 
-int compare_placed(const void *a, const void *b) {
-    const JobKey &left = static_cast<const Placed *>(a)->key;
-    const JobKey &right = static_cast<const Placed *>(b)->key;
-    return left < right ? -1 : right < left ? 1 : 0;
-}
-
 // The queue's order, which an UPDATE's RETURNING does not promise. ORDER BY around it would copy
 // the rows three times more.
 void sort_by_key(const Rows &rows) {
@@ -41,16 +37,13 @@ void sort_by_key(const Rows &rows) {
         static_cast<Placed *>(MemoryContextAllocHuge(CurrentMemoryContext, count * sizeof(Placed)));
     for (uint64 i = 0; i < count; i++)
         placed[i] = {keys[i], tuples[i]};
-    qsort(placed, count, sizeof(Placed), compare_placed);
+    std::sort(placed, placed + count,
+              [](const Placed &a, const Placed &b) { return a.key < b.key; });
     for (uint64 i = 0; i < count; i++)
         tuples[i] = placed[i].row;
 }
 
 } // namespace
-
-void prepare_jobs(FunctionCallInfo fcinfo) {
-    InitMaterializedSRF(fcinfo, 0);
-}
 
 void return_jobs(FunctionCallInfo fcinfo) {
     auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);

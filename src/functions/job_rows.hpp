@@ -5,12 +5,10 @@
 
 namespace ecto_job {
 
-// Before SPI_connect: the caller wants a set, and gets it whole.
-void prepare_jobs(FunctionCallInfo fcinfo);
-
-// Every row in SPI_tuptable becomes a row of the result, in the queue's order. Attributes are found
-// by name, so that a newer library serves an older ecto_job.job: what one side lacks is left out or
-// null.
+// Adds each row in SPI_tuptable to the result of a function, in the queue's order. Attributes are
+// found by name, so that a newer library serves an older ecto_job.job: a column that one side lacks
+// is omitted or null. The function has called InitMaterializedSRF before SPI_connect. ERROR 42804
+// if the table's owner has given a column another type.
 void return_jobs(FunctionCallInfo fcinfo);
 
 } // namespace ecto_job

@@ -3,6 +3,7 @@
 #include "functions/arguments.hpp"
 #include "functions/job_rows.hpp"
 #include "pg/compat.hpp"
+#include "queue/queue_settings.hpp"
 #include "queue/stale_jobs.hpp"
 #include "queue/transitions.hpp"
 
@@ -104,11 +105,10 @@ ArrayType *bigint_array_argument(FunctionCallInfo fcinfo, int at, const Queue *q
 // The frame of a function that returns jobs: those that body(queue) leaves in SPI's result, if it
 // returns true
 template <typename F> Datum with_jobs(FunctionCallInfo fcinfo, F body) {
-    prepare_jobs(fcinfo);
+    InitMaterializedSRF(fcinfo, 0); // before SPI_connect: the result is the caller's
     return with_queue(fcinfo, [&](Queue *queue) {
         if (body(queue))
             return_jobs(fcinfo);
-        return Datum{0};
     });
 }
 
@@ -118,7 +118,6 @@ Datum delete_by_attempt(FunctionCallInfo fcinfo, bool with_notice) {
         delete_job(queue, bigint_argument(fcinfo, id, queue, "id"),
                    integer_argument(fcinfo, attempt, queue, "attempt"),
                    lease_argument(fcinfo, lease), with_notice);
-        return Datum{0};
     });
 }
 
@@ -145,7 +144,7 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
         Arguments job{};
         job.params = params_argument(fcinfo, params, binary, queue);
         job.schedule =
-            schedule_argument(fcinfo, schedule, queue, now_argument(fcinfo, at_now, queue));
+            time_argument(fcinfo, schedule, queue, "schedule", now_argument(fcinfo, at_now, queue));
         job.max_attempts = PG_ARGISNULL(max_attempts)
                                ? queue->max_attempts
                                : max_attempts_argument(fcinfo, max_attempts, queue,
@@ -153,15 +152,18 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
         job.priority = priority_argument(fcinfo, priority, queue);
         job.notify = notify_argument(fcinfo, notify, queue);
         job.meta = PG_ARGISNULL(meta) ? nullptr : PG_GETARG_POINTER(meta);
-        return Int64GetDatum(enqueue(queue, job));
+        return enqueue(queue, job);
     });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_start_available_jobs) {
     enum { demand_at = 1, timeout_at, now_at };
     return with_jobs(fcinfo, [&](Queue *queue) {
-        const int64 timeout = interval_argument(fcinfo, timeout_at, queue, "timeout",
-                                                queue->execution_timeout_ms, shortest_timeout_ms);
+        const int64 timeout =
+            PG_ARGISNULL(timeout_at)
+                ? queue->execution_timeout_ms
+                : interval_in_ms(PG_GETARG_INTERVAL_P(timeout_at), NameStr(queue->table), "timeout",
+                                 shortest_timeout_ms);
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
         const int64 demand = demand_argument(fcinfo, demand_at, queue);
         if (demand > 0)
@@ -175,7 +177,6 @@ ECTO_JOB_FUNCTION(ecto_job_complete_job) {
     return with_queue(fcinfo, [&](Queue *queue) {
         complete_job(queue, bigint_argument(fcinfo, id, queue, "id"),
                      bigint_argument(fcinfo, lease, queue, "lease"));
-        return Datum{0};
     });
 }
 
@@ -191,7 +192,7 @@ ECTO_JOB_FUNCTION(ecto_job_complete_jobs) {
                             errmsg("ids and leases differ in number for queue \"%s\": %zu and %zu",
                                    NameStr(queue->table), id_count, lease_count),
                             errhint("Give one id and one lease a job.")));
-        return Int64GetDatum(static_cast<int64>(complete_jobs(queue, ids, leases)));
+        return static_cast<int64>(complete_jobs(queue, ids, leases));
     });
 }
 

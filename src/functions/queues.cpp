@@ -12,6 +12,7 @@
 #include "pg/names.hpp"
 #include "queue/dumped_settings.hpp"
 #include "table/ddl.hpp"
+#include "queue/queue_settings.hpp"
 #include "queue/registry.hpp"
 #include "queue/transaction.hpp"
 #include "table/triggers.hpp"

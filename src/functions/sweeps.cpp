@@ -10,11 +10,12 @@ constexpr int now_at = 1; // of each function
 constexpr std::optional<int64> all = std::nullopt;
 constexpr bool guarded = true; // a row at fault must not end the caller's transaction
 
-Datum sweep_one(FunctionCallInfo fcinfo,
-                uint64 (*transition)(Queue *, TimestampTz, std::optional<int64>, bool)) {
+Datum end_leases(FunctionCallInfo fcinfo, bool exhausted) {
     return with_queue(fcinfo, [&](Queue *queue) {
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
-        return Int64GetDatum(static_cast<int64>(transition(queue, now, all, guarded)));
+        const EndedLeases ended =
+            end_expired_leases(queue, highest_key, now, all, guarded, exhausted);
+        return exhausted ? ended.count() : ended.available + ended.retried;
     });
 }
 
@@ -24,15 +25,18 @@ Datum sweep_one(FunctionCallInfo fcinfo,
 using namespace ecto_job;
 
 ECTO_JOB_FUNCTION(ecto_job_activate_scheduled_jobs) {
-    return sweep_one(fcinfo, activate_scheduled_jobs);
+    return with_queue(fcinfo, [&](Queue *queue) {
+        const TimestampTz now = now_argument(fcinfo, now_at, queue);
+        return static_cast<int64>(activate_scheduled_jobs(queue, now, all, guarded));
+    });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_activate_expired_jobs) {
-    return sweep_one(fcinfo, activate_expired_jobs);
+    return end_leases(fcinfo, false);
 }
 
 ECTO_JOB_FUNCTION(ecto_job_fail_expired_jobs_at_max_attempts) {
-    return sweep_one(fcinfo, fail_expired_jobs_at_max_attempts);
+    return end_leases(fcinfo, true);
 }
 
 // The three in the scheduler's order, all with the same `now`

@@ -16,8 +16,9 @@
 #include "pg/row.hpp"
 #include "queue/dumped_settings.hpp"
 #include "queue/pending_changes.hpp"
-#include "queue/own_statement.hpp"
+#include "queue/queue_settings.hpp"
 #include "queue/registry.hpp"
+#include "queue/run_statement.hpp"
 #include "queue/transaction.hpp"
 
 namespace ecto_job {

@@ -3,6 +3,7 @@
 
 #include "core/channel.hpp"
 #include "pg/names.hpp"
+#include "queue/queue_settings.hpp"
 #include "queue/registry.hpp"
 #include "queue/subtransaction.hpp"
 #include "table/check.hpp"
@@ -11,28 +12,22 @@ namespace ecto_job {
 
 namespace {
 
-// As pg_trigger has them: each ends with a zero byte
-bytea *trigger_arguments(const char *text) {
-    const Size length = strlen(text) + 1;
-    auto *const arguments = static_cast<bytea *>(palloc(VARHDRSZ + length));
-    SET_VARSIZE(arguments, VARHDRSZ + length);
-    memcpy(VARDATA(arguments), text, length);
-    return arguments;
-}
-
 void set_argument(Relation triggers, HeapTuple row, const char *text) {
     Datum values[Natts_pg_trigger]{};
     bool nulls[Natts_pg_trigger]{};
     bool replaces[Natts_pg_trigger]{};
     replaces[Anum_pg_trigger_tgnargs - 1] = replaces[Anum_pg_trigger_tgargs - 1] = true;
     values[Anum_pg_trigger_tgnargs - 1] = Int16GetDatum(1);
-    values[Anum_pg_trigger_tgargs - 1] = PointerGetDatum(trigger_arguments(text));
+    // A bytea, in which each argument ends with a zero byte
+    values[Anum_pg_trigger_tgargs - 1] =
+        PointerGetDatum(cstring_to_text_with_len(text, static_cast<int>(strlen(text)) + 1));
     HeapTuple const changed =
         heap_modify_tuple(row, RelationGetDescr(triggers), values, nulls, replaces);
     CatalogTupleUpdate(triggers, &changed->t_self, changed);
 }
 
-// Says what keeps the table from being a queue, which does not fail a restore
+// Returns whether the table can be a queue. If not, a WARNING says why, since a restore shall not
+// fail by it.
 bool may_be_queue(Oid oid) {
     Relation const table = table_open(oid, AccessShareLock);
     const char *reason = fault_of_table(table);

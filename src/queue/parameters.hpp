@@ -49,15 +49,20 @@ enum class SqlType {
     varchar,
     jsonb,
     timestamptz,
-    params, // jsonb, or bytea in a binary queue
-    key     // three parameters of PostgreSQL's: priority, schedule, id
+    params // jsonb, or bytea in a binary queue
+};
+
+// A column of a key
+template <typename T> struct KeyPart {
+    std::optional<JobKey> Arguments::*key;
+    T JobKey::*column;
 };
 
 struct Parameter {
     std::string_view name;
     std::variant<std::optional<std::int32_t> Arguments::*, std::optional<std::int64_t> Arguments::*,
-                 std::optional<bool> Arguments::*, const void * Arguments::*,
-                 std::optional<JobKey> Arguments::*>
+                 std::optional<bool> Arguments::*, const void * Arguments::*, KeyPart<std::int32_t>,
+                 KeyPart<std::int64_t>>
         field;
     SqlType type;
     bool may_be_null = false;
@@ -77,8 +82,13 @@ inline constexpr Parameter parameters[] = {
     {"error", &Arguments::error, SqlType::text, may_be_null},
     {"exhausted", &Arguments::exhausted, SqlType::boolean, may_be_null},
     {"sessions", &Arguments::sessions, SqlType::int8_array},
-    {"from", &Arguments::from, SqlType::key},
-    {"to", &Arguments::to, SqlType::key},
+    {"from_priority", KeyPart<std::int32_t>{&Arguments::from, &JobKey::priority}, SqlType::int4},
+    {"from_schedule", KeyPart<std::int64_t>{&Arguments::from, &JobKey::schedule},
+     SqlType::timestamptz},
+    {"from_id", KeyPart<std::int64_t>{&Arguments::from, &JobKey::id}, SqlType::int8},
+    {"to_priority", KeyPart<std::int32_t>{&Arguments::to, &JobKey::priority}, SqlType::int4},
+    {"to_schedule", KeyPart<std::int64_t>{&Arguments::to, &JobKey::schedule}, SqlType::timestamptz},
+    {"to_id", KeyPart<std::int64_t>{&Arguments::to, &JobKey::id}, SqlType::int8},
     {"limit", &Arguments::limit, SqlType::int8, may_be_null},
     {"params", &Arguments::params, SqlType::params},
     {"schedule", &Arguments::schedule, SqlType::timestamptz},
@@ -88,11 +98,5 @@ inline constexpr Parameter parameters[] = {
     {"meta", &Arguments::meta, SqlType::jsonb, may_be_null},
 };
 inline constexpr std::size_t parameter_count = std::size(parameters);
-
-// Returns how many parameters of PostgreSQL's `parameter` is.
-constexpr int width_of(const Parameter &parameter) {
-    return parameter.type == SqlType::key ? 3 : 1;
-}
-inline constexpr std::size_t most_values = 3 * parameter_count;
 
 } // namespace ecto_job

@@ -12,13 +12,12 @@ namespace ecto_job {
 
 namespace {
 
-// In the order of SqlType; a key's three are in prepare()
+// In the order of SqlType
 constexpr Oid type_oids[] = {INT4OID,    INT8OID,  INT8ARRAYOID,   BOOLOID, TEXTOID,
                              VARCHAROID, JSONBOID, TIMESTAMPTZOID, JSONBOID};
-static_assert(lengthof(type_oids) == static_cast<std::size_t>(SqlType::key));
 
 struct Types {
-    Oid oids[most_values];
+    Oid oids[parameter_count];
     int count;
 };
 
@@ -26,13 +25,9 @@ Types types_of(const Queue *queue, Statement statement) {
     Types types{};
     for (const std::uint8_t at : parameters_of(statement)) {
         const SqlType type = parameters[at].type;
-        if (type == SqlType::key)
-            for (const Oid oid : {Oid{INT4OID}, Oid{TIMESTAMPTZOID}, Oid{INT8OID}})
-                types.oids[types.count++] = oid;
-        else if (type == SqlType::params && queue->binary)
-            types.oids[types.count++] = BYTEAOID;
-        else
-            types.oids[types.count++] = type_oids[static_cast<std::size_t>(type)];
+        types.oids[types.count++] = type == SqlType::params && queue->binary
+                                        ? Oid{BYTEAOID}
+                                        : type_oids[static_cast<std::size_t>(type)];
     }
     return types;
 }

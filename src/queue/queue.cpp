@@ -9,7 +9,7 @@
 
 #include "core/times.hpp"
 #include "pg/oid_map.hpp"
-#include "queue/registry.hpp"
+#include "queue/queue_settings.hpp"
 
 namespace ecto_job {
 
@@ -17,9 +17,9 @@ namespace {
 
 struct Entry {
     Oid oid = InvalidOid;
-    bool valid = false;
+    bool valid = false; // no invalidation has come since the queue was read, or is being read
     uint64 last_use = 0;
-    Queue *queue = nullptr;
+    Queue *queue = nullptr; // null: reading the queue failed
 };
 
 constexpr long most_kept = 100;
@@ -29,21 +29,15 @@ List *retired = NIL; // queues that were replaced in this transaction
 MemoryContext cache_context = nullptr;
 uint64 uses = 0;
 uint64 freed = 0;
-Oid being_read = InvalidOid;
-bool changed_meanwhile = false;
 
 void invalidate_all() {
-    changed_meanwhile = true;
     entries.for_each([](Entry *entry) { entry->valid = false; });
 }
 
 void on_relcache_change(Datum, Oid relation) {
-    if (relation == InvalidOid) {
+    if (relation == InvalidOid)
         invalidate_all();
-        return;
-    }
-    changed_meanwhile = changed_meanwhile || relation == being_read;
-    if (Entry *const entry = entries.find(relation))
+    else if (Entry *const entry = entries.find(relation))
         entry->valid = false;
 }
 
@@ -62,15 +56,19 @@ void prepare_cache() {
     CacheRegisterSyscacheCallback(NAMESPACEOID, on_namespace_change, 0);
 }
 
-void retire(Queue *queue) {
+void retire(Entry *entry) {
+    if (entry->queue == nullptr)
+        return;
     MemoryContext const before = MemoryContextSwitchTo(cache_context);
-    retired = lappend(retired, queue);
+    retired = lappend(retired, entry->queue);
     MemoryContextSwitchTo(before);
+    entry->queue = nullptr;
 }
 
 void remove(Entry *entry) {
-    retire(entry->queue);
+    retire(entry);
     entries.erase(entry->oid);
+    freed++;
 }
 
 void remove_least_used() {
@@ -79,21 +77,7 @@ void remove_least_used() {
         if (least == nullptr || entry->last_use < least->last_use)
             least = entry;
     });
-    if (least == nullptr)
-        return;
     remove(least);
-    freed++;
-}
-
-void keep(Queue *queue, bool valid) {
-    if (Entry *const outdated = entries.find(queue->oid))
-        remove(outdated);
-    else if (entries.size() >= most_kept)
-        remove_least_used();
-    Entry *const entry = entries.insert(queue->oid);
-    entry->queue = queue;
-    entry->valid = valid;
-    entry->last_use = ++uses;
 }
 
 } // namespace
@@ -101,19 +85,21 @@ void keep(Queue *queue, bool valid) {
 Queue *find_queue(Oid oid) {
     Assert(IsTransactionState());
     prepare_cache();
-    Entry *const entry = entries.find(oid);
-    if (entry != nullptr && entry->valid) {
-        entry->last_use = ++uses;
+    Entry *entry = entries.find(oid);
+    if (entry == nullptr && entries.size() >= most_kept)
+        remove_least_used();
+    if (entry == nullptr)
+        entry = entries.insert(oid);
+    entry->last_use = ++uses;
+    if (entry->valid && entry->queue != nullptr)
         return entry->queue;
-    }
-    being_read = oid;
-    changed_meanwhile = false;
+    retire(entry);
+    entry->valid = true; // an invalidation during the reading makes this false
     Queue read{};
-    read_registry(oid, &read);
-    auto *const queue = static_cast<Queue *>(MemoryContextAlloc(cache_context, sizeof(Queue)));
-    *queue = read;
-    keep(queue, !changed_meanwhile);
-    return queue;
+    read_settings(oid, &read);
+    entry->queue = static_cast<Queue *>(MemoryContextAlloc(cache_context, sizeof(Queue)));
+    *entry->queue = read;
+    return entry->queue;
 }
 
 void free_retired_queues() {
@@ -137,7 +123,6 @@ void free_queue(Oid oid) {
         return;
     remove(entry);
     free_retired_queues();
-    freed++;
 }
 
 uint64 freed_queues() {

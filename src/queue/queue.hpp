@@ -20,6 +20,8 @@ enum class QueueKind {
     ectojob, // create_queue(ectojob => true): EctoJob's library works on it, too
     adopted  // EctoJob's migration; the library works on it
 };
+// As the registry names the kinds
+inline constexpr const char *queue_kind_names[] = {"native", "ectojob", "adopted"};
 
 struct Queue {
     Oid oid;

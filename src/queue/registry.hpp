@@ -1,24 +1,41 @@
 // The registry, ecto_job.queue_settings and ecto_job.scheduler_state: which tables are queues, and
-// whether the scheduler is enabled in this database.
+// whether the scheduler is enabled in this database. queue_settings.hpp reads and changes the
+// settings of one queue.
 //
 // Everybody may read the registry; nobody but the extension's owner may write it. The functions
 // that write act as the extension's owner for one statement of ours, after their caller has checked
 // that the current role owns the table or database. SPI is connected.
 #pragma once
 
-#include <limits>
-#include <optional>
-
 #include "pg/pg.hpp"
-#include "pg/row.hpp"
 #include "queue/queue.hpp"
 
 namespace ecto_job {
 
-// Reads a queue, without its plans. ERROR 42P01: no such table; 42809: not a queue.
-void read_registry(Oid oid, Queue *queue);
+// Returns whether the table is a queue. If so, its settings are SPI's only row.
+bool is_registered(Oid table);
 
-bool is_registered(Oid oid);
+// Runs a query about a queue, $1, on the registry as it is now, and returns whether there is a row.
+// `plan`: a static variable, for the saved plan.
+bool read_latest(SPIPlanPtr *plan, const char *text, Oid queue);
+
+// The parameters of a statement on the registry
+struct RegistryValues {
+    int count = 0;
+    Oid types[6] = {};
+    Datum values[6] = {};
+    char nulls[6] = {};
+
+    RegistryValues &add(Oid type, Datum value, bool is_null = false) {
+        Assert(count < static_cast<int>(lengthof(types)));
+        types[count] = type;
+        values[count] = value;
+        nulls[count++] = is_null ? 'n' : ' ';
+        return *this;
+    }
+};
+// Runs a statement of ours that writes the registry, as the extension's owner.
+void write_registry(const char *text, RegistryValues given = {});
 
 // ERROR 0A000 if the extension, being older than the library, has native queues only.
 void require_kinds();
@@ -54,40 +71,6 @@ void record_restore();
 
 // Records whether this database runs its queues.
 void record_enabled(bool enabled);
-
-struct IntervalSetting {
-    const char *name; // of the registry's column
-    int64 minimum_ms;
-};
-inline constexpr IntervalSetting interval_settings[] = {{"poll_interval", 1},
-                                                        {"reservation_timeout", 1},
-                                                        {"execution_timeout", 1},
-                                                        {"retry_timeout", 0}};
-
-struct NewSettings {
-    const Interval *intervals[lengthof(interval_settings)]; // null pointer: as it is
-    std::optional<int32> max_attempts;
-};
-// Changes the settings of a queue and returns its row of the registry. ERROR 42P01 if the queue was
-// dropped just now.
-Row change_settings(const Queue *queue, const NewSettings &settings);
-
-// Returns the settings of a queue as a JSON object, without the queue's OID, which means nothing in
-// another database; null: no such queue.
-const char *settings_as_json(Oid table);
-
-// Sets the settings that are in the JSON object; the others keep their defaults. A column counts as
-// inserted_at or updated_at only if its type is a timestamp.
-void set_settings(Oid table, const char *json);
-
-// The longest interval that configure_queue() takes: ten years. A longer one, which version 0.2.0
-// took and a dump may bring, stays in the registry and counts as ten years.
-inline constexpr int64 longest_setting_ms = 3650 * INT64CONST(86'400'000);
-
-// Returns an interval setting in whole milliseconds. ERROR 22023 for an interval with months, or
-// outside of the limits in ms; the maximum is none or longest_setting_ms.
-int64 interval_in_ms(const Interval *interval, const char *queue, const char *setting,
-                     int64 minimum, int64 maximum = std::numeric_limits<int64>::max());
 
 // For the scheduler, in its transaction:
 

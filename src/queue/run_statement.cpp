@@ -3,18 +3,19 @@
 
 #include <variant>
 
-#include "queue/own_statement.hpp"
 #include "queue/plans.hpp"
 
 namespace ecto_job {
 
 namespace {
 
-// What PostgreSQL is given for a statement's parameters
+Oid changed_table = InvalidOid; // the table of the innermost statement that is running
+
+// A statement's parameters, as SPI takes them
 struct Values {
     int count = 0;
-    Datum values[most_values];
-    char nulls[most_values];
+    Datum values[parameter_count];
+    char nulls[parameter_count];
 
     void add_datum(Datum value) {
         values[count] = value;
@@ -30,11 +31,6 @@ struct Values {
         add_datum(Int64GetDatum(value));
     }
     void add(bool value) { add_datum(BoolGetDatum(value)); }
-    void add(const JobKey &key) {
-        add(key.priority);
-        add(key.schedule);
-        add(key.id);
-    }
     void add(const void *value) {
         if (value != nullptr)
             add_datum(PointerGetDatum(value));
@@ -49,16 +45,46 @@ struct Values {
     }
 };
 
+template <typename T> const T &value_of(const Arguments &arguments, T Arguments::*field) {
+    return arguments.*field;
+}
+template <typename T>
+std::optional<T> value_of(const Arguments &arguments, const KeyPart<T> &part) {
+    const std::optional<JobKey> &key = arguments.*part.key;
+    return key ? std::optional(*key.*part.column) : std::nullopt;
+}
+
 Values values_of(Statement statement, const Arguments &arguments) {
     Values values;
     for (const std::uint8_t at : parameters_of(statement)) {
-        std::visit([&](auto field) { values.add(arguments.*field); }, parameters[at].field);
-        Assert(parameters[at].may_be_null || values.nulls[values.count - 1] == ' ');
+        std::visit([&](auto field) { values.add(value_of(arguments, field)); },
+                   parameters[at].field);
+        if (!parameters[at].may_be_null && values.nulls[values.count - 1] != ' ')
+            elog(ERROR, "statement %d of ecto_job lacks the argument \"%s\"",
+                 static_cast<int>(statement), parameters[at].name.data());
     }
     return values;
 }
 
+// Returns what SPI_execute_plan returns.
+int execute_own_statement(Oid table, SPIPlanPtr plan, Datum *values, const char *nulls) {
+    const Oid outer = changed_table; // a trigger of the table's owner may have called run()
+    int result = 0;
+    Assert(OidIsValid(table));
+    changed_table = table;
+    PG_TRY();
+    { result = SPI_execute_plan(plan, values, nulls, false, 0); }
+    PG_FINALLY();
+    { changed_table = outer; }
+    PG_END_TRY();
+    return result;
+}
+
 } // namespace
+
+bool is_own_statement(Oid table) {
+    return changed_table == table;
+}
 
 uint64 run(Queue *queue, Statement statement, const Arguments &arguments) {
     Values given = values_of(statement, arguments);

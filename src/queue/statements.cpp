@@ -49,10 +49,11 @@ constexpr Fragment fragments[] = {
     // The queue's order. The scan of the index starts at a key, since a row is compared with it
     {"row", "({if_priority @.priority,} @.schedule, @.id)"},
     {"order", "{if_priority @.priority,} @.schedule, @.id"},
-    // The rows up to a key, backwards: a scan of the index begins at the key, but forwards would
-    // not
-    // end there
-    {"up_to", R"(AND {row @} <= :to ORDER BY {backwards @})"},
+    {"from_key", "({if_priority :from_priority,} {as_schedule :from_schedule}, :from_id)"},
+    {"to_key", "({if_priority :to_priority,} {as_schedule :to_schedule}, :to_id)"},
+    // The rows up to a key, backwards: a scan of the index begins at the key, but a scan forwards
+    // would not end there
+    {"up_to", R"(AND {row @} <= {to_key} ORDER BY {backwards @})"},
     {"backwards", "{if_priority @.priority DESC,} @.schedule DESC, @.id DESC"},
     {"up_to_in_own_index", "{if_in_play {up_to @}}"},
     {"among", "j.id == ANY (:ids)"},
@@ -60,9 +61,8 @@ constexpr Fragment fragments[] = {
 
     // Attempts. The number of the next attempt is limited by the type
     {"next_attempt", "LEAST(j.attempt, 2147483646) + 1"},
-    // The end of a lease or a wait. It lasts as many timeouts as the number of the next attempt:
-    // one
-    // at least, and no more than fit into the calendar
+    // The end of a lease or a wait, which lasts as many timeouts as the number of the next attempt:
+    // one at least, and no more than fit into the calendar
     {"next_time", R"(ecto_job.increase_time(:now,
                      GREATEST(LEAST(j.attempt, :attempt_limit), 0) + 1, :timeout))"},
     // A job whose lease ends has no attempt left
@@ -79,7 +79,7 @@ constexpr Fragment fragments[] = {
                 WHERE {waiting w} AND w.schedule <= {as_schedule :now})"},
     {"activate", "UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL {touch}"},
     {"available", "FROM ONLY {table} AS j WHERE {in_play j} j.state == 'AVAILABLE'"},
-    {"claimable", "SELECT j.id {available} AND {row j} >= :from"},
+    {"claimable", "SELECT j.id {available} AND {row j} >= {from_key}"},
     {"reserve", R"(UPDATE ONLY {table} AS j
                       SET state = 'RESERVED', expires = {as_expires :expires}, lease = :lease
                           {touch})"},
@@ -258,7 +258,7 @@ constexpr StatementSource sources[] = {
                  WHERE {in_play j} {held j} AND COALESCE({expires}, '-infinity') >= :now
                  {up_to_in_own_index j} OFFSET 0) AS h)"},
     {Statement::first_available, Scan::index, R"(
-        SELECT {key} {available} AND {row j} >= :from ORDER BY {order j} LIMIT 1)"},
+        SELECT {key} {available} AND {row j} >= {from_key} ORDER BY {order j} LIMIT 1)"},
     {Statement::last_held, Scan::own_index, R"(
         SELECT {key} FROM ONLY {table} AS j
          WHERE {in_play j} {held j} ORDER BY {backwards j} LIMIT 1)"},

@@ -3,18 +3,10 @@
 
 namespace ecto_job {
 
-namespace {
-
-int class_of(int sqlstate) {
-    return ERRCODE_TO_CATEGORY(sqlstate);
-}
-
-} // namespace
-
 bool is_data_error(int sqlstate) {
-    const int category = class_of(sqlstate);
+    const int category = ERRCODE_TO_CATEGORY(sqlstate);
     return category == ERRCODE_DATA_EXCEPTION ||
-           category == class_of(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION) ||
+           category == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
            category == ERRCODE_WITH_CHECK_OPTION_VIOLATION;
 }
 
@@ -33,7 +25,7 @@ bool is_row_error(int sqlstate) {
         ERRCODE_INTERNAL_ERROR,
     };
     for (const int other : of_session_or_server)
-        if (class_of(sqlstate) == class_of(other))
+        if (ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TO_CATEGORY(other))
             return false;
     return true;
 }

@@ -2,8 +2,7 @@
 // language is SQL with four rules:
 //
 //   ==  <  +  ...     between blanks: PostgreSQL's operator (core/qualified.hpp)
-//   :name             a parameter (queue/parameters.hpp). A key is a row, as the table compares
-//                     keys: (priority, schedule, id)
+//   :name             a parameter (queue/parameters.hpp)
 //   {word argument}   what differs from table to table:
 //       {table}             the table
 //       {column updated_at} the name of this column, or of inserted_at
@@ -68,14 +67,13 @@ public:
         return {used_.data(), count_};
     }
 
-    // Returns PostgreSQL's number of the parameter, of a key the first of three. A new parameter is
-    // added.
+    // Returns PostgreSQL's number of the parameter. A new parameter is added.
     constexpr int number_of(std::uint8_t parameter) {
         int number = 1;
         for (const std::uint8_t known : parameters_used()) {
             if (known == parameter)
                 return number;
-            number += width_of(parameters[known]);
+            number++;
         }
         used_[count_++] = parameter;
         return number;
@@ -161,27 +159,8 @@ private:
     constexpr std::string_view write_parameter(std::string_view text) {
         const std::string_view name = text.substr(0, length_of_name(text));
         text.remove_prefix(name.size());
-        const std::uint8_t parameter = parameter_named(name);
-        const int number = signature_.number_of(parameter);
-        if (parameters[parameter].type == SqlType::key)
-            write_key(number);
-        else
-            write_number(number);
+        write_number(signature_.number_of(parameter_named(name)));
         return text;
-    }
-
-    constexpr void write_key(int number) {
-        writer_.write("(");
-        if (table_.layout.priority) {
-            write_number(number);
-            writer_.write(", ");
-        }
-        begin_time("schedule");
-        write_number(number + 1);
-        end_time("schedule");
-        writer_.write(", ");
-        write_number(number + 2);
-        writer_.write(")");
     }
 
     constexpr void write_word(std::string_view inside, const Argument *outer) {
@@ -202,18 +181,11 @@ private:
 
     // Writes a time as the column's type. PostgreSQL's function is its own inverse.
     constexpr void write_time(std::string_view column, const Argument &time) {
-        begin_time(column);
-        write(time.text, time.outer);
-        end_time(column);
-    }
-
-    constexpr void begin_time(std::string_view column) {
-        if (is_utc_column(column))
+        const bool is_utc = is_utc_column(column);
+        if (is_utc)
             writer_.write("pg_catalog.timezone('UTC', ");
-    }
-
-    constexpr void end_time(std::string_view column) {
-        if (is_utc_column(column))
+        write(time.text, time.outer);
+        if (is_utc)
             writer_.write(")");
     }
 

@@ -181,24 +181,15 @@ EndedLeases sweep_leases(Queue *queue, Selection selection, bool guarded) {
     return ended;
 }
 
-// Ends leases; `exhausted`: true only for jobs without an attempt left, false only for the others.
-EndedLeases end_leases(Queue *queue, const JobKey &to, TimestampTz now, std::optional<int64> limit,
-                       bool guarded, std::optional<bool> exhausted) {
-    return sweep_leases(queue,
-                        {Statement::end_expired_leases,
-                         Statement::select_expired_jobs,
-                         Statement::end_selected_leases,
-                         Walk::leases,
-                         {.now = now, .exhausted = exhausted, .to = to, .limit = limit}},
-                        guarded);
+std::optional<JobKey> find_key(Queue *queue, Statement statement, const Arguments &arguments) {
+    return run(queue, statement, arguments) == 0 ? std::nullopt
+                                                 : std::optional(KeyColumns(Rows())[0]);
 }
 
-std::optional<TimestampTz> time_of_only_row() {
-    return SPI_processed == 0 ? std::nullopt : Rows().only().get<Timestamptz>("time");
-}
-
-JobKey key_of_only_row() {
-    return KeyColumns(Rows())[0];
+std::optional<TimestampTz> find_time(Queue *queue, Statement statement,
+                                     const Arguments &arguments) {
+    return run(queue, statement, arguments) == 0 ? std::nullopt
+                                                 : Rows().only().get<Timestamptz>("time");
 }
 
 } // namespace
@@ -300,20 +291,16 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
     return changed;
 }
 
-uint64 activate_expired_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
-                             bool guarded) {
-    const EndedLeases ended = end_leases(queue, highest_key, now, limit, guarded, false);
-    return static_cast<uint64>(ended.available + ended.retried);
-}
-
-uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, std::optional<int64> limit,
-                                         bool guarded) {
-    return static_cast<uint64>(end_leases(queue, highest_key, now, limit, guarded, true).count());
-}
-
 EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now,
-                               std::optional<int64> limit, bool guarded) {
-    return end_leases(queue, to, now, limit, guarded, std::nullopt);
+                               std::optional<int64> limit, bool guarded,
+                               std::optional<bool> exhausted) {
+    return sweep_leases(queue,
+                        {Statement::end_expired_leases,
+                         Statement::select_expired_jobs,
+                         Statement::end_selected_leases,
+                         Walk::leases,
+                         {.now = now, .exhausted = exhausted, .to = to, .limit = limit}},
+                        guarded);
 }
 
 ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
@@ -353,31 +340,26 @@ uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
 }
 
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from) {
-    run(queue, Statement::next_due, {.now = from});
-    return time_of_only_row();
+    return find_time(queue, Statement::next_due, {.now = from});
 }
 
 std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, TimestampTz from) {
-    run(queue, Statement::next_expiry, {.now = from, .to = to});
-    return time_of_only_row();
+    return find_time(queue, Statement::next_expiry, {.now = from, .to = to});
 }
 
 JobKey last_held(Queue *queue) {
     if (!queue->layout.in_play)
         return highest_key;
-    return run(queue, Statement::last_held, {}) == 0 ? lowest_key : key_of_only_row();
+    return find_key(queue, Statement::last_held, {}).value_or(lowest_key);
 }
 
 std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {
-    if (run(queue, Statement::first_available, {.from = from}) == 0)
-        return std::nullopt;
-    return key_of_only_row();
+    return find_key(queue, Statement::first_available, {.from = from});
 }
 
 JobKey end_of_head(Queue *queue) {
     constexpr int64 head = 10'000;
-    return run(queue, Statement::end_of_head, {.limit = head - 1}) == 0 ? highest_key
-                                                                        : key_of_only_row();
+    return find_key(queue, Statement::end_of_head, {.limit = head - 1}).value_or(highest_key);
 }
 
 } // namespace ecto_job

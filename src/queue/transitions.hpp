@@ -47,13 +47,12 @@ struct EndedLeases {
     int64 count() const { return available + retried + failed; }
 };
 
-uint64 activate_expired_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
-                             bool guarded);
-uint64 fail_expired_jobs_at_max_attempts(Queue *queue, TimestampTz now, std::optional<int64> limit,
-                                         bool guarded);
-// Does the work of the two functions above, in one scan of the rows in play up to `to`.
+// Does the work of activate_expired_jobs if `exhausted` is false, of
+// fail_expired_jobs_at_max_attempts if `exhausted` is true, and of both without it, in one scan of
+// the rows in play up to `to`.
 EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now,
-                               std::optional<int64> limit, bool guarded);
+                               std::optional<int64> limit, bool guarded,
+                               std::optional<bool> exhausted = std::nullopt);
 
 // Returns the ended sessions whose leases hold jobs up to `to`; null if there are none. For the
 // scheduler.

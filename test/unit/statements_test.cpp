@@ -88,15 +88,15 @@ void append_missing(std::string &out, const char *sign, const std::vector<std::s
 }
 
 std::string parameters_text(Statement statement) {
-    constexpr const char *types[] = {"int4",    "int8",  "int8[]",      "bool",   "text",
-                                     "varchar", "jsonb", "timestamptz", "params", "key"};
+    constexpr const char *types[] = {"int4",    "int8",  "int8[]",      "bool",  "text",
+                                     "varchar", "jsonb", "timestamptz", "params"};
     std::string text;
     int number = 1;
     for (const std::uint8_t at : parameters_of(statement)) {
         const Parameter &parameter = parameters[at];
         text += " $" + std::to_string(number) + " " + std::string(parameter.name) + " " +
                 types[static_cast<std::size_t>(parameter.type)];
-        number += width_of(parameter);
+        number++;
     }
     return text;
 }
@@ -174,16 +174,19 @@ TEST(statement_language, quoted_text_stays_as_it_is) {
 
 TEST(statement_language, parameters_are_numbered_in_their_order) {
     EXPECT_EQ(expand(":limit, :now, :limit::pg_catalog.int8"), "$1, $2, $1::pg_catalog.int8");
-    EXPECT_EQ(expand(":id :to :now :id"), "$1 ($2, $3, $4) $5 $1");
+    EXPECT_EQ(expand(":id :to_id :now :id"), "$1 $2 $3 $1");
 }
 
 TEST(statement_language, a_key_is_a_row_as_the_table_compares_it) {
     TableText table = own_table;
-    EXPECT_EQ(expand(":from", table), "($1, $2, $3)");
+    const auto has = [&table](const char *key) {
+        return text_for(Statement::first_available, table).find(key) != std::string::npos;
+    };
+    EXPECT_TRUE(has(">=) ($1, $2, $3) "));
     table.layout = {};
-    EXPECT_EQ(expand(":from", table), "($2, $3)");
+    EXPECT_TRUE(has(">=) ($2, $3) "));
     table.layout.utc_schedule = true;
-    EXPECT_EQ(expand(":from", table), "(pg_catalog.timezone('UTC', $2), $3)");
+    EXPECT_TRUE(has(">=) (pg_catalog.timezone('UTC', $2), $3) "));
 }
 
 TEST(statement_language, the_argument_of_a_fragment_reaches_the_words_in_it) {
