@@ -4,7 +4,7 @@
 #include "functions/job_rows.hpp"
 #include "pg/compat.hpp"
 #include "queue/queue_settings.hpp"
-#include "queue/stale_jobs.hpp"
+#include "queue/stale_completion.hpp"
 #include "queue/transitions.hpp"
 
 namespace ecto_job {

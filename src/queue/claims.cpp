@@ -59,7 +59,7 @@ void cancel_advances() {
 JobKey claim_start(Queue *queue) {
     const bool wants = ++queue->claims_since_scan >= claims_between_scans;
     const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
-    if (start.careful)
+    if (start.guarded)
         queue->claims_succeed = false;
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }

@@ -7,8 +7,6 @@
 #include "queue/notifications.hpp"
 #include "shared/mailbox.hpp"
 #include "shared/prepared_transactions.hpp"
-#include "shared/scheduler_signals.hpp"
-#include "shared/sessions.hpp"
 
 namespace ecto_job {
 
@@ -54,12 +52,6 @@ void record(const Change &change) {
     merge(&own->change, change);
 }
 
-void notify(const Change &change) {
-    const char *const table = table_name_or_null(change.queue);
-    if (table != nullptr)
-        send_notice(change.queue, table, Notice::available, "");
-}
-
 // There may be very many subtransactions, so memory is not left to the end
 void free_first(PendingChange **link) {
     PendingChange *const freed = *link;
@@ -81,10 +73,15 @@ void record_lease(Oid queue, const JobKey &key, TimestampTz expires) {
     record({.queue = queue, .expiry = expires, .leased_to = key});
 }
 
+void notify_available(Oid queue) {
+    if (const char *const table = table_name_or_null(queue))
+        send_notice(queue, table, Notice::available, "");
+}
+
 void decide_who_notifies() {
     for (PendingChange *own = pending; own != nullptr; own = own->next)
         if (own->change.available && !own->notified && !is_served(own->change.queue)) {
-            notify(own->change);
+            notify_available(own->change.queue);
             own->notified = true;
         }
 }
@@ -127,30 +124,6 @@ void give_changes_to_parent(SubTransactionId subtransaction, SubTransactionId pa
             own->made_in = parent;
         link = &own->next;
     }
-}
-
-void report_prepared(const char *gid) {
-    Assert(shared_state() != nullptr);
-    PreparedNote prepared{};
-    const bool found = take_prepared_note(gid, &prepared);
-    if (!found || prepared.further.any())
-        report_anything(found ? &prepared : nullptr);
-    if (prepared.signals)
-        signal_scheduler(Start::yes);
-    // What cannot fail comes first: the transaction is committed, whatever becomes of its notices
-    bool unserved[max_prepared_changes];
-    for (int i = 0; i < prepared.count; i++) {
-        Change change = prepared.changes[i];
-        unserved[i] = change.available && !is_served(change.queue);
-        change.available = change.available && !unserved[i];
-        report(change);
-        // Which session has started these is not known, nor whether it is still there
-        if (change.expiry != DT_NOEND)
-            report_orphans(change.queue, highest_key);
-    }
-    for (int i = 0; i < prepared.count; i++)
-        if (unserved[i])
-            notify(prepared.changes[i]);
 }
 
 } // namespace ecto_job

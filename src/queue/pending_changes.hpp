@@ -18,6 +18,9 @@ void record_due(Oid queue, TimestampTz schedule);
 // leases ends at `expires`.
 void record_lease(Oid queue, const JobKey &key, TimestampTz expires);
 
+// Sends NOTIFY for jobs that have become AVAILABLE, unless the queue's table is gone.
+void notify_available(Oid queue);
+
 // For the end of the transaction: see transaction.cpp. Only the first may fail.
 
 // Sends NOTIFY for the queues for which no scheduler is serving. A scheduler that ends after this
@@ -28,9 +31,5 @@ void add_changes_to(PreparedNote *note);
 void forget_changes();
 void give_changes_to_parent(SubTransactionId subtransaction, SubTransactionId parent);
 void forget_changes_of(SubTransactionId subtransaction);
-
-// Reports what a prepared transaction has done. Called after COMMIT PREPARED has ended, in its
-// session's transaction.
-void report_prepared(const char *gid);
 
 } // namespace ecto_job

@@ -14,7 +14,7 @@ namespace ecto_job {
 
 namespace {
 
-int64 tried_alone = 0;
+int64 single_job = 0;
 
 struct Fault {
     int64 id;
@@ -29,8 +29,8 @@ struct Pass {
     Taken taken;
     int fault_count;
     int skipped_count;
-    Fault faults[most_left_out];
-    Datum skipped[2 * most_left_out]; // ids that were left out before, and ids at fault now
+    Fault faults[most_skipped];
+    Datum skipped[2 * most_skipped]; // ids that were left out before, and ids at fault now
 };
 
 bool is_claim(const Pass *pass) {
@@ -38,7 +38,7 @@ bool is_claim(const Pass *pass) {
 }
 
 bool is_full(const Pass *pass) {
-    return pass->fault_count == most_left_out;
+    return pass->fault_count == most_skipped;
 }
 
 // Moves the beginning of a walk: claims go upwards, leases are read downwards.
@@ -103,10 +103,10 @@ void take(Pass *pass, const Datum *ids, int64 count) {
 void change(Pass *pass, Datum *ids, int64 count) {
     if (count == 0 || is_full(pass))
         return;
-    tried_alone = count == 1 ? DatumGetInt64(ids[0]) : 0;
+    single_job = count == 1 ? DatumGetInt64(ids[0]) : 0;
     ErrorData *const error = in_subtransaction(
         [&] { run_with(pass, pass->selection->change, ids, count, std::nullopt); });
-    tried_alone = 0; // the change has ended
+    single_job = 0; // the change has ended
     if (error == nullptr) {
         take(pass, ids, count);
     } else if (count == 1) {
@@ -152,7 +152,7 @@ void walk_on(Pass *pass) {
 // Has the next pass begin behind the last job that this pass has tried.
 void remember_end(const Pass *pass, bool in_order) {
     const Walk walk = pass->selection->walk;
-    if (run(pass->queue, Statement::key_of_job, {.id = pass->faults[most_left_out - 1].id}) != 1)
+    if (run(pass->queue, Statement::key_of_job, {.id = pass->faults[most_skipped - 1].id}) != 1)
         return;
     JobKey key = KeyColumns(Rows())[0];
     if (walk == Walk::scheduled && !in_order) // jobs of one schedule came in no order
@@ -242,7 +242,7 @@ bool leave_alone(const Pass *pass, const Fault &fault) {
     const int64 for_ms = fault.error == nullptr   ? kept_ms
                          : pass->taken.count == 0 ? all_fail_ms
                                                   : settings::safety_interval_ms;
-    return leave_out(pass->queue->oid, fault.id, for_ms);
+    return skip_job(pass->queue->oid, fault.id, for_ms);
 }
 
 // Returns the last fault with an error; null if there is none.
@@ -274,7 +274,7 @@ bool is_missing_something(const ErrorData *error) {
 }
 
 void report_pass(const Pass *pass, const char *reason) {
-    note_left_out(pass->queue->oid, is_claim(pass), left_out_count(pass->queue->oid), reason,
+    note_left_out(pass->queue->oid, is_claim(pass), skipped_count(pass->queue->oid), reason,
                   pass->taken.count + pass->taken.failed > 0);
 }
 
@@ -298,25 +298,25 @@ void raise_if_all_fail(const Pass *pass) {
 
 } // namespace
 
-void begin_trying() {
-    tried_alone = 0;
+void forget_single_job() {
+    single_job = 0;
 }
 
-void leave_out_slow(Oid queue, const char *name) {
-    if (tried_alone == 0)
+void skip_slow_job(Oid queue, const char *name) {
+    if (single_job == 0)
         return;
     const char *const reason = "its change took longer than ecto_job.sweep_timeout";
-    if (leave_out(queue, tried_alone, settings::safety_interval_ms))
+    if (skip_job(queue, single_job, settings::safety_interval_ms))
         ereport(WARNING,
-                (errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", tried_alone, name,
+                (errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", single_job, name,
                         reason),
                  errhint("A trigger of the table may be slow. The job is tried again when the "
                          "table's definition changes, and from time to time.")));
-    note_left_out(queue, false, left_out_count(queue), reason, false);
+    note_left_out(queue, false, skipped_count(queue), reason, false);
 }
 
-bool leaves_out(const Queue *queue) {
-    return left_out_count(queue->oid) > 0;
+bool skips_jobs(const Queue *queue) {
+    return skipped_count(queue->oid) > 0;
 }
 
 void run_unguarded(Queue *queue, const Selection &selection) {
@@ -333,7 +333,7 @@ void run_unguarded(Queue *queue, const Selection &selection) {
         if (is_missing_something(error))
             PG_RE_THROW();
         FlushErrorState();
-        note_left_out(queue->oid, true, left_out_count(queue->oid), reason_of({0, error}), true);
+        note_left_out(queue->oid, true, skipped_count(queue->oid), reason_of({0, error}), true);
         const char *const hint = "Call again: the next call leaves out the job at fault.";
         error->hint = error->hint == nullptr ? pstrdup(hint) : psprintf("%s %s", error->hint, hint);
         ReThrowError(error);
@@ -352,7 +352,7 @@ Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begu
     pass->selection = &selection;
     pass->taken = begun;
     pass->cause = cause;
-    pass->skipped_count = left_out_ids(queue->oid, pass->skipped);
+    pass->skipped_count = skipped_ids(queue->oid, pass->skipped);
     walk(pass);
     raise_if_all_fail(pass);
     settle_faults(pass);

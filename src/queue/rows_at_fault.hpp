@@ -5,16 +5,16 @@
 // to the row at fault. This row becomes FAILED with the error if another row could be changed, or
 // if it was the only row and its data are at fault. Otherwise the fault may concern every row, such
 // as a broken trigger, which would make the whole queue FAILED: the row is left out, with a WARNING
-// (left_out_jobs.hpp). So is a row that cannot be made FAILED. A pass ends after most_left_out rows
+// (skipped_jobs.hpp). So is a row that cannot be made FAILED. A pass ends after most_skipped rows
 // at fault. The pass raises the error after all if it changed no row, and either the error says
-// that a right or an object is missing, or the pass has met most_left_out rows at fault.
+// that a right or an object is missing, or the pass has met most_skipped rows at fault.
 //
 // The cheapest form comes first: the whole selection in one statement, within a subtransaction only
 // if an error would otherwise end the caller's transaction.
 #pragma once
 
 #include "pg/pg.hpp"
-#include "queue/left_out_jobs.hpp"
+#include "queue/skipped_jobs.hpp"
 #include "queue/run_statement.hpp"
 
 namespace ecto_job {
@@ -39,7 +39,7 @@ struct Taken {
 };
 
 // Returns whether this process leaves out jobs of the queue.
-bool leaves_out(const Queue *queue);
+bool skips_jobs(const Queue *queue);
 
 // Runs the whole selection of a claim. If a row raises an error, the queue's record and this
 // session remember that, so that the next claims run guarded, and the error gets a HINT to call
@@ -55,11 +55,11 @@ ErrorData *run_guarded(Queue *queue, const Selection &selection);
 Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
                      ErrorData *cause);
 
-// For a sweep of a single job, which may be cancelled by its time limit: begin_trying() is called
-// before the sweep, and leave_out_slow() afterwards leaves out the job that was being changed, if
-// there was one.
-void begin_trying();
-void leave_out_slow(Oid queue, const char *name);
+// For a sweep of a single job, which may be cancelled by its time limit: forget_single_job() is
+// called before the sweep, and skip_slow_job() afterwards leaves out the job that was being
+// changed, if there was one.
+void forget_single_job();
+void skip_slow_job(Oid queue, const char *name);
 
 // Returns the ids of the last statement's rows, as the beginning of a pass.
 Taken taken_ids();

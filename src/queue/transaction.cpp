@@ -8,8 +8,8 @@
 #include "queue/claims.hpp"
 #include "queue/leases.hpp"
 #include "queue/pending_changes.hpp"
+#include "queue/prepared_changes.hpp"
 #include "queue/queue.hpp"
-#include "shared/prepared_transactions.hpp"
 
 namespace ecto_job {
 
@@ -23,7 +23,6 @@ struct Requests {
 };
 
 Requests requests;
-char preparing[GIDSIZE]; // the transaction that this session is preparing; empty: none
 
 void send_requests() {
     if (requests.signal)
@@ -32,24 +31,12 @@ void send_requests() {
         request_database_scan();
 }
 
-// An empty note too: see prepared_transactions.hpp. Without room for it COMMIT PREPARED finds none.
-void leave_prepared_note() {
-    if (preparing[0] == '\0' || shared_state() == nullptr)
-        return;
-    const SharedLock lock(LW_EXCLUSIVE);
-    PreparedNote *const note = make_prepared_note(preparing);
-    if (note == nullptr)
-        return;
-    note->signals = note->signals || requests.signal;
-    add_changes_to(note);
-}
-
 void forget_everything() {
     forget_changes();
     forget_leases();
     free_retired_queues();
     requests = {};
-    preparing[0] = '\0';
+    end_prepare();
 }
 
 void at_transaction_end(XactEvent event, void *) {
@@ -71,7 +58,7 @@ void at_transaction_end(XactEvent event, void *) {
         break;
     case XACT_EVENT_PREPARE:
         Assert(CritSectionCount == 0 && InterruptHoldoffCount > 0);
-        leave_prepared_note();
+        leave_prepared_note(requests.signal);
         cancel_advances();
         break;
     case XACT_EVENT_ABORT:
@@ -119,10 +106,6 @@ void signal_scheduler_at_abort() {
 void request_database_scan_at_commit() {
     Assert(IsTransactionState());
     requests.database_scan = true;
-}
-
-void begin_prepare(const char *gid) {
-    strlcpy(preparing, gid, sizeof preparing);
 }
 
 } // namespace ecto_job

@@ -20,7 +20,4 @@ void signal_scheduler_at_abort();
 // Has COMMIT request the launcher to search for databases that it does not know.
 void request_database_scan_at_commit();
 
-// Called before PREPARE TRANSACTION, since the callbacks do not receive the identifier.
-void begin_prepare(const char *gid);
-
 } // namespace ecto_job

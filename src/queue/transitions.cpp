@@ -11,7 +11,7 @@
 #include "queue/leases.hpp"
 #include "queue/notifications.hpp"
 #include "queue/run_statement.hpp"
-#include "queue/stale_jobs.hpp"
+#include "queue/stale_completion.hpp"
 #include "table/triggers.hpp"
 #include "shared/queue_records.hpp"
 #include "shared/sessions.hpp"
@@ -90,7 +90,7 @@ bool may_have_missed(const Queue *queue, const Selection &selection, uint64 chan
 uint64 run_claim(Queue *queue, const Selection &selection) {
     Taken begun{};
     ErrorData *cause = nullptr;
-    if (!leaves_out(queue)) {
+    if (!skips_jobs(queue)) {
         const bool guarded = !queue->claims_succeed;
         if (guarded)
             cause = run_guarded(queue, selection);
@@ -135,7 +135,7 @@ uint64 run_from_mark(Queue *queue, const Selection &claim) {
 Taken sweep(Queue *queue, const Selection &selection, bool guarded) {
     Taken begun{};
     ErrorData *cause = nullptr;
-    if (!leaves_out(queue) &&
+    if (!skips_jobs(queue) &&
         selection.arguments.limit != 1) { // the id of a single job must be known before its change
         if (guarded)
             cause = run_guarded(queue, selection);

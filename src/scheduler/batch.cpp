@@ -25,7 +25,7 @@ struct Run {
     const Work &work = assignment.work;
     TimestampTz now = assignment.now;
     int64 size = watched->batch.jobs();
-    bool guarded = watched->careful_until > now; // a row was at fault lately
+    bool guarded = watched->guarded_until > now; // a row was at fault lately
 };
 
 // What was registered was such a table; its owner may have changed it since
@@ -71,7 +71,7 @@ bool end_and_activate(const Run &run) {
             static_cast<int64>(activate_scheduled_jobs(run.queue, run.now, room, run.guarded));
         full = full || moved.activated >= room;
     }
-    if (run.watched->record->sweeps_left_out.count > 0 && !leaves_out(run.queue))
+    if (run.watched->record->sweeps_left_out.count > 0 && !skips_jobs(run.queue))
         note_left_out(run.queue->oid, false, 0, nullptr, true);
     return full;
 }

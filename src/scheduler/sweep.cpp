@@ -24,7 +24,7 @@ namespace {
 // A queue without work has no use for its plans until it is swept again; if that is soon, they stay
 constexpr int64 longest_kept_idle_ms = 10'000;
 // After a row was at fault: others of its kind may be about to come
-constexpr int64 careful_ms = 60'000;
+constexpr int64 guarded_ms = 60'000;
 
 const WatchedQueue *in_sweep = nullptr;
 
@@ -47,7 +47,7 @@ int time_left_ms(const Stopwatch &watch) {
 
 // Runs one transaction of a sweep. What becomes AVAILABLE in it is announced after it.
 ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Batch *batch) {
-    begin_trying();
+    forget_single_job();
     ErrorData *const error = try_transaction([&] { run_batch(queue, assignment, batch); });
     settle_notices(error == nullptr);
     if (error == nullptr && batch->announces)
@@ -57,11 +57,11 @@ ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Ba
 
 // Returns whether a batch that failed is to be done again with care: a row may be at fault, and it
 // was done without.
-bool shall_be_careful(WatchedQueue *queue, const ErrorData *error) {
+bool begin_guarding(WatchedQueue *queue, const ErrorData *error) {
     const TimestampTz now = GetCurrentTimestamp();
-    if (queue->careful_until > now || !is_row_error(error->sqlerrcode))
+    if (queue->guarded_until > now || !is_row_error(error->sqlerrcode))
         return false;
-    queue->careful_until = TimestampTzPlusMilliseconds(now, careful_ms);
+    queue->guarded_until = TimestampTzPlusMilliseconds(now, guarded_ms);
     return true;
 }
 
@@ -69,7 +69,7 @@ bool shall_be_careful(WatchedQueue *queue, const ErrorData *error) {
 ErrorData *move_jobs(WatchedQueue *queue, Assignment assignment, const Stopwatch &watch,
                      Batch *batch) {
     ErrorData *error = run_transaction(queue, assignment, batch);
-    if (error != nullptr && shall_be_careful(queue, error)) {
+    if (error != nullptr && begin_guarding(queue, error)) {
         *batch = {};
         assignment.limit_ms = time_left_ms(watch);
         error = run_transaction(queue, assignment, batch);
@@ -84,7 +84,7 @@ void shrink_batch(WatchedQueue *queue, const ErrorData *error, bool in_commit) {
     if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !was_over_limit() || in_commit)
         return;
     if (queue->batch.jobs() == 1)
-        leave_out_slow(queue->oid, queue->name);
+        skip_slow_job(queue->oid, queue->name);
     queue->batch.timed_out();
 }
 

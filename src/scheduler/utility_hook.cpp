@@ -2,7 +2,7 @@
 // prepared transaction, and those that may take the extension away, which a sleeping scheduler
 // would not notice.
 #include "pg/boundary.hpp"
-#include "queue/pending_changes.hpp"
+#include "queue/prepared_changes.hpp"
 #include "queue/transaction.hpp"
 #include "scheduler/database_commands.hpp"
 #include "scheduler/workers.hpp"

@@ -18,7 +18,7 @@ struct WatchedQueue {
     Agenda agenda;
     BatchSize batch;
     int64 poll_interval_ms = 1000; // until the first sweep reads it
-    TimestampTz careful_until = 0; // a row was at fault: see rows_at_fault.hpp
+    TimestampTz guarded_until = 0; // a row was at fault: see rows_at_fault.hpp
     QueueRecord *record =
         nullptr;          // in shared memory, or while all places are taken in this process
     char *name = nullptr; // schema and table, quoted

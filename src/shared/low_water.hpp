@@ -33,7 +33,7 @@ struct ClaimStart {
     JobKey from;
     bool scans;     // from the beginning, for what the mark may hide
     uint64 advance; // a number for the calls below; 0: it is not
-    bool careful;   // a job was at fault in a claim not long ago
+    bool guarded;   // a job was at fault in a claim not long ago
 };
 
 // Returns where a claim starts. Called before its snapshot is taken. A claim that looks from the

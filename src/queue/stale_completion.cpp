@@ -1,5 +1,5 @@
-// The errors of completions. See stale_jobs.hpp.
-#include "queue/stale_jobs.hpp"
+// The errors of completions that deleted no row. See stale_completion.hpp.
+#include "queue/stale_completion.hpp"
 
 #include <algorithm>
 
@@ -22,14 +22,14 @@ constexpr int sqlstate_stale = MAKE_SQLSTATE('J', 'Q', '0', '0', '1');
                  "jobs, write them into another table.")));
 }
 
-// `found`: the row of holder_of_job
-bool is_held_by(const Rows &found, const Holder &holder) {
-    const Row job = found.only();
+// Returns whether the job, in a row of holder_of_job, is the holder's.
+bool is_held_by(const Row &job, const Holder &holder) {
     if (holder.lease && job.find<AnyInteger>("lease") != holder.lease)
         return false;
     if (holder.attempt)
         return job.find<AnyInteger>("attempt") == *holder.attempt;
-    return is_held(StateColumn(found)[0]);
+    const std::optional<const char *> state = job.get<Shown>("state");
+    return state && is_held(state_from(*state));
 }
 
 struct HeldJob {
@@ -51,8 +51,8 @@ HeldJobs room_for(Size count) {
 // Returns the last statement's rows, sorted.
 HeldJobs held_rows() {
     const Rows rows;
-    const Column<Int8> id(rows, "id");
-    const Column<Int8> lease(rows, "lease");
+    const Column<AnyInteger> id(rows, "id");
+    const Column<AnyInteger> lease(rows, "lease");
     const HeldJobs jobs = room_for(rows.size());
     for (Size row = 0; row < jobs.size(); row++)
         jobs[row] = {id[row].value_or(0), lease[row].value_or(0)};
@@ -95,12 +95,13 @@ std::optional<int64> only_lease(ArrayType *leases) {
 void raise_stale(Queue *queue, int64 id, const Holder &holder) {
     const char *found = "It is gone.";
     if (run(queue, Statement::holder_of_job, {.id = id}) > 0) {
-        const Rows rows;
-        if (is_held_by(rows, holder))
+        // The first of several, where the table's owner has dropped the primary key
+        const Row job = Rows()[0];
+        if (is_held_by(job, holder))
             raise_kept(queue, psprintf("job " INT64_FORMAT, id));
         found = psprintf("It is %s, under another lease or none, at attempt %s.",
-                         rows.only().get<Shown>("state").value_or("(null)"),
-                         rows.only().get<Shown>("attempt").value_or("(null)"));
+                         job.get<Shown>("state").value_or("(null)"),
+                         job.get<Shown>("attempt").value_or("(null)"));
     }
     ereport(ERROR, (errcode(sqlstate_stale),
                     errmsg("job " INT64_FORMAT " of queue \"%s\" is no longer yours", id,

@@ -20,8 +20,8 @@ struct Holder {
 // job is the holder's.
 [[noreturn]] void raise_stale(Queue *queue, int64 id, const Holder &holder);
 
-// Raises one of the same errors for the pairs that a completion has not returned in SPI_tuptable,
-// if there are any. A repeated pair is no fault.
+// Raises JQ001 or 09000 if a completion has not returned all pairs of an id and a lease in
+// SPI_tuptable. A repeated pair is no fault.
 void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases);
 
 // Returns the elements of an array of bigints without nulls.

@@ -1,5 +1,5 @@
-// The list of left-out jobs. See left_out_jobs.hpp.
-#include "queue/left_out_jobs.hpp"
+// The list of left-out jobs. See skipped_jobs.hpp.
+#include "queue/skipped_jobs.hpp"
 
 #include <algorithm>
 
@@ -9,7 +9,7 @@ namespace ecto_job {
 
 namespace {
 
-struct LeftOut {
+struct SkippedJob {
     int64 id;
     TimestampTz until; // the job is tried again from this time on
 };
@@ -23,7 +23,7 @@ struct Entry {
     Oid oid = InvalidOid; // of the queue
     Beginning beginnings[walks] = {};
     int count = 0;
-    LeftOut *jobs = nullptr; // with room for most_left_out
+    SkippedJob *jobs = nullptr; // with room for most_skipped
 };
 
 OidMap<Entry> entries;
@@ -44,8 +44,9 @@ void on_relcache_change(Datum, Oid relation) {
 }
 
 int count_at(const Entry *entry, TimestampTz now) {
-    return static_cast<int>(std::count_if(entry->jobs, entry->jobs + entry->count,
-                                          [now](const LeftOut &job) { return job.until > now; }));
+    return static_cast<int>(
+        std::count_if(entry->jobs, entry->jobs + entry->count,
+                      [now](const SkippedJob &job) { return job.until > now; }));
 }
 
 // Forgets the queues of which no job is left out any more, such as dropped ones.
@@ -82,25 +83,25 @@ Entry *make(Oid queue) {
 
 // Returns the place for another job: behind the last one, or that of the job that would be tried
 // again first.
-LeftOut *place_in(Entry *entry) {
-    if (entry->count == most_left_out)
+SkippedJob *place_in(Entry *entry) {
+    if (entry->count == most_skipped)
         return std::min_element(
             entry->jobs, entry->jobs + entry->count,
-            [](const LeftOut &a, const LeftOut &b) { return a.until < b.until; });
+            [](const SkippedJob &a, const SkippedJob &b) { return a.until < b.until; });
     if (entry->jobs == nullptr)
-        entry->jobs =
-            static_cast<LeftOut *>(MemoryContextAlloc(memory, most_left_out * sizeof(LeftOut)));
+        entry->jobs = static_cast<SkippedJob *>(
+            MemoryContextAlloc(memory, most_skipped * sizeof(SkippedJob)));
     return &entry->jobs[entry->count++];
 }
 
 } // namespace
 
-int left_out_count(Oid queue) {
+int skipped_count(Oid queue) {
     const Entry *const entry = find(queue);
     return entry == nullptr ? 0 : count_at(entry, GetCurrentTimestamp());
 }
 
-int left_out_ids(Oid queue, Datum *ids) {
+int skipped_ids(Oid queue, Datum *ids) {
     const Entry *const entry = find(queue);
     const TimestampTz now = GetCurrentTimestamp();
     int count = 0;
@@ -128,13 +129,13 @@ void begin_at_start(Oid queue, Walk walk) {
         entry->beginnings[static_cast<int>(walk)].until = 0;
 }
 
-bool leave_out(Oid queue, int64 id, int64 for_ms) {
+bool skip_job(Oid queue, int64 id, int64 for_ms) {
     Entry *const entry = make(queue);
-    LeftOut *const end = entry->jobs + entry->count;
-    LeftOut *const found =
-        std::find_if(entry->jobs, end, [id](const LeftOut &job) { return job.id == id; });
+    SkippedJob *const end = entry->jobs + entry->count;
+    SkippedJob *const found =
+        std::find_if(entry->jobs, end, [id](const SkippedJob &job) { return job.id == id; });
     const bool is_new = found == end;
-    LeftOut *const place = is_new ? place_in(entry) : found;
+    SkippedJob *const place = is_new ? place_in(entry) : found;
     *place = {id, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), for_ms)};
     return is_new;
 }

@@ -11,13 +11,13 @@
 
 namespace ecto_job {
 
-constexpr int most_left_out = 256;
+constexpr int most_skipped = 256;
 
 // Returns the number of jobs that are left out of a queue's claims and sweeps.
-int left_out_count(Oid queue);
+int skipped_count(Oid queue);
 
-// Writes the ids of these jobs into an array with room for most_left_out. Returns their number.
-int left_out_ids(Oid queue, Datum *ids);
+// Writes the ids of these jobs into an array with room for most_skipped. Returns their number.
+int skipped_ids(Oid queue, Datum *ids);
 
 // The walks through a queue's jobs, each in an order of its own
 enum class Walk { claims, leases, orphans, scheduled };
@@ -32,6 +32,6 @@ void begin_at_start(Oid queue, Walk walk);
 
 // Leaves a job out for a time. Returns false if the job was left out already, and so has been
 // reported.
-bool leave_out(Oid queue, int64 id, int64 for_ms);
+bool skip_job(Oid queue, int64 id, int64 for_ms);
 
 } // namespace ecto_job

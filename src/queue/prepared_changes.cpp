@@ -1,0 +1,61 @@
+// The note of a prepared transaction, and the report of COMMIT PREPARED. See prepared_changes.hpp.
+#include "queue/prepared_changes.hpp"
+
+#include "queue/pending_changes.hpp"
+#include "shared/mailbox.hpp"
+#include "shared/prepared_transactions.hpp"
+#include "shared/scheduler_signals.hpp"
+#include "shared/sessions.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+char preparing[GIDSIZE]; // the transaction that this session is preparing; empty: none
+
+} // namespace
+
+void begin_prepare(const char *gid) {
+    strlcpy(preparing, gid, sizeof preparing);
+}
+
+void end_prepare() {
+    preparing[0] = '\0';
+}
+
+void leave_prepared_note(bool signals) {
+    if (preparing[0] == '\0' || shared_state() == nullptr)
+        return;
+    const SharedLock lock(LW_EXCLUSIVE);
+    PreparedNote *const note = make_prepared_note(preparing);
+    if (note == nullptr)
+        return;
+    note->signals = note->signals || signals;
+    add_changes_to(note);
+}
+
+void report_prepared(const char *gid) {
+    Assert(shared_state() != nullptr);
+    PreparedNote prepared{};
+    const bool found = take_prepared_note(gid, &prepared);
+    if (!found || prepared.further.any())
+        report_anything(found ? &prepared : nullptr);
+    if (prepared.signals)
+        signal_scheduler(Start::yes);
+    // What cannot fail comes first: the transaction is committed, even if its notices fail
+    bool unserved[max_prepared_changes];
+    for (int i = 0; i < prepared.count; i++) {
+        Change change = prepared.changes[i];
+        unserved[i] = change.available && !is_served(change.queue);
+        change.available = change.available && !unserved[i];
+        report(change);
+        // Which session has started jobs is not known, nor whether that session still exists
+        if (change.expiry != DT_NOEND)
+            report_orphans(change.queue, highest_key);
+    }
+    for (int i = 0; i < prepared.count; i++)
+        if (unserved[i])
+            notify_available(prepared.changes[i].queue);
+}
+
+} // namespace ecto_job

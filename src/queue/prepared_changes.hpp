@@ -1,0 +1,25 @@
+// The changes of a prepared transaction: its note is left in shared memory by PREPARE TRANSACTION
+// (shared/prepared_transactions.hpp), and reported by COMMIT PREPARED, in whatever session.
+#pragma once
+
+#include "pg/pg.hpp"
+
+namespace ecto_job {
+
+// Keeps the identifier for leave_prepared_note(). Called before PREPARE TRANSACTION, since the
+// callbacks at its end do not receive the identifier.
+void begin_prepare(const char *gid);
+
+// Reports what a prepared transaction has done. Called after COMMIT PREPARED has ended, in its
+// session's transaction.
+void report_prepared(const char *gid);
+
+// For the end of the transaction: see transaction.cpp. Cannot fail.
+
+// Leaves the note of the transaction that is being prepared; `signals`: COMMIT PREPARED is to
+// signal the scheduler. An empty note is left too (shared/prepared_transactions.hpp says why). If
+// all notes are taken, COMMIT PREPARED finds none.
+void leave_prepared_note(bool signals);
+void end_prepare();
+
+} // namespace ecto_job
