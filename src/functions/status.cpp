@@ -25,7 +25,7 @@ bool may_read(Oid table) {
     return pg_class_aclcheck_ext(table, GetUserId(), ACL_SELECT, &is_missing) == ACLCHECK_OK;
 }
 
-// Why nothing is swept in this database; null if there is a scheduler at work
+// Returns why nothing is swept in this database; null if a scheduler is at work.
 const char *why_no_scheduler() {
     if (RecoveryInProgress())
         return "no scheduler: the server is a standby";
@@ -52,17 +52,13 @@ const char *why_no_scheduler() {
                  "server's log shows";
 }
 
-bool is_any_left_out(const LeftOutJobs &jobs) {
-    return jobs.count > 0 && jobs.until > GetCurrentTimestamp();
-}
-
 bool do_all_fail(const LeftOutJobs &jobs) {
     return jobs.all && jobs.until > GetCurrentTimestamp();
 }
 
-// Null if none is
-const char *left_out_of(const char *what, const LeftOutJobs &jobs) {
-    if (!is_any_left_out(jobs))
+// Returns the status of a queue whose claims or sweeps skip jobs; null if they skip none.
+const char *skipped_by(const char *what, const LeftOutJobs &jobs) {
+    if (jobs.count == 0 || jobs.until <= GetCurrentTimestamp())
         return nullptr;
     return psprintf("ok; %d job%s left out of %s: %s", jobs.count, jobs.count == 1 ? "" : "s", what,
                     jobs.reason);
@@ -86,7 +82,7 @@ const char *slowness_of(const Health &health) {
     return nullptr;
 }
 
-// Why nobody hears of jobs in this database; null: they are announced
+// Returns why no job of this database is announced; null: jobs are announced.
 const char *why_unannounced() {
     char why[sizeof SchedulerSlot::unannounced] = "";
     {
@@ -114,10 +110,10 @@ const char *status_of(const QueueRecord *record) {
         return why;
     if (const char *const slow = slowness_of(record->health))
         return slow;
-    if (const char *const left_out = left_out_of("sweeps", record->sweeps_left_out))
-        return left_out;
-    if (const char *const left_out = left_out_of("claims", record->claims_left_out))
-        return left_out;
+    if (const char *const skipped = skipped_by("sweeps", record->sweeps_left_out))
+        return skipped;
+    if (const char *const skipped = skipped_by("claims", record->claims_left_out))
+        return skipped;
     return "ok";
 }
 
@@ -139,32 +135,35 @@ Datum or_null(TimestampTz time, bool *is_null) {
 // row
 ECTO_JOB_FUNCTION(ecto_job_queue_status) {
     using namespace ecto_job;
+    enum { queue_at, enabled_at };
+    enum { status_column, last_sweep, activated, expired, failed, next_due, column_count };
     const DeclaredRow result = declared_row(fcinfo);
-    Datum values[6] = {};
-    bool nulls[6] = {true, true, true, true, true, true};
-    const bool allowed = !PG_ARGISNULL(0) && (may_read(PG_GETARG_OID(0)) ||
-                                              has_privs_of_role(GetUserId(), ROLE_PG_MONITOR));
+    Datum values[column_count] = {};
+    bool nulls[column_count] = {true, true, true, true, true, true};
+    const Oid queue = PG_ARGISNULL(queue_at) ? InvalidOid : PG_GETARG_OID(queue_at);
+    const bool allowed = !PG_ARGISNULL(queue_at) &&
+                         (may_read(queue) || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR));
     if (allowed) {
         QueueRecord record{};
-        const bool recorded = shared_state() != nullptr && read_record(PG_GETARG_OID(0), &record);
+        const bool recorded = shared_state() != nullptr && read_record(queue, &record);
         const char *status = nullptr;
-        if (!PG_ARGISNULL(1) && !PG_GETARG_BOOL(1))
+        if (!PG_ARGISNULL(enabled_at) && !PG_GETARG_BOOL(enabled_at))
             status = "disabled";
-        else if (shared_state() != nullptr && PG_ARGISNULL(1))
+        else if (shared_state() != nullptr && PG_ARGISNULL(enabled_at))
             status =
                 "no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it";
         else
             status = why_no_scheduler();
         if (status == nullptr)
             status = status_of(recorded ? &record : nullptr);
-        nulls[0] = nulls[2] = nulls[3] = nulls[4] = false;
-        values[0] = CStringGetTextDatum(status);
-        values[1] = or_null(record.health.last_sweep, &nulls[1]);
-        values[2] = Int64GetDatum(record.health.activated);
-        values[3] = Int64GetDatum(record.health.expired);
-        values[4] = Int64GetDatum(record.health.failed);
-        if (may_see_jobs(PG_GETARG_OID(0)))
-            values[5] = or_null(record.health.next_due, &nulls[5]);
+        nulls[status_column] = nulls[activated] = nulls[expired] = nulls[failed] = false;
+        values[status_column] = CStringGetTextDatum(status);
+        values[last_sweep] = or_null(record.health.last_sweep, &nulls[last_sweep]);
+        values[activated] = Int64GetDatum(record.health.activated);
+        values[expired] = Int64GetDatum(record.health.expired);
+        values[failed] = Int64GetDatum(record.health.failed);
+        if (may_see_jobs(queue))
+            values[next_due] = or_null(record.health.next_due, &nulls[next_due]);
     }
     return to_row(result, values, nulls);
 }

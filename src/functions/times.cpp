@@ -23,14 +23,16 @@ Datum finite_time(std::optional<ecto_job::Micros> time, TimestampTz now, int64 t
 } // namespace
 
 ECTO_JOB_FUNCTION(ecto_job_increase_time) {
-    const TimestampTz now = PG_GETARG_TIMESTAMPTZ(0);
-    const int64 timeout_ms = PG_GETARG_INT64(2);
-    return finite_time(ecto_job::increase_time(now, PG_GETARG_INT32(1), timeout_ms), now,
+    enum { now_at, attempt, timeout_at };
+    const TimestampTz now = PG_GETARG_TIMESTAMPTZ(now_at);
+    const int64 timeout_ms = PG_GETARG_INT64(timeout_at);
+    return finite_time(ecto_job::increase_time(now, PG_GETARG_INT32(attempt), timeout_ms), now,
                        timeout_ms);
 }
 
 ECTO_JOB_FUNCTION(ecto_job_reservation_expiry) {
-    const TimestampTz now = PG_GETARG_TIMESTAMPTZ(0);
-    const int64 timeout_ms = PG_GETARG_INT64(1);
+    enum { now_at, timeout_at };
+    const TimestampTz now = PG_GETARG_TIMESTAMPTZ(now_at);
+    const int64 timeout_ms = PG_GETARG_INT64(timeout_at);
     return finite_time(ecto_job::reservation_expiry(now, timeout_ms), now, timeout_ms);
 }

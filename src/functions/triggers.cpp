@@ -245,8 +245,8 @@ ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
     return 0;
 }
 
-// AFTER UPDATE of what decides when a job is due. Only a row that became AVAILABLE rings: a trigger
-// that rings for less wakes consumers whose own UPDATE rings again, a storm.
+// AFTER UPDATE of what decides when a job is due. Only a row that became AVAILABLE is announced: an
+// announcement of any other change would wake consumers whose own UPDATE announces again, a storm.
 ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_UPDATE, "AFTER UPDATE");
