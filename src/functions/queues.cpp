@@ -123,7 +123,7 @@ void require_creation_right(const NewQueue &queue, Oid schema) {
                      quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
-// What differs, as far as one call can tell, and what the caller may do about it
+// Returns what differs, as far as one call can find out, and what the caller may do about it.
 const char *hint_at_other_options(const Queue *present, const NewQueue &queue) {
     if (present->kind == QueueKind::adopted)
         return "Its table is EctoJob's and was adopted; it is a queue as it is. Choose another "
@@ -137,7 +137,8 @@ const char *hint_at_other_options(const Queue *present, const NewQueue &queue) {
            "name; ecto_job.configure_queue() changes settings.";
 }
 
-// The queue of that name if it is there with the same options; InvalidOid if the name is free
+// Returns the queue of that name, if it exists with the same options; InvalidOid if the name is
+// free.
 Oid existing_queue(const NewQueue &queue) {
     Oid const schema = get_namespace_oid(queue.schema, false);
     if (isAnyTempNamespace(schema))

@@ -81,8 +81,8 @@ const char *ectojobs_trigger(const char *table) {
     return name;
 }
 
-// Consumers are told of new jobs as EctoJob tells them. An adopted table that had no such trigger
-// has none again.
+// Makes the trigger that notifies consumers of new jobs as EctoJob's does. An adopted table that
+// had no such trigger has none again.
 void give_back_notification(const Queue *queue, const FoundTriggers &found) {
     const char *const table = qualified_name(queue);
     const bool is_ours =

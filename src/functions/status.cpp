@@ -19,7 +19,8 @@ namespace ecto_job {
 
 namespace {
 
-// False for a table that is dropped at this moment, for which the view shall not fail
+// Returns whether the caller may read the table. False for a table that is dropped at this moment,
+// for which the view shall not fail.
 bool may_read(Oid table) {
     bool is_missing = false;
     return pg_class_aclcheck_ext(table, GetUserId(), ACL_SELECT, &is_missing) == ACLCHECK_OK;
@@ -67,7 +68,7 @@ const char *skipped_by(const char *what, const LeftOutJobs &jobs) {
 // A batch that takes longer keeps others waiting
 constexpr int64 slow_us = 2'000'000;
 
-// Null unless the batch under way, or the last one, is slow
+// Returns the status of a queue whose batch under way, or last batch, is slow; null if neither is.
 const char *slowness_of(const Health &health) {
     const int64 running_us = health.in_sweep ? GetCurrentTimestamp() - health.sweep_began : 0;
     if (running_us > slow_us)

@@ -27,7 +27,8 @@ namespace {
 constexpr TriggerEvent any_operation = TRIGGER_EVENT_ROW | TRIGGER_EVENT_TIMINGMASK;
 constexpr TriggerEvent one_operation = any_operation | TRIGGER_EVENT_OPMASK;
 
-// Whoever owns a table may put these functions on it, for any event
+// Returns the call's data. ERROR 39P01 unless a trigger of the wanted kind has called: whoever owns
+// a table may put these functions on it, for any event.
 TriggerData *row_trigger(FunctionCallInfo fcinfo, TriggerEvent mask, TriggerEvent wanted,
                          const char *when) {
     if (!CALLED_AS_TRIGGER(fcinfo))
@@ -58,7 +59,7 @@ JobKey key_of(const Row &job) {
             time_of(job, "schedule"), job.find<AnyInteger>("id").value_or(0)};
 }
 
-// What the row, as it is now, means for consumers and the scheduler
+// Records what the row, as it is now, means for consumers and the scheduler.
 void record_job(Relation table, HeapTuple tuple, bool was_available) {
     const Oid queue = RelationGetRelid(table);
     const Row job = row_of(table, tuple);
@@ -121,7 +122,7 @@ struct Changes {
     }
 };
 
-// Ends the lease: whoever had it has the job no longer
+// Ends the lease, so that its holder has the job no longer.
 void end_lease(const UpdatedJob &job, Changes *changes) {
     const int lease = job.after.columns.number_of<Int8>("lease");
     if (job.after.at<Int8>(lease))
@@ -176,7 +177,8 @@ void give_reason(const UpdatedJob &job, Changes *changes) {
     changes->set(error, CStringGetTextDatum(reason), false);
 }
 
-// Elsewhere it would drop the caches of tables of others
+// Raises ERROR 39P01 for a trigger of another table, which would drop the caches of tables of
+// others.
 void require_registry(Relation relation) {
     if (RelationGetRelid(relation) !=
         get_relname_relid("queue_settings", get_namespace_oid("ecto_job", false)))
@@ -200,7 +202,8 @@ void require_event_trigger(FunctionCallInfo fcinfo) {
                         errhint("CREATE EXTENSION ecto_job makes it.")));
 }
 
-// A trigger needs the right TRIGGER alone; a queue is its owner's to make
+// Registers a table that has got the trigger ecto_job_changed, if the current role owns the table:
+// a trigger needs the right TRIGGER alone, but only the owner makes a queue.
 void register_restored_table(Oid table, const char *settings) {
     if (is_registered(table))
         carry_settings(table);

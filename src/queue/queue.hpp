@@ -39,7 +39,7 @@ struct Queue {
     int32 max_attempts;
 
     int claims_since_scan; // of this session: see claims.cpp
-    bool claims_succeed;   // one of this session has, so the next need not be careful
+    bool claims_succeed;   // one of this session has, so the next is not guarded
 
     std::array<SPIPlanPtr, statement_count> plans;
 };

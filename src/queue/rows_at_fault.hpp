@@ -38,7 +38,7 @@ struct Taken {
     int64 failed; // jobs at fault that became FAILED, which `count` does not include
 };
 
-// Returns whether this process leaves out jobs of the queue.
+// Returns whether this process skips jobs of the queue.
 bool skips_jobs(const Queue *queue);
 
 // Runs the whole selection of a claim. If a row raises an error, the queue's record and this

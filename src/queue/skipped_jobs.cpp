@@ -1,4 +1,4 @@
-// The list of left-out jobs. See skipped_jobs.hpp.
+// The list of skipped jobs. See skipped_jobs.hpp.
 #include "queue/skipped_jobs.hpp"
 
 #include <algorithm>
@@ -49,7 +49,7 @@ int count_at(const Entry *entry, TimestampTz now) {
                       [now](const SkippedJob &job) { return job.until > now; }));
 }
 
-// Forgets the queues of which no job is left out any more, such as dropped ones.
+// Forgets the queues of which no job is skipped any more, such as dropped ones.
 void remove_past() {
     const TimestampTz now = GetCurrentTimestamp();
     entries.for_each([now](Entry *entry) {
@@ -64,8 +64,8 @@ void remove_past() {
 void prepare() {
     if (entries.exists())
         return;
-    memory = AllocSetContextCreate(TopMemoryContext, "ecto_job left out", ALLOCSET_SMALL_SIZES);
-    entries.create("ecto_job left out", memory, 16);
+    memory = AllocSetContextCreate(TopMemoryContext, "ecto_job skipped jobs", ALLOCSET_SMALL_SIZES);
+    entries.create("ecto_job skipped jobs", memory, 16);
     CacheRegisterRelcacheCallback(on_relcache_change, 0);
 }
 

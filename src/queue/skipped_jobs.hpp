@@ -1,4 +1,4 @@
-// The jobs that this process leaves out of its claims and sweeps, because their change fails or a
+// The jobs that this process skips in its claims and sweeps, because their change fails or a
 // trigger undoes it.
 //
 // Each job is tried again after a while, and when the definition of the table has changed. The list
@@ -13,7 +13,7 @@ namespace ecto_job {
 
 constexpr int most_skipped = 256;
 
-// Returns the number of jobs that are left out of a queue's claims and sweeps.
+// Returns the number of a queue's jobs that are skipped.
 int skipped_count(Oid queue);
 
 // Writes the ids of these jobs into an array with room for most_skipped. Returns their number.
@@ -30,7 +30,7 @@ const JobKey *begins_behind(Oid queue, Walk walk);
 void begin_behind(Oid queue, Walk walk, const JobKey &key, int64 for_ms);
 void begin_at_start(Oid queue, Walk walk);
 
-// Leaves a job out for a time. Returns false if the job was left out already, and so has been
+// Skips a job for a time. Returns false if the job was skipped already, and so has been
 // reported.
 bool skip_job(Oid queue, int64 id, int64 for_ms);
 
