@@ -14,14 +14,23 @@ bool session_leases = false;
 
 namespace {
 
-bool check_databases(char **value, void **, GucSource) {
-    char *const copy = pstrdup(*value);
+// Visits the names of a list. Returns false if the text is no such list.
+template <typename F> bool for_each_name(const char *list, F visit) {
+    char *const copy = pstrdup(list);
     List *names = NIL;
-    const bool valid = strcmp(copy, "*") == 0 || SplitIdentifierString(copy, ',', &names);
-    if (!valid)
-        GUC_check_errdetail("It is a list of database names, or '*' for all of them.");
+    const bool valid = SplitIdentifierString(copy, ',', &names);
+    ListCell *cell = nullptr;
+    foreach (cell, names)
+        visit(static_cast<const char *>(lfirst(cell)));
     list_free(names);
     pfree(copy);
+    return valid;
+}
+
+bool check_databases(char **value, void **, GucSource) {
+    const bool valid = strcmp(*value, "*") == 0 || for_each_name(*value, [](const char *) {});
+    if (!valid)
+        GUC_check_errdetail("It is a list of database names, or '*' for all of them.");
     return valid;
 }
 
@@ -73,18 +82,8 @@ void define(bool preloading) {
 }
 
 bool lists_database(const char *name) {
-    if (strcmp(databases, "*") == 0)
-        return true;
-    char *const copy = pstrdup(databases);
-    List *names = NIL;
-    bool listed = false;
-    if (SplitIdentifierString(copy, ',', &names)) {
-        ListCell *cell = nullptr;
-        foreach (cell, names)
-            listed = listed || strcmp(static_cast<const char *>(lfirst(cell)), name) == 0;
-    }
-    list_free(names);
-    pfree(copy);
+    bool listed = strcmp(databases, "*") == 0;
+    for_each_name(databases, [&](const char *one) { listed = listed || strcmp(one, name) == 0; });
     return listed;
 }
 

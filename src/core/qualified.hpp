@@ -14,13 +14,9 @@
 
 namespace ecto_job {
 
-struct SqlOperator {
-    std::string_view written, name;
-};
-inline constexpr SqlOperator sql_operators[] = {
-    {"==", "="}, {"<>", "<>"}, {"<", "<"}, {"<=", "<="}, {">", ">"},   {">=", ">="},
-    {"+", "+"},  {"-", "-"},   {"*", "*"}, {"&", "&"},   {">>", ">>"}, {"||", "||"},
-};
+// As written in our SQL
+inline constexpr std::string_view sql_operators[] = {
+    "==", "<>", "<", "<=", ">", ">=", "+", "-", "*", "&", ">>", "||"};
 
 // Writes SQL into a buffer, or counts its bytes where there is none.
 class SqlWriter {
@@ -54,11 +50,11 @@ public:
             write(sql.substr(0, end + 1));
             return sql.substr(end + 1);
         }
-        if (const SqlOperator found = operator_at(sql); blank_ && !found.name.empty()) {
+        if (const std::string_view found = operator_at(sql); blank_ && !found.empty()) {
             write("OPERATOR(pg_catalog.");
-            write(found.name);
+            write(found == "==" ? "=" : found);
             write(")");
-            return sql.substr(found.written.size());
+            return sql.substr(found.size());
         }
         write(sql.substr(0, 1));
         return sql.substr(1);
@@ -67,14 +63,13 @@ public:
 private:
     static constexpr bool is_blank(char c) { return c == ' ' || c == '\n'; }
 
-    // The name is empty where there is none.
-    static constexpr SqlOperator operator_at(std::string_view sql) {
+    // Returns the operator that `sql` begins with; empty if there is none.
+    static constexpr std::string_view operator_at(std::string_view sql) {
         std::size_t end = 0; // string_view's find is no constant under UBSan
         while (end < sql.size() && !is_blank(sql[end]))
             end++;
-        const std::string_view word = sql.substr(0, end);
-        for (const SqlOperator &one : sql_operators)
-            if (one.written == word)
+        for (const std::string_view one : sql_operators)
+            if (one == sql.substr(0, end))
                 return one;
         return {};
     }

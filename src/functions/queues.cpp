@@ -111,7 +111,10 @@ bool same_column(const NewQueue &queue, Oid table, const char *wanted, const Nam
 
 // Before CREATE TABLE, whose own error shows our statement and says nothing of what to do
 void require_creation_right(const NewQueue &queue, Oid schema) {
-    if (may_create_in(schema))
+    const auto has = [schema](AclMode right) {
+        return object_aclcheck(NamespaceRelationId, schema, GetUserId(), right) == ACLCHECK_OK;
+    };
+    if (has(ACL_USAGE) && has(ACL_CREATE))
         return;
     ereport(ERROR,
             (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -15,7 +15,7 @@ namespace ecto_job {
 namespace {
 
 void require_database_owner() {
-    if (!owns_database(MyDatabaseId, GetUserId()))
+    if (!object_ownercheck(DatabaseRelationId, MyDatabaseId, GetUserId()))
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                         errmsg("must be owner of database \"%s\"", database_name()),
                         errhint("Ask its owner or a superuser.")));

@@ -207,7 +207,7 @@ void require_event_trigger(FunctionCallInfo fcinfo) {
 void register_restored_table(Oid table, const char *settings) {
     if (is_registered(table))
         carry_settings(table);
-    else if (settings == nullptr || !owns_table(table, GetUserId()) ||
+    else if (settings == nullptr || !object_ownercheck(RelationRelationId, table, GetUserId()) ||
              get_rel_persistence(table) == RELPERSISTENCE_TEMP ||
              !register_carried(table, settings))
         return;

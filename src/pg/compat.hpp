@@ -32,21 +32,16 @@ inline void check_server_version() {
                                 "is, take ecto_job out of \"shared_preload_libraries\".")));
 }
 
-inline bool owns_table(Oid table, Oid role) {
-#if PG_VERSION_NUM >= 160000
-    return object_ownercheck(RelationRelationId, table, role);
-#else
-    return pg_class_ownercheck(table, role);
-#endif
+#if PG_VERSION_NUM < 160000
+// Functions of PostgreSQL 16, for the catalogs that they are called with here
+inline bool object_ownercheck(Oid catalog, Oid object, Oid role) {
+    return catalog == RelationRelationId ? pg_class_ownercheck(object, role)
+                                         : pg_database_ownercheck(object, role);
 }
-
-inline bool owns_database(Oid database, Oid role) {
-#if PG_VERSION_NUM >= 160000
-    return object_ownercheck(DatabaseRelationId, database, role);
-#else
-    return pg_database_ownercheck(database, role);
-#endif
+inline AclResult object_aclcheck(Oid, Oid schema, Oid role, AclMode right) {
+    return pg_namespace_aclcheck(schema, role, right);
 }
+#endif
 
 // Returns whether the role has the right that CREATE DATABASE and RENAME ask for. PostgreSQL's own
 // function for it, have_createdb_privilege, cannot be called in 15.18 and before.
@@ -59,18 +54,6 @@ inline bool may_create_databases(Oid role) {
     const bool result = reinterpret_cast<Form_pg_authid>(GETSTRUCT(row))->rolcreatedb;
     ReleaseSysCache(row);
     return result;
-}
-
-// What a CREATE TABLE of a qualified name and what follows it need
-inline bool may_create_in(Oid schema) {
-    const auto has = [schema](AclMode right) {
-#if PG_VERSION_NUM >= 160000
-        return object_aclcheck(NamespaceRelationId, schema, GetUserId(), right) == ACLCHECK_OK;
-#else
-        return pg_namespace_aclcheck(schema, GetUserId(), right) == ACLCHECK_OK;
-#endif
-    };
-    return has(ACL_USAGE) && has(ACL_CREATE);
 }
 
 // What pg_stat_activity shows while one of ours sleeps

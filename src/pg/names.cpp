@@ -20,18 +20,6 @@ const char *schema_name(Oid schema) {
     return name;
 }
 
-const char *schema_name_or_null(Oid schema) {
-    return get_namespace_name(schema);
-}
-
-const char *table_name_or_null(Oid table) {
-    return get_rel_name(table);
-}
-
-const char *function_name_or_null(Oid function) {
-    return get_func_name(function);
-}
-
 const char *shown_table_name(Oid table) {
     const char *const name = get_rel_name(table);
     return name != nullptr ? name : psprintf("%u", table);

@@ -15,9 +15,15 @@ const char *database_name();
 // ERROR 3F000 if it is gone.
 const char *schema_name(Oid schema);
 
-const char *schema_name_or_null(Oid schema);
-const char *table_name_or_null(Oid table);
-const char *function_name_or_null(Oid function);
+inline const char *schema_name_or_null(Oid schema) {
+    return get_namespace_name(schema);
+}
+inline const char *table_name_or_null(Oid table) {
+    return get_rel_name(table);
+}
+inline const char *function_name_or_null(Oid function) {
+    return get_func_name(function);
+}
 
 // For messages: a table that is gone has its OID for a name.
 const char *shown_table_name(Oid table);

@@ -12,12 +12,13 @@ int shown_encoding() {
     return encoding == PG_SQL_ASCII ? PG_UTF8 : encoding;
 }
 
-} // namespace
-
+// Returns how many of the text's `length` bytes are kept if at most `limit` may be: whole
+// characters. A character that lacks its end counts as whole.
 int clipped_length(const char *text, int length, int limit) {
-    // A character that lacks its end counts as whole
     return std::min(length, pg_encoding_mbcliplen(shown_encoding(), text, length, limit));
 }
+
+} // namespace
 
 text *clipped_text(const char *from, int length, int limit) {
     return cstring_to_text_with_len(from, clipped_length(from, length, limit));

@@ -9,10 +9,6 @@
 
 namespace ecto_job {
 
-// Returns how many of the text's `length` bytes are kept if `limit` at most may be: whole
-// characters.
-int clipped_length(const char *text, int length, int limit);
-
 // Returns the text, cut at `limit` bytes or less, at a character's end.
 text *clipped_text(const char *from, int length, int limit);
 

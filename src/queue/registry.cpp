@@ -117,13 +117,14 @@ void require_kinds() {
 }
 
 void require_owner(Oid table) {
-    if (!owns_table(table, GetUserId()))
+    if (!object_ownercheck(RelationRelationId, table, GetUserId()))
         aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, shown_table_name(table));
 }
 
 void record_restore() {
-    if (keeps_only_row() || !(owns_database(MyDatabaseId, GetUserId()) ||
-                              owns_database(MyDatabaseId, GetAuthenticatedUserId())))
+    if (keeps_only_row() ||
+        !(object_ownercheck(DatabaseRelationId, MyDatabaseId, GetUserId()) ||
+          object_ownercheck(DatabaseRelationId, MyDatabaseId, GetAuthenticatedUserId())))
         return;
     write_registry("INSERT INTO ecto_job.scheduler_state (database, enabled)"
                    " SELECT 0::pg_catalog.oid, false"

@@ -307,17 +307,13 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
     if (run(queue, Statement::bound_sessions, {.to = to}) == 0)
         return nullptr;
     const Rows rows;
-    // Read after the rows: a session that held a row then was in the list, or has ended
-    auto *const living =
-        static_cast<int64 *>(palloc(static_cast<Size>(max_sessions()) * sizeof(int64)));
-    int64 *const living_end = living + living_sessions(living);
     auto *const ended = static_cast<Datum *>(palloc(rows.size() * sizeof(Datum)));
     int ended_count = 0;
     const Column<Int8> sessions(rows, "session");
     for (uint64 row = 0; row < rows.size(); row++)
-        if (const int64 session = *sessions[row];
-            std::find(living, living_end, session) == living_end)
-            ended[ended_count++] = Int64GetDatum(session);
+        // Asked after the rows were read: a session that held a row then was live, or has ended
+        if (!is_living_session(*sessions[row]))
+            ended[ended_count++] = Int64GetDatum(*sessions[row]);
     return ended_count == 0 ? nullptr : bigint_array(ended, ended_count);
 }
 

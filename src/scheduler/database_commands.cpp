@@ -9,7 +9,6 @@
 
 #include "pg/compat.hpp"
 #include "pg/database.hpp"
-#include "shared/database_locks.hpp"
 #include "shared/scheduler_signals.hpp"
 
 namespace ecto_job {
@@ -61,7 +60,8 @@ Need need_of(const Node *command) {
 bool may_run(const Need &need, Oid database) {
     const bool copies = need.lock == ShareLock;
     return (!need.creates || may_create_databases(GetUserId())) &&
-           (owns_database(database, GetUserId()) || (copies && is_template(database)));
+           (object_ownercheck(DatabaseRelationId, database, GetUserId()) ||
+            (copies && is_template(database)));
 }
 
 } // namespace
@@ -75,7 +75,7 @@ void make_room_for(const Node *command, bool at_top_level) {
     if (!OidIsValid(database) || (database == MyDatabaseId && !need.may_be_ours) ||
         !may_run(need, database))
         return;
-    lock_database(database, need.lock);
+    LockSharedObject(DatabaseRelationId, database, 0, need.lock);
     stop_scheduler_of(database);
 }
 

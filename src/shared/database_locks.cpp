@@ -22,10 +22,6 @@ bool is_free(Oid database, uint16 part) {
 
 } // namespace
 
-void lock_database(Oid database, LOCKMODE mode) {
-    LockSharedObject(DatabaseRelationId, database, 0, mode);
-}
-
 void lock_out_schedulers() {
     Assert(IsTransactionState());
     LockSharedObject(DatabaseRelationId, MyDatabaseId, against_schedulers, AccessExclusiveLock);

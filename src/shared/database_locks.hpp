@@ -10,9 +10,6 @@
 
 namespace ecto_job {
 
-// Takes the lock that the command will take on the database, and waits for it.
-void lock_database(Oid database, LOCKMODE mode);
-
 // Keeps schedulers, and nobody else, out of this database.
 void lock_out_schedulers();
 

@@ -24,13 +24,15 @@ bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
     return since > now + skew_us || now - since > duration_us;
 }
 
-// While another claim scans, the mark may serve a little longer
-bool must_scan(const LowWater *mark, TimestampTz now) {
-    return is_over(mark->checked, 2 * trusted_us, now) &&
-           is_over(mark->scan_began, 2 * trusted_us, now);
-}
-
-void begin_advance(LowWater *mark, TimestampTz now, ClaimStart *start) {
+// Decides whether a claim scans from the beginning, which is `overdue` or not, and whether it
+// advances the mark, and begins that advance.
+void decide(LowWater *mark, bool may_advance, bool overdue, TimestampTz now, ClaimStart *start) {
+    const bool advances = may_advance && is_over(mark->advance_began, advance_us, now);
+    // While another claim scans, the mark may serve a little longer
+    start->scans = overdue && (advances || (is_over(mark->checked, 2 * trusted_us, now) &&
+                                            is_over(mark->scan_began, 2 * trusted_us, now)));
+    if (!advances)
+        return;
     if (start->scans)
         mark->scan_began = now;
     mark->advance_began = now;
@@ -76,15 +78,11 @@ ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
         const bool outdated = is_over(mark->checked, trusted_us, now);
         const bool relied = mark->relied != 0 && is_over(mark->relied, relied_us, now);
         const bool overdue = outdated && (relied || !mark->known || !may_advance);
-        const bool advances =
-            may_advance && (wants || overdue) && is_over(mark->advance_began, advance_us, now);
-        start.scans = overdue && (advances || must_scan(mark, now));
+        decide(mark, may_advance && (wants || overdue), overdue, now, &start);
         if (outdated && mark->relied == 0)
             mark->relied = now;
         if (!start.scans && mark->known)
             start.from = mark->key;
-        if (advances)
-            begin_advance(mark, now, &start);
     });
     return start;
 }
@@ -93,11 +91,8 @@ ClaimStart start_scan(Oid queue, bool may_advance) {
     ClaimStart start{lowest_key, false, 0, false};
     const TimestampTz now = GetCurrentTimestamp();
     with_mark(queue, [&](LowWater *mark) {
-        const bool advances = may_advance && is_over(mark->advance_began, advance_us, now);
-        start.scans = mark->known && is_over(mark->checked, trusted_us, now) &&
-                      (advances || must_scan(mark, now));
-        if (start.scans && advances)
-            begin_advance(mark, now, &start);
+        const bool overdue = mark->known && is_over(mark->checked, trusted_us, now);
+        decide(mark, may_advance && overdue, overdue, now, &start);
     });
     return start;
 }

@@ -93,13 +93,13 @@ void report_anything(const PreparedNote *note) {
 
 void serve(int slot, bool serves) {
     const SharedLock lock(LW_EXCLUSIVE);
-    shared_state()->schedulers[static_cast<Size>(slot)].serves = serves;
+    slot_at(slot).serves = serves;
 }
 
 void show_unannounced(int slot, const char *why) {
     const SharedLock lock(LW_EXCLUSIVE);
-    copy_shown_text(shared_state()->schedulers[static_cast<Size>(slot)].unannounced,
-                    why != nullptr ? why : "", sizeof SchedulerSlot::unannounced);
+    copy_shown_text(slot_at(slot).unannounced, why != nullptr ? why : "",
+                    sizeof SchedulerSlot::unannounced);
 }
 
 int take_announcements(Oid *queues, int size, RecordNumber *from) {
@@ -147,7 +147,7 @@ TimestampTz begin_sleep(int slot, TimestampTz limit, WakeOn wake_on) {
     const bool on_announcements = wake_on == WakeOn::everything || wake_on == WakeOn::announcements;
     TimestampTz until = limit;
     const SharedLock lock(LW_EXCLUSIVE);
-    SchedulerSlot &mine = shared_state()->schedulers[static_cast<Size>(slot)];
+    SchedulerSlot &mine = slot_at(slot);
     if (on_times)
         for_each_record([&](const QueueRecord *record) {
             const Report &report = record->mailbox.report;
@@ -163,7 +163,7 @@ TimestampTz begin_sleep(int slot, TimestampTz limit, WakeOn wake_on) {
 
 void end_sleep(int slot) {
     const SharedLock lock(LW_EXCLUSIVE);
-    shared_state()->schedulers[static_cast<Size>(slot)].sleeps_until = DT_NOBEGIN;
+    slot_at(slot).sleeps_until = DT_NOBEGIN;
 }
 
 } // namespace ecto_job

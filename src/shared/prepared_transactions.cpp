@@ -15,10 +15,6 @@ PreparedNote *find_note(Oid database, const char *gid) {
     return nullptr;
 }
 
-PreparedNote *find_free_note() {
-    return find_note(InvalidOid, "");
-}
-
 uint32 bit_of(Oid queue) {
     return murmurhash32(queue) % prepared_bits;
 }
@@ -29,7 +25,7 @@ PreparedNote *make_prepared_note(const char *gid) {
     Assert(gid[0] != '\0');
     if (PreparedNote *const known = find_note(MyDatabaseId, gid))
         return known;
-    PreparedNote *const note = find_free_note();
+    PreparedNote *const note = find_note(InvalidOid, ""); // a free one
     if (note != nullptr) {
         note->database = MyDatabaseId;
         strlcpy(note->gid, gid, sizeof note->gid);

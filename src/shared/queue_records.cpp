@@ -72,16 +72,6 @@ template <typename F> void give_back_those_of(Oid database, F is_kept) {
     }
 }
 
-RecordNumber records_used() {
-    const SharedLock lock(LW_SHARED);
-    return static_cast<RecordNumber>(shared_state()->records.used);
-}
-
-Oid database_of(RecordNumber number) {
-    const SharedLock lock(LW_SHARED);
-    return record_at(number)->database;
-}
-
 } // namespace
 
 QueueRecord *find_record(Oid queue) {
@@ -125,9 +115,14 @@ void release_records_of(Oid database) {
 }
 
 void release_records_unless(bool (*is_kept)(Oid database)) {
-    const RecordNumber used = records_used();
-    for (RecordNumber number = 1; number <= used; number++) {
-        const Oid database = database_of(number);
+    for (RecordNumber number = 1;; number++) {
+        Oid database = InvalidOid;
+        {
+            const SharedLock lock(LW_SHARED);
+            if (number > shared_state()->records.used)
+                return;
+            database = record_at(number)->database;
+        }
         if (OidIsValid(database) && !is_kept(database))
             release_records_of(database);
     }

@@ -9,12 +9,6 @@ namespace ecto_job {
 
 namespace {
 
-SchedulerSlot &slot_at(int slot) {
-    assert_locked();
-    Assert(slot >= 0 && static_cast<Size>(slot) < shared_state()->schedulers.size());
-    return shared_state()->schedulers[static_cast<Size>(slot)];
-}
-
 bool is_attached(const SchedulerSlot &slot) {
     return slot.state >= SchedulerState::connecting && slot.state <= SchedulerState::leaving;
 }
@@ -154,6 +148,12 @@ bool try_to_leave(int slot) {
 void leave(int slot) {
     const SharedLock lock(LW_EXCLUSIVE);
     move(slot_at(slot), SchedulerState::leaving);
+}
+
+SchedulerSlot &slot_at(int slot) {
+    assert_locked();
+    Assert(slot >= 0 && static_cast<Size>(slot) < shared_state()->schedulers.size());
+    return shared_state()->schedulers[static_cast<Size>(slot)];
 }
 
 SchedulerSlot *scheduler_of(Oid database) {

@@ -43,6 +43,7 @@ void leave(int slot);
 
 // For everybody, under the lock.
 
+SchedulerSlot &slot_at(int slot);
 // Returns the scheduler that is to be signalled of what happens in the database, which may not have
 // started yet; null if there is none.
 SchedulerSlot *scheduler_of(Oid database);

@@ -29,7 +29,7 @@ uint32 &my_entry() {
     return numbers[index];
 }
 
-bool is_living(uint32 number) {
+bool is_listed(int64 number) {
     const std::span<uint32> numbers = shared_state()->sessions.numbers;
     return std::ranges::find(numbers, number) != numbers.end();
 }
@@ -58,13 +58,6 @@ void at_exit(int, Datum) {
         note_orphans(queue->queue, queue->highest);
 }
 
-uint32 random_number() {
-    uint32 number = 0;
-    if (!pg_strong_random(&number, sizeof number))
-        ereport(ERROR, (errmsg("could not draw a random lease")));
-    return number;
-}
-
 // After four billion sessions the first may still be there
 uint32 next_number(uint32 beginning) {
     assert_locked_exclusively();
@@ -73,7 +66,7 @@ uint32 next_number(uint32 beginning) {
         last = beginning;
     do
         last++;
-    while (last == 0 || is_living(last));
+    while (last == 0 || is_listed(last));
     return last;
 }
 
@@ -82,7 +75,9 @@ uint32 next_number(uint32 beginning) {
 uint32 bind_session() {
     if (my_number != 0 || !is_state_shared())
         return my_number;
-    const uint32 beginning = random_number();
+    uint32 beginning = 0;
+    if (!pg_strong_random(&beginning, sizeof beginning))
+        ereport(ERROR, (errmsg("could not draw a random lease")));
     // Not before_shmem_exit: by then the transaction may still hold its locks
     on_shmem_exit(at_exit, 0);
     const SharedLock lock(LW_EXCLUSIVE);
@@ -102,17 +97,9 @@ void remember_claim(Oid queue, const JobKey &key) {
     claimed = first;
 }
 
-int living_sessions(int64 *numbers) {
-    int count = 0;
+bool is_living_session(int64 number) {
     const SharedLock lock(LW_SHARED);
-    for (const uint32 number : shared_state()->sessions.numbers)
-        if (number != 0)
-            numbers[count++] = number;
-    return count;
-}
-
-int max_sessions() {
-    return static_cast<int>(shared_state()->sessions.numbers.size());
+    return is_listed(number);
 }
 
 void report_orphans(Oid queue, const JobKey &key) {

@@ -23,9 +23,8 @@ uint32 bind_session();
 // Notes that this session has claimed jobs of the queue, up to this key, under such a lease.
 void remember_claim(Oid queue, const JobKey &key);
 
-// Copies the numbers of all living sessions; returns how many. There is room for max_sessions().
-int living_sessions(int64 *numbers);
-int max_sessions();
+// Returns whether the session of this number has not ended.
+bool is_living_session(int64 number);
 
 // Reports that jobs up to this key may be of sessions that have ended. Cannot fail.
 void report_orphans(Oid queue, const JobKey &key);

@@ -2,7 +2,6 @@
 #include "shared/state.hpp"
 
 #include <memory>
-#include <new>
 #include <sys/mman.h>
 
 #include "settings.hpp"
@@ -18,25 +17,15 @@ bool shared = false;
 shmem_request_hook_type next_request = nullptr;
 shmem_startup_hook_type next_startup = nullptr;
 
-Size schedulers_size() {
-    return MAXALIGN(mul_size(static_cast<Size>(max_worker_processes), sizeof(SchedulerSlot)));
-}
-
-Size records_size() {
-    return MAXALIGN(mul_size(static_cast<Size>(settings::max_queues), sizeof(QueueRecord)));
-}
-
-Size prepared_size() {
-    return MAXALIGN(mul_size(static_cast<Size>(max_prepared_xacts), sizeof(PreparedNote)));
-}
-
-Size sessions_size() {
-    return mul_size(static_cast<Size>(MaxBackends), sizeof(uint32));
+template <typename T> Size size_of(int count) {
+    return MAXALIGN(mul_size(static_cast<Size>(count), sizeof(T)));
 }
 
 Size memory_size() {
-    Size size = MAXALIGN(sizeof(SharedState));
-    for (const Size part : {schedulers_size(), records_size(), prepared_size(), sessions_size()})
+    Size size = size_of<SharedState>(1);
+    for (const Size part :
+         {size_of<SchedulerSlot>(max_worker_processes), size_of<QueueRecord>(settings::max_queues),
+          size_of<PreparedNote>(max_prepared_xacts), size_of<uint32>(MaxBackends)})
         size = add_size(size, part);
     return size;
 }
@@ -49,20 +38,21 @@ void request_memory() {
 }
 
 // Takes the next part of the memory, for `count` elements that hold their default values.
-template <typename T> std::span<T> part_of(char **memory, Size size, int count) {
+template <typename T> std::span<T> part_of(char **memory, int count) {
     auto *const first = reinterpret_cast<T *>(*memory);
-    *memory += size;
+    *memory += size_of<T>(count);
     std::uninitialized_value_construct_n(first, count);
     return {first, static_cast<Size>(count)};
 }
 
 void lay_out(char *memory, LWLock *lock) {
-    the_state = new (memory) SharedState{.lock = lock};
-    char *part = memory + MAXALIGN(sizeof(SharedState));
-    the_state->schedulers = part_of<SchedulerSlot>(&part, schedulers_size(), max_worker_processes);
-    the_state->records.first = part_of<QueueRecord>(&part, records_size(), settings::max_queues);
-    the_state->prepared = part_of<PreparedNote>(&part, prepared_size(), max_prepared_xacts);
-    the_state->sessions.numbers = part_of<uint32>(&part, sessions_size(), MaxBackends);
+    char *part = memory;
+    the_state = part_of<SharedState>(&part, 1).data();
+    the_state->lock = lock;
+    the_state->schedulers = part_of<SchedulerSlot>(&part, max_worker_processes);
+    the_state->records.first = part_of<QueueRecord>(&part, settings::max_queues);
+    the_state->prepared = part_of<PreparedNote>(&part, max_prepared_xacts);
+    the_state->sessions.numbers = part_of<uint32>(&part, MaxBackends);
     Assert(part == memory + memory_size());
 }
 

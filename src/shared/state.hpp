@@ -63,8 +63,7 @@ struct SchedulerSlot {
     SchedulerEnd end = SchedulerEnd::failed; // ended: how
     bool rescan = false;         // it is to read the registry and look at every queue again
     bool asked_to_leave = false; // by a session that needs the database
-    bool serves =
-        false; // it announces at once what commits report; else sessions notify themselves
+    bool serves = false;         // it announces at once what commits report
     Oid database = InvalidOid;
     uint64 generation = 0;        // of the launcher that asked for it
     Latch *latch = nullptr;       // from connecting to leaving

@@ -117,44 +117,41 @@ bool may_be_timestamp(Form_pg_attribute column) {
            rule_for(NameStr(column->attname)) == nullptr;
 }
 
-const char *default_name(TupleDesc columns, const char *name) {
-    return find_column(columns, name) != nullptr ? name : nullptr;
+// Returns whether there is a column of this name; a null pointer names none.
+bool is_named(Form_pg_attribute column, const char *name) {
+    return name != nullptr && strcmp(NameStr(column->attname), name) == 0;
 }
 
-// By what was said, by the usual name, or else the columns that nothing but `timestamps` makes
+// Finds the columns that keep a job's times: as given, by their usual names, or else the columns
+// that only `timestamps` makes.
 void find_timestamps(TupleDesc columns, const TimestampNames &given, TableCheck *check,
                      StringInfo misfits) {
-    check->inserted_at = given.inserted_at.value_or(default_name(columns, "inserted_at"));
-    check->updated_at = given.updated_at.value_or(default_name(columns, "updated_at"));
+    const auto usual = [columns](const char *name) {
+        return find_column(columns, name) != nullptr ? name : nullptr;
+    };
+    check->inserted_at = given.inserted_at.value_or(usual("inserted_at"));
+    check->updated_at = given.updated_at.value_or(usual("updated_at"));
     const bool wants_inserted = !given.inserted_at && check->inserted_at == nullptr;
     const bool wants_updated = !given.updated_at && check->updated_at == nullptr;
-    const auto is_taken = [&](const char *name) {
-        return (check->inserted_at != nullptr && strcmp(check->inserted_at, name) == 0) ||
-               (check->updated_at != nullptr && strcmp(check->updated_at, name) == 0);
-    };
-    const char *candidates[2] = {};
-    int count = 0;
+    const int wanted = (wants_inserted ? 1 : 0) + (wants_updated ? 1 : 0);
+    List *candidates = NIL;
     for (int i = 0; i < columns->natts; i++) {
         Form_pg_attribute const column = TupleDescAttr(columns, i);
-        if (!may_be_timestamp(column) || is_taken(NameStr(column->attname)))
-            continue;
-        if (count < 2)
-            candidates[count] = pstrdup(NameStr(column->attname));
-        count++;
+        if (may_be_timestamp(column) && !is_named(column, check->inserted_at) &&
+            !is_named(column, check->updated_at))
+            candidates = lappend(candidates, NameStr(column->attname));
     }
-    const int wanted = (wants_inserted ? 1 : 0) + (wants_updated ? 1 : 0);
-    if (wanted == 0 || count == 0)
-        return;
-    if (count > wanted) {
+    if (wanted > 0 && list_length(candidates) > wanted) {
         append_line(misfits, "More than one column may be inserted_at or updated_at; "
                              "timestamps_opts can name them.");
         return;
     }
-    // In the order in which Ecto makes them. One for two is inserted_at, which we never write
-    if (wants_inserted)
-        check->inserted_at = candidates[0];
-    if (wants_updated)
-        check->updated_at = wants_inserted ? candidates[1] : candidates[0];
+    // In the order in which Ecto makes them. A single candidate for two is inserted_at, which we
+    // never write
+    if (wants_inserted && candidates != NIL)
+        check->inserted_at = static_cast<const char *>(linitial(candidates));
+    if (wants_updated && list_length(candidates) == wanted)
+        check->updated_at = static_cast<const char *>(llast(candidates));
 }
 
 void check_timestamp(TupleDesc columns, const char *name, StringInfo misfits, StringInfo lacks) {
@@ -179,26 +176,14 @@ void check_defaults(TupleDesc columns, const TableCheck &check, StringInfo misfi
     for (int i = 0; i < columns->natts; i++) {
         Form_pg_attribute const column = TupleDescAttr(columns, i);
         const char *const name = NameStr(column->attname);
-        const auto is = [name](const char *other) {
-            return other != nullptr && strcmp(name, other) == 0;
-        };
         const ColumnRule *const rule = rule_for(name);
         if (rule != nullptr && rule->is_nullable)
             continue;
         if (!column->attisdropped && column->attnotnull && !column->atthasdef &&
-            column->attidentity == '\0' && !is("params") && !is(check.inserted_at) &&
-            !is(check.updated_at))
+            column->attidentity == '\0' && !is_named(column, "params") &&
+            !is_named(column, check.inserted_at) && !is_named(column, check.updated_at))
             append_line(misfits, psprintf("Column \"%s\" is NOT NULL and has no default.", name));
     }
-}
-
-bool is_btree(Oid index) {
-    HeapTuple const row = SearchSysCache1(RELOID, ObjectIdGetDatum(index));
-    if (!HeapTupleIsValid(row))
-        return false;
-    const bool result = reinterpret_cast<Form_pg_class>(GETSTRUCT(row))->relam == BTREE_AM_OID;
-    ReleaseSysCache(row);
-    return result;
 }
 
 // Does a usable index begin with these columns? Of ours, which hold rows in play only, the
@@ -216,7 +201,8 @@ bool has_index(Relation table, const char *const *names, int count, bool unique,
                     (!unique ||
                      (index->indisunique && index->indimmediate && index->indnkeyatts == count)) &&
                     (partial || heap_attisnull(tuple, Anum_pg_index_indpred, nullptr)) &&
-                    is_btree(lfirst_oid(cell));
+                    GetSysCacheOid1(RELOID, Anum_pg_class_relam,
+                                    ObjectIdGetDatum(lfirst_oid(cell))) == BTREE_AM_OID;
         for (int i = 0; fits && i < count; i++)
             fits = index->indkey.values[i] == get_attnum(RelationGetRelid(table), names[i]);
         ReleaseSysCache(tuple);
@@ -242,13 +228,11 @@ const char *fault_of_table(Relation table) {
 }
 
 const char *missing_column(Relation table) {
-    const auto fits = [table](const ColumnRule &rule) {
+    for (const ColumnRule &rule : rules) {
         Form_pg_attribute const column = find_column(RelationGetDescr(table), rule.name);
-        return column != nullptr && has_right_type(column, rule);
-    };
-    for (const ColumnRule &rule : rules)
-        if (rule.maker != Maker::version_3 && !fits(rule))
+        if (rule.maker != Maker::version_3 && (column == nullptr || !has_right_type(column, rule)))
             return rule.name;
+    }
     return nullptr;
 }
 

@@ -9,64 +9,40 @@ namespace ecto_job {
 
 namespace {
 
-// Large enough for an index to be worth it
+// Estimates that are large enough for the planner to choose an index
 constexpr BlockNumber least_pages = 1000;
 constexpr double least_rows_a_page = 20;
 
 get_relation_info_hook_type previous_hook = nullptr;
 
-// The function ecto_job.clear_lease() of this database, whose trigger tells such a queue
-struct LeaseFunction {
-    bool known; // the rest is as the catalog has it
-    bool has_schema;
-    Oid oid;     // InvalidOid: there is none
-    uint32 hash; // by which a change of it is told
-    uint32 changes;
-};
-LeaseFunction lease_function{};
+// The function ecto_job.clear_lease() of this database, whose trigger marks such a queue.
+// InvalidOid: there is none. Up to date while `looked_up_at` equals `catalog_changes`.
+Oid lease_function = InvalidOid;
+uint64 catalog_changes = 1; // of schemas and functions, as far as this session knows
+uint64 looked_up_at = 0;    // value of catalog_changes before the last look-up
 
-void forget_lease_function() {
-    lease_function.known = false;
-    lease_function.changes++;
+void count_change(Datum, int, uint32) {
+    catalog_changes++;
 }
 
-void on_schema_change(Datum, int, uint32) {
-    forget_lease_function();
-}
-
-// Others' functions come and go; the one that is not there yet may be any
-void on_function_change(Datum, int, uint32 hash) {
-    const LeaseFunction &ours = lease_function;
-    if (hash == 0 || !ours.known ||
-        (ours.has_schema && (!OidIsValid(ours.oid) || hash == ours.hash)))
-        forget_lease_function();
-}
-
-void watch_lease_function() {
-    static bool watching = false;
-    if (watching)
-        return;
-    CacheRegisterSyscacheCallback(NAMESPACEOID, on_schema_change, 0);
-    CacheRegisterSyscacheCallback(PROCOID, on_function_change, 0);
-    watching = true;
-}
-
-// A change that is told meanwhile leaves it unknown
 void look_up_lease_function() {
-    watch_lease_function();
-    const uint32 changes = lease_function.changes;
+    static bool watching = false;
+    if (!watching) {
+        CacheRegisterSyscacheCallback(NAMESPACEOID, count_change, 0);
+        CacheRegisterSyscacheCallback(PROCOID, count_change, 0);
+        watching = true;
+    }
+    const uint64 before = catalog_changes; // a change during the look-up requires another one
     const Oid schema = get_namespace_oid("ecto_job", true);
-    const Oid function =
+    lease_function =
         OidIsValid(schema)
             ? GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("clear_lease"),
                               PointerGetDatum(buildoidvector(nullptr, 0)), ObjectIdGetDatum(schema))
             : InvalidOid;
-    const uint32 hash = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function));
-    lease_function = {lease_function.changes == changes, OidIsValid(schema), function, hash,
-                      lease_function.changes};
+    looked_up_at = before;
 }
 
-// Nothing that takes in invalidations is called while the relation cache's array is read
+// Calls nothing that processes invalidations while it reads the relation cache's array.
 bool has_trigger(Relation table, Oid function) {
     const TriggerDesc *const triggers = table->trigdesc;
     if (triggers == nullptr || !triggers->trig_update_before_row)
@@ -76,21 +52,20 @@ bool has_trigger(Relation table, Oid function) {
 }
 
 bool is_ectojobs_queue(Oid table) {
-    if (!lease_function.known)
+    if (looked_up_at != catalog_changes)
         look_up_lease_function();
-    const Oid function = lease_function.oid;
-    if (!OidIsValid(function))
+    if (!OidIsValid(lease_function))
         return false;
-    Relation const relation = table_open(table, NoLock); // the planner has it locked
-    const bool result = has_trigger(relation, function);
+    Relation const relation = table_open(table, NoLock); // the planner has locked it
+    const bool result = has_trigger(relation, lease_function);
     table_close(relation, NoLock);
     return result;
 }
 
-// In most databases of a cluster there is nothing to look for: that is one comparison
+// Returns false, after one comparison, in a database without the extension.
 bool may_be_ectojobs_queue(Oid table) {
     return table >= FirstNormalObjectId &&
-           (!lease_function.known || OidIsValid(lease_function.oid));
+           (looked_up_at != catalog_changes || OidIsValid(lease_function));
 }
 
 void enlarge(RelOptInfo *table) {

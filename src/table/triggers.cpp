@@ -14,43 +14,19 @@ void comment_trigger(const char *table, const char *trigger, const char *comment
                      quote_literal_cstr(comment)));
 }
 
-// What is kept of a trigger while its function is looked up, which may free the relation cache's
-// array of triggers
-struct TriggerCopy {
-    const char *name;
-    Oid function;
-    int16 type;
-};
-
-// Those that are nobody's foreign key; their number in `count`
-TriggerCopy *copy_triggers(Relation table, int *count) {
-    *count = 0;
-    const TriggerDesc *const triggers = table->trigdesc;
-    if (triggers == nullptr)
-        return nullptr;
-    auto *const copies = static_cast<TriggerCopy *>(
-        palloc(static_cast<Size>(triggers->numtriggers) * sizeof(TriggerCopy)));
-    for (int i = 0; i < triggers->numtriggers; i++) {
-        const Trigger &trigger = triggers->triggers[i];
-        if (!trigger.tgisinternal)
-            copies[(*count)++] = {pstrdup(trigger.tgname), trigger.tgfoid, trigger.tgtype};
-    }
-    return copies;
-}
-
 bool is_named(const char *name, const char *wanted) {
     return name != nullptr && strcmp(name, wanted) == 0;
 }
 
-bool calls_ours(const TriggerCopy &trigger, const char *function) {
-    return is_named(schema_name_or_null(get_func_namespace(trigger.function)), "ecto_job") &&
-           is_named(function_name_or_null(trigger.function), function);
+bool calls_ours(const Trigger &trigger, const char *function) {
+    return is_named(schema_name_or_null(get_func_namespace(trigger.tgfoid)), "ecto_job") &&
+           is_named(function_name_or_null(trigger.tgfoid), function);
 }
 
-bool calls_ectojobs(const TriggerCopy &trigger) {
-    return TRIGGER_TYPE_MATCHES(trigger.type, TRIGGER_TYPE_ROW, TRIGGER_TYPE_AFTER,
+bool calls_ectojobs(const Trigger &trigger) {
+    return TRIGGER_TYPE_MATCHES(trigger.tgtype, TRIGGER_TYPE_ROW, TRIGGER_TYPE_AFTER,
                                 TRIGGER_TYPE_INSERT) &&
-           is_named(function_name_or_null(trigger.function), ectojobs_function);
+           is_named(function_name_or_null(trigger.tgfoid), ectojobs_function);
 }
 
 // A node whose clock is ahead enqueues jobs that are due by that clock, and not yet by ours. They
@@ -120,11 +96,13 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
 
 FoundTriggers find_triggers(Relation table) {
     FoundTriggers found{};
-    int count;
-    const TriggerCopy *const triggers = copy_triggers(table, &count);
-    for (int i = 0; i < count; i++) {
-        const TriggerCopy &trigger = triggers[i];
-        const char *const name = trigger.name;
+    // A copy, since looking up a function may free the relation cache's array
+    const TriggerDesc *const triggers = CopyTriggerDesc(table->trigdesc);
+    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; i++) {
+        const Trigger &trigger = triggers->triggers[i];
+        const char *const name = trigger.tgname;
+        if (trigger.tgisinternal) // of a foreign key
+            continue;
         if (calls_ours(trigger, "schedule_job"))
             found.schedule = name;
         else if (calls_ours(trigger, "job_inserted"))
