@@ -3,7 +3,7 @@
 
 #include "core/lease.hpp"
 #include "settings.hpp"
-#include "shared/sessions.hpp"
+#include "shared/session_leases.hpp"
 
 namespace ecto_job {
 
@@ -34,7 +34,7 @@ uint64 random_bits() {
 
 int64 draw() {
     static uint32 last_number = 0; // of the session's bound leases
-    const uint32 session = settings::session_leases ? bind_session() : 0;
+    const uint32 session = settings::session_leases ? session_number() : 0;
     if (session != 0) {
         if (last_number == 0)
             last_number = static_cast<uint32>(random_bits());

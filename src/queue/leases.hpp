@@ -2,7 +2,7 @@
 //
 // A lease is random and not from a sequence, which steps back at a crash without synchronous commit
 // or at a failover. Under ecto_job.session_leases, and where the library is preloaded, leases are
-// bound to the session: see core/lease.hpp and shared/sessions.hpp.
+// bound to the session: see core/lease.hpp and shared/session_leases.hpp.
 #pragma once
 
 #include "pg/pg.hpp"

@@ -5,7 +5,7 @@
 #include "shared/mailbox.hpp"
 #include "shared/prepared_transactions.hpp"
 #include "shared/scheduler_signals.hpp"
-#include "shared/sessions.hpp"
+#include "shared/session_leases.hpp"
 
 namespace ecto_job {
 

@@ -14,7 +14,7 @@
 #include "queue/stale_completion.hpp"
 #include "table/triggers.hpp"
 #include "shared/queue_records.hpp"
-#include "shared/sessions.hpp"
+#include "shared/session_leases.hpp"
 
 namespace ecto_job {
 
@@ -312,7 +312,7 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
     const Column<Int8> sessions(rows, "session");
     for (uint64 row = 0; row < rows.size(); row++)
         // Asked after the rows were read: a session that held a row then was live, or has ended
-        if (!is_living_session(*sessions[row]))
+        if (!is_live_session(*sessions[row]))
             ended[ended_count++] = Int64GetDatum(*sessions[row]);
     return ended_count == 0 ? nullptr : bigint_array(ended, ended_count);
 }

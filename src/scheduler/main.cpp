@@ -7,7 +7,7 @@
 #include "scheduler/singleton_lock.hpp"
 #include "scheduler/sweep.hpp"
 #include "scheduler/time_limits.hpp"
-#include "shared/owner_deaths.hpp"
+#include "shared/owner_backoff.hpp"
 #include "shared/scheduler_processes.hpp"
 #include "shared/scheduler_signals.hpp"
 #include "shared/scheduler_slots.hpp"
@@ -26,7 +26,7 @@ void prepare_signals() {
 void at_exit(int, Datum slot) {
     const Oid owner = owner_in_sweep();
     if (OidIsValid(owner))
-        note_owners_death(owner);
+        back_off_owner(owner);
     if (detach(DatumGetInt32(slot), OidIsValid(owner)))
         signal_scheduler(Start::yes);
 }

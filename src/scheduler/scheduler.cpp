@@ -268,7 +268,7 @@ void Scheduler::take_reports(TimestampTz now) {
         queue->agenda.limit_wait(now, full_interval_ms(queue) * 1000);
         queue->agenda.reported(take_report(queue->record));
     });
-    waiting_count_ = read_waiting_owners(waiting_, now);
+    waiting_count_ = read_backed_off_owners(waiting_, now);
 }
 
 // Returns true if the clock was set back since the last call: times of before mean nothing then.

@@ -10,7 +10,7 @@
 #include "scheduler/registry_snapshot.hpp"
 #include "scheduler/watched_queues.hpp"
 #include "shared/mailbox.hpp"
-#include "shared/owner_deaths.hpp"
+#include "shared/owner_backoff.hpp"
 
 namespace ecto_job {
 
@@ -51,7 +51,7 @@ private:
     MemoryContext context_; // of a step
     WatchedQueues queues_;
     Shares shares_;
-    WaitingOwner waiting_[max_owner_deaths]; // owners whose code has ended a scheduler
+    BackedOffOwner waiting_[max_owner_backoffs]; // owners whose code has ended a scheduler
     int waiting_count_ = 0;
 
     RegistryStatus status_ = RegistryStatus::changing; // until the registry is read

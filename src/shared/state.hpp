@@ -132,8 +132,8 @@ struct QueueRecord {
     LeftOutJobs sweeps_left_out = {};
 };
 
-// How often sweeps of this owner's queues have ended the scheduler. See owner_deaths.hpp.
-struct OwnerDeaths {
+// How often sweeps of this owner's queues have ended the scheduler. See owner_backoff.hpp.
+struct OwnerBackoff {
     Oid database = InvalidOid;
     Oid owner = InvalidOid;
     Deaths deaths = {};
@@ -195,13 +195,13 @@ struct RecordTable {
     RecordNumber by_database[database_lists] = {};
 };
 
-// The numbers of the sessions that hold jobs. See sessions.hpp.
-struct SessionTable {
+// The numbers of the sessions that hold jobs. See session_leases.hpp.
+struct LiveSessions {
     uint32 last = 0;           // 0: none yet
     std::span<uint32> numbers; // by process; 0: it has none
 };
 
-constexpr int max_owner_deaths = 64;
+constexpr int max_owner_backoffs = 64;
 
 struct SharedState {
     LWLock *lock = nullptr;
@@ -209,8 +209,8 @@ struct SharedState {
     std::span<SchedulerSlot> schedulers = {};
     RecordTable records = {};
     std::span<PreparedNote> prepared = {};
-    SessionTable sessions = {};
-    OwnerDeaths owner_deaths[max_owner_deaths] = {};
+    LiveSessions sessions = {};
+    OwnerBackoff owner_backoffs[max_owner_backoffs] = {};
 };
 
 // Requests the shared memory and sets it up. Called once, while shared_preload_libraries are

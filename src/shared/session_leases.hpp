@@ -18,13 +18,13 @@ namespace ecto_job {
 
 // Returns this session's number, entered if it had none; 0 where the library is not preloaded.
 // ERROR XX000 without randomness.
-uint32 bind_session();
+uint32 session_number();
 
 // Notes that this session has claimed jobs of the queue, up to this key, under such a lease.
 void remember_claim(Oid queue, const JobKey &key);
 
 // Returns whether the session of this number has not ended.
-bool is_living_session(int64 number);
+bool is_live_session(int64 number);
 
 // Reports that jobs up to this key may be of sessions that have ended. Cannot fail.
 void report_orphans(Oid queue, const JobKey &key);

@@ -1,5 +1,5 @@
-// Entering and leaving. See sessions.hpp.
-#include "shared/sessions.hpp"
+// Entering and leaving. See session_leases.hpp.
+#include "shared/session_leases.hpp"
 
 #include <algorithm>
 
@@ -72,7 +72,7 @@ uint32 next_number(uint32 beginning) {
 
 } // namespace
 
-uint32 bind_session() {
+uint32 session_number() {
     if (my_number != 0 || !is_state_shared())
         return my_number;
     uint32 beginning = 0;
@@ -97,7 +97,7 @@ void remember_claim(Oid queue, const JobKey &key) {
     claimed = first;
 }
 
-bool is_living_session(int64 number) {
+bool is_live_session(int64 number) {
     const SharedLock lock(LW_SHARED);
     return is_listed(number);
 }

@@ -1,36 +1,36 @@
-// The entries of owners. See owner_deaths.hpp.
-#include "shared/owner_deaths.hpp"
+// The entries of owners. See owner_backoff.hpp.
+#include "shared/owner_backoff.hpp"
 
 namespace ecto_job {
 
 namespace {
 
 // Returns the owner's entry, or the one whose last death is longest ago
-OwnerDeaths *entry_for(Oid owner) {
+OwnerBackoff *entry_for(Oid owner) {
     assert_locked_exclusively();
-    OwnerDeaths *oldest = shared_state()->owner_deaths;
-    for (OwnerDeaths &entry : shared_state()->owner_deaths) {
+    OwnerBackoff *oldest = shared_state()->owner_backoffs;
+    for (OwnerBackoff &entry : shared_state()->owner_backoffs) {
         if (entry.database == MyDatabaseId && entry.owner == owner)
             return &entry;
         if (entry.deaths.last < oldest->deaths.last)
             oldest = &entry;
     }
-    *oldest = OwnerDeaths{MyDatabaseId, owner, {}};
+    *oldest = OwnerBackoff{MyDatabaseId, owner, {}};
     return oldest;
 }
 
 } // namespace
 
-void note_owners_death(Oid owner) {
+void back_off_owner(Oid owner) {
     const SharedLock lock(LW_EXCLUSIVE);
-    OwnerDeaths *const entry = entry_for(owner);
+    OwnerBackoff *const entry = entry_for(owner);
     entry->deaths = one_more(entry->deaths, GetCurrentTimestamp());
 }
 
-int read_waiting_owners(WaitingOwner *waiting, TimestampTz now) {
+int read_backed_off_owners(BackedOffOwner *waiting, TimestampTz now) {
     int count = 0;
     const SharedLock lock(LW_SHARED);
-    for (const OwnerDeaths &entry : shared_state()->owner_deaths) {
+    for (const OwnerBackoff &entry : shared_state()->owner_backoffs) {
         if (entry.database != MyDatabaseId)
             continue;
         const TimestampTz until = wait_until(entry.deaths, now);

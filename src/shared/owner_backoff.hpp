@@ -7,13 +7,13 @@
 namespace ecto_job {
 
 // Counts that a scheduler has ended in a sweep of a queue of this owner. Cannot fail.
-void note_owners_death(Oid owner);
+void back_off_owner(Oid owner);
 
-struct WaitingOwner {
+struct BackedOffOwner {
     Oid owner;
     TimestampTz until;
 };
-// Copies the owners of this database that wait, at most max_owner_deaths; returns how many.
-int read_waiting_owners(WaitingOwner *waiting, TimestampTz now);
+// Copies the owners of this database that wait, at most max_owner_backoffs; returns how many.
+int read_backed_off_owners(BackedOffOwner *waiting, TimestampTz now);
 
 } // namespace ecto_job
