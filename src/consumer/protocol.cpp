@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/qualified.hpp"
+
 namespace ecto_job::consumer::protocol {
 
 namespace {
@@ -17,14 +19,15 @@ namespace {
 // The columns of start_jobs
 enum Column { id, lease, attempt, max_attempts, seconds_left, params, params_binary, meta, row };
 
-constexpr const char *start_text =
-    "SELECT j.id::pg_catalog.text, j.lease::pg_catalog.text, j.attempt::pg_catalog.text,"
-    " j.max_attempts::pg_catalog.text, pg_catalog.date_part('epoch',"
-    " j.expires OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp())::pg_catalog.text,"
-    " j.params::pg_catalog.text, j.params_binary, j.meta::pg_catalog.text, ";
-constexpr const char *start_from =
-    " FROM ecto_job.start_available_jobs($1::pg_catalog.regclass, $2::pg_catalog.int4,"
-    " $3::pg_catalog.interval) AS j";
+constexpr const char *start_text = qualified<R"(
+    SELECT j.id::pg_catalog.text, j.lease::pg_catalog.text, j.attempt::pg_catalog.text,
+           j.max_attempts::pg_catalog.text,
+           pg_catalog.date_part('epoch',
+               j.expires - pg_catalog.clock_timestamp())::pg_catalog.text,
+           j.params::pg_catalog.text, j.params_binary, j.meta::pg_catalog.text,)">;
+constexpr const char *start_from = qualified<R"(
+    FROM ecto_job.start_available_jobs($1::pg_catalog.regclass, $2::pg_catalog.int4,
+         $3::pg_catalog.interval) AS j)">;
 
 template <typename Number> Number number(std::string_view text) {
     Number value{};
@@ -43,40 +46,39 @@ Statement settings(Session session) {
     if (session == Session::own)
         wanted += ", ('transaction_timeout', '0'),"
                   " ('default_transaction_isolation', 'read committed')";
+    // In a SQL_ASCII database bytes are passed without conversion
     return {"SELECT s.name, pg_catalog.set_config(s.name, w.value, false), s.setting"
-            " FROM pg_catalog.pg_settings AS s"
-            " JOIN (VALUES " +
-            wanted +
-            // In a SQL_ASCII database bytes are passed without conversion
-            " UNION ALL SELECT 'client_encoding', e.setting FROM pg_catalog.pg_settings AS e"
-            " WHERE e.name OPERATOR(pg_catalog.=) 'server_encoding'"
-            " AND e.setting OPERATOR(pg_catalog.=) 'SQL_ASCII') AS w (name, value)"
-            " ON w.name OPERATOR(pg_catalog.=) s.name"
-            " WHERE s.setting OPERATOR(pg_catalog.<>) w.value"};
+            " FROM pg_catalog.pg_settings AS s JOIN (VALUES " +
+            wanted + " " + qualified<R"(
+        UNION ALL SELECT 'client_encoding', e.setting FROM pg_catalog.pg_settings AS e
+         WHERE e.name == 'server_encoding' AND e.setting == 'SQL_ASCII') AS w (name, value)
+            ON w.name == s.name
+         WHERE s.setting <> w.value)">};
 }
 
 Statement find_extension() {
     // pg_settings has no row if an older extension does not know the setting. A value that is set
     // for the role or the database, such as off behind a pooler, takes precedence.
-    return {"SELECT (SELECT pg_catalog.set_config(s.name, 'on', false)"
-            " FROM pg_catalog.pg_settings AS s"
-            " WHERE s.name OPERATOR(pg_catalog.=) 'ecto_job.session_leases'"
-            " AND s.source OPERATOR(pg_catalog.=) 'default')"
-            " FROM pg_catalog.pg_extension AS e"
-            " WHERE e.extname OPERATOR(pg_catalog.=) 'ecto_job'"};
+    return {qualified<R"(
+        SELECT (SELECT pg_catalog.set_config(s.name, 'on', false)
+                  FROM pg_catalog.pg_settings AS s
+                 WHERE s.name == 'ecto_job.session_leases' AND s.source == 'default')
+          FROM pg_catalog.pg_extension AS e WHERE e.extname == 'ecto_job')">};
 }
 
 Statement find_queue(const std::string &queue) {
     // A table that is no queue has no settings; start_available_jobs reports that, with a HINT.
-    return {"SELECT c.relname, (1000::pg_catalog.float8 OPERATOR(pg_catalog.*)"
-            " pg_catalog.date_part('epoch', coalesce(s.poll_interval, '60 s')))"
-            "::pg_catalog.int8::pg_catalog.text,"
-            " CASE WHEN s.params_type OPERATOR(pg_catalog.=) 'binary' THEN 'bytea' ELSE 'jsonb' END"
-            "::pg_catalog.regtype::pg_catalog.oid::pg_catalog.text,"
-            " 'ecto_job.job'::pg_catalog.regtype::pg_catalog.oid::pg_catalog.text"
-            " FROM pg_catalog.pg_class AS c LEFT JOIN ecto_job.queue_settings AS s"
-            " ON s.queue::pg_catalog.oid OPERATOR(pg_catalog.=) c.oid"
-            " WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass::pg_catalog.oid",
+    return {qualified<R"(
+        SELECT c.relname,
+               (1000::pg_catalog.float8
+                * pg_catalog.date_part('epoch', coalesce(s.poll_interval, '60 s'))
+               )::pg_catalog.int8::pg_catalog.text,
+               CASE WHEN s.params_type == 'binary'
+                    THEN 'bytea' ELSE 'jsonb' END::pg_catalog.regtype::pg_catalog.oid::pg_catalog.text,
+               'ecto_job.job'::pg_catalog.regtype::pg_catalog.oid::pg_catalog.text
+          FROM pg_catalog.pg_class AS c LEFT JOIN ecto_job.queue_settings AS s
+            ON s.queue::pg_catalog.oid == c.oid
+         WHERE c.oid == $1::pg_catalog.regclass::pg_catalog.oid)">,
             {{queue}}};
 }
 
@@ -92,7 +94,7 @@ QueueFacts facts(const Result &result) {
 
 Statement start_jobs(const std::string &queue, int demand,
                      const std::optional<std::string> &timeout, bool with_row) {
-    return {.text = std::string(start_text) + (with_row ? "j" : "NULL") + start_from,
+    return {.text = std::string(start_text) + (with_row ? " j " : " NULL ") + start_from,
             .parameters = {{queue}, {std::to_string(demand)}, {timeout}},
             .binary_result = true};
 }
