@@ -23,12 +23,8 @@ PendingChange *pending = nullptr; // in TopTransactionContext; the latest first
 
 void merge(Change *into, const Change &change) {
     into->available = into->available || change.available;
-    if (change.lowers)
-        into->lowest = into->lowers ? std::min(into->lowest, change.lowest) : change.lowest;
-    into->lowers = into->lowers || change.lowers;
-    into->due = std::min(into->due, change.due);
-    into->expiry = std::min(into->expiry, change.expiry);
-    into->leased_to = std::max(into->leased_to, change.leased_to);
+    into->lowest = std::min(into->lowest, change.lowest);
+    merge(&into->report, change.report);
 }
 
 PendingChange *find_pending(Oid queue, SubTransactionId made_in) {
@@ -62,15 +58,15 @@ void free_first(PendingChange **link) {
 } // namespace
 
 void record_available(Oid queue, const JobKey &key, bool announce) {
-    record({.queue = queue, .available = announce, .lowers = true, .lowest = key});
+    record({.queue = queue, .available = announce, .lowest = key});
 }
 
 void record_due(Oid queue, TimestampTz schedule) {
-    record({.queue = queue, .due = schedule});
+    record({.queue = queue, .report = {.due = schedule}});
 }
 
 void record_lease(Oid queue, const JobKey &key, TimestampTz expires) {
-    record({.queue = queue, .expiry = expires, .leased_to = key});
+    record({.queue = queue, .report = {.expiry = expires, .leased_up_to = key}});
 }
 
 void notify_available(Oid queue) {

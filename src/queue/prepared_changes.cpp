@@ -48,10 +48,10 @@ void report_prepared(const char *gid) {
         Change change = prepared.changes[i];
         unserved[i] = change.available && !is_served(change.queue);
         change.available = change.available && !unserved[i];
-        report(change);
         // Which session has started jobs is not known, nor whether that session still exists
-        if (change.expiry != DT_NOEND)
-            report_orphans(change.queue, highest_key);
+        if (change.report.expiry != DT_NOEND)
+            change.report.orphaned_up_to = highest_key;
+        report(change);
     }
     for (int i = 0; i < prepared.count; i++)
         if (unserved[i])

@@ -20,12 +20,10 @@ bool add(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
     Mailbox &mailbox = record->mailbox;
     const bool announces = change.available && !mailbox.available;
     mailbox.available = mailbox.available || change.available;
-    mailbox.report.due = std::min(mailbox.report.due, change.due);
-    mailbox.report.expiry = std::min(mailbox.report.expiry, change.expiry);
-    mailbox.report.leased_up_to = std::max(mailbox.report.leased_up_to, change.leased_to);
-    if (change.lowers)
-        lower(&record->low_water, change.lowest);
-    return announces || change.due < sleeps_until || change.expiry < sleeps_until;
+    merge(&mailbox.report, change.report);
+    lower(&record->low_water, change.lowest);
+    return announces || change.report.due < sleeps_until || change.report.expiry < sleeps_until ||
+           change.report.orphaned_up_to != lowest_key;
 }
 
 // The database may have been closed to connections when the launcher last looked. Asked at each
@@ -38,6 +36,13 @@ bool may_be_forgotten() {
 }
 
 } // namespace
+
+void merge(Report *into, const Report &more) {
+    into->due = std::min(into->due, more.due);
+    into->expiry = std::min(into->expiry, more.expiry);
+    into->leased_up_to = std::max(into->leased_up_to, more.leased_up_to);
+    into->orphaned_up_to = std::max(into->orphaned_up_to, more.orphaned_up_to);
+}
 
 bool is_served(Oid queue) {
     if (shared_state() == nullptr)
@@ -52,7 +57,7 @@ bool is_served(Oid queue) {
 void report(const Change &change) {
     if (shared_state() == nullptr)
         return;
-    bool orphaned = false;
+    bool unserved = false;
     bool forgotten = false;
     {
         const SharedLock lock(LW_SHARED);
@@ -64,10 +69,10 @@ void report(const Change &change) {
         if (wake && scheduler != nullptr && !is_this_process(*scheduler))
             set_latch_of(*scheduler);
         // The scheduler has ended since the session asked; the next one finds the flag
-        orphaned = change.available && record != nullptr && scheduler == nullptr;
+        unserved = change.available && record != nullptr && scheduler == nullptr;
         forgotten = scheduler == nullptr && may_be_forgotten();
     }
-    if (orphaned)
+    if (unserved)
         signal_scheduler(Start::yes);
     else if (forgotten)
         request_database_scan();

@@ -19,7 +19,10 @@ namespace ecto_job {
 // Returns, before a commit, whether a scheduler will send this queue's notifications at once.
 bool is_served(Oid queue);
 
-// Reports what a commit did, after it. Cannot fail.
+// Adds a report to another one.
+void merge(Report *into, const Report &more);
+
+// Reports what a commit or the end of a session did, after it. Cannot fail.
 void report(const Change &change);
 
 // Reports that anything may have happened in the queues that a prepared transaction may have

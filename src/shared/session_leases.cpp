@@ -3,8 +3,7 @@
 
 #include <algorithm>
 
-#include "shared/queue_records.hpp"
-#include "shared/scheduler_slots.hpp"
+#include "shared/mailbox.hpp"
 
 namespace ecto_job {
 
@@ -34,28 +33,16 @@ bool is_listed(int64 number) {
     return std::ranges::find(numbers, number) != numbers.end();
 }
 
-void note_orphans(Oid queue, const JobKey &key) {
-    assert_locked();
-    QueueRecord *const record = find_record(queue);
-    if (record == nullptr)
-        return;
-    {
-        const RecordLock record_lock(record);
-        JobKey &up_to = record->mailbox.report.orphaned_up_to;
-        up_to = std::max(up_to, key);
-    }
-    if (const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId))
-        set_latch_of(*scheduler);
-}
-
-// Cannot fail. Without a scheduler nothing is signalled: the next one begins with all queues.
+// Cannot fail. Without a scheduler nobody is signalled: the next one begins with all queues.
 void at_exit(int, Datum) {
     Assert(!IsTransactionState());
-    const SharedLock lock(LW_EXCLUSIVE);
-    Assert(my_entry() == my_number);
-    my_entry() = 0;
+    {
+        const SharedLock lock(LW_EXCLUSIVE);
+        Assert(my_entry() == my_number);
+        my_entry() = 0;
+    }
     for (const Claimed *queue = claimed; queue != nullptr; queue = queue->next)
-        note_orphans(queue->queue, queue->highest);
+        report({.queue = queue->queue, .report = {.orphaned_up_to = queue->highest}});
 }
 
 // After four billion sessions the first may still be there
@@ -100,13 +87,6 @@ void remember_claim(Oid queue, const JobKey &key) {
 bool is_live_session(int64 number) {
     const SharedLock lock(LW_SHARED);
     return is_listed(number);
-}
-
-void report_orphans(Oid queue, const JobKey &key) {
-    if (shared_state() == nullptr)
-        return;
-    const SharedLock lock(LW_SHARED);
-    note_orphans(queue, key);
 }
 
 } // namespace ecto_job

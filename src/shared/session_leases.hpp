@@ -26,7 +26,4 @@ void remember_claim(Oid queue, const JobKey &key);
 // Returns whether the session of this number has not ended.
 bool is_live_session(int64 number);
 
-// Reports that jobs up to this key may be of sessions that have ended. Cannot fail.
-void report_orphans(Oid queue, const JobKey &key);
-
 } // namespace ecto_job

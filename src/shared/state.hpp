@@ -139,15 +139,12 @@ struct OwnerBackoff {
     Deaths deaths = {};
 };
 
-// What a transaction did to a queue.
+// What a transaction did to a queue, or the end of a session.
 struct Change {
     Oid queue = InvalidOid;
-    bool available = false;     // a job became AVAILABLE: to be announced
-    bool lowers = false;        // `lowest` is one
-    JobKey lowest = {};         // of the jobs that are AVAILABLE and were not, or stood elsewhere
-    TimestampTz due = DT_NOEND; // earliest schedule of a SCHEDULED or RETRY job
-    TimestampTz expiry = DT_NOEND; // earliest expires of a RESERVED or IN_PROGRESS one
-    JobKey leased_to = lowest_key; // the highest of those
+    bool available = false;      // a job became AVAILABLE: to be announced
+    JobKey lowest = highest_key; // lowest key of a job that became AVAILABLE, or was moved
+    Report report = {};
 };
 
 // What a prepared transaction did, until it is finished. See prepared_transactions.hpp.
