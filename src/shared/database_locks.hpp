@@ -1,19 +1,19 @@
-// Locks that keep schedulers out of a database, until the transaction that holds one ends.
+// Locks that keep schedulers out of a database until the transaction that holds the lock ends.
 //
-// A command that needs a database for itself holds PostgreSQL's lock on the database object, which
-// every new connection waits for before others can see it there. stop_scheduler() holds a lock of
-// ours beside that one, which no connection waits for. The launcher starts no scheduler in a
-// database while somebody has either.
+// A command that needs a database for itself holds PostgreSQL's lock on the database object. Each
+// new connection waits for that lock before other processes see the connection. stop_scheduler()
+// holds a separate lock, for which no connection waits. The launcher starts no scheduler in a
+// database while some session holds either lock.
 #pragma once
 
 #include "pg/pg.hpp"
 
 namespace ecto_job {
 
-// Keeps schedulers, and nobody else, out of this database.
+// Keeps schedulers, and no other connections, out of this database.
 void lock_out_schedulers();
 
-// Returns whether a scheduler would have to wait for such a lock. Called within a transaction.
+// Returns whether some session holds such a lock. Called within a transaction.
 bool keeps_schedulers_out(Oid database);
 
 } // namespace ecto_job

@@ -9,17 +9,17 @@ namespace ecto_job {
 
 namespace {
 
-// How long claims rely on the mark before one that finds nothing looks from the beginning,
+// How long claims rely on the mark before one that finds no job scans from the beginning,
 constexpr int64 trusted_us = 500'000;
-// and how long after that, before one looks that finds something
+// and how long after that before one that finds jobs scans
 constexpr int64 relied_us = 250'000;
-// An advance that has not ended by now belongs to a long transaction: another may begin
+// An advance that lasts longer belongs to a long transaction: another one may begin
 constexpr int64 advance_us = 1'000'000;
 
-// Another session may have read the clock after us, and been here before
+// Tolerated difference, since another session may write a later time before this one
 constexpr int64 skew_us = 50'000;
 
-// After a step back of the clock too
+// Returns true also after a step back of the clock.
 bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
     return since > now + skew_us || now - since > duration_us;
 }
@@ -101,7 +101,7 @@ void end_scan(Oid queue, const JobKey &key) {
     const TimestampTz now = GetCurrentTimestamp();
     with_mark(queue, [&](LowWater *mark) {
         lower(mark, key);
-        mark->checked = now; // a long scan is no reason for the next one
+        mark->checked = now; // a long scan does not cause the next one
         mark->relied = mark->scan_began = 0;
     });
 }

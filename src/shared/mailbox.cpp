@@ -1,4 +1,4 @@
-// Reports and what they wake. See mailbox.hpp.
+// Reports, and when they wake the scheduler. See mailbox.hpp.
 #include "shared/mailbox.hpp"
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace ecto_job {
 
 namespace {
 
-// Adds a commit's report to the mailbox. Returns whether the scheduler must be awake for it.
+// Adds a report to the mailbox. Returns whether the report must wake the scheduler.
 bool add(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
     const RecordLock lock(record);
     Mailbox &mailbox = record->mailbox;
@@ -26,8 +26,9 @@ bool add(QueueRecord *record, const Change &change, TimestampTz sleeps_until) {
            change.report.orphaned_up_to != lowest_key;
 }
 
-// The database may have been closed to connections when the launcher last looked. Asked at each
-// commit where no scheduler is, so it costs nothing where no database was closed.
+// Returns whether the launcher may have forgotten this database, because it was closed to
+// connections at the last scan. Each commit in a database without a scheduler calls this, so it
+// costs nothing where no database was closed.
 bool may_be_forgotten() {
     constexpr int shortest_ms = 1000;
     return shared_state()->launcher.some_closed &&
@@ -68,7 +69,7 @@ void report(const Change &change) {
         const bool wake = record != nullptr && add(record, change, sleeps_until);
         if (wake && scheduler != nullptr && !is_this_process(*scheduler))
             set_latch_of(*scheduler);
-        // The scheduler has ended since the session asked; the next one finds the flag
+        // The scheduler has ended since is_served(); the next one finds the flag
         unserved = change.available && record != nullptr && scheduler == nullptr;
         forgotten = scheduler == nullptr && may_be_forgotten();
     }
@@ -84,7 +85,7 @@ void report_anything(const PreparedNote *note) {
         for_each_record([note](QueueRecord *record) {
             if (note != nullptr && !may_have_changed(*note, record->queue))
                 return;
-            const RecordLock record_lock(record); // take_report() holds this one alone
+            const RecordLock record_lock(record); // take_report() holds only this lock
             record->mailbox = {.available = true,
                                .report = {.due = DT_NOBEGIN,
                                           .expiry = DT_NOBEGIN,
@@ -109,9 +110,9 @@ void show_unannounced(int slot, const char *why) {
 
 int take_announcements(Oid *queues, int size, RecordNumber *from) {
     int count = 0;
-    // Nobody's commit waits for a walk over very many queues. Reports that come meanwhile wake us
+    // Shared, so that no commit waits while very many records are read. Later reports wake us
     const SharedLock lock(LW_SHARED);
-    // The record's queue may have gone since
+    // The record's queue may have been dropped since the last call
     if (*from == 0 || record_at(*from)->database != MyDatabaseId)
         *from = first_record_of(MyDatabaseId);
     while (*from != 0 && count < size) {

@@ -5,7 +5,7 @@ namespace ecto_job {
 
 namespace {
 
-// Returns the owner's entry, or the one whose last death is longest ago
+// Returns the owner's entry, which replaces the one whose last death is longest ago if needed.
 OwnerBackoff *entry_for(Oid owner) {
     assert_locked_exclusively();
     OwnerBackoff *oldest = shared_state()->owner_backoffs;

@@ -1,19 +1,20 @@
-// How often code of a queues' owner has ended the scheduler, and until when that owner's queues
-// wait for it. In shared memory, since the process that knows it ends.
+// Which owners of queues back off because their code has ended the scheduler, and until when. Kept
+// in shared memory, since the process that finds out ends.
 #pragma once
 
 #include "shared/state.hpp"
 
 namespace ecto_job {
 
-// Counts that a scheduler has ended in a sweep of a queue of this owner. Cannot fail.
+// Counts the end of a scheduler in a sweep of this owner's queue. Cannot fail.
 void back_off_owner(Oid owner);
 
 struct BackedOffOwner {
     Oid owner;
     TimestampTz until;
 };
-// Copies the owners of this database that wait, at most max_owner_backoffs; returns how many.
+// Writes the owners that back off in this database, at most max_owner_backoffs; returns their
+// number.
 int read_backed_off_owners(BackedOffOwner *waiting, TimestampTz now);
 
 } // namespace ecto_job

@@ -1,4 +1,4 @@
-// Where the records are found. See queue_records.hpp.
+// Allocation of records, and the lists by which they are found. See queue_records.hpp.
 #include "shared/queue_records.hpp"
 
 #include <algorithm>
@@ -10,13 +10,13 @@ namespace ecto_job {
 
 namespace {
 
-// Returns the head of the list that the queue's record is in
+// Returns the head of the list that has the queue's record.
 RecordNumber &first_of_key(Oid database, Oid queue) {
     const uint32 hash = hash_combine(murmurhash32(database), murmurhash32(queue));
     return shared_state()->records.by_key[hash % record_lists];
 }
 
-// Takes a record that was given back, or the next one; 0: all are taken
+// Takes a record that was given back, or the next unused one. Returns 0 if all are in use.
 RecordNumber take_free_record() {
     assert_locked_exclusively();
     RecordTable &table = shared_state()->records;
@@ -144,7 +144,8 @@ void note_left_out(Oid queue, bool claims, int count, const char *reason, bool o
             copy_shown_text(jobs.reason, reason, sizeof jobs.reason);
         }
         jobs.all = (jobs.all || reason != nullptr) && !others_move;
-        // Another session may leave out more than this one, which has met no other fault
+        // Without a new fault the number only falls: another session may skip more jobs than this
+        // one
         jobs.count = reason != nullptr ? count : std::min(jobs.count, count);
     }
 }
@@ -156,7 +157,7 @@ bool read_record(Oid queue, QueueRecord *copy) {
         return false;
     const RecordLock record_lock(record);
     *copy = *record;
-    // What the scheduler has not taken yet, since it is not due
+    // The scheduler has not yet taken a time that is not due
     copy->health.next_due = std::min(copy->health.next_due, copy->mailbox.report.due);
     return true;
 }

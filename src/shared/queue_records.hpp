@@ -1,7 +1,7 @@
-// The record of each queue's sweeps. See QueueRecord in state.hpp.
+// The record of each queue in shared memory. See QueueRecord in state.hpp.
 //
-// A record's health belongs to its database's scheduler, which keeps a pointer to the record and
-// changes it under the lock of the shared state; everybody else reads a copy.
+// The scheduler of the queue's database keeps a pointer to the record, and changes the record's
+// health under the lock of the shared state. Every other process reads a copy.
 #pragma once
 
 #include <functional>
@@ -10,7 +10,7 @@
 
 namespace ecto_job {
 
-// Returns for how many queues there is a place.
+// Returns the number of records.
 inline Size max_records() {
     return shared_state()->records.first.size() + shared_state()->records.further.size();
 }
@@ -23,7 +23,7 @@ inline QueueRecord *record_at(RecordNumber number) {
     return at < table.first.size() ? &table.first[at] : &table.further[at - table.first.size()];
 }
 
-// Returns the head of the list of the database's records, and of some other databases' too.
+// Returns the head of the list that has the database's records, and those of some other databases.
 inline RecordNumber &first_record_of(Oid database) {
     return shared_state()->records.by_database[database % database_lists];
 }
@@ -39,18 +39,19 @@ template <typename F> void for_each_record(F visit) {
     }
 }
 
-// Returns this database's record of the queue, made if there was none; null when all are taken.
-// Only the scheduler makes them, of registered queues: else anybody could use them up. Cannot fail.
+// Returns the record of a queue of this database, made if there was none; null if all records are
+// in use. Only the scheduler calls this, for registered queues: otherwise any role could use up the
+// records. Cannot fail.
 QueueRecord *claim_record(Oid queue);
 
-// Returns null if there is none. The lock of the shared state is held, in either mode, for as long
-// as the record is used.
+// Returns the record of a queue of this database; null if there is none. The caller holds the lock
+// of the shared state, in either mode, for as long as it uses the record.
 QueueRecord *find_record(Oid queue);
 
-// Makes the record what it is before anything is known.
+// Resets the record to its state before anything is known of a queue.
 void clear_record(QueueRecord *record);
 
-// Releases this database's records of all queues that are not listed. The function may not raise.
+// Releases the records of this database's queues that are not listed. `is_listed` may not raise.
 void keep_records(const std::function<bool(Oid queue)> &is_listed);
 
 // Releases the records of a database that is gone.
@@ -58,9 +59,9 @@ void release_records_of(Oid database);
 // Releases the records of every database that is not kept.
 void release_records_unless(bool (*is_kept)(Oid database));
 
-// Notes for the view ecto_job.queues how many jobs this process leaves out of claims or sweeps,
-// and, if one was at fault just now, why; that also makes the claims of all sessions careful for a
-// while.
+// Records for the view ecto_job.queues how many jobs this process skips in claims or sweeps. With a
+// `reason`, why a job was at fault just now; the claims of all sessions are then guarded for a
+// while. `others_move`: other jobs could be changed.
 void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move);
 
 // Copies this database's record of the queue. Returns false if there is none.

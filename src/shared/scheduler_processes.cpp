@@ -26,7 +26,7 @@ bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHan
     return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
-// Without a lock, as pg_locks reads them too: what is found was true a moment ago
+// Reads without a lock, as pg_locks does: the result was true a moment ago
 PGPROC *next_scheduler_process(const PGPROC *after, Oid database) {
     PGPROC *const end = ProcGlobal->allProcs + ProcGlobal->allProcCount;
     PGPROC *process = ProcGlobal->allProcs;

@@ -1,7 +1,8 @@
-// A scheduler as a background worker: how one is asked for, and which process is one.
+// A scheduler as a background worker: its registration, and how its process is found.
 //
-// The launcher asks for them where the library is preloaded, a session where it is not. There they
-// have no slot in shared memory, and are known by what the server knows of its background workers.
+// The launcher registers schedulers where the library is preloaded, a session where it is not.
+// Without preload a scheduler has no slot in shared memory that others see, so it is found among
+// PostgreSQL's background workers.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -18,18 +19,17 @@ struct SchedulerArguments {
 static_assert(sizeof(SchedulerArguments) <= BGW_EXTRALEN);
 constexpr int on_demand_slot = -1;
 
-// Returns false if no background worker is free. The handle is allocated in the current memory
-// context.
+// Registers a scheduler. Returns false if no background worker is free. The handle is allocated in
+// the current memory context.
 bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHandle **handle);
 
-// The schedulers that are connected to a database, but not ourselves: the first, and the next after
-// one; null: no more. There is one at most that works, besides those that wait for their starter.
-// It may end at any time, and its PGPROC then becomes another's: so do no more than set its latch
-// or signal its pid.
+// Returns the first scheduler that is connected to the database, or the next one `after` another;
+// null if there is no more. This process is skipped. At most one works; others may wait for their
+// starter. A scheduler may end at any time, and another process may get its PGPROC: callers only
+// set its latch or signal its pid.
 PGPROC *next_scheduler_process(const PGPROC *after = nullptr, Oid database = MyDatabaseId);
 
-// Has the schedulers of this database look at everything again: one that was started by hand has
-// nothing but its latch. Cannot fail.
+// Sets the latches of this database's schedulers, which then read the registry again. Cannot fail.
 void signal_scheduler_processes();
 
 } // namespace ecto_job

@@ -49,7 +49,7 @@ void wait_briefly() {
     CHECK_FOR_INTERRUPTS();
 }
 
-// For a scheduler that hangs in somebody's trigger
+// Terminates schedulers that do not leave, such as one that waits in a trigger.
 void terminate_schedulers(Oid database) {
     const PGPROC *scheduler = nullptr;
     while ((scheduler = next_scheduler_process(scheduler, database)) != nullptr)

@@ -1,33 +1,32 @@
-// How a session signals the scheduler of its database and the launcher that something has changed,
-// and how it stops a scheduler.
+// Signals and requests of a session to its database's scheduler and to the launcher.
 //
-// What has changed must be committed: a scheduler that looks before would see the old state, and
-// sleep. A session asks for a signal at its commit in queue/transaction.hpp.
+// A change is committed before its signal is sent: a scheduler that reads too early would see the
+// old state, and sleep. Sessions request a signal at their commit by queue/transaction.hpp.
 #pragma once
 
 #include "shared/state.hpp"
 
 namespace ecto_job {
 
-// Has the scheduler of this database read the registry and look at every queue again. If there is
-// none, the launcher tries to start one, or not. Where the library is not preloaded, the scheduler
-// that was started by hand is woken. Cannot fail.
+// Requests that the scheduler of this database reads the registry and updates every queue. If there
+// is no scheduler, `start` says whether the launcher starts one. Without preload this wakes the
+// scheduler that was started by hand. Cannot fail.
 enum class Start : bool { no, yes };
 void signal_scheduler(Start start);
 
-// Has the launcher look for databases that it does not know: one that was created, or was closed to
-// connections. Cannot fail.
+// Requests that the launcher scans pg_database for databases that it does not know, because they
+// were created or opened to connections since its last scan. Cannot fail.
 void request_database_scan();
 
-// Returns what was requested of the launcher since it last asked.
+// Takes what was requested of the launcher since the last call.
 LauncherRequests take_launcher_requests();
 
-// Has the scheduler that is connected to the database leave, and terminates it if it has not after
-// 3 seconds. Called with a lock of database_locks.hpp, for which the next scheduler waits.
+// Requests that the scheduler in the database leaves, and terminates it after 3 seconds. The caller
+// holds PostgreSQL's lock on the database, for which the next scheduler waits.
 void stop_scheduler_of(Oid database);
 
-// Returns when the scheduler of this database has left; no other starts until the transaction ends.
-// One that was started by hand is terminated.
+// Stops the scheduler of this database and waits for its end. No other scheduler starts until the
+// transaction ends. A scheduler that was started by hand is terminated.
 void stop_scheduler();
 
 } // namespace ecto_job

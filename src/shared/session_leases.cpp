@@ -1,4 +1,4 @@
-// Entering and leaving. See session_leases.hpp.
+// Entering and removal of session numbers. See session_leases.hpp.
 #include "shared/session_leases.hpp"
 
 #include <algorithm>
@@ -9,8 +9,8 @@ namespace ecto_job {
 
 namespace {
 
-// How far into a queue this session has claimed. Nothing tells when it holds no more of it, since
-// its jobs may be completed by other sessions, so this stays for as long as the session.
+// How far into a queue this session has claimed. An entry stays until the session ends, since other
+// sessions may complete its jobs, and so nobody knows when it holds none.
 struct Claimed {
     Oid queue;
     JobKey highest;
@@ -45,7 +45,7 @@ void at_exit(int, Datum) {
         report({.queue = queue->queue, .report = {.orphaned_up_to = queue->highest}});
 }
 
-// After four billion sessions the first may still be there
+// Returns a number that no live session has: after four billion sessions the first may still live.
 uint32 next_number(uint32 beginning) {
     assert_locked_exclusively();
     uint32 &last = shared_state()->sessions.last;

@@ -1,12 +1,12 @@
-// The sessions that hold jobs under leases bound to them, so that the scheduler knows whose
-// session has ended, and is signalled when one ends.
+// The sessions that hold jobs under leases bound to them, so that the scheduler knows which
+// sessions have ended, and is woken when one ends.
 //
-// A session enters its number here before it draws its first bound lease. It is taken out when the
-// session's process ends, by whatever ERROR, FATAL or signal, after its transaction was aborted and
-// its locks are gone. What no process survives, a crash, empties this with all of shared memory. So
-// whoever reads leases from a table first, and then what is living, knows: a number that is not
-// here is of a session that has ended. Numbers are given in sequence, from a random beginning, so
-// that within the server's life none comes again.
+// A session enters its number here before it draws its first bound lease. A callback removes the
+// number when the session's process ends, by whatever ERROR, FATAL or signal, after the transaction
+// was aborted and its locks were released. A crash, which no process survives, empties the list
+// with all of shared memory. So a number that is read first from a lease in a table, and is then
+// not found here, belongs to a session that has ended. Numbers are given in sequence, from a random
+// beginning, so no number is reused while the server runs.
 //
 // Guarded by the lock of the shared state.
 #pragma once
@@ -16,11 +16,11 @@
 
 namespace ecto_job {
 
-// Returns this session's number, entered if it had none; 0 where the library is not preloaded.
+// Returns this session's number, which is entered first if needed; 0 without preload.
 // ERROR XX000 without randomness.
 uint32 session_number();
 
-// Notes that this session has claimed jobs of the queue, up to this key, under such a lease.
+// Records that this session has claimed jobs of the queue, up to this key, under bound leases.
 void remember_claim(Oid queue, const JobKey &key);
 
 // Returns whether the session of this number has not ended.

@@ -56,7 +56,8 @@ void lay_out(char *memory, LWLock *lock) {
     Assert(part == memory + memory_size());
 }
 
-// By the postmaster, whose children inherit the mapping. Takes no memory yet.
+// Maps the further records. Called by the postmaster, whose children inherit the mapping; no memory
+// is used yet.
 void map_further_records() {
     static void *mapped = nullptr;
     const Size size = mul_size(static_cast<Size>(settings::further_queues), sizeof(QueueRecord));
@@ -80,7 +81,7 @@ void map_further_records() {
                                   static_cast<Size>(settings::further_queues)};
 }
 
-// Runs at the start and again after a crash, when all of it is new
+// Runs at the server's start, and again after a crash, which removes shared memory.
 void set_up_memory() {
     if (next_startup != nullptr)
         next_startup();

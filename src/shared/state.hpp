@@ -1,19 +1,18 @@
-// The one piece of shared memory, and its lock: who schedules which database, what sessions request
-// of the launcher, and what the sweeps of each queue came to.
+// Shared memory and its lock: which scheduler serves which database, what sessions request of the
+// launcher, and how the sweeps of each queue go.
 //
-// Everything is guarded by one LWLock, held while small arrays are read and never while anything is
-// waited for. What commits write into a queue's record is besides guarded by a spinlock of that
-// record, so that they share the LWLock. A crash empties all of it; nothing here is the only place
-// that knows a fact. Where the library is not preloaded there is none, and `shared_state()` is
-// null; but a scheduler that was started by hand has a state in its own memory, so that its code is
-// the same.
+// One LWLock guards everything. A process holds it while it reads small arrays, and never while it
+// waits. A spinlock of each queue's record also guards what commits write there, so that commits
+// need the LWLock in shared mode only. A crash empties shared memory, and every fact in it can be
+// found again in the tables. Without preload there is no shared memory, and `shared_state()` is
+// null; a scheduler that was started by hand has a state in its own memory, so that its code is the
+// same.
 //
-// The records of queues come in two arrays. The first, of ecto_job.max_queues, is part of the
-// server's shared memory. The second is address space that the postmaster maps at its start and
-// that all its children inherit; the kernel gives it memory page by page, when a record is first
-// used. So places come with the queues that need them, and taking one allocates nothing that could
-// fail, nor is there a place that some process cannot reach, which callbacks at commit could not
-// mend.
+// The records of queues are two arrays. The first, of ecto_job.max_queues, is part of the server's
+// shared memory. The second is address space that the postmaster maps at its start, and that all
+// its children inherit. The kernel gives it memory page by page, when a record is first used. So
+// taking a record allocates nothing, and every process can reach every record: a callback at commit
+// could handle no failure.
 #pragma once
 
 #include <bitset>
@@ -26,8 +25,8 @@
 
 namespace ecto_job {
 
-// The life of a scheduler that the launcher asked for. Every arrow is a call of move() in
-// scheduler_slots.cpp, which asserts that it is one of these:
+// The states of a scheduler's slot. Every arrow is a call of move() in scheduler_slots.cpp, which
+// asserts that the arrow is one of these:
 //
 //   free --> requested --> connecting --> working <--> outdated
 //    ^           |             |             |             |
@@ -36,13 +35,13 @@ namespace ecto_job {
 //    |           v             v             v             v              |
 //    +-----------+---------------------- ended <--------------------------+
 //
-// free        the slot is nobody's
+// free        no scheduler has the slot
 // requested   the launcher has registered a background worker, which has not attached itself yet
-// connecting  the process is there, and has not found out yet whether it has anything to do
-// working     it has found queues
-// outdated    it has, and cannot serve them: the extension's SQL is newer than the library
-// leaving     it ends because it has nothing to do or was asked to; nobody counts on it any more
-// ended       its process is gone, and the launcher has not taken note of that
+// connecting  the process runs, and does not know yet whether the database has queues
+// working     the scheduler has found queues
+// outdated    the scheduler has found queues of an extension that is newer than the library
+// leaving     the scheduler ends, since it has nothing to do or must leave; no session relies on it
+// ended       the process has ended, and the launcher has not freed the slot yet
 enum class SchedulerState : uint8 {
     free,
     requested,
@@ -53,22 +52,22 @@ enum class SchedulerState : uint8 {
     ended
 };
 
-// How a scheduler ended: it left; in a sweep of a queue, for which that queue and its owner wait,
-// and nobody else; or otherwise, so that the launcher pauses before it starts the next one.
+// How a scheduler ended: by leaving; during a sweep, after which the queue and its owner back off;
+// or otherwise, after which the launcher pauses before it starts the next one.
 enum class SchedulerEnd : uint8 { left, died_in_sweep, failed };
 
-// A scheduler that the launcher asked for. Guarded by the lock of the shared state.
+// A scheduler's entry. Guarded by the lock of the shared state.
 struct SchedulerSlot {
     SchedulerState state = SchedulerState::free;
     SchedulerEnd end = SchedulerEnd::failed; // ended: how
-    bool rescan = false;         // it is to read the registry and look at every queue again
+    bool rescan = false;         // a request to read the registry and update every queue
     bool asked_to_leave = false; // by a session that needs the database
     bool serves = false;         // it announces at once what commits report
     Oid database = InvalidOid;
-    uint64 generation = 0;        // of the launcher that asked for it
+    uint64 generation = 0;        // of the launcher that registered it
     Latch *latch = nullptr;       // from connecting to leaving
     char unannounced[128] = {};   // why notifications cannot be sent; empty: they can
-    TimestampTz sleeps_until = 0; // unless signalled; DT_NOBEGIN: no time that comes wakes it
+    TimestampTz sleeps_until = 0; // unless signalled; DT_NOBEGIN: no reported time wakes it
 };
 
 // A key below which no job is AVAILABLE, so that claims start there. See low_water.hpp.
@@ -76,7 +75,7 @@ struct LowWater {
     bool known = false;
     JobKey key = {};
     TimestampTz checked = 0;    // when a scan from the beginning last ended
-    TimestampTz relied = 0;     // since when claims relied on it nevertheless; 0: they have not
+    TimestampTz relied = 0;     // since when claims have relied on an old mark; 0: they have not
     TimestampTz scan_began = 0; // when a scan began that has not ended; 0: none
     uint64 advance = 0;         // the number of the advance under way, and
     TimestampTz advance_began = 0;
@@ -85,22 +84,22 @@ struct LowWater {
 
 // The number of a record, from 1; 0: none.
 using RecordNumber = uint32;
-// Jobs that are left out of claims or of sweeps, because what these do to them fails
+// Jobs that claims or sweeps skip, because changing them fails
 struct LeftOutJobs {
     TimestampTz until; // 0: none was
     int32 count;
-    bool all; // that were tried: no other has moved since
+    bool all; // no other job was changed since
     char reason[160];
 };
 
-// What commits and ended sessions have done to a queue, until its database's scheduler takes it.
+// What commits and ended sessions have reported of a queue and the scheduler has not taken yet.
 struct Mailbox {
     bool available = false; // jobs became AVAILABLE: announce them
     Report report;
 };
 
-// How the sweeps of a queue go, for the view ecto_job.queues. Written by the database's scheduler
-// alone, and read by the next one, which goes on where a failing queue waits.
+// How the sweeps of a queue go, for the view ecto_job.queues. Only the database's scheduler writes
+// it. The next scheduler reads from it how long a failing queue backs off.
 struct Health {
     TimestampTz last_sweep = 0;      // 0: none yet
     TimestampTz next_due = DT_NOEND; // earliest schedule of a job that waits; DT_NOEND: none
@@ -115,9 +114,9 @@ struct Health {
     char error[256] = "";
 };
 
-// What all sessions know of a queue.
+// A queue's record.
 struct QueueRecord {
-    // What each pass over all queues of a database reads comes first, in few cache lines
+    // Every loop over the queues of a database reads these fields, so they share few cache lines
     Oid database = InvalidOid; // InvalidOid: a free record
     Oid queue = InvalidOid;
     RecordNumber next_of_key = 0; // or of those that are free
@@ -128,7 +127,7 @@ struct QueueRecord {
     LowWater low_water = {};
 
     Health health;
-    LeftOutJobs claims_left_out = {}; // `until` then, claims are careful
+    LeftOutJobs claims_left_out = {}; // `until`: how long claims are guarded
     LeftOutJobs sweeps_left_out = {};
 };
 
@@ -147,7 +146,8 @@ struct Change {
     Report report = {};
 };
 
-// What a prepared transaction did, until it is finished. See prepared_transactions.hpp.
+// The note of a prepared transaction, kept until the transaction is finished. See
+// prepared_transactions.hpp.
 constexpr int max_prepared_changes = 4;
 constexpr uint32 prepared_bits = 1024;
 struct PreparedNote {
@@ -156,21 +156,21 @@ struct PreparedNote {
     bool signals = false; // the scheduler
     int count = 0;
     Change changes[max_prepared_changes] = {};
-    // A bit for each further queue, by its hash: anything may have happened there. Other queues
-    // that have the bit are few unless the transaction wrote to hundreds.
+    // A bit for each further queue, by the queue's hash: anything may have happened there. Few
+    // other queues have one of these bits, unless the transaction wrote to hundreds of queues.
     std::bitset<prepared_bits> further = {};
 };
 
-// What sessions ask of the launcher, until it takes the requests.
+// What sessions have requested of the launcher and the launcher has not taken yet.
 constexpr int max_start_requests = 64;
 struct LauncherRequests {
-    bool start_all = false;     // a scheduler in every database, which is how a launcher begins
-    bool database_scan = false; // look whether there are databases that it does not know
+    bool start_all = false;     // a scheduler in every database; requested by each launcher's start
+    bool database_scan = false; // of pg_database, for databases that the launcher does not know
     int count = 0;
     Oid databases[max_start_requests] = {}; // a scheduler in each of these
 };
 
-// What the launcher and the sessions have to say to each other.
+// What the launcher and the sessions share.
 struct LauncherState {
     uint64 generation = 0; // of the launcher: a scheduler of another one leaves
     Latch *latch = nullptr;
@@ -180,19 +180,19 @@ struct LauncherState {
     TimestampTz scanned = 0;     // when that was
 };
 
-// Where the records of queues are found.
+// The records of queues, and the lists by which they are found.
 constexpr int record_lists = 8192;  // by database and queue
 constexpr int database_lists = 256; // by database
 struct RecordTable {
     std::span<QueueRecord> first;
-    std::span<QueueRecord> further; // empty: the address space was not to be had
+    std::span<QueueRecord> further; // empty: the address space could not be mapped
     Size used = 0;                  // no record from here on was ever given to a queue
     RecordNumber free = 0;          // the first of those that were given back
     RecordNumber by_key[record_lists] = {};
     RecordNumber by_database[database_lists] = {};
 };
 
-// The numbers of the sessions that hold jobs. See session_leases.hpp.
+// The numbers of live sessions with bound leases. See session_leases.hpp.
 struct LiveSessions {
     uint32 last = 0;           // 0: none yet
     std::span<uint32> numbers; // by process; 0: it has none
@@ -220,13 +220,11 @@ void make_private_state();
 // Returns the state; null where the library is not preloaded, except in such a scheduler.
 SharedState *shared_state();
 
-// Returns false for a private one: other sessions report nothing to it, so a scheduler that sleeps
-// has to poll.
+// Returns false for a private state: no session reports to it, so its scheduler polls.
 bool is_state_shared();
 
 // Holds the lock of the shared state for a scope, in which nothing may raise: an ERROR is a longjmp
-// and skips the destructor. (Should one come nevertheless, the transaction's abort releases the
-// lock.)
+// and skips the destructor. (The abort of the transaction would release the lock.)
 class SharedLock {
 public:
     explicit SharedLock(LWLockMode mode) {
@@ -238,7 +236,7 @@ public:
     SharedLock &operator=(const SharedLock &) = delete;
 };
 
-// Holds a record's spinlock for a scope of a few assignments: who waits for it burns a processor.
+// Holds a record's spinlock for a scope of a few assignments: waiting for it occupies a processor.
 class RecordLock {
 public:
     explicit RecordLock(QueueRecord *record) : record_(record) { SpinLockAcquire(&record_->mutex); }
