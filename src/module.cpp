@@ -1,6 +1,6 @@
-// What happens when the server loads the library: settings, the planner's hook and the callbacks of
-// transactions always; shared memory, the launcher and the hook on commands only where it is in
-// shared_preload_libraries.
+// The library's initialisation when the server loads it: settings, the planner's hook and the
+// callbacks of transactions always; shared memory, the launcher and the hook on commands only where
+// it is in shared_preload_libraries.
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "queue/transaction.hpp"
@@ -25,7 +25,7 @@ void _PG_init() {
         ecto_job::settings::define(preloading);
         ecto_job::install_planner_hook();
         ecto_job::install_transaction_callbacks();
-        // pg_upgrade's server runs nothing of its own accord
+        // pg_upgrade's server starts no background workers
         if (!preloading || IsBinaryUpgrade)
             return;
         ecto_job::install_shared_state();

@@ -20,14 +20,14 @@ struct Channel {
     char name[64]; // NUL-terminated
 };
 
-// "<table>", "<table>.completed", "<table>.retry", "<table>.failed"; nullopt when the table's
-// name is empty, longer than max_table_name_bytes, or contains NUL.
+// Returns "<table>", "<table>.completed", "<table>.retry", "<table>.failed"; nullopt when the
+// table's name is empty, longer than max_table_name_bytes, or contains NUL.
 std::optional<Channel> channel(std::string_view table, Notice notice);
 
 enum class NameFault { none, empty, too_long, control_character };
 
-// Control characters (bytes below 0x20, and 0x7f) are refused: a newline in a name has injected
-// SQL into pg_dump's output before (CVE-2025-8715).
+// Returns why the name is refused. Control characters (bytes below 0x20, and 0x7f) are refused: a
+// newline in a name has injected SQL into pg_dump's output before (CVE-2025-8715).
 NameFault check_table_name(std::string_view table);
 
 } // namespace ecto_job

@@ -23,7 +23,7 @@ struct JobKey {
     friend constexpr auto operator<=>(const JobKey &, const JobKey &) = default;
 };
 
-// No job stands below the one, or above the other
+// No job stands below lowest_key or above highest_key
 inline constexpr JobKey lowest_key{std::numeric_limits<std::int32_t>::min(), minus_infinity,
                                    std::numeric_limits<std::int64_t>::min()};
 inline constexpr JobKey highest_key{std::numeric_limits<std::int32_t>::max(), plus_infinity,

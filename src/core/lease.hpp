@@ -16,7 +16,7 @@ constexpr std::int64_t unbound_lease(std::uint64_t random) {
     return static_cast<std::int64_t>(random & ((std::uint64_t{1} << lease_size) - 2));
 }
 
-// Not 0, since no session is
+// Returns a lease of the session, never 0, since no session has the number 0.
 constexpr std::int64_t bound_lease(std::uint32_t session, std::uint32_t number) {
     constexpr std::uint64_t number_mask = (1U << (lease_session_shift - 1)) - 1;
     return static_cast<std::int64_t>((std::uint64_t{session} << lease_session_shift) |

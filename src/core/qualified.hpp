@@ -1,10 +1,10 @@
-// Operators of PostgreSQL in SQL of ours.
+// Qualification of PostgreSQL's operators in our SQL.
 //
-// A caller's search_path may hold operators of others, so a statement must say
-// OPERATOR(pg_catalog.=), which hides what it is about. In our SQL `==` stands for that, and `<`,
-// `+` and the like for theirs, each between blanks; a lone `=` assigns. Quoted text stays as it
-// is, and elsewhere blanks and line ends become one blank, so that a statement may be laid out in a
-// raw string.
+// A caller's search_path may contain operators of others, so a statement must write
+// OPERATOR(pg_catalog.=), which is hard to read. In our SQL texts `==` stands for
+// OPERATOR(pg_catalog.=), and `<`, `+` and the like for theirs, each between blanks; a lone `=`
+// assigns. Quoted text is not changed. Elsewhere blanks and line ends become one blank, so a
+// statement may be laid out in a raw string.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace ecto_job {
 
-// As written in our SQL
+// The operators as our SQL texts write them
 inline constexpr std::string_view sql_operators[] = {
     "==", "<>", "<", "<=", ">", ">=", "+", "-", "*", "&", ">>", "||"};
 
@@ -36,8 +36,8 @@ public:
             put(c);
     }
 
-    // Writes what `sql` begins with: blanks, an operator, quoted text or one character. Returns
-    // what follows.
+    // Writes the first token of `sql`: blanks, an operator, quoted text or one character. Returns
+    // the rest.
     constexpr std::string_view write_token(std::string_view sql) {
         if (is_blank(sql[0])) {
             blank_ = true;
@@ -87,7 +87,7 @@ private:
     bool blank_ = false; // read, and not written yet
 };
 
-// A text that may be a template's argument
+// A text as a template's argument
 template <std::size_t size> struct SqlText {
     char text[size];
 

@@ -23,7 +23,7 @@ constexpr std::string_view name(State state) {
     return names[static_cast<std::size_t>(state)];
 }
 
-// Exact: the CHECK of the table knows no other case and no spaces either.
+// Returns the state of this exact name: the table's CHECK allows no other case and no spaces.
 constexpr std::optional<State> state_from(std::string_view text) {
     for (const State state : all_states)
         if (name(state) == text)

@@ -1,5 +1,5 @@
-// What one queue's table has and another's has not: tables of create_queue() are all alike, but
-// those of EctoJob's migrations differ from them and, by version and options, from each other.
+// What differs between the tables of queues. Tables of create_queue() are alike; tables of
+// EctoJob's migrations differ from them and, by version and options, from each other.
 #pragma once
 
 namespace ecto_job {

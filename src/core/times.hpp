@@ -25,18 +25,18 @@ constexpr bool is_finite(Micros time) {
     return time != minus_infinity && time != plus_infinity;
 }
 
-// now + attempt * timeout_ms; nullopt when `now` or the result is not a valid time.
+// Returns now + attempt * timeout_ms; nullopt when `now` or the result is not a valid time.
 std::optional<Micros> increase_time(Micros now, std::int32_t attempt, std::int64_t timeout_ms);
 
-// now + timeout_ms; nullopt when `now` or the result is not a valid time.
+// Returns now + timeout_ms; nullopt when `now` or the result is not a valid time.
 std::optional<Micros> reservation_expiry(Micros now, std::int64_t timeout_ms);
 
-// What is left of the calendar: the longest timeout for which reservation_expiry() has a result; 0
-// when `now` is not a valid time.
+// Returns the longest timeout, in ms, for which reservation_expiry() has a result; 0 when `now` is
+// not a valid time.
 std::int64_t longest_timeout_ms(Micros now);
 
-// The highest attempt for which increase_time() has a result, so that a caller who stops there gets
-// one always. 0 when one timeout is too long already; a timeout is not negative.
+// Returns the highest attempt for which increase_time() has a result; 0 when a single timeout is
+// too long. The timeout is not negative.
 std::int32_t last_attempt(Micros now, std::int64_t timeout_ms);
 
 // An interval as PostgreSQL keeps it: three numbers that are not normalised into each other.
@@ -57,8 +57,9 @@ struct IntervalMs {
     IntervalFault fault;
 };
 
-// Whole milliseconds, rounded down: half a millisecond is 0 and minus half is -1, so that a
-// caller who refuses what is below 1 or below 0 refuses these too. A day is 24 hours.
+// Returns the interval in whole milliseconds, rounded down: half a millisecond is 0 and minus half
+// is -1, so that a caller that refuses values below 1 or below 0 refuses these too. A day is 24
+// hours.
 IntervalMs interval_to_ms(IntervalParts interval);
 
 } // namespace ecto_job

@@ -1,4 +1,4 @@
-// Comparing versions. See version.hpp.
+// Comparison of versions. See version.hpp.
 #include "core/version.hpp"
 
 #include <cstdlib>

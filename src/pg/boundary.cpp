@@ -1,4 +1,4 @@
-// The slow half of the boundary: how an exception becomes an ERROR. See boundary.hpp.
+// How an exception becomes an ERROR. See boundary.hpp.
 #include "pg/boundary.hpp"
 
 namespace ecto_job {
@@ -12,7 +12,7 @@ void Boundary::describe(int sqlstate, const char *message) noexcept {
 }
 
 void Boundary::raise() {
-    // What a throw may have jumped over
+    // A throw may have skipped the code that restores these
     PG_exception_stack = stack_;
     error_context_stack = callbacks_;
     MemoryContextSwitchTo(context_);

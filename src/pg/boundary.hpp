@@ -19,9 +19,9 @@ namespace ecto_job {
 class Boundary {
 public:
     Boundary() noexcept;
-    // Keeps what the exception says; allocates nothing, so that it works when memory is short.
+    // Copies the exception's message. Allocates nothing, so that it works when memory is short.
     void describe(int sqlstate, const char *message) noexcept;
-    // The ERROR, raised when no exception object is alive any more.
+    // Raises the ERROR, after the exception object has been destroyed.
     [[noreturn]] void raise();
 
 private:
@@ -49,7 +49,7 @@ template <typename F> auto at_boundary(F body) -> std::invoke_result_t<F> {
 
 } // namespace ecto_job
 
-// A function that SQL can call: the arguments come as `fcinfo`, as in C.
+// Defines a function that SQL can call. Its arguments are in `fcinfo`, as in C.
 #define ECTO_JOB_FUNCTION(name)                                                                    \
     extern "C" {                                                                                   \
     PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \

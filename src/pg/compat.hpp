@@ -1,13 +1,13 @@
-// Every difference between PostgreSQL 15, 16, 17 and 18 that concerns us, under one name each.
+// The differences between PostgreSQL 15, 16, 17 and 18 that concern us, under one name each.
 //
-// Minor releases differ, too: a function that is new in one of them is not called, since the
-// library would not load in an older one. `make check KINDS=assert` looks.
+// Minor releases differ, too: no function is called that a minor release has added, since the
+// library would not load in an older one. `make check KINDS=assert` checks that.
 #pragma once
 
 #include "pg/pg.hpp"
 
-// The least good server. Before 15.9 a plan that was made for one role could be used for another
-// one under row-level security (CVE-2024-10976), and the plans of claims are kept.
+// The oldest supported server. Before 15.9 a plan that was made for one role could be used for
+// another one under row-level security (CVE-2024-10976), and the plans of claims are kept.
 #define ECTO_JOB_LEAST_SERVER 150009
 #if PG_VERSION_NUM < ECTO_JOB_LEAST_SERVER
 #error "ecto_job needs PostgreSQL 15.9 or later: install the newest minor, with server headers"
@@ -21,8 +21,8 @@ extern "C" {
 
 namespace ecto_job {
 
-// Raises an ERROR in a server that is too old, whatever headers we were compiled with. PostgreSQL
-// itself compares the majors only.
+// Raises an ERROR (SQLSTATE 0A000) in a server that is too old, whatever headers the library was
+// compiled with. PostgreSQL itself compares only major versions.
 inline void check_server_version() {
     if (pg_strtoint32(GetConfigOption("server_version_num", false, false)) < ECTO_JOB_LEAST_SERVER)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -43,8 +43,8 @@ inline AclResult object_aclcheck(Oid, Oid schema, Oid role, AclMode right) {
 }
 #endif
 
-// Returns whether the role has the right that CREATE DATABASE and RENAME ask for. PostgreSQL's own
-// function for it, have_createdb_privilege, cannot be called in 15.18 and before.
+// Returns whether the role has the right that CREATE DATABASE and RENAME require. PostgreSQL's own
+// function, have_createdb_privilege, cannot be called in 15.18 and before.
 inline bool may_create_databases(Oid role) {
     if (superuser_arg(role))
         return true;
@@ -56,7 +56,7 @@ inline bool may_create_databases(Oid role) {
     return result;
 }
 
-// What pg_stat_activity shows while one of ours sleeps
+// Returns the wait event that pg_stat_activity shows while the launcher or a scheduler sleeps.
 inline uint32 wait_event() {
 #if PG_VERSION_NUM >= 170000
     static uint32 event = 0;
@@ -76,7 +76,7 @@ inline bool is_background_worker(const PGPROC *process) {
 #endif
 }
 
-// How much ANALYZE keeps of a column; 0: nothing
+// Returns a column's statistics target; 0: ANALYZE skips the column, -1: the default.
 inline int statistics_target(Oid table, AttrNumber column) {
     HeapTuple const row = SearchSysCache2(ATTNUM, ObjectIdGetDatum(table), Int16GetDatum(column));
     if (!HeapTupleIsValid(row))
@@ -104,7 +104,7 @@ template <typename F> void for_each_setting(F visit) {
         visit(settings[i]);
 }
 
-// The process of a lock's holder; 0: it has ended, or was prepared
+// Returns the pid of a lock's holder; 0 if the process has ended or the transaction was prepared.
 inline int pid_of(const VirtualTransactionId &transaction) {
 #if PG_VERSION_NUM >= 170000
     const PGPROC *const process = ProcNumberGetProc(transaction.procNumber);

@@ -1,4 +1,4 @@
-// Names, and what stands for them. See names.hpp.
+// Names, and what replaces a missing one. See names.hpp.
 #include "pg/names.hpp"
 
 namespace ecto_job {

@@ -12,8 +12,8 @@ namespace ecto_job {
 
 template <typename Entry> class OidMap {
 public:
-    // Makes the table; before that it may only be asked whether it exists. Not in a constructor,
-    // which would run when the library is loaded. The name is for the server's memory reports.
+    // Makes the table; before this call only exists() may be called. Not a constructor, since that
+    // would run when the library is loaded. PostgreSQL's memory reports show the name.
     void create(const char *name, MemoryContext context, long expected_size = 64) {
         static_assert(std::is_trivially_destructible_v<Entry> && offsetof(Entry, oid) == 0);
         HASHCTL control{};
@@ -26,7 +26,7 @@ public:
 
     long size() const { return hash_get_num_entries(table_); }
 
-    // Returns null if there is none.
+    // Returns the entry; null if there is none.
     Entry *find(Oid oid) const {
         return static_cast<Entry *>(hash_search(table_, &oid, HASH_FIND, nullptr));
     }

@@ -1,8 +1,8 @@
-// Texts that are cut, or shown to everybody, in a database of any encoding.
+// Cutting and copying of texts, in a database of any encoding.
 //
-// A database in SQL_ASCII knows no characters, but most of its clients take its bytes for UTF-8,
-// and PostgreSQL refuses to send them a row with anything else. So UTF-8 is what it is taken for
-// here.
+// A database in SQL_ASCII has no characters, but most of its clients take its bytes for UTF-8, and
+// PostgreSQL refuses to send them a row with other bytes. So these functions take its bytes for
+// UTF-8.
 #pragma once
 
 #include "pg/pg.hpp"

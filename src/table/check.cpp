@@ -1,6 +1,6 @@
-// Looking at a table. See check.hpp.
+// The check of a table. See check.hpp.
 //
-// Catalogs only, so that it takes no time whatever the table's size; no lock of ours.
+// The check reads catalogs only, so its time does not depend on the table's size.
 #include "table/check.hpp"
 
 #include <iterator>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int longest_state = 11; // IN_PROGRESS
 
-// Who makes a column: each of EctoJob's migrations, the migration to version 3, or adopt_queue()
+// What makes a column: each of EctoJob's migrations, the migration to version 3, or adopt_queue()
 enum class Maker { ectojob, version_3, adoption };
 
 struct ColumnRule {
@@ -49,7 +49,7 @@ void append_line(StringInfo lines, const char *line) {
     appendStringInfo(lines, "%s%s", lines->len > 0 ? "\n" : "", line);
 }
 
-// Null pointer: there is none
+// Returns the column of this name; null if there is none.
 Form_pg_attribute find_column(TupleDesc columns, const char *name) {
     for (int i = 0; i < columns->natts; i++) {
         Form_pg_attribute const column = TupleDescAttr(columns, i);
@@ -90,7 +90,7 @@ void check_column(Form_pg_attribute column, const ColumnRule &rule, StringInfo m
         append_line(misfits, psprintf("Column \"%s\" is not NOT NULL.", rule.name));
 }
 
-// Returns the rule for a column; null for a column of the application's.
+// Returns the rule for a column; null for the application's own column.
 const ColumnRule *rule_for(const char *name) {
     for (const ColumnRule &rule : rules)
         if (strcmp(rule.name, name) == 0)
@@ -110,8 +110,8 @@ int32 default_of_max_attempts(Relation table, Form_pg_attribute column) {
     return attempts < 1 ? default_max_attempts : attempts;
 }
 
-// Ecto's macro `timestamps` makes its columns NOT NULL and without a default. The library could not
-// insert a job if there were others.
+// Returns whether Ecto's macro `timestamps` may have made the column, which is then NOT NULL and
+// has no default. With other such columns the library could not insert a job.
 bool may_be_timestamp(Form_pg_attribute column) {
     return !column->attisdropped && is_time(column) && column->attnotnull && !column->atthasdef &&
            rule_for(NameStr(column->attname)) == nullptr;
@@ -171,7 +171,7 @@ void check_timestamp(TupleDesc columns, const char *name, StringInfo misfits, St
     }
 }
 
-// enqueue names params and what it is given; the rest needs a value of its own
+// Checks that every column that enqueue() does not name is nullable or has a default.
 void check_defaults(TupleDesc columns, const TableCheck &check, StringInfo misfits) {
     for (int i = 0; i < columns->natts; i++) {
         Form_pg_attribute const column = TupleDescAttr(columns, i);
@@ -186,8 +186,8 @@ void check_defaults(TupleDesc columns, const TableCheck &check, StringInfo misfi
     }
 }
 
-// Does a usable index begin with these columns? Of ours, which hold rows in play only, the
-// predicate counts as none.
+// Returns whether a usable index begins with these columns; `partial`: also a partial index, such
+// as that of a queue, which has the rows in play only.
 bool has_index(Relation table, const char *const *names, int count, bool unique, bool partial) {
     bool found = false;
     List *const indexes = RelationGetIndexList(table);

@@ -1,5 +1,5 @@
-// The check whether a table can be a queue, and what the table lacks. The table may be made by
-// EctoJob's migrations of any version, with any options.
+// The check whether a table can be a queue, and what the table lacks. Any version of EctoJob's
+// migrations, with any options, may have made the table.
 #pragma once
 
 #include <optional>
@@ -8,15 +8,15 @@
 
 namespace ecto_job {
 
-// Returns why the table can be no queue, whatever its columns are; null if there is no reason.
+// Returns why the table cannot be a queue, whatever its columns; null if there is no reason.
 const char *fault_of_table(Relation table);
 
-// Returns the name of a column that the table lacks and every queue has, or has with another type;
-// null if there is none. Constraints may be missing, since a restore makes them last.
+// Returns the name of a column of every queue that the table lacks, or has with another type; null
+// if there is none. Constraints may be missing, since a restore makes them last.
 const char *missing_column(Relation table);
 
-// What somebody said about the columns that keep the times of a job: a name, a null pointer for no
-// such column, or nothing
+// What the caller has specified about the columns that keep a job's times: a name, a null pointer
+// for no such column, or nothing
 struct TimestampNames {
     std::optional<const char *> inserted_at;
     std::optional<const char *> updated_at;
@@ -34,7 +34,7 @@ struct TableCheck {
     bool state_statistics_vary; // they are not those that ddl.hpp fixes
     int32 max_attempts;         // by the column's default
 };
-// The caller holds a lock on the table.
+// Checks the table and its columns. The caller holds a lock on the table.
 TableCheck check_table(Relation table, const TimestampNames &given);
 
 } // namespace ecto_job

@@ -1,6 +1,6 @@
 // DDL on queues' tables. See ddl.hpp.
 //
-// Everything here changes catalogs only: no table is rewritten or read.
+// All of it changes catalogs only: no table is rewritten or read.
 #include "table/ddl.hpp"
 
 namespace ecto_job {
@@ -14,7 +14,7 @@ void hint_at_trying_again(void *) {
         errhint("A transaction uses the queue's table. Try again, or when fewer do.");
 }
 
-// As ANALYZE writes them, of a column of which it knows no more than this
+// Writes the row of a column as ANALYZE would, with the number of different values only.
 void write_statistics(Oid table, AttrNumber column, float4 different_values) {
     Datum values[Natts_pg_statistic]{};
     bool nulls[Natts_pg_statistic]{};
@@ -58,7 +58,7 @@ void comment_column(const char *table, const ColumnComment &comment) {
 }
 
 void fix_state_statistics(Oid oid, const char *table) {
-    // ANALYZE passes the column over from now on, and leaves what it finds
+    // ANALYZE then skips the column and keeps its statistics
     execute(psprintf("ALTER TABLE ONLY %s ALTER COLUMN state SET STATISTICS 0", table));
     const AttrNumber column = get_attnum(oid, "state");
     RemoveStatistics(oid, column);

@@ -1,4 +1,4 @@
-// Reading a table's layout. See layout.hpp.
+// Reading of a table's layout. See layout.hpp.
 #include "table/layout.hpp"
 
 namespace ecto_job {

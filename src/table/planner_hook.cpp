@@ -1,4 +1,4 @@
-// The hook on the planner's estimates. See planner_hook.hpp.
+// The hook on the planner's estimates of a table. See planner_hook.hpp.
 #include "table/planner_hook.hpp"
 
 #include <algorithm>

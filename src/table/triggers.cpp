@@ -29,9 +29,9 @@ bool calls_ectojobs(const Trigger &trigger) {
            is_named(function_name_or_null(trigger.tgfoid), ectojobs_function);
 }
 
-// A node whose clock is ahead enqueues jobs that are due by that clock, and not yet by ours. They
-// are not for the future, and shall not wait until ours is as far. The library cuts the time at
-// which it enqueues to whole seconds, if not told otherwise.
+// Returns the condition that a job was not due when it was enqueued. A node whose clock is ahead
+// enqueues jobs that are due by that clock and not yet by ours: they are not for the future and
+// must not become SCHEDULED. By default the library cuts the time of enqueuing to whole seconds.
 const char *not_due_when_enqueued(Oid table, const QueueTriggers &triggers) {
     if (triggers.enqueued_at == nullptr)
         return "";
@@ -65,8 +65,8 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
                      quote_identifier(triggers.inserted), table));
     comment_trigger(table, triggers.inserted, "notifies consumers of an AVAILABLE job");
 
-    // A claim gives a new lease, and says by itself when that ends. IS DISTINCT FROM would take the
-    // search_path's operator
+    // Excluded are claims, which draw a new lease and report its end themselves. IS DISTINCT FROM
+    // would use an operator of the search_path
     execute(psprintf(
         qualified<R"(
         CREATE OR REPLACE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW
@@ -81,8 +81,8 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
 
     if (!triggers.clears_leases)
         return;
-    // What the library changes, and few of our statements: a job that waits for its time has no
-    // lease, and a claim draws a new one. No lease is 0
+    // Fires for the library's changes and few of our statements: a job that waits for its time has
+    // no lease, and a claim draws a new one. No lease is 0
     execute(psprintf(qualified<R"(
         CREATE OR REPLACE TRIGGER ecto_job_lease BEFORE UPDATE ON %s FOR EACH ROW
         WHEN (NEW.state <> OLD.state
@@ -123,7 +123,7 @@ bool may_veto(Oid table) {
     bool found = false;
     if (triggers != nullptr && triggers->trig_update_before_row)
         for (int i = 0; i < triggers->numtriggers; i++)
-            // By name: ours keeps nothing
+            // By name: our trigger keeps no row as it is
             found = found || (triggers->triggers[i].tgenabled != TRIGGER_DISABLED &&
                               TRIGGER_TYPE_MATCHES(triggers->triggers[i].tgtype, TRIGGER_TYPE_ROW,
                                                    TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE) &&
