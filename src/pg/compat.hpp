@@ -15,6 +15,8 @@
 
 #if PG_VERSION_NUM >= 160000
 extern "C" {
+#include "catalog/pg_namespace.h"
+#include "storage/procarray.h"
 #include "varatt.h"
 }
 #endif
@@ -83,7 +85,7 @@ inline int statistics_target(Oid table, AttrNumber column) {
         return -1;
     bool is_null = false;
     const Datum target = SysCacheGetAttr(ATTNUM, row, Anum_pg_attribute_attstattarget, &is_null);
-#if PG_VERSION_NUM >= 170000
+#if PG_VERSION_NUM >= 160000
     const int result = is_null ? -1 : DatumGetInt16(target);
 #else
     const int result = DatumGetInt32(target);
