@@ -21,6 +21,11 @@ extern "C" {
 }
 #endif
 
+// No error since 17, which has no old_snapshot_threshold; its number stays
+#ifndef ERRCODE_SNAPSHOT_TOO_OLD
+#define ERRCODE_SNAPSHOT_TOO_OLD MAKE_SQLSTATE('7', '2', '0', '0', '0')
+#endif
+
 namespace ecto_job {
 
 // Raises an ERROR (SQLSTATE 0A000) in a server that is too old, whatever headers the library was

@@ -1,6 +1,8 @@
 // The rollback of a subtransaction, and the classes of errors. See subtransaction.hpp.
 #include "queue/subtransaction.hpp"
 
+#include "pg/compat.hpp"
+
 namespace ecto_job {
 
 bool is_data_error(int sqlstate) {
