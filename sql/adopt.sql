@@ -19,7 +19,7 @@ SELECT pg_get_triggerdef(oid) AS trigger, obj_description(oid, 'pg_trigger') AS 
 WHERE tgrelid = 'ad_3'::regclass AND NOT tgisinternal ORDER BY tgname;
 SELECT pg_get_indexdef(indexrelid) FROM pg_index
 WHERE indrelid = 'ad_3'::regclass ORDER BY indexrelid::regclass::text COLLATE "C";
-SELECT conname FROM pg_constraint WHERE conrelid = 'ad_3'::regclass;
+SELECT conname FROM pg_constraint WHERE conrelid = 'ad_3'::regclass AND contype <> 'n';
 SELECT attstattarget FROM pg_attribute WHERE attrelid = 'ad_3'::regclass AND attname = 'state';
 SELECT kind, params_type, inserted_at, updated_at, max_attempts FROM ecto_job.queue_settings WHERE queue = 'ad_3'::regclass;
 

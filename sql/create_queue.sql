@@ -14,7 +14,7 @@ SELECT attname, format_type(atttypid, atttypmod) AS type, attnotnull AS not_null
 FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 WHERE attrelid = 'cq_jobs'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
-WHERE conrelid = 'cq_jobs'::regclass ORDER BY conname;
+WHERE conrelid = 'cq_jobs'::regclass AND contype <> 'n' ORDER BY conname;
 SELECT pg_get_indexdef(indexrelid) FROM pg_index
 WHERE indrelid = 'cq_jobs'::regclass ORDER BY indexrelid::regclass::text COLLATE "C";
 SELECT pg_get_triggerdef(oid) FROM pg_trigger

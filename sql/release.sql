@@ -20,7 +20,7 @@ SELECT tgname, pg_get_triggerdef(oid) = definition AS as_before FROM pg_trigger 
 WHERE tgrelid = 'rel_jobs'::regclass;
 SELECT count(*) FROM ecto_job.queue_settings;
 SELECT pg_relation_filenode('rel_jobs') = :before AS not_rewritten,
-       (SELECT attstattarget FROM pg_attribute WHERE attrelid = 'rel_jobs'::regclass AND attname = 'state') AS statistics;
+       (SELECT coalesce(attstattarget, -1) FROM pg_attribute WHERE attrelid = 'rel_jobs'::regclass AND attname = 'state') AS statistics;
 SELECT count(*) AS depends_on_extension FROM pg_depend
 WHERE refclassid = 'pg_proc'::regclass AND refobjid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'ecto_job'::regnamespace)
   AND classid = 'pg_trigger'::regclass AND objid IN (SELECT oid FROM pg_trigger WHERE tgrelid = 'rel_jobs'::regclass);
@@ -92,7 +92,7 @@ SELECT ecto_job.enqueue('rel_app.jobs', '{"n": 1}') > 0 AS enqueued;
 SELECT ecto_job.release_queue(oid) FROM pg_class WHERE relnamespace = 'rel_app'::regnamespace AND relkind = 'r' ORDER BY relname;
 SELECT tgname, tgfoid::regprocedure, obj_description(t.oid) FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = tgrelid
 WHERE relnamespace = 'rel_app'::regnamespace ORDER BY 1;
-SELECT relname, attstattarget FROM pg_attribute JOIN pg_class AS c ON c.oid = attrelid
+SELECT relname, coalesce(attstattarget, -1) AS attstattarget FROM pg_attribute JOIN pg_class AS c ON c.oid = attrelid
 WHERE relnamespace = 'rel_app'::regnamespace AND relkind = 'r' AND attname = 'state' ORDER BY 1;
 SELECT params, state, in_play FROM rel_app.jobs;
 SELECT pg_temp.outcome('SELECT ecto_job.create_queue(''jobs'', ''rel_app'')');

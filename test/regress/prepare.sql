@@ -33,6 +33,8 @@ EXCEPTION WHEN OTHERS THEN
     IF detail LIKE 'Failing row contains%' THEN -- the row's times differ from run to run
         detail := '';
     END IF;
+    -- PostgreSQL's versions name the tests' database in different ways
+    message := replace(message, 'database "' || current_database() || '"', 'database "contrib_regression"');
     RETURN concat_ws(E'\n    ', state || ': ' || message, 'DETAIL: ' || nullif(detail, ''),
                      'HINT: ' || nullif(hint, ''));
 END
