@@ -1,6 +1,6 @@
 # pg_upgrade keeps queues, jobs and settings, and the database stays enabled; no process of ecto_job runs during the upgrade.
 #
-# The upgrade is from 15 to 15, since no other version is installed; its steps are the same. Seen to fail without the check of
+# The upgrade is to the same version, since no other one is installed; its steps are the same. Seen to fail without the check of
 # IsBinaryUpgrade in _PG_init (the log then shows a launcher).
 use strict;
 use warnings;
@@ -41,10 +41,12 @@ command_ok(
 	'pg_upgrade ends without an error');
 my @logs = glob($new->data_dir . '/pg_upgrade_output.d/*/log/pg_upgrade_server.log');
 my $log = join '', map { slurp_file($_) } @logs;
-like($log, qr/registering background worker "logical replication launcher"/, "pg_upgrade's servers log which background workers they register");
+like($log, qr/DEBUG:  checkpoint record is at/, "pg_upgrade's servers log what is of level debug1");
 unlike($log, qr/ecto_job (?:launcher|scheduler)/, "pg_upgrade's servers start no launcher and no scheduler");
 
+$new->append_conf('postgresql.conf', 'log_min_messages = debug1');
 $new->start;
+ok(wait_for_log($new, qr/DEBUG:  registering background worker "ecto_job launcher"/), 'a server that no pg_upgrade runs logs at debug1 that it registers the launcher');
 is($new->safe_psql('postgres', $contents), $jobs, 'jobs and settings are the same after pg_upgrade');
 is($new->safe_psql('postgres', "SELECT database = (SELECT oid FROM pg_database WHERE datname = 'postgres'), enabled
 		FROM ecto_job.scheduler_state"), 't|t', 'the database is still enabled after pg_upgrade') or diag($record);
