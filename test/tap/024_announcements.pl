@@ -62,8 +62,10 @@ hears('jobs:scheduler', 'a job that an UPDATE takes back from IN_PROGRESS is ann
 hears('', 'DELETE sends no notification', 'DELETE FROM jobs');
 hears('', 'an UPDATE and a claim that find no row send no notification',
 	"UPDATE jobs SET state = 'AVAILABLE'; SELECT * FROM ecto_job.start_available_jobs('jobs', 10)");
+# PostgreSQL 16 has renamed the setting
+my $forced = sql(q{SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')});
 hears('jobs:scheduler', 'jobs before and after a parallel query of the same transaction are announced',
-	"BEGIN; SET LOCAL force_parallel_mode = on; $job; SELECT count(*) FROM pg_class; $job; COMMIT");
+	"BEGIN; SET LOCAL $forced = on; $job; SELECT count(*) FROM pg_class; $job; COMMIT");
 hears('jobs:scheduler', 'a job is announced when its transaction moves the table to another schema',
 	"CREATE SCHEMA elsewhere; BEGIN; $job; ALTER TABLE jobs SET SCHEMA elsewhere; COMMIT");
 sql('ALTER TABLE elsewhere.jobs SET SCHEMA public');
