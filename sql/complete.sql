@@ -127,6 +127,13 @@ SELECT ecto_job.initial_multi('complete_jobs', 5, 2);
 \o
 SELECT id FROM complete_jobs;
 
+-- A stale completion is JQ001 also where the owner has altered the type of id
+BEGIN;
+ALTER TABLE complete_jobs ALTER id TYPE integer;
+SELECT pg_temp.outcome('SELECT ecto_job.complete_jobs(''complete_jobs'', ''{6,99}'', ''{44,44}'')');
+SELECT pg_temp.outcome('SELECT ecto_job.complete_job(''complete_jobs'', 6, 45)');
+ROLLBACK;
+
 -- A read-only transaction is refused before anything is locked
 BEGIN READ ONLY;
 SELECT ecto_job.complete_job('complete_jobs', 6, 44);
