@@ -139,7 +139,7 @@ void find_timestamps(TupleDesc columns, const TimestampNames &given, TableCheck 
         Form_pg_attribute const column = TupleDescAttr(columns, i);
         if (may_be_timestamp(column) && !is_named(column, check->inserted_at) &&
             !is_named(column, check->updated_at))
-            candidates = lappend(candidates, NameStr(column->attname));
+            candidates = lappend(candidates, pstrdup(NameStr(column->attname)));
     }
     if (wanted > 0 && list_length(candidates) > wanted) {
         append_line(misfits, "More than one column may be inserted_at or updated_at; "
