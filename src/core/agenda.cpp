@@ -2,6 +2,7 @@
 #include "core/agenda.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace ecto_job {
 
@@ -15,15 +16,15 @@ void Agenda::reported(const Report &report) {
     reclaim_.up_to = std::max(reclaim_.up_to, report.orphaned_up_to);
 }
 
-// Returns when jobs are given back, which is quick and so waits for no cool-down but its own
+// Returns when orphans are given back, which is quick and so has a pause of its own.
 Micros Agenda::reclaim_at() const {
-    return std::max(reclaim_.at, reclaim_cools_down_until_);
+    return std::max(reclaim_.at, reclaim_paused_until_);
 }
 
 Micros Agenda::sweep_at() const {
     const Micros first =
         is_failing() ? full_sweep_ : std::min({full_sweep_, activate_.at, expire_.at});
-    return std::max(first, cools_down_until_);
+    return std::max(first, paused_until_);
 }
 
 Micros Agenda::next() const {
@@ -53,7 +54,7 @@ void Agenda::set_next_full_sweep(Micros now, Micros pause) {
     full_sweep_ = now + pause;
 }
 
-// What is stuck is tried again later and later, and keeps nothing else waiting
+// Plans the task's next time. Stuck jobs are tried again later and later, and delay no other jobs.
 void Agenda::plan(Task *task, const Earliest &earliest, Micros swept_at) {
     if (earliest.first > swept_at) {
         task->stuck.reset();
@@ -77,26 +78,25 @@ void Agenda::plan_reclaim(const Work &work, const Found &found) {
     }
 }
 
-// Returns how long the queue cools down: as long as its burst took, so that it never has more than
-// half of the time
-Micros Agenda::cool_down_after(BatchEnd end, const Pace &pace) {
-    burst_ += pace.took;
-    const Micros burst = burst_;
-    if (end == BatchEnd::more && burst < pace.longest_burst)
+// Returns how long the queue pauses: after a sweep for as long as the sweep took, so that a queue
+// never has more than half of the time.
+Micros Agenda::pause_after(BatchEnd end, const Pace &pace) {
+    sweep_took_ += pace.took;
+    if (end == BatchEnd::more && sweep_took_ < pace.longest_sweep)
         return 0;
-    burst_ = 0;
+    const Micros took = std::exchange(sweep_took_, 0);
     if (end == BatchEnd::locked)
         return table_lock_.next();
     if (end == BatchEnd::gone) // the registry will say so
         return longest_lock_pause;
-    return burst;
+    return took;
 }
 
 void Agenda::finished(const Work &work, const Found &found, Micros now, const Pace &pace) {
     if (found.end == BatchEnd::interrupted)
         return;
-    const Micros cool_down = cool_down_after(found.end, pace);
-    (work.only_reclaims() ? reclaim_cools_down_until_ : cools_down_until_) = now + cool_down;
+    (work.only_reclaims() ? reclaim_paused_until_ : paused_until_) =
+        now + pause_after(found.end, pace);
     if (found.end == BatchEnd::locked)
         return;
     table_lock_.reset();
@@ -117,7 +117,7 @@ void Agenda::finished(const Work &work, const Found &found, Micros now, const Pa
 }
 
 void Agenda::failed(Micros now) {
-    burst_ = 0;
+    sweep_took_ = 0;
     set_next_full_sweep(now, failures_.next());
 }
 
@@ -132,7 +132,7 @@ void Agenda::request_full_sweep() {
 }
 
 void Agenda::start_over() {
-    cools_down_until_ = reclaim_cools_down_until_ = at_once;
+    paused_until_ = reclaim_paused_until_ = at_once;
     if (is_failing())
         return;
     full_sweep_ = reclaim_.at = at_once;

@@ -1,9 +1,10 @@
 // The agenda of a queue says when which work is due: a pure function of what commits and ended
-// sessions have reported and of what sweeps have found. No clock, no lock, no server.
+// sessions have reported, and of what the batches of sweeps have found. No clock, no lock, no
+// server.
 //
-// A chore is never later than reported, and whatever a sweep leaves undone becomes due again; a
-// queue has at most half of the scheduler's time; and what cannot be done now is not tried again at
-// once. test/unit/agenda_test.cpp states each of these as a property.
+// No work is later than reported, and whatever a batch leaves undone becomes due again; a queue has
+// at most half of the scheduler's time; and work that cannot be done now is not tried again at
+// once. test/unit/agenda_test.cpp states each of these rules as a property.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ namespace ecto_job {
 inline constexpr Micros at_once = minus_infinity;
 inline constexpr Micros never = plus_infinity;
 
-// What commits and ended sessions have done to a queue since the last report.
+// What commits and ended sessions have reported of a queue since the last Report.
 struct Report {
     Micros due = never;                 // earliest schedule of a SCHEDULED or RETRY job
     Micros expiry = never;              // earliest end of a lease
@@ -25,13 +26,13 @@ struct Report {
     JobKey orphaned_up_to = lowest_key; // highest key claimed by a session that has ended
 };
 
-// What a sweep is to do.
+// The work of a batch.
 struct Work {
     bool activate = false;        // scheduled jobs that are due
     bool expire = false;          // leases that have ended, up to `leases_up_to`
     bool reclaim = false;         // jobs of ended sessions, up to `orphans_up_to`
-    bool full = false;            // all of these, and whatever nobody has reported
-    bool orphans_in_head = false; // the sweep asks up to where: the end of the queue's head
+    bool full = false;            // all of the above, and whatever nobody has reported
+    bool orphans_in_head = false; // up to the end of the queue's head, which the batch reads
     JobKey leases_up_to = lowest_key;
     JobKey orphans_up_to = lowest_key;
 
@@ -42,7 +43,7 @@ struct Work {
 enum class BatchEnd : std::uint8_t {
     looked_ahead, // nothing is left to move, and Found says when there will be
     moved,        // nothing is left to move
-    more,         // the batch was full: there may be more to move
+    more,         // the batch was full: more may be left to move
     locked,       // another session has the table locked
     gone,         // the table was dropped
     interrupted,  // the extension is being dropped
@@ -51,54 +52,56 @@ enum class BatchEnd : std::uint8_t {
 // The earliest time of a job of one kind.
 struct Earliest {
     Micros first = never;
-    Micros after_sweep = never; // of those later than the sweep, asked if `first` is not
+    Micros after_sweep = never; // later than swept_at; read only if `first` is not later
 };
 
 enum class Orphans : std::uint8_t {
-    unknown, // there are more, or nobody has looked
+    unknown, // more are left, or none were searched for
     none,
     stuck, // all that are left are locked by other sessions
 };
 
-// What a sweep has found.
+// What a batch has found.
 struct Found {
     BatchEnd end = BatchEnd::looked_ahead;
-    Micros swept_at = 0; // what was due by then was to be moved
-    Earliest due = {};   // `due`, `expiry` and `last_held` only if it has looked ahead
+    Micros swept_at = 0; // the batch was to move what was due at this time
+    Earliest due = {};   // `due`, `expiry` and `last_held` are set by looking ahead
     Earliest expiry = {};
-    JobKey last_held = lowest_key; // highest key of a job with a lease, if all were looked at
+    JobKey last_held = lowest_key; // highest key of a job with a lease, if all leases were read
     Orphans orphans = Orphans::unknown;
 };
 
-// How long a sweep took, and what the settings allow.
+// How long a batch took, and what the settings allow.
 struct Pace {
     Micros took;
-    Micros longest_burst; // of batches without a cool-down between them
+    Micros longest_sweep; // then the queue pauses, even if more is left to move
     Micros full_interval;
 };
 
 class Agenda {
 public:
+    // Takes a report.
     void reported(const Report &report);
 
-    // Returns when there is work; never: not before something is reported.
+    // Returns when work is due; never: not before something is reported.
     Micros next() const;
     // Returns the work that is due; not empty at next() or later.
     Work due(Micros now) const;
 
-    // Takes what a sweep of this work has found. Interrupted ones leave everything as it is.
+    // Takes what a batch of this work has found. An interrupted batch changes nothing.
     void finished(const Work &work, const Found &found, Micros now, const Pace &pace);
+    // Takes that a batch has failed: the queue backs off.
     void failed(Micros now);
-    // Takes over from a former scheduler, in which the sweeps failed so often in a row.
+    // Takes over the number of failures in a row from a former scheduler.
     void resume(std::int32_t failures, Micros last_failure);
 
-    // Asks for a full sweep at once, unless the queue waits after a failure.
+    // Makes a full sweep due at once, unless the queue backs off.
     void request_full_sweep();
     // Makes everything due, after a start or a step back of the clock: first the orphans in the
-    // queue's head, which sessions have left that ended unnoticed.
+    // queue's head, left by sessions whose end nobody has reported.
     void start_over();
-    // Shortens a wait that is longer than any should be, after a step back of the clock or a change
-    // of the setting.
+    // Shortens the time to the next full sweep to its limit, after a step back of the clock or a
+    // change of a setting.
     void limit_wait(Micros now, Micros full_interval);
 
     bool is_failing() const { return failures_.tries() > 0; }
@@ -109,12 +112,12 @@ private:
     struct Task {
         Micros at = never;
         JobKey up_to = lowest_key;
-        Backoff stuck; // what is due does not move: it is locked, or a trigger keeps it
+        Backoff stuck; // jobs that are due do not move: locked, or kept by a trigger
     };
 
     Micros reclaim_at() const;
     Micros sweep_at() const;
-    Micros cool_down_after(BatchEnd end, const Pace &pace);
+    Micros pause_after(BatchEnd end, const Pace &pace);
     void set_next_full_sweep(Micros now, Micros pause);
     void plan_reclaim(const Work &work, const Found &found);
     static void plan(Task *task, const Earliest &earliest, Micros swept_at);
@@ -123,16 +126,16 @@ private:
 
     Task activate_{.stuck = {1'000'000, 60'000'000}};
     Task expire_{.stuck = {1'000'000, 60'000'000}};
-    // Other connections of the consumer, which may have jobs locked, end at the same time as it
+    // A consumer's other connections may have jobs locked, and end when this one does
     Task reclaim_{.stuck = {10'000, 60'000'000}};
     bool orphans_in_head_ = false;
     Micros full_sweep_ = at_once; // of a failing queue: the next try
-    Micros full_pause_ = 0;       // how long before full_sweep_ it was set
-    Micros cools_down_until_ = at_once;
-    Micros reclaim_cools_down_until_ = at_once;
-    Micros burst_ = 0; // time used by the batches of the current burst
+    Micros full_pause_ = 0;       // from the time when full_sweep_ was set to full_sweep_
+    Micros paused_until_ = at_once;
+    Micros reclaim_paused_until_ = at_once;
+    Micros sweep_took_ = 0; // the batches of the current sweep
     Backoff failures_ = failure_backoff();
-    // The table may be locked by the transaction that woke the scheduler, which is about to end
+    // The transaction that woke the scheduler may have the table locked, and is about to end
     Backoff table_lock_{10'000, longest_lock_pause};
 };
 

@@ -1,5 +1,5 @@
-// A pause between tries that doubles from the first one to the longest. In whatever unit its
-// user counts.
+// A pause between tries that doubles from the first pause to the longest, in the caller's unit of
+// time.
 #pragma once
 
 #include <algorithm>

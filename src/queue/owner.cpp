@@ -19,8 +19,8 @@ FormerSelf become_owner(Oid owner, Oid table) {
     swept = table;
     sweeper = owner;
     self.settings_level = NewGUCNestLevel();
-    set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-                      GUC_ACTION_SAVE, true, 0, false);
+    set_config_option("search_path", safe_search_path, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                      true, 0, false);
     return self;
 }
 

@@ -13,6 +13,9 @@
 
 namespace ecto_job {
 
+// The search_path of code with foreign rights: of a sweep, and of the scheduler's session.
+inline constexpr const char *safe_search_path = "pg_catalog, pg_temp";
+
 struct FormerSelf {
     Oid user;
     int context;

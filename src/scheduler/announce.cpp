@@ -16,28 +16,27 @@ namespace ecto_job {
 
 namespace {
 
-// Being announced: if that ends us, the next scheduler has to
+// The queues that are being announced. If the process ends meanwhile, the next scheduler announces
+// them
 Oid taken[64];
 int taken_count = 0;
 
-// A try that waits for NOTIFY's lock keeps everybody's jobs waiting for as long. Where one commit
-// keeps the lock, more time is of no use. Where commits have it in turn, a try must last until its
-// own turn; so it does on a busy machine.
+// The time limit of a try. While a try waits for NOTIFY's lock, no queue is swept. If one commit
+// keeps the lock, more time is of no use. If commits take the lock in turn, as on a busy machine, a
+// try must wait until the commits before it have ended.
 constexpr int first_limit_ms = 100;
 constexpr int longest_limit_ms = 6400;
 constexpr int64 retry_us = 1'000'000;
 
-bool logged_failure = false;
 bool sent = false; // since the last pause
-bool waits = false;
 int limit_ms = first_limit_ms;
-int64 pause_us = retry_us;              // before the next try, waits
-std::optional<Stopwatch> since_failure; // has a value while it waits
+int64 pause_us = retry_us;              // from a failed try to the next
+std::optional<Stopwatch> since_failure; // has a value while announcements wait for the next try
 VirtualTransactionId last_holder; // of NOTIFY's lock, when the last try gave up; invalid: nobody
 RecordNumber next_record = 0;     // where the walk over the flags goes on
 
-// Returns the name as it is committed now. Not from the caches: a session that reported may have
-// renamed the table, and sends its invalidations after its report.
+// Returns the table's committed name; null: there is no such table. The caches may be outdated: a
+// session that reported may have renamed the table, and sends its invalidations after its report.
 const char *present_name(Oid table) {
     Relation catalog = table_open(RelationRelationId, AccessShareLock);
     ScanKeyData key;
@@ -54,7 +53,7 @@ const char *present_name(Oid table) {
 }
 
 void notify(const Oid *queues, int count) {
-    // Nothing is written, so nothing need be flushed; and what is announced has been
+    // The transaction writes nothing, and what it announces was flushed by other commits
     set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
                       true, 0, false);
     for (int i = 0; i < count; i++)
@@ -71,7 +70,7 @@ void notify(const Oid *queues, int count) {
     }
 }
 
-// Returns the transaction that has NOTIFY's lock; invalid: none has.
+// Returns the transaction that holds NOTIFY's lock; invalid: none.
 VirtualTransactionId holder_of_notify() {
     LOCKTAG tag;
     SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, InvalidOid, 0); // as async.c takes it
@@ -89,7 +88,7 @@ void at_exit(int, Datum) {
     put_taken_back();
 }
 
-// Decides on the next try after one that was over its limit.
+// Sets the time and the limit of the next try after a try that was over its limit.
 void set_next_try(const VirtualTransactionId &holder) {
     const bool stuck =
         VirtualTransactionIdIsValid(holder) && VirtualTransactionIdEquals(holder, last_holder);
@@ -108,27 +107,25 @@ void note_failure(int slot, const ErrorData *error) {
                   : psprintf("NOTIFY took longer than %d ms", limit_ms);
         set_next_try(holder);
     }
-    since_failure.emplace();
-    waits = true;
     show_unannounced(slot, why);
-    if (!logged_failure)
+    if (!announcements_wait())
         ereport(WARNING, (errcode(error->sqlerrcode), errmsg("notifying consumers failed: %s", why),
                           errhint("It is tried again every second; meanwhile consumers find "
                                   "jobs by polling.")));
-    logged_failure = true;
+    since_failure.emplace();
 }
 
-// The limit shrinks slowly: where commits have the lock in turn, the next announcement takes as
+// Shrinks the limit slowly: while commits take the lock in turn, the next announcement will take as
 // long.
 void note_success(int slot) {
-    if (waits)
+    if (announcements_wait())
         show_unannounced(slot, nullptr);
-    waits = logged_failure = false;
+    since_failure.reset();
     SetInvalidVirtualTransactionId(last_holder);
     limit_ms = std::max(limit_ms - limit_ms / 8, first_limit_ms);
 }
 
-// Returns null, or why it failed.
+// Sends what was taken. Returns null, or the error.
 const ErrorData *announce() {
     limit_time(limit_ms);
     const ErrorData *const error = try_transaction([] { notify(taken, taken_count); });
@@ -149,10 +146,10 @@ void prepare_announcing() {
     keep_notices();
 }
 
-// Walks over the flags once, however many are set meanwhile: sweeps go on, and no queue is passed
-// over.
+// Walks over the flags once, however many are set meanwhile, so that sweeps go on. No queue is
+// passed over.
 bool announce_pending(int slot) {
-    if (waits && since_failure->us() < pause_us)
+    if (since_failure && since_failure->us() < pause_us)
         return false;
     do {
         const RecordNumber began = next_record;
@@ -170,21 +167,21 @@ bool announce_pending(int slot) {
 }
 
 bool announcements_wait() {
-    return waits;
+    return since_failure.has_value();
 }
 
 TimestampTz next_announcement(TimestampTz now) {
-    return waits ? now + std::max<int64>(pause_us - since_failure->us(), 0) : DT_NOEND;
+    return since_failure ? now + std::max<int64>(pause_us - since_failure->us(), 0) : DT_NOEND;
 }
 
 void gather_announcements() {
-    static Backoff pause_us{1000, 4000};
+    static Backoff pauses_us{1000, 4000};
     if (!sent)
         return;
     sent = false;
-    pg_usleep(static_cast<long>(pause_us.next()));
+    pg_usleep(static_cast<long>(pauses_us.next()));
     if (!MyLatch->is_set)
-        pause_us.reset();
+        pauses_us.reset();
 }
 
 } // namespace ecto_job

@@ -1,4 +1,4 @@
-// What one transaction of a sweep does. See batch.hpp.
+// The work of one transaction of a sweep. See batch.hpp.
 #include "scheduler/batch.hpp"
 
 #include <algorithm>
@@ -25,10 +25,11 @@ struct Run {
     const Work &work = assignment.work;
     TimestampTz now = assignment.now;
     int64 size = watched->batch.jobs();
-    bool guarded = watched->guarded_until > now; // a row was at fault lately
+    bool isolates_rows = watched->isolate_rows_until > now; // a row was at fault lately
 };
 
-// What was registered was such a table; its owner may have changed it since
+// Raises an error unless the table is of a kind that can be a queue. Its owner may have changed the
+// table since it was registered.
 void require_plain_table(Relation table) {
     if (const char *const fault = fault_of_table(table))
         ereport(ERROR,
@@ -36,13 +37,13 @@ void require_plain_table(Relation table) {
                  errmsg("table \"%s\" is not swept: %s", RelationGetRelationName(table), fault)));
 }
 
-// Gives jobs of ended sessions back. Returns whether there may be more.
+// Gives jobs of ended sessions back. Returns whether more may be left.
 bool reclaim(const Run &run) {
     const JobKey up_to = run.work.orphans_in_head ? end_of_head(run.queue) : run.work.orphans_up_to;
     ArrayType *const ended = ended_sessions(run.queue, up_to);
     if (ended != nullptr) {
         const EndedLeases given =
-            give_back_jobs(run.queue, ended, up_to, run.now, run.size, run.guarded);
+            give_back_jobs(run.queue, ended, up_to, run.now, run.size, run.isolates_rows);
         run.batch->moved.add(given);
         if (given.count() >= run.size)
             return true;
@@ -52,8 +53,8 @@ bool reclaim(const Run &run) {
     return false;
 }
 
-// Ends leases and activates jobs. Returns whether there may be more. Half of the room is for each,
-// so that neither waits until nothing is left of the other.
+// Ends leases and activates jobs, each in half of the batch, so that neither waits until nothing is
+// left of the other. Returns whether more may be left.
 bool end_and_activate(const Run &run) {
     Moved &moved = run.batch->moved;
     int64 room = run.size - moved.count();
@@ -61,14 +62,14 @@ bool end_and_activate(const Run &run) {
     if (run.work.expire) {
         const int64 limit = run.work.activate ? (room + 1) / 2 : room;
         const EndedLeases ended =
-            end_expired_leases(run.queue, run.work.leases_up_to, run.now, limit, run.guarded);
+            end_expired_leases(run.queue, run.work.leases_up_to, run.now, limit, run.isolates_rows);
         moved.add(ended);
         room -= ended.count();
         full = ended.count() >= limit;
     }
     if (run.work.activate && room > 0) {
-        moved.activated =
-            static_cast<int64>(activate_scheduled_jobs(run.queue, run.now, room, run.guarded));
+        moved.activated = static_cast<int64>(
+            activate_scheduled_jobs(run.queue, run.now, room, run.isolates_rows));
         full = full || moved.activated >= room;
     }
     if (run.watched->record->sweeps_left_out.count > 0 && !skips_jobs(run.queue))
@@ -83,7 +84,7 @@ BatchEnd move(const Run &run) {
         return BatchEnd::looked_ahead;
     if (end_and_activate(run))
         return BatchEnd::more;
-    // What has moved is committed and announced before anything else is looked at
+    // Jobs that have moved are committed and announced before the look-ahead
     return run.batch->moved.count() == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
 }
 
@@ -106,7 +107,7 @@ void look_ahead(const Run &run) {
             found.last_held = last_held(run.queue);
     }
     if (run.work.full && first_available(run.queue, lowest_key))
-        run.batch->announces = true; // nobody may have announced them
+        run.batch->announces = true; // perhaps written with triggers off
 }
 
 void perform(const Run &run) {

@@ -1,9 +1,9 @@
-// One transaction of a sweep: as the table's owner it moves a batch of jobs, or looks ahead, or
-// both.
+// One transaction of a sweep, which moves a batch of jobs, or looks ahead, or both, as the table's
+// owner.
 //
-// In this order: the extension's lock and a second look at it, the table's lock if nobody holds it
-// against us, the checks of what kind of table it is, the registry, the change to the owner, the
-// work under a time limit, back to ourselves.
+// In this order: the extension's lock and the check that the extension still exists, the table's
+// lock if it is free, the check of the table's kind, the registry, the switch to the owner, the
+// work under a time limit, the switch back.
 #pragma once
 
 #include "core/agenda.hpp"
@@ -13,8 +13,7 @@
 
 namespace ecto_job {
 
-// What a commit may take, once the batch is done: it waits for NOTIFY's lock if a trigger has
-// notified.
+// The time limit of a commit, which waits for NOTIFY's lock if a trigger has notified.
 inline constexpr int commit_limit_ms = 1000;
 
 struct Assignment {
@@ -22,7 +21,7 @@ struct Assignment {
     Oid extension;
     TimestampTz now; // of what is due
     int limit_ms;
-    bool only_looks_ahead; // there is nothing more to move
+    bool only_looks_ahead; // nothing is left to move
 };
 
 struct Moved {
@@ -39,12 +38,12 @@ struct Moved {
 struct Batch {
     Found found = {};
     Moved moved = {};
-    bool announces = false; // jobs became AVAILABLE, or nobody may know that they are
-    bool in_commit = false; // the work itself is done
+    bool announces = false; // jobs became AVAILABLE, or may be so without having been announced
+    bool in_commit = false; // all but the commit is done
 };
 
-// Fills the batch. In a transaction, with SPI connected. Raises whatever the table's triggers
-// raise; what the batch says then, but for `in_commit`, did not happen.
+// Does the work and fills the batch. In a transaction, with SPI connected. Raises what the table's
+// triggers raise; then only `in_commit` of the batch is valid.
 void run_batch(WatchedQueue *queue, const Assignment &assignment, Batch *batch);
 
 } // namespace ecto_job

@@ -1,10 +1,11 @@
 // Commands that need a database without connections: DROP, RENAME, SET TABLESPACE, and CREATE with
-// it as the template. The scheduler there leaves for them and comes back after the transaction.
+// the database as the template. The scheduler leaves before the command, and another one starts
+// after the transaction.
 //
-// First the very lock is taken that the command will take, then the scheduler is asked. Another one
-// that starts meanwhile waits for that lock before it counts as a connection. All of it only where
-// the command's own checks would pass: otherwise anybody could stop anybody's scheduler by a
-// command that fails.
+// First the lock on the database is taken that the command will take, then the scheduler is asked
+// to leave. A scheduler that starts meanwhile waits for the lock before it counts as a connection.
+// All of this happens only if the command's own checks will pass: otherwise any role could stop any
+// scheduler by a command that fails.
 #include "scheduler/database_commands.hpp"
 
 #include "pg/compat.hpp"
@@ -15,13 +16,14 @@ namespace ecto_job {
 
 namespace {
 
-// What a command needs for itself
+// The database that a command needs for itself
 struct Need {
     const char *database; // null: none
     LOCKMODE lock;        // on it
-    bool may_be_ours;     // it may be the database that this session is connected to
-    bool alone;           // it is refused within a transaction block
-    bool creates;         // and needs the right to create databases
+    bool alone;           // the command is refused within a transaction block
+    bool creates;         // the command needs the right to create databases
+
+    bool copies() const { return lock == ShareLock; }
 };
 
 const char *option_value(List *options, const char *name) {
@@ -36,43 +38,42 @@ const char *option_value(List *options, const char *name) {
 
 Need need_of(const Node *command) {
     if (IsA(command, DropdbStmt))
-        return {reinterpret_cast<const DropdbStmt *>(command)->dbname, AccessExclusiveLock, false,
-                true, false};
+        return {reinterpret_cast<const DropdbStmt *>(command)->dbname, AccessExclusiveLock, true,
+                false};
     if (IsA(command, RenameStmt)) {
         const auto *const rename = reinterpret_cast<const RenameStmt *>(command);
         return {rename->renameType == OBJECT_DATABASE ? rename->subname : nullptr,
-                AccessExclusiveLock, false, false, true};
+                AccessExclusiveLock, false, true};
     }
     if (IsA(command, AlterDatabaseStmt)) {
         const auto *const alter = reinterpret_cast<const AlterDatabaseStmt *>(command);
         return {option_value(alter->options, "tablespace") != nullptr ? alter->dbname : nullptr,
-                AccessExclusiveLock, false, true, false};
+                AccessExclusiveLock, true, false};
     }
     if (IsA(command, CreatedbStmt)) {
         const char *const name =
             option_value(reinterpret_cast<const CreatedbStmt *>(command)->options, "template");
-        return {name != nullptr ? name : "template1", ShareLock, true, true, true};
+        return {name != nullptr ? name : "template1", ShareLock, true, true};
     }
     return {};
 }
 
-// As the command will check it; what is copied may be a template, too
+// Returns whether the command's check of rights will pass. Templates may be copied by all roles.
 bool may_run(const Need &need, Oid database) {
-    const bool copies = need.lock == ShareLock;
     return (!need.creates || may_create_databases(GetUserId())) &&
            (object_ownercheck(DatabaseRelationId, database, GetUserId()) ||
-            (copies && is_template(database)));
+            (need.copies() && is_template(database)));
 }
 
 } // namespace
 
-void make_room_for(const Node *command, bool at_top_level) {
+void free_database_for(const Node *command, bool at_top_level) {
     const Need need = need_of(command);
     if (need.database == nullptr || XactReadOnly ||
         (need.alone && (!at_top_level || IsTransactionBlock() || IsSubTransaction())))
         return;
     const Oid database = get_database_oid(need.database, true);
-    if (!OidIsValid(database) || (database == MyDatabaseId && !need.may_be_ours) ||
+    if (!OidIsValid(database) || (database == MyDatabaseId && !need.copies()) ||
         !may_run(need, database))
         return;
     LockSharedObject(DatabaseRelationId, database, 0, need.lock);

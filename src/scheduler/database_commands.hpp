@@ -5,9 +5,9 @@
 
 namespace ecto_job {
 
-// Called before any command: keeps schedulers out of the database that the command needs for
-// itself, until its transaction ends. `at_top_level`: a client has sent the command, and no
-// function runs it.
-void make_room_for(const Node *command, bool at_top_level);
+// Keeps schedulers out of the database that the command needs for itself, until the transaction
+// ends. Called before any command. `at_top_level`: a client has sent the command; no function runs
+// it.
+void free_database_for(const Node *command, bool at_top_level);
 
 } // namespace ecto_job

@@ -1,4 +1,4 @@
-// Counting, showing and logging failures. See failures.hpp.
+// Counting and logging of failures. See failures.hpp.
 #include "scheduler/failures.hpp"
 
 #include "pg/text.hpp"
@@ -10,8 +10,15 @@ namespace ecto_job {
 
 namespace {
 
-// Returns whether the failure is to be logged: the first of its kind since the queue worked.
-bool count_failure(WatchedQueue *queue, int sqlstate, const char *message) {
+struct Failure {
+    int sqlstate;
+    const char *message;
+    const char *detail, *hint, *context; // `detail` and `context` may be null
+};
+
+// Counts a failure. Returns whether to log the failure: it is the first of its kind since the last
+// sweep that worked.
+bool count(WatchedQueue *queue, int sqlstate, const char *message) {
     const TimestampTz now = GetCurrentTimestamp();
     queue->agenda.failed(now);
     const SharedLock lock(LW_EXCLUSIVE);
@@ -25,7 +32,16 @@ bool count_failure(WatchedQueue *queue, int sqlstate, const char *message) {
     return is_news;
 }
 
-// Returns what to do about the error. PostgreSQL's own hint stands first, if there is one.
+void note(WatchedQueue *queue, const Failure &failure) {
+    if (count(queue, failure.sqlstate, failure.message))
+        ereport(WARNING, (errcode(failure.sqlstate),
+                          errmsg("sweep of queue \"%s\" failed: %s", queue->name, failure.message),
+                          failure.detail != nullptr ? errdetail_internal("%s", failure.detail) : 0,
+                          errhint("%s", failure.hint),
+                          failure.context != nullptr ? errcontext("%s", failure.context) : 0));
+}
+
+// Returns what to do about the error, after PostgreSQL's own hint if there is one.
 const char *hint_for(const ErrorData *error) {
     switch (error->sqlerrcode) {
     case ERRCODE_UNDEFINED_TABLE:
@@ -44,7 +60,7 @@ const char *hint_for(const ErrorData *error) {
     }
 }
 
-// Returns the error's message, or, if the time was over, which time that was.
+// Returns the error's message, or the name of the time limit that was exceeded.
 const char *text_of(const ErrorData *error, bool in_commit) {
     if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !was_over_limit())
         return error->message;
@@ -56,53 +72,36 @@ const char *text_of(const ErrorData *error, bool in_commit) {
                     commit_limit_ms);
 }
 
-struct ExcessTexts {
-    int sqlstate;
-    const char *message, *detail, *hint;
-};
-
-ExcessTexts texts_of(Excess excess) {
-    if (excess == Excess::settings)
-        return {ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-                "its code leaves settings behind in the scheduler's session",
-                "A custom setting stays defined for as long as the process lives.",
-                "A trigger of the table, or a function that it calls, should set the same few "
-                "settings each time."};
-    return {ERRCODE_OUT_OF_MEMORY, "its code leaves memory behind in the scheduler's session",
-            "What a language has compiled of a function, or keeps for its session, stays for as "
-            "long as the process lives.",
-            "A trigger of the table, or a function that it calls, should not create functions each "
-            "time."};
-}
-
 } // namespace
 
 void note_failure(WatchedQueue *queue, const ErrorData *error, bool in_commit) {
-    const char *const message = text_of(error, in_commit);
-    if (!count_failure(queue, error->sqlerrcode, message))
-        return;
-    ereport(WARNING, (errcode(error->sqlerrcode),
-                      errmsg("sweep of queue \"%s\" failed: %s", queue->name, message),
-                      error->detail != nullptr ? errdetail_internal("%s", error->detail) : 0,
-                      errhint("%s", hint_for(error)),
-                      error->context != nullptr ? errcontext("%s", error->context) : 0));
+    note(queue, {error->sqlerrcode, text_of(error, in_commit), error->detail, hint_for(error),
+                 error->context});
 }
 
 void note_death(WatchedQueue *queue) {
-    if (count_failure(queue, ERRCODE_ADMIN_SHUTDOWN, "the scheduler ended during its sweep"))
-        ereport(WARNING,
-                (errcode(ERRCODE_ADMIN_SHUTDOWN),
-                 errmsg("sweep of queue \"%s\" failed: the scheduler ended during it", queue->name),
-                 errhint("A sweep that does not stop at twice ecto_job.sweep_timeout is "
-                         "ended with its scheduler; a trigger of the table may be slow.")));
+    note(queue, {ERRCODE_ADMIN_SHUTDOWN, "the scheduler ended during its sweep", nullptr,
+                 "A sweep that does not stop at twice ecto_job.sweep_timeout is ended with its "
+                 "scheduler; a trigger of the table may be slow.",
+                 nullptr});
 }
 
 void note_excess(WatchedQueue *queue, Excess excess) {
-    const ExcessTexts texts = texts_of(excess);
-    if (count_failure(queue, texts.sqlstate, texts.message))
-        ereport(WARNING, (errcode(texts.sqlstate),
-                          errmsg("sweep of queue \"%s\" failed: %s", queue->name, texts.message),
-                          errdetail_internal("%s", texts.detail), errhint("%s", texts.hint)));
+    if (excess == Excess::settings)
+        note(queue, {ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                     "its code leaves settings behind in the scheduler's session",
+                     "A custom setting stays defined for as long as the process lives.",
+                     "A trigger of the table, or a function that it calls, should set the same few "
+                     "settings each time.",
+                     nullptr});
+    else
+        note(queue,
+             {ERRCODE_OUT_OF_MEMORY, "its code leaves memory behind in the scheduler's session",
+              "What a language has compiled of a function, or keeps for its session, stays "
+              "for as long as the process lives.",
+              "A trigger of the table, or a function that it calls, should not create "
+              "functions each time.",
+              nullptr});
 }
 
 } // namespace ecto_job

@@ -1,5 +1,5 @@
-// What a failed sweep comes to: its queue waits, longer each time, the view ecto_job.queues says
-// why, and the server's log has one line for the first failure of its kind.
+// The failure of a sweep: the queue backs off, the view ecto_job.queues says why, and the server's
+// log has one line for the first failure of its kind.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -8,13 +8,13 @@
 
 namespace ecto_job {
 
-// The sweep's transaction has failed; `in_commit`: its commit, and not the sweep itself.
+// Notes that a transaction of a sweep has failed; `in_commit`: in its commit.
 void note_failure(WatchedQueue *queue, const ErrorData *error, bool in_commit);
 
-// A former scheduler died of the queue's sweep.
+// Notes that a former scheduler ended in a sweep of the queue.
 void note_death(WatchedQueue *queue);
 
-// The queue's code has left more in this session than is harmless.
+// Notes that the queue's code has left more in this session than is harmless.
 void note_excess(WatchedQueue *queue, Excess excess);
 
 } // namespace ecto_job

@@ -1,7 +1,8 @@
 // The process of a database's scheduler: a background worker that the launcher starts, or without
-// preload start_scheduler(), and that leaves by itself when there is nothing to do. Only one works
-// in a database: see singleton_lock.hpp.
+// preload start_scheduler(). The scheduler leaves when there is nothing to do. Only one works in a
+// database: see singleton_lock.hpp.
 #include "pg/boundary.hpp"
+#include "queue/owner.hpp"
 #include "scheduler/scheduler.hpp"
 #include "scheduler/session_guard.hpp"
 #include "scheduler/singleton_lock.hpp"
@@ -35,10 +36,10 @@ void force(const char *name, const char *value) {
     SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-// ALTER DATABASE ... SET and postgresql.conf reach this process too, and are not meant for it
+// Overrides ALTER DATABASE ... SET and postgresql.conf, which apply to this process too.
 void force_settings() {
     force("application_name", "ecto_job scheduler");
-    force("search_path", "pg_catalog, pg_temp");
+    force("search_path", safe_search_path);
     force("statement_timeout", "0");
     force("lock_timeout", "0");
     force("idle_in_transaction_session_timeout", "0");
@@ -46,12 +47,12 @@ void force_settings() {
     force("default_transaction_read_only", "off");
     force("zero_damaged_pages", "off");
     force("session_replication_role", "origin");
-    // A sweep that a crash loses is done again; no reason to wait for a standby
+    // A sweep that a crash loses is repeated, so commits need not wait for a standby
     force("synchronous_commit", "local");
 }
 
-// Waits for the transaction that has asked for this scheduler: what it did is not seen before, and
-// may be taken back. Returns whether it has committed.
+// Waits for the end of the transaction that has asked for this scheduler, which may be rolled back,
+// and whose changes are invisible before. Returns whether the transaction has committed.
 bool wait_for_commit(TransactionId starter) {
     StartTransactionCommand();
     XactLockTableWait(starter, nullptr, nullptr, XLTW_None);
@@ -74,7 +75,7 @@ bool wait_for_commit(TransactionId starter) {
     BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
     force_settings();
     protect_session();
-    // One that is at work already stays, or looks again before it leaves: see may_leave()
+    // A scheduler that has the lock goes on, or reads the registry before it leaves: may_leave()
     if (on_demand && (!wait_for_commit(arguments.starter) || !try_singleton_lock()))
         proc_exit(0);
     if (!on_demand)

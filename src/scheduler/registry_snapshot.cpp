@@ -1,9 +1,8 @@
-// Reading the registry. See registry_snapshot.hpp.
+// Reading of the registry. See registry_snapshot.hpp.
 #include "scheduler/registry_snapshot.hpp"
 
 #include "core/version.hpp"
 #include "pg/names.hpp"
-#include "queue/queue.hpp"
 
 namespace ecto_job {
 
@@ -12,34 +11,55 @@ bool lock_extension(Oid extension) {
            get_extension_oid("ecto_job", true) == extension;
 }
 
+namespace {
+
+void log_newer(const char *version) {
+    static bool logged = false;
+    if (!logged)
+        ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: extension ecto_job is "
+                             "version %s there, the library is %s",
+                             database_name(), version, ECTO_JOB_VERSION),
+                      errhint("Restart the server with the newer library.")));
+    logged = true;
+}
+
+void log_copy() {
+    ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: it is a copy, or restored",
+                         database_name()),
+                  errhint("SELECT ecto_job.enable() in this database lets them run.")));
+}
+
+} // namespace
+
 RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues) {
     RegistrySnapshot snapshot;
     snapshot.extension = get_extension_oid("ecto_job", true);
-    strlcpy(snapshot.database, database_name(), sizeof snapshot.database);
     const bool made_anew = OidIsValid(known_extension) && snapshot.extension != known_extension;
-    if (made_anew || !OidIsValid(snapshot.extension)) {
-        forget_queues();
+    if (made_anew || !OidIsValid(snapshot.extension))
         queues->update({});
-    }
     if (!OidIsValid(snapshot.extension))
         return snapshot;
     snapshot.status = RegistryStatus::changing;
     if (!lock_extension(snapshot.extension))
         return snapshot;
     const char *const version = extension_version(snapshot.extension);
-    // Made anew since this transaction's snapshot, which get_extension_oid() does not go by
+    // The extension was made anew after this transaction's snapshot, which get_extension_oid()
+    // ignores
     if (version == nullptr)
         return snapshot;
-    strlcpy(snapshot.version, version, sizeof snapshot.version);
-    snapshot.status = RegistryStatus::newer;
-    if (compare_versions(version, ECTO_JOB_VERSION) > 0)
+    if (compare_versions(version, ECTO_JOB_VERSION) > 0) {
+        snapshot.status = RegistryStatus::newer;
+        log_newer(version);
         return snapshot;
+    }
     const DatabaseRecord record = read_database_record();
     queues->update(read_registered_queues());
     snapshot.status = record == DatabaseRecord::disabled ? RegistryStatus::nothing
                       : queues->is_empty()               ? RegistryStatus::no_queues
                       : record == DatabaseRecord::none   ? RegistryStatus::not_enabled
                                                          : RegistryStatus::queues;
+    if (snapshot.status == RegistryStatus::not_enabled)
+        log_copy();
     return snapshot;
 }
 

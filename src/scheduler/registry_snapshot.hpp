@@ -1,4 +1,4 @@
-// What the registry says of this database, read in a transaction of its own.
+// The registry's state in this database.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -7,10 +7,10 @@
 namespace ecto_job {
 
 enum class RegistryStatus : uint8_t {
-    queues,      // there is work here
-    no_queues,   // the first one may come
+    queues,      // the queues are to be swept
+    no_queues,   // the first queue may be created
     nothing,     // no extension, or disabled
-    not_enabled, // queues, but nobody said that they run in this database: a copy
+    not_enabled, // there are queues, but they were not enabled in this database: a copy
     changing,    // the extension is being dropped, or created
     newer,       // the extension's SQL is newer than this library
 };
@@ -18,16 +18,14 @@ enum class RegistryStatus : uint8_t {
 struct RegistrySnapshot {
     RegistryStatus status = RegistryStatus::nothing;
     Oid extension = InvalidOid;
-    char version[64] = ""; // of the extension, if there is one
-    char database[NAMEDATALEN] = "";
 };
 
-// Reads the registry, and has `queues` watch those that it lists. `known_extension` is what the
-// last snapshot had. In a transaction.
+// Reads the registry, and has `queues` watch the queues that are listed. Logs why queues are not
+// swept. `known_extension`: of the last snapshot. In a transaction, after forget_queues().
 RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues);
 
-// Returns whether the extension is there, the same one, and not being dropped. Locks it until the
-// transaction's end.
+// Locks the extension until the transaction's end. Returns false if the extension with this oid
+// does not exist, or is being dropped.
 bool lock_extension(Oid extension);
 
 } // namespace ecto_job

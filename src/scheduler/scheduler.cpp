@@ -7,7 +7,6 @@
 #include "pg/names.hpp"
 #include "queue/queue.hpp"
 #include "scheduler/announce.hpp"
-#include "scheduler/memory.hpp"
 #include "scheduler/session_guard.hpp"
 #include "scheduler/singleton_lock.hpp"
 #include "scheduler/stopwatch.hpp"
@@ -22,16 +21,16 @@ namespace {
 
 constexpr int64 retry_ms = 1000;  // while the extension is being dropped
 constexpr int64 idle_ms = 60'000; // while there is nothing to sweep
-// A step of the clock shortens no sleep, so it is looked for as often
+// A step of the clock shortens no sleep, and is noticed after this time at the latest
 constexpr int64 longest_sleep_ms = 60'000;
-constexpr int64 reports_us = 10'000; // so often, between sweeps, reports of commits are taken
-constexpr int64 step_us = 100'000;   // and so often whatever else may be wanted of the scheduler
+constexpr int64 reports_us = 10'000; // between readings of reports, while queues are swept
+constexpr int64 step_us = 100'000;   // between readings of requests, while queues are swept
 
 TimestampTz in_ms(int64 ms) {
     return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
 }
 
-// Returns whether they changed.
+// Reads postgresql.conf if the server was asked to. Returns whether that was done.
 bool reload_settings() {
     if (!ConfigReloadPending)
         return false;
@@ -40,16 +39,11 @@ bool reload_settings() {
     return true;
 }
 
-// Sessions do not rely on being notified by us during what may take long. But where we cannot
-// notify, a session's own NOTIFY would hang or fail its commit: better a late notification.
-void expect_to_be_long(int slot) {
+// Has sessions send their notifications themselves while the scheduler does what may take long. But
+// while the scheduler cannot notify, a session's own NOTIFY would hang or fail its commit: a late
+// notification is better.
+void stop_serving_unless_stuck(int slot) {
     serve(slot, announcements_wait());
-}
-
-void log_copy(const RegistrySnapshot &snapshot) {
-    ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: it is a copy, or restored",
-                         snapshot.database),
-                  errhint("SELECT ecto_job.enable() in this database lets them run.")));
 }
 
 } // namespace
@@ -95,20 +89,20 @@ std::optional<Scheduler::WakeUp> Scheduler::step() {
         return WakeUp{next_read_, WakeOn::announcements};
     if (may_leave())
         return std::nullopt;
-    wants_registry_ = true; // somebody has called in the meantime
+    wants_registry_ = true; // a request has come in the meantime
     return WakeUp{DT_NOBEGIN, WakeOn::everything};
 }
 
-// Returns false if the registry cannot be read.
+// Reads the registry. Returns false if that failed.
 bool Scheduler::update_registry() {
     pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
-    expect_to_be_long(slot_); // somebody may have the registry locked
+    stop_serving_unless_stuck(slot_); // another session may have the registry locked
     wants_registry_ = false;
-    // Who woke us has committed, but may not have sent its invalidations yet
+    // The session that signalled has committed, but may not have sent its invalidations yet
     forget_queues();
     RegistrySnapshot snapshot{.extension = extension_};
     const ErrorData *const error = try_transaction([&] {
-        // ecto_job.databases says where the launcher looks
+        // ecto_job.databases is a setting of the launcher
         if (on_demand_ || settings::lists_database(database_name()))
             snapshot = read_registry(extension_, &queues_);
     });
@@ -136,24 +130,12 @@ void Scheduler::take_snapshot(const RegistrySnapshot &snapshot) {
         break;
     case RegistryStatus::newer:
         set_working(slot_, true);
-        log_newer(snapshot);
         break;
     case RegistryStatus::not_enabled:
-        log_copy(snapshot);
-        break;
     case RegistryStatus::no_queues:
     case RegistryStatus::nothing:
         break;
     }
-}
-
-void Scheduler::log_newer(const RegistrySnapshot &snapshot) {
-    if (!logged_version_)
-        ereport(LOG, (errmsg("the queues of database \"%s\" are not swept: extension ecto_job is "
-                             "version %s there, the library is %s",
-                             snapshot.database, snapshot.version, ECTO_JOB_VERSION),
-                      errhint("Restart the server with the newer library.")));
-    logged_version_ = true;
 }
 
 void Scheduler::note_failed_read(const ErrorData *error) {
@@ -171,14 +153,15 @@ bool Scheduler::has_nothing_to_do() const {
     case RegistryStatus::not_enabled:
         return true;
     case RegistryStatus::no_queues:
-        return !on_demand_; // whom create_queue does not start again
+        return !on_demand_; // create_queue() does not start an on-demand scheduler
     default:
         return false;
     }
 }
 
-// Without a launcher: whoever was started and found us here has left. So look once more when others
-// may take our place: what they were started for is seen now.
+// Returns whether the scheduler may leave. An on-demand scheduler that was started meanwhile has
+// found the lock taken and has left. So the registry is read once more while the lock is free: then
+// the work of the other's starter is seen here, or another scheduler has taken the lock.
 bool Scheduler::may_leave() {
     if (!on_demand_)
         return try_to_leave(slot_);
@@ -186,8 +169,8 @@ bool Scheduler::may_leave() {
     return (update_registry() && has_nothing_to_do()) || !try_singleton_lock();
 }
 
-// Sweeps a batch of the queue that is next, and again, until nothing is due or something else may
-// be wanted. Takes reports in between.
+// Runs batches, each of the queue that is next, until nothing is due or the step's time is over.
+// Takes reports in between. Returns when to do the next step.
 Scheduler::WakeUp Scheduler::sweep_due_queues() {
     if (starts_over_)
         queues_.for_each([](WatchedQueue *queue) { queue->agenda.start_over(); });
@@ -206,7 +189,7 @@ Scheduler::WakeUp Scheduler::sweep_due_queues() {
         }
         if (must_leave(slot_))
             break;
-        expect_to_be_long(slot_);
+        stop_serving_unless_stuck(slot_);
         if (!sweep(queue, now)) {
             next_read_ = DT_NOBEGIN;
             return {in_ms(retry_ms), WakeOn::announcements};
@@ -217,13 +200,13 @@ Scheduler::WakeUp Scheduler::sweep_due_queues() {
     return {DT_NOBEGIN, WakeOn::everything};
 }
 
-// Sweeps the queue, whose owner pays for the time. Returns false if the registry is to be read.
+// Runs a batch of the queue, and charges its owner for the time. Returns false if the registry is
+// to be read.
 bool Scheduler::sweep(WatchedQueue *queue, TimestampTz now) {
     const Stopwatch watch;
     const SweepResult result = sweep_queue(queue, queue->agenda.due(now), extension_, slot_);
     shares_.charge(queue->owner, watch.us());
     clean_session();
-    trim_memory();
     announce_pending(slot_);
     if (result == SweepResult::must_exit)
         proc_exit(0);
@@ -231,7 +214,7 @@ bool Scheduler::sweep(WatchedQueue *queue, TimestampTz now) {
     return result == SweepResult::done;
 }
 
-// Returns when the queue is due, or its owner's wait ends.
+// Returns when the queue is due and its owner does not back off.
 TimestampTz Scheduler::time_of(const WatchedQueue *queue) const {
     TimestampTz next = queue->agenda.next();
     for (int i = 0; i < waiting_count_; i++)
@@ -240,7 +223,7 @@ TimestampTz Scheduler::time_of(const WatchedQueue *queue) const {
     return next;
 }
 
-// Returns, of the queues whose time has come, the one that is swept before the others; null: none.
+// Returns the queue, of those whose time has come, that is swept first; null: none is due.
 WatchedQueue *Scheduler::next_queue(TimestampTz now) const {
     WatchedQueue *first = nullptr;
     Candidate best{};
@@ -271,7 +254,8 @@ void Scheduler::take_reports(TimestampTz now) {
     waiting_count_ = read_backed_off_owners(waiting_, now);
 }
 
-// Returns true if the clock was set back since the last call: times of before mean nothing then.
+// Notices that the clock was set back since the last call, which makes all known times worthless.
+// Returns whether it was.
 bool Scheduler::notice_step_back() {
     const TimestampTz before = clock_;
     clock_ = GetCurrentTimestamp();
@@ -285,8 +269,8 @@ bool Scheduler::notice_step_back() {
 void Scheduler::sleep(const WakeUp &next) {
     if (must_leave(slot_))
         return;
-    // A commit that wakes us pays for a signal. Consumers that have work look by themselves, so no
-    // queue need be announced more often than a thousand times a second
+    // A commit that wakes the scheduler pays for a signal. Consumers at work claim without being
+    // notified, so no queue need be announced more often than a thousand times a second
     gather_announcements();
     const TimestampTz now = GetCurrentTimestamp();
     const TimestampTz latest = TimestampTzPlusMilliseconds(now, longest_sleep_ms);

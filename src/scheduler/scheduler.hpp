@@ -1,5 +1,5 @@
-// The scheduler of one database: what it knows between its steps, and what a step does. See
-// README.md in this directory for its states.
+// The scheduler of one database: what the scheduler knows between its steps, and what a step does.
+// README.md in this directory draws its states.
 #pragma once
 
 #include <optional>
@@ -16,11 +16,11 @@ namespace ecto_job {
 
 class Scheduler {
 public:
-    // `on_demand`: started by start_scheduler(), and by no launcher. Once in a process, which is
-    // connected to its database.
+    // Takes a slot that the process is attached to, and whether start_scheduler() and no launcher
+    // has started it (`on_demand`). One in a process, which is connected to its database.
     Scheduler(int slot, bool on_demand);
 
-    // Returns when there is nothing to do, or the scheduler is asked to leave.
+    // Runs steps until there is nothing to do, or the scheduler is asked to leave.
     void run();
 
 private:
@@ -29,12 +29,11 @@ private:
         WakeOn on;
     };
 
-    // Returns when to do the next step; nothing: the scheduler leaves.
+    // Returns when to do the next step; nullopt: the scheduler leaves.
     std::optional<WakeUp> step();
     bool update_registry();
     void take_snapshot(const RegistrySnapshot &snapshot);
     void note_failed_read(const ErrorData *error);
-    void log_newer(const RegistrySnapshot &snapshot);
     bool has_nothing_to_do() const;
     bool may_leave();
     WakeUp sweep_due_queues();
@@ -57,9 +56,8 @@ private:
     RegistryStatus status_ = RegistryStatus::changing; // until the registry is read
     Oid extension_ = InvalidOid;
     bool wants_registry_ = true;          // something has changed
-    TimestampTz next_read_ = DT_NOBEGIN;  // of the registry, without a reason
+    TimestampTz next_read_ = DT_NOBEGIN;  // of the registry, even if nothing has changed
     Backoff read_pause_ms_{2000, 60'000}; // while reading it fails
-    bool logged_version_ = false;
     bool starts_over_ = true;        // at the start, after a pause, and when the clock was set back
     TimestampTz clock_ = DT_NOBEGIN; // when it was last read
 };

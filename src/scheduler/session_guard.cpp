@@ -1,18 +1,21 @@
-// What a sweep must not change and what it leaves. See session_guard.hpp.
+// Protection and cleaning of the session. See session_guard.hpp.
 #include "scheduler/session_guard.hpp"
+
+#include <malloc.h>
 
 #include <algorithm>
 #include <unordered_map>
 
 #include "pg/compat.hpp"
+#include "queue/queue.hpp"
 #include "scheduler/singleton_lock.hpp"
 
 namespace ecto_job {
 
 namespace {
 
-// With these an ERROR, or a transaction that takes long, would end the process and with it the
-// sweeps of everybody. All other settings of ordinary users end with the sweep that sets them.
+// Settings by which an ERROR, or a long transaction, would end the process and with it the sweeps
+// of all owners. Every other setting of ordinary users ends with the sweep that sets it.
 struct EndingSetting {
     const char *name;
     const char *harmless;
@@ -20,7 +23,7 @@ struct EndingSetting {
 constexpr EndingSetting ending_settings[] = {{"exit_on_error", "off"},
                                              {"transaction_timeout", "0"}};
 
-// Some dozens of settings: what code that means no harm may need
+// Some dozens of settings: more than harmless code needs
 constexpr Size harmless_settings = Size{16} * 1024;
 // Some thousand functions: PL/pgSQL keeps what it has compiled of a function that is dropped
 constexpr Size harmless_memory = Size{32} * 1024 * 1024;
@@ -36,7 +39,7 @@ Size size_of_custom_settings() {
     return size;
 }
 
-// Our own contexts are bounded, or change apart from sweeps, too
+// Returns whether the context is one of this library, which are bounded or change without sweeps.
 bool is_ours(MemoryContext context) {
     constexpr char prefix[] = "ecto_job ";
     return strncmp(context->name, prefix, sizeof prefix - 1) == 0;
@@ -51,7 +54,23 @@ Size size_of_memory() {
     return size;
 }
 
-// Memory that a sweep gives back counts, too
+// Empties PostgreSQL's caches of catalogs and relations if many queues were freed since the last
+// time. The caches never shrink by themselves, and a table with its indexes and types takes some
+// 100 kB there. While no more queues are at work than the session keeps, none is freed, and every
+// sweep finds its plans.
+void trim_memory() {
+    constexpr uint64 freed_between = 50;
+    static uint64 freed_before = 0;
+    if (freed_queues() - freed_before < freed_between)
+        return;
+    freed_before = freed_queues();
+    InvalidateSystemCaches();
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+// Adds the difference, which is negative if a sweep has freed memory, but not below 0.
 void add(Size *left, Size before, Size now) {
     *left += now;
     *left -= std::min(*left, before);
@@ -74,6 +93,7 @@ void protect_session() {
 void clean_session() {
     take_singleton_lock();
     ResetSequenceCaches();
+    trim_memory();
 }
 
 Leftovers leftovers() {

@@ -1,5 +1,5 @@
-// The scheduler's session, in which the code of the queues' owners runs: what that code must not
-// change, and what it may leave behind.
+// The guard of the scheduler's session, in which code of the queues' owners runs: what such code
+// must not change, and what it may leave behind.
 //
 // The security-restricted operation of a sweep (queue/owner) forbids most of it, its end reverts
 // settings, and its transaction's end closes what belongs to a transaction.
@@ -9,12 +9,13 @@
 
 namespace ecto_job {
 
-// Switches the settings off by which a session ends itself, and forbids code in a sweep to change
-// them; once in a process.
+// Switches off the settings by which a session ends itself, and forbids code in a sweep to switch
+// them on; once in a process.
 void protect_session();
 
-// Forgets what code in a sweep may have left: advisory locks and values of sequences. Ends the
-// process if another scheduler has the database: see singleton_lock.hpp.
+// Removes what a sweep may have left: advisory locks, values of sequences, and after sweeps of many
+// queues PostgreSQL's caches. Outside of a transaction. Ends the process if another scheduler has
+// the database: see singleton_lock.hpp.
 void clean_session();
 
 // Bytes that the process does not get back while it lives.
@@ -23,13 +24,13 @@ struct Leftovers {
     Size memory; // of procedural languages and the like; not PostgreSQL's caches, which are bounded
 };
 
-// Returns what there is now.
+// Measures what is left behind now.
 Leftovers leftovers();
 
 enum class Excess { none, settings, memory };
 
 // Adds what a sweep has left to what other sweeps of this owner's queues have left in this process.
-// Returns of what there is more than is harmless. `before`: leftovers() before the sweep.
+// Returns what exceeds its limit. `before`: leftovers() before the sweep.
 Excess note_leftovers(Oid owner, const Leftovers &before);
 
 } // namespace ecto_job

@@ -1,8 +1,7 @@
 // The scheduler's lock. See singleton_lock.hpp.
 //
-// It cannot be spared while the others are released, since LockReleaseSession() makes no exception;
-// nor be an ordinary lock instead of an advisory one, since those end with a transaction that
-// aborts.
+// LockReleaseSession() makes no exception, so the scheduler's lock is released with the others. No
+// ordinary lock would do, since an aborted transaction releases it.
 #include "scheduler/singleton_lock.hpp"
 
 #include "pg/pg.hpp"

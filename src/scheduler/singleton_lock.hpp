@@ -1,7 +1,7 @@
-// One scheduler in a database: the launcher asks for one, and a session-level advisory lock, of a
-// class that SQL cannot take, makes sure of it whatever the launcher believes.
+// The lock that keeps a second scheduler out of a database: a session-level advisory lock of a
+// class that SQL cannot take.
 //
-// That lock is the only advisory lock of the session. Code of a table's owner may have taken others
+// The lock is the only advisory lock of the session. Code of a table's owner may have taken others
 // during a sweep, which would stay for as long as the scheduler lives.
 #pragma once
 
@@ -11,10 +11,11 @@ namespace ecto_job {
 // if another scheduler has it. Called between sweeps, when the lock guards nothing.
 void take_singleton_lock();
 
-// Does the same, but returns false if another scheduler has the lock.
+// Releases all session-level advisory locks and takes the scheduler's own. Returns false if another
+// scheduler has the lock.
 bool try_singleton_lock();
 
-// Releases the lock, with all others of its kind: another scheduler may take it.
+// Releases all session-level advisory locks: another scheduler may take this one.
 void release_advisory_locks();
 
 } // namespace ecto_job

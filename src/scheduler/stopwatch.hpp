@@ -1,4 +1,4 @@
-// How long something takes, not by the clock, which may be set meanwhile.
+// A measurement of time that a change of the clock does not affect.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -9,7 +9,7 @@ class Stopwatch {
 public:
     Stopwatch() { INSTR_TIME_SET_CURRENT(start_); }
 
-    // Returns the microseconds since its making.
+    // Returns the microseconds since the constructor.
     int64 us() const {
         instr_time now;
         INSTR_TIME_SET_CURRENT(now);

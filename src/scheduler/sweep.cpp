@@ -1,4 +1,4 @@
-// A sweep and what comes of it. See sweep.hpp.
+// Running a batch and noting the result. See sweep.hpp.
 #include "scheduler/sweep.hpp"
 
 #include <algorithm>
@@ -21,10 +21,10 @@ namespace ecto_job {
 
 namespace {
 
-// A queue without work has no use for its plans until it is swept again; if that is soon, they stay
+// The plans of a queue without work are freed, unless the queue is swept again within this time
 constexpr int64 longest_kept_idle_ms = 10'000;
-// After a row was at fault: others of its kind may be about to come
-constexpr int64 guarded_ms = 60'000;
+// After a row was at fault, more such rows are likely
+constexpr int64 isolate_rows_ms = 60'000;
 
 const WatchedQueue *in_sweep = nullptr;
 
@@ -39,13 +39,15 @@ void log_sweep(const WatchedQueue *queue, const Moved &moved, int64 ms) {
                              moved.failed)));
 }
 
-// What a further transaction of a sweep may take: what is left of the time for one, at least half
+// Returns the time limit of a further transaction: what is left of ecto_job.sweep_timeout, at least
+// half.
 int time_left_ms(const Stopwatch &watch) {
     return std::max(settings::sweep_timeout_ms - static_cast<int>(watch.us() / 1000),
                     settings::sweep_timeout_ms / 2);
 }
 
-// Runs one transaction of a sweep. What becomes AVAILABLE in it is announced after it.
+// Runs one transaction of a sweep, and reports the jobs that have become AVAILABLE after the
+// commit.
 ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Batch *batch) {
     forget_single_job();
     ErrorData *const error = try_transaction([&] { run_batch(queue, assignment, batch); });
@@ -55,21 +57,21 @@ ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Ba
     return error;
 }
 
-// Returns whether a batch that failed is to be done again with care: a row may be at fault, and it
-// was done without.
-bool begin_guarding(WatchedQueue *queue, const ErrorData *error) {
+// Returns whether to run the failed batch again so as to isolate the row at fault: a row may be at
+// fault, and the batch was not run so.
+bool shall_isolate_row(WatchedQueue *queue, const ErrorData *error) {
     const TimestampTz now = GetCurrentTimestamp();
-    if (queue->guarded_until > now || !is_row_error(error->sqlerrcode))
+    if (queue->isolate_rows_until > now || !is_row_error(error->sqlerrcode))
         return false;
-    queue->guarded_until = TimestampTzPlusMilliseconds(now, guarded_ms);
+    queue->isolate_rows_until = TimestampTzPlusMilliseconds(now, isolate_rows_ms);
     return true;
 }
 
-// Runs the first transaction of a sweep, and again with care if a row may be at fault.
+// Runs the batch, and runs it again to isolate the row if a row may be at fault.
 ErrorData *move_jobs(WatchedQueue *queue, Assignment assignment, const Stopwatch &watch,
                      Batch *batch) {
     ErrorData *error = run_transaction(queue, assignment, batch);
-    if (error != nullptr && begin_guarding(queue, error)) {
+    if (error != nullptr && shall_isolate_row(queue, error)) {
         *batch = {};
         assignment.limit_ms = time_left_ms(watch);
         error = run_transaction(queue, assignment, batch);
@@ -79,7 +81,7 @@ ErrorData *move_jobs(WatchedQueue *queue, Assignment assignment, const Stopwatch
     return error;
 }
 
-// A batch that was too long is tried with fewer jobs; a job that is too long alone is left out.
+// Shrinks the next batch after one that was over its time limit; skips a job that was so alone.
 void shrink_batch(WatchedQueue *queue, const ErrorData *error, bool in_commit) {
     if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !was_over_limit() || in_commit)
         return;
@@ -110,7 +112,7 @@ void note_result(WatchedQueue *queue, const Work &work, const Found &found, int6
     const bool was_failing = queue->agenda.is_failing();
     queue->agenda.finished(work, found, now,
                            {.took = took_us,
-                            .longest_burst = settings::sweep_timeout_ms * INT64CONST(500),
+                            .longest_sweep = settings::sweep_timeout_ms * INT64CONST(500),
                             .full_interval = full_interval_ms(queue) * 1000});
     {
         const SharedLock lock(LW_EXCLUSIVE);

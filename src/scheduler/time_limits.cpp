@@ -1,4 +1,4 @@
-// The two timeouts. See time_limits.hpp.
+// The timeouts of the two limits. See time_limits.hpp.
 #include "scheduler/time_limits.hpp"
 
 namespace ecto_job {

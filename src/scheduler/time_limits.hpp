@@ -1,5 +1,5 @@
-// Time limits of what the scheduler does. SIGINT is ignored in its process, so that PostgreSQL's
-// own statement_timeout and lock_timeout cannot fire there.
+// Time limits of the scheduler's transactions. PostgreSQL's statement_timeout and lock_timeout
+// cannot serve, since they signal by SIGINT, which the scheduler ignores.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -9,16 +9,16 @@ namespace ecto_job {
 // Registers the timeouts; once in a process.
 void prepare_limits();
 
-// After this time the running transaction is cancelled.
+// Has the running transaction cancelled after this time.
 void limit_time(int ms);
 
-// After this time the process is terminated: a trigger may catch a cancellation, but not this.
+// Has the process terminated after this time: a trigger may catch a cancellation, but not this.
 void limit_process(int ms);
 
-// No limit any more. Called after each transaction, whatever became of it.
+// Lifts both limits. Called after each transaction.
 void lift_limits();
 
-// True if the last transaction that was limited has been cancelled by its limit.
+// Returns whether the last transaction with a limit was cancelled by the limit.
 bool was_over_limit();
 
 } // namespace ecto_job

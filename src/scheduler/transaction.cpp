@@ -1,4 +1,4 @@
-// What a worker does after an ERROR, in the order that works. See transaction.hpp.
+// The recovery of a worker after an ERROR, in the order of PostgreSQL's own. See transaction.hpp.
 #include "scheduler/transaction.hpp"
 
 namespace ecto_job {
@@ -10,7 +10,7 @@ ErrorData *recover(MemoryContext context) {
     MemoryContextSwitchTo(context);
     ErrorData *const error = CopyErrorData();
     AbortCurrentTransaction();
-    // The abort does nothing about a lock that was taken outside of a transaction
+    // The abort does not release locks that were taken outside of a transaction
     LWLockReleaseAll();
     ConditionVariableCancelSleep();
     pgstat_report_wait_end();

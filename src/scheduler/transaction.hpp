@@ -1,6 +1,5 @@
-// One transaction of a background worker: it commits, or what it raised comes back as a value.
-//
-// An ERROR must not end the worker, and not be forgotten half-way: see recover() for the order.
+// One transaction of a background worker, whose ERROR is returned as a value and does not end the
+// worker.
 #pragma once
 
 #include "pg/boundary.hpp"
@@ -9,7 +8,7 @@
 
 namespace ecto_job {
 
-// Aborts the transaction and puts the process back in order. Returns a copy of the error in
+// Aborts the transaction and restores the state of the process. Returns a copy of the error in
 // `context`.
 ErrorData *recover(MemoryContext context);
 

@@ -1,6 +1,6 @@
 // The hook on utility commands: those that need a database for themselves, those that finish a
-// prepared transaction, and those that may take the extension away, which a sleeping scheduler
-// would not notice.
+// prepared transaction, and those that may drop the extension, which a sleeping scheduler would not
+// notice.
 #include "pg/boundary.hpp"
 #include "queue/prepared_changes.hpp"
 #include "queue/transaction.hpp"
@@ -39,12 +39,12 @@ void before_command(const Node *command, bool at_top_level) {
     }
     if (!IsTransactionState())
         return;
-    make_room_for(command, at_top_level);
+    free_database_for(command, at_top_level);
     if (may_change_extensions(command))
         signal_scheduler_at_commit(Start::no);
 }
 
-// What is to be known of a command when it has run. It may have freed its parse tree: a procedure
+// What after_command() needs of a command. The command may have freed its parse tree: a procedure
 // that is called ends transactions.
 struct FinishedCommand {
     bool creates_database;

@@ -1,4 +1,4 @@
-// Places in shared memory, and what a former scheduler has left there. See watched_queues.hpp.
+// Queues, and their places in shared memory. See watched_queues.hpp.
 #include "scheduler/watched_queues.hpp"
 
 #include "pg/names.hpp"
@@ -53,7 +53,8 @@ void WatchedQueues::watch(const RegisteredQueue &listed) {
     *queues_.insert(listed.oid) = fresh;
 }
 
-// Records of queues that went while there was no scheduler are given back, too
+// Forgets unlisted queues, and releases their records and those of queues that were dropped while
+// no scheduler ran.
 void WatchedQueues::forget_unlisted() {
     queues_.for_each([this](WatchedQueue *queue) {
         if (queue->is_listed)
@@ -78,7 +79,8 @@ void WatchedQueues::warn_of_max_queues() {
     warned_of_max_queues_ = true;
 }
 
-// Returns false if all places are taken. A former scheduler may have left how its sweeps went.
+// Gives the queue a place, where a former scheduler may have left the queue's health. Returns false
+// if all places are taken.
 bool WatchedQueues::take_place(WatchedQueue *queue) {
     QueueRecord *const place = claim_record(queue->oid);
     if (place == nullptr)
@@ -92,13 +94,13 @@ bool WatchedQueues::take_place(WatchedQueue *queue) {
     pfree(queue->record);
     queue->record = place;
     queue->has_place = true;
-    queue->agenda.request_full_sweep(); // nothing was reported until now
+    queue->agenda.request_full_sweep(); // commits before reported nothing
     if (place->health.in_sweep)
         note_death(queue);
     return true;
 }
 
-// Queues that had to go without a place take what others have given back
+// Gives places that were released to queues without a place.
 void WatchedQueues::hand_out_places() {
     bool all_taken = !is_state_shared();
     queues_.for_each([&](WatchedQueue *queue) {

@@ -1,8 +1,8 @@
-// The queues of this database, as its scheduler knows them.
+// The queues of a database, as its scheduler knows them.
 #pragma once
 
 #include "core/agenda.hpp"
-#include "core/fairness.hpp"
+#include "core/batch_size.hpp"
 #include "pg/oid_map.hpp"
 #include "pg/pg.hpp"
 #include "queue/registry.hpp"
@@ -17,29 +17,29 @@ struct WatchedQueue {
     bool has_place = false; // in shared memory, so that commits report what they do
     Agenda agenda;
     BatchSize batch;
-    int64 poll_interval_ms = 1000; // until the first sweep reads it
-    TimestampTz guarded_until = 0; // a row was at fault: see rows_at_fault.hpp
+    int64 poll_interval_ms = 1000;      // until the first sweep reads it
+    TimestampTz isolate_rows_until = 0; // a row was at fault: rows_at_fault.hpp
     QueueRecord *record =
         nullptr;          // in shared memory, or while all places are taken in this process
     char *name = nullptr; // schema and table, quoted
 };
 
-// Returns how long after a full sweep the next one is due. Only reports of commits make the long
-// interval safe, and those to a queue without a place in shared memory report nothing.
+// Returns the time between full sweeps. Only reports of commits make the long interval safe, and
+// commits report nothing of a queue without a place in shared memory.
 int64 full_interval_ms(const WatchedQueue *queue);
 
-// Changes the name, after ALTER TABLE ... RENAME.
+// Sets the name, which ALTER TABLE ... RENAME may have changed.
 void set_name(WatchedQueue *queue, const char *name);
 
 class WatchedQueues {
 public:
     void create();
 
-    // Adopts what the registry lists, and forgets what it does not, with the records that such
-    // queues have in shared memory. In a transaction.
+    // Adds queues that the registry lists, and forgets queues that the registry does not list, with
+    // their records in shared memory. In a transaction.
     void update(const RegisteredQueues &listed);
 
-    // Asks for a full sweep of each queue whose commits report nothing: its settings may be new.
+    // Makes a full sweep due of each queue whose commits report nothing: its settings may be new.
     void make_unreported_due();
 
     template <typename F> void for_each(F visit) const { queues_.for_each(visit); }

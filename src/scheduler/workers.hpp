@@ -1,14 +1,14 @@
-// What the library sets going while it is preloaded.
+// What the library starts when it is preloaded.
 #pragma once
 
 #include "pg/pg.hpp"
 
 namespace ecto_job {
 
-// While shared_preload_libraries are loaded
+// Registers the launcher's process; while shared_preload_libraries are loaded.
 void register_launcher();
 
-// The hook on utility commands; the same
+// Installs the hook on utility commands; while shared_preload_libraries are loaded.
 void install_command_hook();
 
 } // namespace ecto_job

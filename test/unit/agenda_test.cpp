@@ -15,10 +15,10 @@ using namespace ecto_job;
 
 constexpr Micros second = 1'000'000;
 constexpr Micros start = 800'000'000 * second;
-constexpr Micros longest_burst = 2 * second;
-constexpr Micros longest_sweep = 3 * second;
-// No pause is longer, neither after a burst of sweeps nor after a locked table
-constexpr Micros longest_cool_down = longest_burst + longest_sweep;
+constexpr Micros longest_sweep = 2 * second;
+constexpr Micros longest_batch = 3 * second;
+// No pause is longer: neither after a sweep, nor for a locked table
+constexpr Micros longest_pause = longest_sweep + longest_batch;
 
 bool one_in(int n) {
     return *rc::gen::inRange(0, n) == 0;
@@ -72,13 +72,13 @@ public:
             agenda.failed(now);
             return;
         }
-        const Micros took = *rc::gen::inRange<Micros>(0, longest_sweep);
+        const Micros took = *rc::gen::inRange<Micros>(0, longest_batch);
         const Found found = perform(work, one_in(8));
         if (one_in(4))
             commit();
         now += took;
-        agenda.finished(work, found, now, {took, longest_burst, full_interval});
-        // Work for which the table is locked or gone pauses
+        agenda.finished(work, found, now, {took, longest_sweep, full_interval});
+        // Whatever a queue cannot do now waits
         if (found.end == BatchEnd::locked || found.end == BatchEnd::gone)
             RC_ASSERT_FALSE(overlap(work, agenda.due(now)));
     }
@@ -115,7 +115,7 @@ public:
         agenda.limit_wait(now, full_interval);
     }
 
-    // Checks that each job that was reported and may move is found, at most a pause after its time
+    // Each job that was reported and may move is found, at most a pause after its time
     void check_nothing_is_late() const {
         for (const Job &job : scheduled_)
             check(job, [](const Work &work, const Job &) { return work.activate; });
@@ -135,7 +135,7 @@ private:
     template <typename F> void check(const Job &job, F finds) const {
         if (job.is_stuck)
             return;
-        const Micros latest = std::max(job.at, now) + longest_cool_down;
+        const Micros latest = std::max(job.at, now) + longest_pause;
         RC_ASSERT(agenda.next() <= latest);
         const Work work = agenda.due(latest);
         // Orphans are reclaimed first; those of sessions that ended unnoticed are in the head, and
@@ -236,11 +236,11 @@ RC_GTEST_PROP(Agenda, AfterAStepBackEverythingIsDue, ()) {
     const Work head = agenda.due(queue.now);
     RC_ASSERT(head.only_reclaims() && head.orphans_in_head);
     agenda.finished(head, {.swept_at = queue.now, .orphans = Orphans::none}, queue.now,
-                    {0, longest_burst, queue.full_interval});
+                    {0, longest_sweep, queue.full_interval});
     RC_ASSERT(agenda.due(queue.now).full);
 }
 
-// One burst, which may be under way, does not count
+// Apart from one sweep, which may be under way
 RC_GTEST_PROP(Agenda, AQueueHasHalfOfTheTime, ()) {
     Agenda agenda;
     Micros now = start;
@@ -250,13 +250,13 @@ RC_GTEST_PROP(Agenda, AQueueHasHalfOfTheTime, ()) {
         agenda.reported({.due = now, .expiry = now, .leased_up_to = highest_key});
         now = std::max(now, agenda.next());
         const Work work = agenda.due(now);
-        const Micros took = *rc::gen::inRange<Micros>(1, longest_sweep);
+        const Micros took = *rc::gen::inRange<Micros>(1, longest_batch);
         const BatchEnd end = one_in(3) ? BatchEnd::looked_ahead : BatchEnd::more;
         now += took;
         swept += took;
         agenda.finished(work, {.end = end, .swept_at = now - took}, now,
-                        {took, longest_burst, 30 * second});
-        RC_ASSERT(2 * swept <= now - start + longest_burst + longest_sweep);
+                        {took, longest_sweep, 30 * second});
+        RC_ASSERT(2 * swept <= now - start + longest_sweep + longest_batch);
     }
 }
 
@@ -264,10 +264,10 @@ TEST(Agenda, ANewQueueIsSweptInFull) {
     EXPECT_TRUE(Agenda().due(start).full);
 }
 
-TEST(Agenda, OrphansDoNotWaitForTheQueuesRest) {
+TEST(Agenda, OrphansDoNotWaitForTheQueuesPause) {
     Agenda agenda;
     agenda.finished(agenda.due(start), {.swept_at = start}, start + second,
-                    {second, longest_burst, 30 * second});
+                    {second, longest_sweep, 30 * second});
     EXPECT_TRUE(agenda.due(start + second).empty());
     agenda.reported({.orphaned_up_to = {0, 0, 7}});
     const Work work = agenda.due(start + second);
@@ -281,7 +281,7 @@ TEST(Agenda, WhatIsStuckIsTriedLaterAndLater) {
     for (const Micros pause : {1, 2, 4, 8, 16, 32, 60, 60}) {
         const Work work = agenda.due(now);
         agenda.finished(work, {.swept_at = now, .due = {.first = start}}, now,
-                        {0, longest_burst, 3600 * second});
+                        {0, longest_sweep, 3600 * second});
         EXPECT_EQ(agenda.next(), now + pause * second);
         now = agenda.next();
     }
@@ -291,7 +291,7 @@ TEST(Agenda, WhatIsStuckKeepsNothingElseWaiting) {
     Agenda agenda;
     agenda.finished(agenda.due(start),
                     {.swept_at = start, .due = {.first = start, .after_sweep = start + 5}}, start,
-                    {0, longest_burst, 30 * second});
+                    {0, longest_sweep, 30 * second});
     EXPECT_EQ(agenda.next(), start + 5);
 }
 
@@ -300,7 +300,7 @@ TEST(Agenda, AFailingQueueWhoseTableIsLockedWaits) {
     agenda.failed(start);
     EXPECT_EQ(agenda.next(), start + second);
     agenda.finished(agenda.due(start + second), {.end = BatchEnd::locked}, start + second,
-                    {0, longest_burst, 30 * second});
+                    {0, longest_sweep, 30 * second});
     EXPECT_EQ(agenda.next(), start + second + 10'000);
     EXPECT_TRUE(agenda.is_failing());
 }

@@ -1,4 +1,4 @@
-// No owner starves, none accumulates credit, and a batch takes about as long as its goal.
+// Fairness: no owner starves, and no owner saves up time.
 #include "core/fairness.hpp"
 
 #include <algorithm>
@@ -97,70 +97,6 @@ TEST(Shares, OwnersWhoHaveLeftAreForgotten) {
         shares.charge(owner, 100);
     }
     EXPECT_LT(shares.owners(), 200U);
-}
-
-RC_GTEST_PROP(BatchSize, IsBounded, ()) {
-    BatchSize size;
-    for (int i = 0; i < 100; i++) {
-        if (*rc::gen::inRange(0, 10) == 0)
-            size.timed_out();
-        else
-            size.finished(*rc::gen::inRange<std::int64_t>(0, 1001),
-                          *rc::gen::inRange<std::int64_t>(0, 20'000'000));
-        RC_ASSERT(size.jobs() >= 1);
-        RC_ASSERT(size.jobs() <= largest_batch);
-    }
-}
-
-// Returns the usual size of a batch of a backlog; sometimes another size is tried
-std::int64_t settled(BatchSize size, std::int64_t fixed_us, std::int64_t each_us) {
-    std::vector<std::int64_t> sizes;
-    for (int i = 0; i < 80; i++) {
-        size.finished(size.jobs(), fixed_us + size.jobs() * each_us);
-        sizes.push_back(size.jobs());
-    }
-    std::sort(sizes.end() - 30, sizes.end());
-    return sizes[65];
-}
-
-RC_GTEST_PROP(BatchSize, ABatchTakesAsLongAsItShall, ()) {
-    const auto each_us = *rc::gen::inRange<std::int64_t>(1, 10'000'000);
-    const auto jobs = settled({}, 0, each_us);
-    RC_ASSERT(jobs == 1 || jobs * each_us <= 3 * batch_goal_us / 2);
-    RC_ASSERT(jobs == largest_batch || (jobs + 1) * each_us >= batch_goal_us / 2);
-}
-
-// The fixed cost of a batch is at most about half of its time, whatever was measured before
-RC_GTEST_PROP(BatchSize, SmallBatchesAreNoEndInThemselves, ()) {
-    BatchSize size;
-    for (int i = 0; i < *rc::gen::inRange(0, 20); i++) {
-        if (*rc::gen::inRange(0, 3) == 0)
-            size.timed_out();
-        else
-            size.finished(*rc::gen::inRange<std::int64_t>(0, 3),
-                          *rc::gen::inRange<std::int64_t>(0, 1'000'000));
-    }
-    const auto fixed_us = *rc::gen::inRange<std::int64_t>(150'000, 1'000'000);
-    const auto each_us = *rc::gen::inRange<std::int64_t>(10, 20'000);
-    const auto jobs = settled(size, fixed_us, each_us);
-    RC_ASSERT(jobs == largest_batch || (jobs + 1) * each_us >= fixed_us / 4);
-}
-
-TEST(BatchSize, FewSlowJobsMakeTheNextBatchSmall) {
-    BatchSize size;
-    for (int i = 0; i < 10; i++)
-        size.finished(1, 4'000'000);
-    EXPECT_LE(size.jobs(), 2);
-}
-
-TEST(BatchSize, GrowsAgain) {
-    BatchSize size;
-    size.timed_out();
-    size.timed_out();
-    EXPECT_EQ(size.jobs(), 1);
-    for (int i = 0; i < 10; i++)
-        size.finished(size.jobs(), size.jobs() * 20);
-    EXPECT_EQ(size.jobs(), largest_batch);
 }
 
 TEST(Deaths, TwelveInARowTakeLongerAndLonger) {
