@@ -57,7 +57,7 @@ Scheduler::Scheduler(int slot, bool on_demand)
 
 void Scheduler::run() {
     for (;;) {
-        ResetLatch(MyLatch);
+        take_latch();
         CHECK_FOR_INTERRUPTS();
         MemoryContextReset(context_);
         MemoryContextSwitchTo(context_);
@@ -66,6 +66,15 @@ void Scheduler::run() {
             return;
         sleep(*next);
     }
+}
+
+// Resets the latch before anything is read, and only if the latch is set: no signal is lost,
+// however long the last step took. Without shared memory sessions signal by nothing else.
+void Scheduler::take_latch() {
+    if (!MyLatch->is_set)
+        return;
+    ResetLatch(MyLatch);
+    wants_registry_ = wants_registry_ || !is_state_shared();
 }
 
 std::optional<Scheduler::WakeUp> Scheduler::step() {
@@ -78,11 +87,12 @@ std::optional<Scheduler::WakeUp> Scheduler::step() {
     const bool announced = announce_pending(slot_);
     notice_step_back();
     const bool known = (!wants_registry_ && next_read_ > clock_) || update_registry();
-    if (known && status_ == RegistryStatus::queues && settings::enabled)
+    // While the registry cannot be read, the queues that were read last are swept and served
+    if (status_ == RegistryStatus::queues && settings::enabled)
         return sweep_due_queues();
 
     serve(slot_, false);
-    starts_over_ = starts_over_ || known;
+    starts_over_ = true;
     if (!announced)
         return WakeUp{in_ms(retry_ms), WakeOn::requests};
     if (!known || !has_nothing_to_do())
@@ -277,11 +287,8 @@ void Scheduler::sleep(const WakeUp &next) {
     const TimestampTz until = begin_sleep(slot_, std::min(next.at, latest), next.on);
     if (until > now) {
         pgstat_report_activity(STATE_IDLE, nullptr);
-        const int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT,
-                                     TimestampDifferenceMilliseconds(now, until), wait_event());
-        // Without shared memory the latch is all that others can set
-        if ((events & WL_LATCH_SET) != 0 && !is_state_shared())
-            wants_registry_ = true;
+        WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | WL_TIMEOUT,
+                  TimestampDifferenceMilliseconds(now, until), wait_event());
     }
     end_sleep(slot_);
 }

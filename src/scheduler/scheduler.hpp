@@ -29,6 +29,7 @@ private:
         WakeOn on;
     };
 
+    void take_latch();
     // Returns when to do the next step; nullopt: the scheduler leaves.
     std::optional<WakeUp> step();
     bool update_registry();
