@@ -19,9 +19,8 @@ template <typename F> bool for_each_name(const char *list, F visit) {
     char *const copy = pstrdup(list);
     List *names = NIL;
     const bool valid = SplitIdentifierString(copy, ',', &names);
-    ListCell *cell = nullptr;
-    foreach (cell, names)
-        visit(static_cast<const char *>(lfirst(cell)));
+    for (int i = 0; i < list_length(names); i++)
+        visit(static_cast<const char *>(list_nth(names, i)));
     list_free(names);
     pfree(copy);
     return valid;

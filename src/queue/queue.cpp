@@ -77,7 +77,8 @@ void remove_least_used() {
         if (least == nullptr || entry->last_use < least->last_use)
             least = entry;
     });
-    remove(least);
+    if (least != nullptr)
+        remove(least);
 }
 
 } // namespace
