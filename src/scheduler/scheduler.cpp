@@ -68,8 +68,11 @@ void Scheduler::run() {
     }
 }
 
-// Resets the latch before anything is read, and only if the latch is set: no signal is lost,
-// however long the last step took. Without shared memory sessions signal by nothing else.
+// Resets the latch before anything is read, and only if the latch is set, so that a signal during
+// the last step counts. Without shared memory the latch is the only signal, and each set latch
+// costs a reading of the registry, also one that was set by a time limit of our own. A wait inside
+// a sweep, for a lock or in a trigger, may reset the latch: then the registry is read after
+// ecto_job.safety_interval at the latest.
 void Scheduler::take_latch() {
     if (!MyLatch->is_set)
         return;
