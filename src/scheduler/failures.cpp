@@ -2,6 +2,7 @@
 #include "scheduler/failures.hpp"
 
 #include "pg/text.hpp"
+#include "queue/owner.hpp"
 #include "scheduler/batch.hpp"
 #include "scheduler/time_limits.hpp"
 #include "settings.hpp"
@@ -47,11 +48,11 @@ const char *hint_for(const ErrorData *error) {
     case ERRCODE_UNDEFINED_TABLE:
     case ERRCODE_UNDEFINED_FUNCTION:
     case ERRCODE_UNDEFINED_OBJECT:
-        return psprintf("%s%sA sweep runs with search_path = pg_catalog, pg_temp. The table's "
+        return psprintf("%s%sA sweep runs with search_path = %s. The table's "
                         "triggers and other code must name the schema of what they use, or be "
                         "functions with a SET search_path of their own.",
                         error->hint != nullptr ? error->hint : "",
-                        error->hint != nullptr ? " " : "");
+                        error->hint != nullptr ? " " : "", safe_search_path);
     default:
         return error->hint != nullptr
                    ? error->hint
