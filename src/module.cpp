@@ -3,9 +3,9 @@
 // it is in shared_preload_libraries.
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
-#include "queue/transaction.hpp"
-#include "scheduler/workers.hpp"
-#include "settings.hpp"
+#include "queue/transaction_end.hpp"
+#include "scheduler/preload.hpp"
+#include "server_settings.hpp"
 #include "shared/state.hpp"
 #include "table/planner_hook.hpp"
 

@@ -1,5 +1,4 @@
-// The choice of the owner whose queue is swept next, and the pause of an owner whose code has ended
-// the scheduler. No clock, no lock, no server.
+// The choice of the owner whose queue is swept next. No clock, no lock, no server.
 //
 // The scheduler's time is shared by owners, not by queues: ten queues of one owner together get
 // what the single queue of another gets.
@@ -41,16 +40,5 @@ struct Candidate {
 // Returns whether a's queue is swept before b's: by the time that their owners have used, then by
 // the time for which the queues have been due.
 bool goes_before(const Candidate &a, const Candidate &b);
-
-// How often code of an owner has ended the scheduler, each time within 10 minutes of the last.
-struct Deaths {
-    std::int32_t count;
-    Micros last;
-};
-// Counts one more death.
-Deaths one_more(const Deaths &before, Micros now);
-// Returns until when the owner's queues back off; minus_infinity: they do not, as after a step back
-// of the clock.
-Micros wait_until(const Deaths &deaths, Micros now);
 
 } // namespace ecto_job

@@ -11,7 +11,7 @@
 #include "queue/pending_changes.hpp"
 #include "table/ddl.hpp"
 #include "queue/registry.hpp"
-#include "queue/transaction.hpp"
+#include "queue/transaction_end.hpp"
 #include "table/check.hpp"
 #include "table/triggers.hpp"
 

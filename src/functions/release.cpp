@@ -8,7 +8,7 @@
 #include "pg/names.hpp"
 #include "table/ddl.hpp"
 #include "queue/registry.hpp"
-#include "queue/transaction.hpp"
+#include "queue/transaction_end.hpp"
 #include "table/triggers.hpp"
 
 namespace ecto_job {

@@ -7,7 +7,7 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "queue/registry.hpp"
-#include "queue/transaction.hpp"
+#include "queue/transaction_end.hpp"
 #include "shared/scheduler_processes.hpp"
 #include "shared/scheduler_signals.hpp"
 

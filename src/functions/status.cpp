@@ -10,7 +10,7 @@
 #include "pg/compat.hpp"
 #include "pg/database.hpp"
 #include "pg/names.hpp"
-#include "settings.hpp"
+#include "server_settings.hpp"
 #include "shared/queue_records.hpp"
 #include "shared/scheduler_slots.hpp"
 #include "shared/scheduler_processes.hpp"

@@ -7,7 +7,7 @@
 
 #include "core/node_clock.hpp"
 #include "core/qualified.hpp"
-#include "core/state.hpp"
+#include "core/job_state.hpp"
 #include "core/times.hpp"
 #include "functions/arguments.hpp"
 #include "pg/boundary.hpp"
@@ -19,7 +19,7 @@
 #include "queue/queue_settings.hpp"
 #include "queue/registry.hpp"
 #include "queue/run_statement.hpp"
-#include "queue/transaction.hpp"
+#include "queue/transaction_end.hpp"
 
 namespace ecto_job {
 namespace {

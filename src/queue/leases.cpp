@@ -2,7 +2,7 @@
 #include "queue/leases.hpp"
 
 #include "core/lease.hpp"
-#include "settings.hpp"
+#include "server_settings.hpp"
 #include "shared/session_leases.hpp"
 
 namespace ecto_job {

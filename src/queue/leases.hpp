@@ -15,7 +15,7 @@ int64 draw_lease();
 // Returns whether the running transaction drew this lease, and so started the lease's jobs.
 bool drawn_in_this_transaction(int64 lease);
 
-// For the end of the transaction: see transaction.cpp. Cannot fail.
+// For the end of the transaction: see transaction_end.cpp. Cannot fail.
 void forget_leases();
 
 } // namespace ecto_job

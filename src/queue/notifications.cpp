@@ -2,6 +2,9 @@
 // PostgreSQL.
 #include "queue/notifications.hpp"
 
+#include "pg/names.hpp"
+#include "shared/mailbox.hpp"
+
 namespace ecto_job {
 
 namespace {
@@ -73,6 +76,18 @@ void send_notice(Oid table_oid, const char *table, Notice notice, const char *pa
         keep(table_oid, notice, payload);
     else
         send_notice_now(table_oid, table, notice, payload);
+}
+
+void notify_available(Oid queue) {
+    if (const char *const table = table_name_or_null(queue))
+        send_notice(queue, table, Notice::available, "");
+}
+
+bool notify_unless_served(Oid queue) {
+    if (is_served(queue))
+        return false;
+    notify_available(queue);
+    return true;
 }
 
 void keep_notices() {

@@ -17,6 +17,13 @@ inline void send_notice(const Queue *queue, Notice notice, const char *payload) 
     send_notice(queue->oid, NameStr(queue->table), notice, payload);
 }
 
+// Sends NOTIFY for jobs that have become AVAILABLE, unless the queue's table is gone.
+void notify_available(Oid queue);
+
+// Sends that NOTIFY unless a scheduler is serving the queue, which then announces the jobs. Returns
+// whether this transaction sends NOTIFY.
+bool notify_unless_served(Oid queue);
+
 struct KeptNotice {
     Oid queue;
     Notice notice;

@@ -3,10 +3,9 @@
 
 #include <algorithm>
 
-#include "pg/names.hpp"
 #include "queue/notifications.hpp"
 #include "shared/mailbox.hpp"
-#include "shared/prepared_transactions.hpp"
+#include "shared/prepared_notes.hpp"
 
 namespace ecto_job {
 
@@ -15,7 +14,6 @@ namespace {
 struct PendingChange {
     Change change;
     SubTransactionId made_in;
-    bool notified; // by this transaction
     PendingChange *next;
 };
 
@@ -42,7 +40,7 @@ void record(const Change &change) {
     if (own == nullptr) {
         own = static_cast<PendingChange *>(
             MemoryContextAlloc(TopTransactionContext, sizeof(PendingChange)));
-        *own = PendingChange{Change{.queue = change.queue}, here, false, pending};
+        *own = PendingChange{Change{.queue = change.queue}, here, pending};
         pending = own;
     }
     merge(&own->change, change);
@@ -69,24 +67,15 @@ void record_lease(Oid queue, const JobKey &key, TimestampTz expires) {
     record({.queue = queue, .report = {.expiry = expires, .leased_up_to = key}});
 }
 
-void notify_available(Oid queue) {
-    if (const char *const table = table_name_or_null(queue))
-        send_notice(queue, table, Notice::available, "");
-}
-
-void decide_who_notifies() {
+void notify_unserved() {
     for (PendingChange *own = pending; own != nullptr; own = own->next)
-        if (own->change.available && !own->notified && !is_served(own->change.queue)) {
-            notify_available(own->change.queue);
-            own->notified = true;
-        }
+        if (own->change.available && notify_unless_served(own->change.queue))
+            own->change.available = false;
 }
 
 void report_changes() {
-    for (PendingChange *own = pending; own != nullptr; own = own->next) {
-        own->change.available = own->change.available && !own->notified;
+    for (const PendingChange *own = pending; own != nullptr; own = own->next)
         report(own->change);
-    }
 }
 
 void add_changes_to(PreparedNote *note) {

@@ -1,8 +1,7 @@
 // The changes that the running transaction has made to queues, reported to the scheduler at commit.
 //
 // The triggers of the queues' tables record the changes row by row. One record is kept for each
-// queue and subtransaction, so that ROLLBACK TO forgets exactly what it undoes. Before the commit
-// is decided who sends NOTIFY: the scheduler, if it is serving, or this transaction.
+// queue and subtransaction, so that ROLLBACK TO forgets exactly what it undoes.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -18,14 +17,11 @@ void record_due(Oid queue, TimestampTz schedule);
 // leases ends at `expires`.
 void record_lease(Oid queue, const JobKey &key, TimestampTz expires);
 
-// Sends NOTIFY for jobs that have become AVAILABLE, unless the queue's table is gone.
-void notify_available(Oid queue);
+// For the end of the transaction: see transaction_end.cpp. Only the first may fail.
 
-// For the end of the transaction: see transaction.cpp. Only the first may fail.
-
-// Sends NOTIFY for the queues for which no scheduler is serving. A scheduler that ends after this
-// decision leaves its flags to the next one.
-void decide_who_notifies();
+// Sends NOTIFY for the queues that no scheduler is serving, before the commit. A scheduler that
+// ends afterwards leaves what it has not announced to the next one.
+void notify_unserved();
 void report_changes();
 void add_changes_to(PreparedNote *note);
 void forget_changes();

@@ -1,9 +1,10 @@
 // The note of a prepared transaction, and the report of COMMIT PREPARED. See prepared_changes.hpp.
 #include "queue/prepared_changes.hpp"
 
+#include "queue/notifications.hpp"
 #include "queue/pending_changes.hpp"
 #include "shared/mailbox.hpp"
-#include "shared/prepared_transactions.hpp"
+#include "shared/prepared_notes.hpp"
 #include "shared/scheduler_signals.hpp"
 #include "shared/session_leases.hpp"
 

@@ -1,5 +1,5 @@
 // The changes of a prepared transaction: its note is left in shared memory by PREPARE TRANSACTION
-// (shared/prepared_transactions.hpp), and reported by COMMIT PREPARED, in whatever session.
+// (shared/prepared_notes.hpp), and reported by COMMIT PREPARED, in whatever session.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -14,10 +14,10 @@ void begin_prepare(const char *gid);
 // session's transaction.
 void report_prepared(const char *gid);
 
-// For the end of the transaction: see transaction.cpp. Cannot fail.
+// For the end of the transaction: see transaction_end.cpp. Cannot fail.
 
 // Leaves the note of the transaction that is being prepared; `signals`: COMMIT PREPARED is to
-// signal the scheduler. An empty note is left too (shared/prepared_transactions.hpp says why). If
+// signal the scheduler. An empty note is left too (shared/prepared_notes.hpp says why). If
 // all notes are taken, COMMIT PREPARED finds none.
 void leave_prepared_note(bool signals);
 void end_prepare();

@@ -9,7 +9,7 @@
 #include <array>
 
 #include "pg/pg.hpp"
-#include "table/layout.hpp"
+#include "table/read_layout.hpp"
 #include "queue/statements.hpp"
 
 namespace ecto_job {
@@ -38,7 +38,7 @@ struct Queue {
     int64 retry_timeout_ms;
     int32 max_attempts;
 
-    int claims_since_scan; // of this session: see claims.cpp
+    int claims_since_scan; // of this session: see claim_start.cpp
     bool claims_succeed;   // one of this session has, so the next is not guarded
 
     std::array<SPIPlanPtr, statement_count> plans;
@@ -61,7 +61,7 @@ void outdate_queue(Oid oid);
 // Forgets all registered queues: the extension was made anew.
 void forget_queues();
 
-// For the end of the transaction: see transaction.cpp. Cannot fail.
+// For the end of the transaction: see transaction_end.cpp. Cannot fail.
 void free_retired_queues();
 
 // Returns "schema.table", quoted where needed; in the caller's memory context.

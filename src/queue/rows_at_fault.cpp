@@ -7,7 +7,7 @@
 #include "queue/notifications.hpp"
 #include "queue/plans.hpp"
 #include "queue/subtransaction.hpp"
-#include "settings.hpp"
+#include "server_settings.hpp"
 #include "shared/queue_records.hpp"
 
 namespace ecto_job {

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "core/key.hpp"
-#include "core/state.hpp"
+#include "core/job_state.hpp"
 #include "pg/pg.hpp"
 #include "pg/row.hpp"
 #include "queue/parameters.hpp"

@@ -7,7 +7,7 @@
 #include "core/times.hpp"
 #include "queue/rows_at_fault.hpp"
 #include "queue/pending_changes.hpp"
-#include "queue/claims.hpp"
+#include "queue/claim_start.hpp"
 #include "queue/leases.hpp"
 #include "queue/notifications.hpp"
 #include "queue/run_statement.hpp"

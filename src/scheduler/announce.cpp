@@ -9,7 +9,7 @@
 #include "queue/notifications.hpp"
 #include "scheduler/stopwatch.hpp"
 #include "scheduler/time_limits.hpp"
-#include "scheduler/transaction.hpp"
+#include "scheduler/try_transaction.hpp"
 #include "shared/mailbox.hpp"
 
 namespace ecto_job {

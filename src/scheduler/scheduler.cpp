@@ -11,8 +11,8 @@
 #include "scheduler/singleton_lock.hpp"
 #include "scheduler/stopwatch.hpp"
 #include "scheduler/sweep.hpp"
-#include "scheduler/transaction.hpp"
-#include "settings.hpp"
+#include "scheduler/try_transaction.hpp"
+#include "server_settings.hpp"
 #include "shared/scheduler_slots.hpp"
 
 namespace ecto_job {

@@ -3,10 +3,10 @@
 // notice.
 #include "pg/boundary.hpp"
 #include "queue/prepared_changes.hpp"
-#include "queue/transaction.hpp"
+#include "queue/transaction_end.hpp"
 #include "scheduler/database_commands.hpp"
-#include "scheduler/workers.hpp"
-#include "shared/prepared_transactions.hpp"
+#include "scheduler/preload.hpp"
+#include "shared/prepared_notes.hpp"
 
 namespace ecto_job {
 

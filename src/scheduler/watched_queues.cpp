@@ -2,8 +2,8 @@
 #include "scheduler/watched_queues.hpp"
 
 #include "pg/names.hpp"
-#include "scheduler/failures.hpp"
-#include "settings.hpp"
+#include "scheduler/failure_reports.hpp"
+#include "server_settings.hpp"
 #include "shared/queue_records.hpp"
 
 namespace ecto_job {

@@ -5,7 +5,7 @@
 
 #include "pg/text.hpp"
 #include "shared/low_water.hpp"
-#include "shared/prepared_transactions.hpp"
+#include "shared/prepared_notes.hpp"
 #include "shared/queue_records.hpp"
 #include "shared/scheduler_signals.hpp"
 #include "shared/scheduler_slots.hpp"

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "pg/text.hpp"
-#include "settings.hpp"
+#include "server_settings.hpp"
 
 namespace ecto_job {
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "pg/compat.hpp"
-#include "shared/database_locks.hpp"
+#include "shared/scheduler_lockout.hpp"
 #include "shared/scheduler_processes.hpp"
 #include "shared/scheduler_slots.hpp"
 

@@ -1,7 +1,7 @@
 // Signals and requests of a session to its database's scheduler and to the launcher.
 //
 // A change is committed before its signal is sent: a scheduler that reads too early would see the
-// old state, and sleep. Sessions request a signal at their commit by queue/transaction.hpp.
+// old state, and sleep. Sessions request a signal at their commit by queue/transaction_end.hpp.
 #pragma once
 
 #include "shared/state.hpp"

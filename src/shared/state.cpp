@@ -4,7 +4,7 @@
 #include <memory>
 #include <sys/mman.h>
 
-#include "settings.hpp"
+#include "server_settings.hpp"
 
 namespace ecto_job {
 

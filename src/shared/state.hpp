@@ -19,7 +19,7 @@
 #include <span>
 
 #include "core/agenda.hpp"
-#include "core/fairness.hpp"
+#include "core/owner_deaths.hpp"
 #include "core/key.hpp"
 #include "pg/pg.hpp"
 
@@ -147,7 +147,7 @@ struct Change {
 };
 
 // The note of a prepared transaction, kept until the transaction is finished. See
-// prepared_transactions.hpp.
+// prepared_notes.hpp.
 constexpr int max_prepared_changes = 4;
 constexpr uint32 prepared_bits = 1024;
 struct PreparedNote {

@@ -1,7 +1,7 @@
 // Table names and states from any bytes: an accepted name is read back unchanged, and a refused one
 // has an error.
 #include "core/channel.hpp"
-#include "core/state.hpp"
+#include "core/job_state.hpp"
 
 #include <cstdint>
 #include <cstdlib>

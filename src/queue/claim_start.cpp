@@ -1,8 +1,8 @@
-// The scan for the first AVAILABLE job, which advances the low-water mark. See claims.hpp.
+// The scan for the first AVAILABLE job, which advances the low-water mark. See claim_start.hpp.
 //
 // Not every claim scans: since the last scan, only a few rows of this session have to be skipped,
 // and a scan costs as much as skipping some dozens.
-#include "queue/claims.hpp"
+#include "queue/claim_start.hpp"
 
 #include "queue/transitions.hpp"
 #include "shared/low_water.hpp"

@@ -1,5 +1,5 @@
-// Reading of a table's layout. See layout.hpp.
-#include "table/layout.hpp"
+// Reading of a table's layout. See read_layout.hpp.
+#include "table/read_layout.hpp"
 
 namespace ecto_job {
 

@@ -18,7 +18,7 @@ JobKey claim_start(Queue *queue);
 // hide a job.
 std::optional<JobKey> claim_start_again(Queue *queue);
 
-// For the end of the transaction: see transaction.cpp. Cannot fail.
+// For the end of the transaction: see transaction_end.cpp. Cannot fail.
 void finish_advances();
 void cancel_advances();
 

@@ -1,11 +1,11 @@
-// The callbacks at the end of transactions and subtransactions. See transaction.hpp.
+// The callbacks at the end of transactions and subtransactions. See transaction_end.hpp.
 //
 // What may fail is done before the commit. Afterwards, and in an abort, nothing here can: locks are
 // taken, flags and latches set, memory is freed.
-#include "queue/transaction.hpp"
+#include "queue/transaction_end.hpp"
 
 #include "pg/boundary.hpp"
-#include "queue/claims.hpp"
+#include "queue/claim_start.hpp"
 #include "queue/leases.hpp"
 #include "queue/pending_changes.hpp"
 #include "queue/prepared_changes.hpp"
@@ -42,13 +42,13 @@ void forget_everything() {
 void at_transaction_end(XactEvent event, void *) {
     switch (event) {
     case XACT_EVENT_PRE_COMMIT:
-        at_boundary([] { decide_who_notifies(); });
+        at_boundary([] { notify_unserved(); });
         return;
     case XACT_EVENT_PRE_PREPARE:
         // Without shared memory no note can be left; if this notifies, PostgreSQL refuses to
         // prepare
         if (shared_state() == nullptr)
-            at_boundary([] { decide_who_notifies(); });
+            at_boundary([] { notify_unserved(); });
         return;
     case XACT_EVENT_COMMIT:
         Assert(CritSectionCount == 0 && InterruptHoldoffCount > 0);

@@ -1,5 +1,5 @@
-// Locks on a database. See database_locks.hpp.
-#include "shared/database_locks.hpp"
+// Locks on a database. See scheduler_lockout.hpp.
+#include "shared/scheduler_lockout.hpp"
 
 namespace ecto_job {
 

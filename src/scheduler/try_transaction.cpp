@@ -1,5 +1,6 @@
-// The recovery of a worker after an ERROR, in the order of PostgreSQL's own. See transaction.hpp.
-#include "scheduler/transaction.hpp"
+// The recovery of a worker after an ERROR, in the order of PostgreSQL's own. See
+// try_transaction.hpp.
+#include "scheduler/try_transaction.hpp"
 
 namespace ecto_job {
 

@@ -1,5 +1,5 @@
-// Definition and checks of the settings. See settings.hpp.
-#include "settings.hpp"
+// Definition and checks of the settings. See server_settings.hpp.
+#include "server_settings.hpp"
 
 namespace ecto_job::settings {
 

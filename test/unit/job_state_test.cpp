@@ -1,5 +1,5 @@
 // The six states. Their names are repeated here, since EctoJob's tables hold them.
-#include "core/state.hpp"
+#include "core/job_state.hpp"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>

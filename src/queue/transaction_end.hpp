@@ -1,5 +1,5 @@
 // The end of a transaction: its reports to queues, its requests to the scheduler and the launcher,
-// and the freeing of memory. transaction.cpp has their order.
+// and the freeing of memory. transaction_end.cpp has their order.
 #pragma once
 
 #include "pg/pg.hpp"

@@ -1,11 +1,11 @@
-// Counting and logging of failures. See failures.hpp.
-#include "scheduler/failures.hpp"
+// Counting and logging of failures. See failure_reports.hpp.
+#include "scheduler/failure_reports.hpp"
 
 #include "pg/text.hpp"
 #include "queue/owner.hpp"
 #include "scheduler/batch.hpp"
 #include "scheduler/time_limits.hpp"
-#include "settings.hpp"
+#include "server_settings.hpp"
 
 namespace ecto_job {
 

@@ -1,5 +1,5 @@
-// The notes of prepared transactions. See prepared_transactions.hpp.
-#include "shared/prepared_transactions.hpp"
+// The notes of prepared transactions. See prepared_notes.hpp.
+#include "shared/prepared_notes.hpp"
 
 #include <utility>
 
