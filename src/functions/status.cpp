@@ -53,12 +53,12 @@ const char *why_no_scheduler() {
                  "server's log shows";
 }
 
-bool do_all_fail(const LeftOutJobs &jobs) {
+bool do_all_fail(const SkippedJobs &jobs) {
     return jobs.all && jobs.until > GetCurrentTimestamp();
 }
 
 // Returns the status of a queue whose claims or sweeps skip jobs; null if they skip none.
-const char *skipped_by(const char *what, const LeftOutJobs &jobs) {
+const char *skipped_by(const char *what, const SkippedJobs &jobs) {
     if (jobs.count == 0 || jobs.until <= GetCurrentTimestamp())
         return nullptr;
     return psprintf("ok; %d job%s left out of %s: %s", jobs.count, jobs.count == 1 ? "" : "s", what,
@@ -104,16 +104,16 @@ const char *status_of(const QueueRecord *record) {
         return psprintf("failing: %s", record->health.error);
     if (record->health.locked)
         return "locked: the table is locked by another session";
-    for (const LeftOutJobs &jobs : {record->sweeps_left_out, record->claims_left_out})
+    for (const SkippedJobs &jobs : {record->skipped_by_sweeps, record->skipped_by_claims})
         if (do_all_fail(jobs))
             return psprintf("failing: %s", jobs.reason);
     if (const char *const why = why_unannounced())
         return why;
     if (const char *const slow = slowness_of(record->health))
         return slow;
-    if (const char *const skipped = skipped_by("sweeps", record->sweeps_left_out))
+    if (const char *const skipped = skipped_by("sweeps", record->skipped_by_sweeps))
         return skipped;
-    if (const char *const skipped = skipped_by("claims", record->claims_left_out))
+    if (const char *const skipped = skipped_by("claims", record->skipped_by_claims))
         return skipped;
     return "ok";
 }

@@ -274,8 +274,8 @@ bool is_missing_something(const ErrorData *error) {
 }
 
 void report_pass(const Pass *pass, const char *reason) {
-    note_left_out(pass->queue->oid, is_claim(pass), skipped_count(pass->queue->oid), reason,
-                  pass->taken.count + pass->taken.failed > 0);
+    record_skipped_jobs(pass->queue->oid, is_claim(pass), skipped_count(pass->queue->oid), reason,
+                        pass->taken.count + pass->taken.failed > 0);
 }
 
 void raise_if_all_fail(const Pass *pass) {
@@ -312,7 +312,7 @@ void skip_slow_job(Oid queue, const char *name) {
                         reason),
                  errhint("A trigger of the table may be slow. The job is tried again when the "
                          "table's definition changes, and from time to time.")));
-    note_left_out(queue, false, skipped_count(queue), reason, false);
+    record_skipped_jobs(queue, false, skipped_count(queue), reason, false);
 }
 
 bool skips_jobs(const Queue *queue) {
@@ -333,7 +333,8 @@ void run_unguarded(Queue *queue, const Selection &selection) {
         if (is_missing_something(error))
             PG_RE_THROW();
         FlushErrorState();
-        note_left_out(queue->oid, true, skipped_count(queue->oid), reason_of({0, error}), true);
+        record_skipped_jobs(queue->oid, true, skipped_count(queue->oid), reason_of({0, error}),
+                            true);
         const char *const hint = "Call again: the next call leaves out the job at fault.";
         error->hint = error->hint == nullptr ? pstrdup(hint) : psprintf("%s %s", error->hint, hint);
         ReThrowError(error);

@@ -98,7 +98,7 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
             run_unguarded(queue, selection);
         queue->claims_succeed = cause == nullptr;
         if (guarded && cause == nullptr && SPI_processed > 0)
-            note_left_out(queue->oid, true, 0, nullptr, true);
+            record_skipped_jobs(queue->oid, true, 0, nullptr, true);
         if (cause == nullptr && !may_have_missed(queue, selection, SPI_processed))
             return SPI_processed;
         if (cause == nullptr)

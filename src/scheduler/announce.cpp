@@ -16,27 +16,27 @@ namespace ecto_job {
 
 namespace {
 
-// The queues that are being announced. If the process ends meanwhile, the next scheduler announces
-// them
-Oid taken[64];
-int taken_count = 0;
+// The queues that are being announced: their flags are cleared, and no commit has announced them
+Oid announcing[64];
+int announcing_count = 0;
 
-// The time limit of a try. While a try waits for NOTIFY's lock, no queue is swept. If one commit
-// keeps the lock, more time is of no use. If commits take the lock in turn, as on a busy machine, a
-// try must wait until the commits before it have ended.
+// The time limit of a try, short because no queue is swept while a try waits for NOTIFY's lock. If
+// one commit keeps the lock, waiting longer is of no use. If commits take the lock in turn, as on a
+// busy machine, a try must wait until the commits before it have ended, and so gets more time.
 constexpr int first_limit_ms = 100;
 constexpr int longest_limit_ms = 6400;
 constexpr int64 retry_us = 1'000'000;
 
-bool sent = false; // since the last pause
+bool sent = false; // something, since the last pause
 int limit_ms = first_limit_ms;
 int64 pause_us = retry_us;              // from a failed try to the next
 std::optional<Stopwatch> since_failure; // has a value while announcements wait for the next try
 VirtualTransactionId last_holder; // of NOTIFY's lock, when the last try gave up; invalid: nobody
-RecordNumber next_record = 0;     // where the walk over the flags goes on
+RecordNumber next_record = 0;     // where the next pass over the flags begins
 
-// Returns the table's committed name; null: there is no such table. The caches may be outdated: a
-// session that reported may have renamed the table, and sends its invalidations after its report.
+// Returns the table's committed name; null: there is no such table. Reads the catalog and not the
+// caches, which may be outdated: a session that has renamed the table reports before it sends its
+// invalidations.
 const char *present_name(Oid table) {
     Relation catalog = table_open(RelationRelationId, AccessShareLock);
     ScanKeyData key;
@@ -53,7 +53,7 @@ const char *present_name(Oid table) {
 }
 
 void notify(const Oid *queues, int count) {
-    // The transaction writes nothing, and what it announces was flushed by other commits
+    // Nothing to wait for: the transaction writes nothing, and other commits have flushed the jobs
     set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
                       true, 0, false);
     for (int i = 0; i < count; i++)
@@ -79,16 +79,17 @@ VirtualTransactionId holder_of_notify() {
     return holders[0]; // an invalid one ends the list
 }
 
-void put_taken_back() {
-    put_back_announcements(taken, taken_count);
-    taken_count = 0;
+void restore_flags() {
+    put_back_announcements(announcing, announcing_count);
+    announcing_count = 0;
 }
 
 void at_exit(int, Datum) {
-    put_taken_back();
+    restore_flags();
 }
 
-// Sets the time and the limit of the next try after a try that was over its limit.
+// Sets the pause and the limit of the next try after a try that was over its limit. `holder` holds
+// NOTIFY's lock; if it did so when the last try gave up, the lock is stuck.
 void set_next_try(const VirtualTransactionId &holder) {
     const bool stuck =
         VirtualTransactionIdIsValid(holder) && VirtualTransactionIdEquals(holder, last_holder);
@@ -97,7 +98,7 @@ void set_next_try(const VirtualTransactionId &holder) {
     pause_us = stuck ? retry_us : std::min<int64>(limit_ms * INT64CONST(500), retry_us);
 }
 
-void note_failure(int slot, const ErrorData *error) {
+void record_failure(int slot, const ErrorData *error) {
     const char *why = error->message;
     pause_us = retry_us;
     if (was_over_limit()) {
@@ -115,9 +116,9 @@ void note_failure(int slot, const ErrorData *error) {
     since_failure.emplace();
 }
 
-// Shrinks the limit slowly: while commits take the lock in turn, the next announcement will take as
-// long.
-void note_success(int slot) {
+// Lowers the limit slowly, since the next announcement will take as long while commits take the
+// lock in turn.
+void record_success(int slot) {
     if (announcements_wait())
         show_unannounced(slot, nullptr);
     since_failure.reset();
@@ -125,16 +126,17 @@ void note_success(int slot) {
     limit_ms = std::max(limit_ms - limit_ms / 8, first_limit_ms);
 }
 
-// Sends what was taken. Returns null, or the error.
+// Sends the notifications of the queues in `announcing`, and the kept notices. Returns null, or the
+// error.
 const ErrorData *announce() {
     limit_time(limit_ms);
-    const ErrorData *const error = try_transaction([] { notify(taken, taken_count); });
+    const ErrorData *const error = try_transaction([] { notify(announcing, announcing_count); });
     if (error != nullptr) {
-        put_taken_back();
+        restore_flags();
         return error;
     }
     sent = true;
-    taken_count = 0;
+    announcing_count = 0;
     forget_kept_notices();
     return nullptr;
 }
@@ -146,23 +148,23 @@ void prepare_announcing() {
     keep_notices();
 }
 
-// Walks over the flags once, however many are set meanwhile, so that sweeps go on. No queue is
-// passed over.
+// Makes one pass over the flags, however many are set meanwhile, so that sweeps go on. After a
+// failure the next pass begins where this one has failed, so that every queue has its turn.
 bool announce_pending(int slot) {
     if (since_failure && since_failure->us() < pause_us)
         return false;
     do {
         const RecordNumber began = next_record;
-        taken_count = take_announcements(taken, lengthof(taken), &next_record);
-        if (taken_count == 0 && kept_notices() == nullptr)
+        announcing_count = take_announcements(announcing, lengthof(announcing), &next_record);
+        if (announcing_count == 0 && kept_notices() == nullptr)
             continue;
         if (const ErrorData *const error = announce()) {
             next_record = began;
-            note_failure(slot, error);
+            record_failure(slot, error);
             return false;
         }
     } while (next_record != 0);
-    note_success(slot);
+    record_success(slot);
     return true;
 }
 

@@ -1,12 +1,12 @@
-// Announcing: a transaction of its own turns flags of queues, set by commits that made jobs
-// AVAILABLE, and the notices that sweeps have kept, into notifications.
+// Announcing: a transaction of its own sends NOTIFY for the queues whose flags are set, because
+// commits have made jobs AVAILABLE there, and for the notices that sweeps have kept.
 //
-// NOTIFY takes a lock of the whole cluster, which a commit that waits for a synchronous standby
-// holds for as long, and NOTIFY fails while its queue is full. So announcing has a time limit; what
-// could not be sent is tried again after a second, and meanwhile sweeps go on. The flags are
-// cleared before the transaction, so that what is reported during it is announced again, and are
-// set again if the transaction fails or the process ends. Call these functions in a memory context
-// that is soon reset.
+// NOTIFY takes a lock of the whole cluster. A commit that waits for a synchronous standby may hold
+// the lock without end, and NOTIFY fails while the server's queue of notifications is full. So
+// announcing has a time limit. What could not be sent is tried again after a pause of a second at
+// most, and meanwhile sweeps go on. The flags are cleared before the transaction, so that a report
+// during the transaction sets its flag anew; they are set again if the transaction fails or the
+// process ends. Call these functions in a memory context that is soon reset.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -16,7 +16,7 @@ namespace ecto_job {
 // Registers the callback that sets the flags again at the process's end; once in a process.
 void prepare_announcing();
 
-// Announces everything, unless the last try failed less than a second ago. Returns false if
+// Announces everything, unless the pause after a failed try is not over. Returns false if
 // announcements wait for the next try.
 bool announce_pending(int slot);
 
@@ -26,8 +26,8 @@ bool announcements_wait();
 // Returns when the next try is to be made; DT_NOEND: nothing waits.
 TimestampTz next_announcement(TimestampTz now);
 
-// Pauses after announcements, so that more may gather without a signal to this process: for 1 ms,
-// and up to 4 ms while some come in each pause.
+// Pauses if announcements were sent since the last pause, so that commits set more flags without a
+// signal to this process: for 1 ms, and for up to 4 ms while flags are set in each pause.
 void gather_announcements();
 
 } // namespace ecto_job

@@ -16,7 +16,7 @@ namespace ecto_job {
 
 namespace {
 
-// A batch while it runs.
+// A transaction while it runs.
 struct Run {
     const WatchedQueue *watched;
     Queue *queue;
@@ -25,7 +25,7 @@ struct Run {
     const Work &work = assignment.work;
     TimestampTz now = assignment.now;
     int64 size = watched->batch.jobs();
-    bool isolates_rows = watched->isolate_rows_until > now; // a row was at fault lately
+    bool isolates_rows = watched->isolate_rows_until > now; // since a row was at fault lately
 };
 
 // Raises an error unless the table is of a kind that can be a queue. Its owner may have changed the
@@ -37,15 +37,15 @@ void require_plain_table(Relation table) {
                  errmsg("table \"%s\" is not swept: %s", RelationGetRelationName(table), fault)));
 }
 
-// Gives jobs of ended sessions back. Returns whether more may be left.
+// Gives back jobs of ended sessions. Returns whether more may be left.
 bool reclaim(const Run &run) {
     const JobKey up_to = run.work.orphans_in_head ? end_of_head(run.queue) : run.work.orphans_up_to;
     ArrayType *const ended = ended_sessions(run.queue, up_to);
     if (ended != nullptr) {
-        const EndedLeases given =
+        const EndedLeases given_back =
             give_back_jobs(run.queue, ended, up_to, run.now, run.size, run.isolates_rows);
-        run.batch->moved.add(given);
-        if (given.count() >= run.size)
+        run.batch->moved.add(given_back);
+        if (given_back.count() >= run.size)
             return true;
     }
     const bool stuck = ended != nullptr && ended_sessions(run.queue, up_to) != nullptr;
@@ -53,28 +53,28 @@ bool reclaim(const Run &run) {
     return false;
 }
 
-// Ends leases and activates jobs, each in half of the batch, so that neither waits until nothing is
-// left of the other. Returns whether more may be left.
+// Ends leases and activates jobs. Each has half of the batch, so that a backlog of one kind does
+// not delay the other. Returns whether more may be left.
 bool end_and_activate(const Run &run) {
     Moved &moved = run.batch->moved;
     int64 room = run.size - moved.count();
-    bool full = false;
+    bool more = false;
     if (run.work.expire) {
         const int64 limit = run.work.activate ? (room + 1) / 2 : room;
         const EndedLeases ended =
             end_expired_leases(run.queue, run.work.leases_up_to, run.now, limit, run.isolates_rows);
         moved.add(ended);
         room -= ended.count();
-        full = ended.count() >= limit;
+        more = ended.count() >= limit;
     }
     if (run.work.activate && room > 0) {
         moved.activated = static_cast<int64>(
             activate_scheduled_jobs(run.queue, run.now, room, run.isolates_rows));
-        full = full || moved.activated >= room;
+        more = more || moved.activated >= room;
     }
-    if (run.watched->record->sweeps_left_out.count > 0 && !skips_jobs(run.queue))
-        note_left_out(run.queue->oid, false, 0, nullptr, true);
-    return full;
+    if (run.watched->record->skipped_by_sweeps.count > 0 && !skips_jobs(run.queue))
+        record_skipped_jobs(run.queue->oid, false, 0, nullptr, true);
+    return more;
 }
 
 BatchEnd move(const Run &run) {
@@ -84,7 +84,7 @@ BatchEnd move(const Run &run) {
         return BatchEnd::looked_ahead;
     if (end_and_activate(run))
         return BatchEnd::more;
-    // Jobs that have moved are committed and announced before the look-ahead
+    // If jobs have moved, they are committed and announced before the look-ahead
     return run.batch->moved.count() == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
 }
 
@@ -107,7 +107,7 @@ void look_ahead(const Run &run) {
             found.last_held = last_held(run.queue);
     }
     if (run.work.full && first_available(run.queue, lowest_key))
-        run.batch->announces = true; // perhaps written with triggers off
+        run.batch->announces = true; // the job may have been written with triggers off
 }
 
 void perform(const Run &run) {
@@ -145,7 +145,7 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
     perform({.watched = watched, .queue = queue, .assignment = assignment, .batch = batch});
     become_self(self);
     if (batch->announces && !watched->has_place)
-        send_notice(queue, Notice::available, ""); // it has no flag; kept until the commit
+        send_notice(queue, Notice::available, ""); // the queue has no flag; kept until the commit
     batch->in_commit = true;
     limit_time(commit_limit_ms);
     relation_close(table, NoLock);

@@ -1,9 +1,9 @@
 // One transaction of a sweep, which moves a batch of jobs, or looks ahead, or both, as the table's
 // owner.
 //
-// In this order: the extension's lock and the check that the extension still exists, the table's
-// lock if it is free, the check of the table's kind, the registry, the switch to the owner, the
-// work under a time limit, the switch back.
+// The order matters: lock the extension and check that it still exists, lock the table if its lock
+// is free, check the table's kind, read the queue's settings, become the owner, do the work under a
+// time limit, become oneself again.
 #pragma once
 
 #include "core/agenda.hpp"
@@ -16,14 +16,16 @@ namespace ecto_job {
 // The time limit of a commit, which waits for NOTIFY's lock if a trigger has notified.
 inline constexpr int commit_limit_ms = 1000;
 
+// What the transaction is to do.
 struct Assignment {
     Work work;
     Oid extension;
-    TimestampTz now; // of what is due
+    TimestampTz now; // what is due at this time is moved
     int limit_ms;
     bool only_looks_ahead; // nothing is left to move
 };
 
+// How many jobs were moved.
 struct Moved {
     int64 activated = 0, expired = 0, retried = 0, failed = 0;
 
@@ -35,15 +37,16 @@ struct Moved {
     }
 };
 
+// What the transaction has done.
 struct Batch {
     Found found = {};
     Moved moved = {};
-    bool announces = false; // jobs became AVAILABLE, or may be so without having been announced
+    bool announces = false; // there are AVAILABLE jobs that may not have been announced
     bool in_commit = false; // all but the commit is done
 };
 
-// Does the work and fills the batch. In a transaction, with SPI connected. Raises what the table's
-// triggers raise; then only `in_commit` of the batch is valid.
+// Does the assignment and fills `batch`. Called in a transaction, with SPI connected. Raises what
+// the table's triggers raise; then only `in_commit` of the batch is valid.
 void run_batch(WatchedQueue *queue, const Assignment &assignment, Batch *batch);
 
 } // namespace ecto_job

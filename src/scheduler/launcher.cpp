@@ -1,19 +1,24 @@
 // The launcher: a static background worker, without a database, that keeps one scheduler in each
 // database that runs queues.
 //
-// The launcher cannot see into a database, so it tries: a scheduler that finds nothing to do leaves
-// at once. Every database is tried once at the start, one at a time, since worker slots are few
-// (max_worker_processes); after that only when a session requests it (shared/scheduler_signals), or
-// when the database is new. A database that is closed to connections is forgotten; while some are,
-// pg_database is scanned once a minute.
+// The launcher cannot read a database's tables. So it tries the database: it starts a scheduler
+// there, which leaves at once if there is nothing to do. The launcher tries every database once at
+// its own start, one after the other, since worker slots are few (max_worker_processes). Later it
+// tries a database that is new, or for which a session requests a scheduler
+// (shared/scheduler_signals). It forgets databases that are closed to connections; while there are
+// some, it scans pg_database once a minute to find those that were opened.
 //
 // The states of a database:
 //
-//   wanted --> running --> absent    the scheduler left, having nothing to do
-//     ^  ^        |          |
-//     |  |        v          |       it ended otherwise: from a second to a minute
-//     |  +---- pausing       |
-//     +----------------------+       a session requests a scheduler
+//   wanted ----> running ----> absent    the scheduler has left: there was nothing to do
+//    ^  ^           |            |
+//    |  |           v            |       the scheduler has failed: a pause of 1 s to 1 min
+//    |  +------- pausing <-------+       requests come often: a pause of up to 2 s
+//    |                           |
+//    +---------------------------+       a session requests a scheduler
+//
+// A wanted database also pauses while no worker slot is free, and while a session keeps schedulers
+// out (shared/scheduler_lockout).
 #include <algorithm>
 
 #include "core/backoff.hpp"
@@ -32,21 +37,21 @@ namespace ecto_job {
 
 namespace {
 
+// How soon the postmaster restarts a launcher that has failed
 constexpr int restart_seconds = 5;
-// How long to pause after a scheduler that failed, and how long to leave alone a database that is
-// gone while a scheduler still writes to it
+// The pauses after a scheduler that has failed, from the first to the longest
 constexpr int64 first_pause_us = 1'000'000;
 constexpr int64 longest_pause_us = 60'000'000;
-// A scheduler that runs for this long has ended for a new reason
+// If a scheduler that fails has run for this long, the next pause is again the first one
 constexpr int64 steady_ms = 60'000;
-// A trial that hangs does not keep the others waiting for longer
+// How long the other databases wait for the one that is being tried
 constexpr int64 trial_limit_ms = 10'000;
-// However many requests come, no other start is made for this long after a few in a row
+// After a few starts in a row a database is started once in this time, however many requests come
 constexpr int64 trial_interval_ms = 2000;
 constexpr int few_starts = 3;
-// How soon to retry in a database that a command has for itself
+// How soon to try again in a database from which a session keeps schedulers out
 constexpr int64 locked_ms = 200;
-// How soon to scan again for databases that were opened
+// How often pg_database is scanned while some databases are closed to connections
 constexpr int64 closed_ms = 60'000;
 
 enum class LaunchState { absent, wanted, running, pausing };
@@ -54,26 +59,32 @@ enum class LaunchState { absent, wanted, running, pausing };
 struct Database {
     Oid oid = InvalidOid;
     LaunchState state = LaunchState::wanted;
-    bool listed = false;    // in pg_database at the last scan, open, and allowed
-    bool requested = false; // running: another start, while the scheduler was ending
-    int slot = -1;          // running: its place in shared memory
+    bool listed = false;    // open, and named by ecto_job.databases, at the last scan
+    bool requested = false; // running: another start was requested, for when this one has ended
+    int slot = -1;          // running: the scheduler's slot in shared memory
+    BackgroundWorkerHandle *handle = nullptr; // running: of the scheduler's process
     Backoff pauses{first_pause_us, longest_pause_us};
-    TimestampTz since = 0;   // running: the start; pausing: when it ends
-    TimestampTz started = 0; // when a scheduler was last started here
-    int starts_in_row = 0;   // each less than twice trial_interval_ms after the one before
-    BackgroundWorkerHandle *handle = nullptr;
+    TimestampTz pause_end = 0; // pausing
+    TimestampTz started = 0;   // when a scheduler was last started here
+    int starts_in_row = 0;     // each less than twice trial_interval_ms after the one before
 };
 
 OidMap<Database> databases;
-uint64 generation = 0;
+uint64 generation = 0; // of this launcher
 bool logged_no_slot = false;
-TimestampTz next_scan = DT_NOEND; // of pg_database, for databases that were opened
+TimestampTz next_scan = DT_NOEND; // of pg_database, because some databases are closed
 
 void pause_until(Database *database, TimestampTz end) {
     database->state = LaunchState::pausing;
-    database->since = end;
+    database->pause_end = end;
 }
 
+// Pauses after a failure, for longer with each one.
+void pause(Database *database) {
+    pause_until(database, GetCurrentTimestamp() + database->pauses.next());
+}
+
+// Has a scheduler started, after a pause if many were started lately.
 void request_start(Database *database) {
     const TimestampTz earliest = TimestampTzPlusMilliseconds(database->started, trial_interval_ms);
     if (database->state == LaunchState::running)
@@ -84,11 +95,7 @@ void request_start(Database *database) {
         database->state = LaunchState::wanted;
 }
 
-void pause(Database *database) {
-    pause_until(database, GetCurrentTimestamp() + database->pauses.next());
-}
-
-// template0 is always closed
+// template0 does not count: it is always closed
 bool is_closed(Form_pg_database row) {
     return !row->datallowconn && row->oid != Template0DbOid;
 }
@@ -100,7 +107,7 @@ void list_database(Form_pg_database row) {
     databases.insert(row->oid)->listed = true;
 }
 
-void note_scan(bool some_closed) {
+void record_scan(bool some_closed) {
     const TimestampTz now = GetCurrentTimestamp();
     next_scan = some_closed ? TimestampTzPlusMilliseconds(now, closed_ms) : DT_NOEND;
     const SharedLock lock(LW_EXCLUSIVE);
@@ -108,9 +115,9 @@ void note_scan(bool some_closed) {
     shared_state()->launcher.scanned = now;
 }
 
-// Forgets databases that are gone, with the records of their queues; but not under a scheduler,
-// perhaps of a former launcher, that is still writing to them.
-void forget_databases() {
+// Forgets databases that are no longer listed, and releases the records of their queues. While a
+// scheduler, perhaps a former launcher's, still writes to these records, the database is kept.
+void forget_unlisted() {
     databases.for_each([](Database *database) {
         if (database->listed || database->state == LaunchState::running)
             return;
@@ -123,8 +130,8 @@ void forget_databases() {
     });
 }
 
-// Scans pg_database. A database that is gone, or closed, is forgotten; one that is not known yet is
-// wanted.
+// Scans pg_database: new databases are wanted; databases that are dropped, closed, or not named by
+// ecto_job.databases are forgotten.
 void scan_databases() {
     bool some_closed = false;
     databases.for_each([](Database *database) { database->listed = false; });
@@ -139,13 +146,12 @@ void scan_databases() {
     table_endscan(scan);
     table_close(catalog, AccessShareLock);
     CommitTransactionCommand();
-    note_scan(some_closed);
-    forget_databases();
+    record_scan(some_closed);
+    forget_unlisted();
 }
 
-// Releases the records of databases that went while no launcher ran.
+// Releases the records of databases that were dropped while no launcher ran; after the first scan.
 void release_lost_records() {
-    scan_databases();
     release_records_unless(
         [](Oid database) { return databases.find(database) != nullptr || is_occupied(database); });
 }
@@ -153,15 +159,16 @@ void release_lost_records() {
 bool is_pause_over(TimestampTz now) {
     bool over = false;
     databases.for_each([&](Database *database) {
-        over = over || (database->state == LaunchState::pausing && database->since <= now);
+        over = over || (database->state == LaunchState::pausing && database->pause_end <= now);
     });
     return over;
 }
 
+// Scans pg_database and has schedulers started, if sessions have requested it or the time has come.
 void serve_requests(bool settings_changed) {
     const LauncherRequests requests = take_launcher_requests();
     const TimestampTz now = GetCurrentTimestamp();
-    // A pause that has ended needs a scan, too, since the database may be gone
+    // After a pause a scan comes first, since the database may have been dropped
     if (!requests.start_all && !requests.database_scan && requests.count == 0 &&
         !settings_changed && !is_pause_over(now) && now < next_scan)
         return;
@@ -176,6 +183,7 @@ void serve_requests(bool settings_changed) {
             request_start(database);
 }
 
+// Decides what follows if the database's scheduler has ended.
 void notice_end(Database *database) {
     pid_t pid = 0;
     if (database->state != LaunchState::running ||
@@ -190,10 +198,10 @@ void notice_end(Database *database) {
         database->state = LaunchState::absent;
         database->pauses.reset();
     } else if (end == SchedulerEnd::died_in_sweep) {
-        // The queue that ended it waits, and its owner's others, but nobody else's
+        // No pause: the queue and its owner back off, and other owners' queues do not wait
         database->state = LaunchState::wanted;
     } else {
-        if (now - database->since > steady_ms * 1000)
+        if (now - database->started > steady_ms * 1000)
             database->pauses.reset();
         pause(database);
     }
@@ -212,7 +220,7 @@ bool start_process(Database *database) {
     return registered;
 }
 
-void note_worker_slots(bool free) {
+void record_worker_slots(bool free) {
     {
         const SharedLock lock(LW_EXCLUSIVE);
         shared_state()->launcher.no_worker_slot = !free;
@@ -230,7 +238,7 @@ void start(Database *database) {
     Assert(database->state == LaunchState::wanted && database->handle == nullptr);
     database->slot = allocate_slot(database->oid, generation);
     const bool registered = database->slot >= 0 && start_process(database);
-    note_worker_slots(registered);
+    record_worker_slots(registered);
     if (!registered) {
         if (database->slot >= 0)
             free_slot(database->slot);
@@ -238,16 +246,17 @@ void start(Database *database) {
         return;
     }
     const TimestampTz now = GetCurrentTimestamp();
-    // One that has waited for its time is of the row, too
+    // Twice the interval, so that a start that had to wait for its interval counts, too
     const bool soon = now - database->started < 2 * trial_interval_ms * 1000;
     database->starts_in_row = soon ? database->starts_in_row + 1 : 1;
     database->state = LaunchState::running;
-    database->since = database->started = now;
+    database->started = now;
 }
 
+// Returns whether it is not known yet if the database's scheduler has work.
 bool is_trial(const Database *database, TimestampTz now) {
     return database->state == LaunchState::running && !has_found_work(database->slot) &&
-           now - database->since < trial_limit_ms * 1000;
+           now - database->started < trial_limit_ms * 1000;
 }
 
 bool is_locked(Oid database) {
@@ -257,7 +266,7 @@ bool is_locked(Oid database) {
     return locked;
 }
 
-// Starts at most one scheduler. Returns when to be called again, unless a latch is set before.
+// Starts at most one scheduler. Returns when to be called again at the latest.
 TimestampTz start_next() {
     const TimestampTz now = GetCurrentTimestamp();
     TimestampTz next = next_scan;
@@ -266,12 +275,12 @@ TimestampTz start_next() {
     databases.for_each([&](Database *database) {
         if (is_trial(database, now)) {
             trying = true;
-            next = std::min(next, database->since + trial_limit_ms * 1000);
+            next = std::min(next, database->started + trial_limit_ms * 1000);
         }
-        if (database->state == LaunchState::pausing && database->since <= now)
+        if (database->state == LaunchState::pausing && database->pause_end <= now)
             database->state = LaunchState::wanted;
         if (database->state == LaunchState::pausing)
-            next = std::min(next, database->since);
+            next = std::min(next, database->pause_end);
         else if (database->state == LaunchState::wanted)
             chosen = database;
     });
@@ -281,7 +290,7 @@ TimestampTz start_next() {
         pause_until(chosen, TimestampTzPlusMilliseconds(now, locked_ms));
     else
         start(chosen);
-    return now; // for the next one
+    return now; // another database may be wanted
 }
 
 void sleep_until(TimestampTz next) {
@@ -291,7 +300,8 @@ void sleep_until(TimestampTz next) {
               wait_event());
 }
 
-// Returns whether ecto_job.databases allows others than before.
+// Reads postgresql.conf if the server was asked to do so. Returns whether this has changed
+// ecto_job.databases.
 bool reload_settings() {
     if (!ConfigReloadPending)
         return false;
@@ -318,8 +328,9 @@ void at_exit(int, Datum) {
     MemoryContext const context =
         AllocSetContextCreate(TopMemoryContext, "ecto_job launcher", ALLOCSET_DEFAULT_SIZES);
     before_shmem_exit(at_exit, 0);
-    // A former launcher's schedulers leave: their handles are lost
+    // Schedulers of a former launcher leave, since this launcher could not notice their end
     generation = begin_generation(MyLatch);
+    scan_databases();
     release_lost_records();
     for (;;) {
         ResetLatch(MyLatch);

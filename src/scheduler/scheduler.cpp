@@ -10,7 +10,6 @@
 #include "scheduler/session_guard.hpp"
 #include "scheduler/singleton_lock.hpp"
 #include "scheduler/stopwatch.hpp"
-#include "scheduler/sweep.hpp"
 #include "scheduler/try_transaction.hpp"
 #include "server_settings.hpp"
 #include "shared/scheduler_slots.hpp"
@@ -19,18 +18,21 @@ namespace ecto_job {
 
 namespace {
 
-constexpr int64 retry_ms = 1000;  // while the extension is being dropped
-constexpr int64 idle_ms = 60'000; // while there is nothing to sweep
-// A step of the clock shortens no sleep, and is noticed after this time at the latest
+// How soon the next step comes while the extension is being created or dropped, and while
+// announcing fails in a scheduler that does not sweep
+constexpr int64 retry_ms = 1000;
+// How often the registry is read while there is nothing to sweep
+constexpr int64 idle_ms = 60'000;
+// Setting the clock does not end a sleep, so the scheduler notices this late that the clock was set
 constexpr int64 longest_sleep_ms = 60'000;
-constexpr int64 reports_us = 10'000; // between readings of reports, while queues are swept
-constexpr int64 step_us = 100'000;   // between readings of requests, while queues are swept
+constexpr int64 reports_us = 10'000; // between two readings of reports within a step
+constexpr int64 step_us = 100'000;   // then a step runs no further batch, so that requests are read
 
 TimestampTz in_ms(int64 ms) {
     return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
 }
 
-// Reads postgresql.conf if the server was asked to. Returns whether that was done.
+// Reads postgresql.conf if the server was asked to do so. Returns whether it has read the file.
 bool reload_settings() {
     if (!ConfigReloadPending)
         return false;
@@ -39,10 +41,10 @@ bool reload_settings() {
     return true;
 }
 
-// Has sessions send their notifications themselves while the scheduler does what may take long. But
-// while the scheduler cannot notify, a session's own NOTIFY would hang or fail its commit: a late
-// notification is better.
-void stop_serving_unless_stuck(int slot) {
+// Stops serving before work that may take long, so that sessions send their notifications
+// themselves. But while the scheduler cannot notify, it serves nevertheless: a session's own NOTIFY
+// would hang or fail the session's commit, and a late notification is better.
+void stop_serving_if_notify_works(int slot) {
     serve(slot, announcements_wait());
 }
 
@@ -57,7 +59,7 @@ Scheduler::Scheduler(int slot, bool on_demand)
 
 void Scheduler::run() {
     for (;;) {
-        take_latch();
+        reset_latch();
         CHECK_FOR_INTERRUPTS();
         MemoryContextReset(context_);
         MemoryContextSwitchTo(context_);
@@ -68,12 +70,12 @@ void Scheduler::run() {
     }
 }
 
-// Resets the latch before anything is read, and only if the latch is set, so that a signal during
-// the last step counts. Without shared memory the latch is the only signal, and each set latch
-// costs a reading of the registry, also one that was set by a time limit of our own. A wait inside
-// a sweep, for a lock or in a trigger, may reset the latch: then the registry is read after
+// Resets the latch before the step reads anything, so that a signal that comes later wakes the
+// scheduler again. Without shared memory a set latch is the only signal, so the step then reads the
+// registry, even if a time limit of this process has set the latch. Waiting in a sweep, for a lock
+// or in a trigger, may reset the latch and lose such a signal; the registry is read after
 // ecto_job.safety_interval at the latest.
-void Scheduler::take_latch() {
+void Scheduler::reset_latch() {
     if (!MyLatch->is_set)
         return;
     ResetLatch(MyLatch);
@@ -89,8 +91,9 @@ std::optional<Scheduler::WakeUp> Scheduler::step() {
     }
     const bool announced = announce_pending(slot_);
     notice_step_back();
-    const bool known = (!wants_registry_ && next_read_ > clock_) || update_registry();
-    // While the registry cannot be read, the queues that were read last are swept and served
+    if (wants_registry_ || next_read_ <= clock_)
+        update_registry();
+    // If that has failed, the queues that were read before are swept and served
     if (status_ == RegistryStatus::queues && settings::enabled)
         return sweep_due_queues();
 
@@ -98,18 +101,18 @@ std::optional<Scheduler::WakeUp> Scheduler::step() {
     starts_over_ = true;
     if (!announced)
         return WakeUp{in_ms(retry_ms), WakeOn::requests};
-    if (!known || !has_nothing_to_do())
+    if (!has_nothing_to_do())
         return WakeUp{next_read_, WakeOn::announcements};
-    if (may_leave())
+    if (try_to_leave())
         return std::nullopt;
-    wants_registry_ = true; // a request has come in the meantime
+    wants_registry_ = true; // work has come in the meantime
     return WakeUp{DT_NOBEGIN, WakeOn::everything};
 }
 
-// Reads the registry. Returns false if that failed.
-bool Scheduler::update_registry() {
+// Reads the registry. If that fails, what was read before is kept, and the next try comes later.
+void Scheduler::update_registry() {
     pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
-    stop_serving_unless_stuck(slot_); // another session may have the registry locked
+    stop_serving_if_notify_works(slot_); // another session may have the registry locked
     wants_registry_ = false;
     // The session that signalled has committed, but may not have sent its invalidations yet
     forget_queues();
@@ -121,11 +124,10 @@ bool Scheduler::update_registry() {
     });
     if (error != nullptr) {
         note_failed_read(error);
-        return false;
+        return;
     }
     read_pause_ms_.reset();
     take_snapshot(snapshot);
-    return true;
 }
 
 void Scheduler::take_snapshot(const RegistrySnapshot &snapshot) {
@@ -134,7 +136,7 @@ void Scheduler::take_snapshot(const RegistrySnapshot &snapshot) {
     next_read_ = in_ms(idle_ms);
     switch (status_) {
     case RegistryStatus::queues:
-        set_working(slot_, false);
+        set_state(slot_, SchedulerState::working);
         next_read_ = in_ms(settings::safety_interval_ms);
         queues_.make_unreported_due();
         break;
@@ -142,7 +144,7 @@ void Scheduler::take_snapshot(const RegistrySnapshot &snapshot) {
         next_read_ = in_ms(retry_ms);
         break;
     case RegistryStatus::newer:
-        set_working(slot_, true);
+        set_state(slot_, SchedulerState::outdated);
         break;
     case RegistryStatus::not_enabled:
     case RegistryStatus::no_queues:
@@ -161,6 +163,8 @@ void Scheduler::note_failed_read(const ErrorData *error) {
 }
 
 bool Scheduler::has_nothing_to_do() const {
+    if (read_pause_ms_.tries() > 0)
+        return false; // the registry could not be read, so there may be queues
     switch (status_) {
     case RegistryStatus::nothing:
     case RegistryStatus::not_enabled:
@@ -172,28 +176,32 @@ bool Scheduler::has_nothing_to_do() const {
     }
 }
 
-// Returns whether the scheduler may leave. An on-demand scheduler that was started meanwhile has
-// found the lock taken and has left. So the registry is read once more while the lock is free: then
-// the work of the other's starter is seen here, or another scheduler has taken the lock.
-bool Scheduler::may_leave() {
+// Leaves, unless work has come since the registry was read. Returns whether the scheduler leaves.
+//
+// Without a launcher, new work comes with a new scheduler, which ends at once if it finds the lock
+// taken. So this scheduler releases the lock and then reads the registry again. A scheduler that
+// came before the release has ended, and this reading sees the changes for which it was started. A
+// scheduler that comes later takes the lock, and this one leaves.
+bool Scheduler::try_to_leave() {
     if (!on_demand_)
-        return try_to_leave(slot_);
+        return ecto_job::try_to_leave(slot_);
     release_advisory_locks();
-    return (update_registry() && has_nothing_to_do()) || !try_singleton_lock();
+    update_registry();
+    return has_nothing_to_do() || !try_singleton_lock();
 }
 
-// Runs batches, each of the queue that is next, until nothing is due or the step's time is over.
-// Takes reports in between. Returns when to do the next step.
+// Runs batches, each of the queue that is first in turn, until no queue is due or the step's time
+// is over. Takes the reports of commits in between. Returns when to do the next step.
 Scheduler::WakeUp Scheduler::sweep_due_queues() {
     if (starts_over_)
         queues_.for_each([](WatchedQueue *queue) { queue->agenda.start_over(); });
     starts_over_ = false;
     const TimestampTz began = GetCurrentTimestamp();
-    TimestampTz reported = DT_NOBEGIN;
+    TimestampTz next_reports = began;
     for (TimestampTz now = began; now < began + step_us; now = GetCurrentTimestamp()) {
-        if (reported == DT_NOBEGIN || now >= reported + reports_us) {
+        if (now >= next_reports) {
             take_reports(now);
-            reported = now;
+            next_reports = now + reports_us;
         }
         WatchedQueue *const queue = next_queue(now);
         if (queue == nullptr) {
@@ -202,8 +210,8 @@ Scheduler::WakeUp Scheduler::sweep_due_queues() {
         }
         if (must_leave(slot_))
             break;
-        stop_serving_unless_stuck(slot_);
-        if (!sweep(queue, now)) {
+        stop_serving_if_notify_works(slot_);
+        if (continue_sweep(queue, now) == AfterBatch::read_registry) {
             next_read_ = DT_NOBEGIN;
             return {in_ms(retry_ms), WakeOn::announcements};
         }
@@ -213,35 +221,35 @@ Scheduler::WakeUp Scheduler::sweep_due_queues() {
     return {DT_NOBEGIN, WakeOn::everything};
 }
 
-// Runs a batch of the queue, and charges its owner for the time. Returns false if the registry is
-// to be read.
-bool Scheduler::sweep(WatchedQueue *queue, TimestampTz now) {
+// Runs the next batch of the queue's sweep, charges the queue's owner for the time, and announces
+// what the batch has made AVAILABLE. Does not return if the process is to end.
+AfterBatch Scheduler::continue_sweep(WatchedQueue *queue, TimestampTz now) {
     const Stopwatch watch;
-    const SweepResult result = sweep_queue(queue, queue->agenda.due(now), extension_, slot_);
+    const AfterBatch next = sweep_batch(queue, queue->agenda.due(now), extension_, slot_);
     shares_.charge(queue->owner, watch.us());
     clean_session();
     announce_pending(slot_);
-    if (result == SweepResult::must_exit)
-        proc_exit(0);
+    if (next == AfterBatch::end_process)
+        proc_exit(0); // at_exit() in main.cpp has the owner back off; the launcher starts anew
     MemoryContextReset(context_);
-    return result == SweepResult::done;
-}
-
-// Returns when the queue is due and its owner does not back off.
-TimestampTz Scheduler::time_of(const WatchedQueue *queue) const {
-    TimestampTz next = queue->agenda.next();
-    for (int i = 0; i < waiting_count_; i++)
-        if (waiting_[i].owner == queue->owner)
-            next = std::max(next, waiting_[i].until);
     return next;
 }
 
-// Returns the queue, of those whose time has come, that is swept first; null: none is due.
+// Returns when the queue is due, which is not before its owner's back-off ends.
+TimestampTz Scheduler::due_time(const WatchedQueue *queue) const {
+    TimestampTz due = queue->agenda.next();
+    for (int i = 0; i < backed_off_count_; i++)
+        if (backed_off_[i].owner == queue->owner)
+            due = std::max(due, backed_off_[i].until);
+    return due;
+}
+
+// Returns the queue that is first in turn of those that are due; null: none is due.
 WatchedQueue *Scheduler::next_queue(TimestampTz now) const {
     WatchedQueue *first = nullptr;
     Candidate best{};
     queues_.for_each([&](WatchedQueue *queue) {
-        const TimestampTz due = time_of(queue);
+        const TimestampTz due = due_time(queue);
         if (due > now)
             return;
         const Candidate candidate{queue->owner, shares_.used_by(queue->owner), due};
@@ -255,7 +263,7 @@ WatchedQueue *Scheduler::next_queue(TimestampTz now) const {
 
 Scheduler::WakeUp Scheduler::next_wake_up(TimestampTz now) const {
     TimestampTz next = std::min(next_read_, next_announcement(now));
-    queues_.for_each([&](WatchedQueue *queue) { next = std::min(next, time_of(queue)); });
+    queues_.for_each([&](WatchedQueue *queue) { next = std::min(next, due_time(queue)); });
     return {next, announcements_wait() ? WakeOn::times : WakeOn::everything};
 }
 
@@ -264,11 +272,11 @@ void Scheduler::take_reports(TimestampTz now) {
         queue->agenda.limit_wait(now, full_interval_ms(queue) * 1000);
         queue->agenda.reported(take_report(queue->record));
     });
-    waiting_count_ = read_backed_off_owners(waiting_, now);
+    backed_off_count_ = read_backed_off_owners(backed_off_, now);
 }
 
-// Notices that the clock was set back since the last call, which makes all known times worthless.
-// Returns whether it was.
+// Has everything swept and read again if the clock was set back since the last call: the known
+// times are times of the old clock. Returns whether the clock was set back.
 bool Scheduler::notice_step_back() {
     const TimestampTz before = clock_;
     clock_ = GetCurrentTimestamp();
@@ -282,8 +290,8 @@ bool Scheduler::notice_step_back() {
 void Scheduler::sleep(const WakeUp &next) {
     if (must_leave(slot_))
         return;
-    // A commit that wakes the scheduler pays for a signal. Consumers at work claim without being
-    // notified, so no queue need be announced more often than a thousand times a second
+    // A commit that wakes the scheduler pays for the signal, and consumers with work claim without
+    // being notified: a thousand announcements a second are enough
     gather_announcements();
     const TimestampTz now = GetCurrentTimestamp();
     const TimestampTz latest = TimestampTzPlusMilliseconds(now, longest_sleep_ms);

@@ -1,5 +1,5 @@
 // The scheduler of one database: what the scheduler knows between its steps, and what a step does.
-// README.md in this directory draws its states.
+// README.md in this directory describes the states of its process.
 #pragma once
 
 #include <optional>
@@ -8,6 +8,7 @@
 #include "core/fairness.hpp"
 #include "pg/pg.hpp"
 #include "scheduler/registry_snapshot.hpp"
+#include "scheduler/sweep.hpp"
 #include "scheduler/watched_queues.hpp"
 #include "shared/mailbox.hpp"
 #include "shared/owner_backoff.hpp"
@@ -16,11 +17,12 @@ namespace ecto_job {
 
 class Scheduler {
 public:
-    // Takes a slot that the process is attached to, and whether start_scheduler() and no launcher
-    // has started it (`on_demand`). One in a process, which is connected to its database.
+    // Makes the scheduler of this process, which is connected to its database and attached to
+    // `slot`; once in a process. `on_demand`: start_scheduler() has started the process, since
+    // there is no launcher.
     Scheduler(int slot, bool on_demand);
 
-    // Runs steps until there is nothing to do, or the scheduler is asked to leave.
+    // Runs steps until the scheduler leaves.
     void run();
 
 private:
@@ -29,18 +31,18 @@ private:
         WakeOn on;
     };
 
-    void take_latch();
+    void reset_latch();
     // Returns when to do the next step; nullopt: the scheduler leaves.
     std::optional<WakeUp> step();
-    bool update_registry();
+    void update_registry();
     void take_snapshot(const RegistrySnapshot &snapshot);
     void note_failed_read(const ErrorData *error);
     bool has_nothing_to_do() const;
-    bool may_leave();
+    bool try_to_leave();
     WakeUp sweep_due_queues();
-    bool sweep(WatchedQueue *queue, TimestampTz now);
+    AfterBatch continue_sweep(WatchedQueue *queue, TimestampTz now);
     WatchedQueue *next_queue(TimestampTz now) const;
-    TimestampTz time_of(const WatchedQueue *queue) const;
+    TimestampTz due_time(const WatchedQueue *queue) const;
     WakeUp next_wake_up(TimestampTz now) const;
     void take_reports(TimestampTz now);
     bool notice_step_back();
@@ -51,16 +53,16 @@ private:
     MemoryContext context_; // of a step
     WatchedQueues queues_;
     Shares shares_;
-    BackedOffOwner waiting_[max_owner_backoffs]; // owners whose code has ended a scheduler
-    int waiting_count_ = 0;
+    BackedOffOwner backed_off_[max_owner_backoffs]; // owners whose code has ended a scheduler
+    int backed_off_count_ = 0;
 
     RegistryStatus status_ = RegistryStatus::changing; // until the registry is read
     Oid extension_ = InvalidOid;
-    bool wants_registry_ = true;          // something has changed
-    TimestampTz next_read_ = DT_NOBEGIN;  // of the registry, even if nothing has changed
-    Backoff read_pause_ms_{2000, 60'000}; // while reading it fails
-    bool starts_over_ = true;        // at the start, after a pause, and when the clock was set back
-    TimestampTz clock_ = DT_NOBEGIN; // when it was last read
+    bool wants_registry_ = true;          // read it in this step: something may have changed
+    TimestampTz next_read_ = DT_NOBEGIN;  // when to read it even if nothing seems to have changed
+    Backoff read_pause_ms_{2000, 60'000}; // between tries while reading it fails
+    bool starts_over_ = true;             // the known times are not valid: sweep every queue
+    TimestampTz clock_ = DT_NOBEGIN;      // the time when the clock was last read
 };
 
 } // namespace ecto_job

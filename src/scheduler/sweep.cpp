@@ -1,4 +1,4 @@
-// Running a batch and noting the result. See sweep.hpp.
+// Running a batch and recording its result. See sweep.hpp.
 #include "scheduler/sweep.hpp"
 
 #include <algorithm>
@@ -21,14 +21,14 @@ namespace ecto_job {
 
 namespace {
 
-// The plans of a queue without work are freed, unless the queue is swept again within this time
+// A queue without work keeps its plans only if its next full sweep comes within this time
 constexpr int64 longest_kept_idle_ms = 10'000;
-// After a row was at fault, more such rows are likely
+// How long batches isolate rows after a row was at fault, since more such rows are likely
 constexpr int64 isolate_rows_ms = 60'000;
 
-const WatchedQueue *in_sweep = nullptr;
+const WatchedQueue *in_sweep = nullptr; // owner_in_sweep()
 
-void log_sweep(const WatchedQueue *queue, const Moved &moved, int64 ms) {
+void log_batch(const WatchedQueue *queue, const Moved &moved, int64 ms) {
     const bool wanted = settings::log_min_duration_ms > 0
                             ? ms >= settings::log_min_duration_ms
                             : settings::log_min_duration_ms == 0 && moved.count() > 0;
@@ -39,15 +39,14 @@ void log_sweep(const WatchedQueue *queue, const Moved &moved, int64 ms) {
                              moved.failed)));
 }
 
-// Returns the time limit of a further transaction: what is left of ecto_job.sweep_timeout, at least
-// half.
+// Returns the time limit of a second transaction of this batch: what is left of
+// ecto_job.sweep_timeout, at least half of it.
 int time_left_ms(const Stopwatch &watch) {
     return std::max(settings::sweep_timeout_ms - static_cast<int>(watch.us() / 1000),
                     settings::sweep_timeout_ms / 2);
 }
 
-// Runs one transaction of a sweep, and reports the jobs that have become AVAILABLE after the
-// commit.
+// Runs one transaction, and after its commit reports that jobs have become AVAILABLE.
 ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Batch *batch) {
     forget_single_job();
     ErrorData *const error = try_transaction([&] { run_batch(queue, assignment, batch); });
@@ -57,8 +56,8 @@ ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Ba
     return error;
 }
 
-// Returns whether to run the failed batch again so as to isolate the row at fault: a row may be at
-// fault, and the batch was not run so.
+// Returns whether to run the failed batch again and isolate the row at fault: a row may be at
+// fault, and the batch did not isolate rows.
 bool shall_isolate_row(WatchedQueue *queue, const ErrorData *error) {
     const TimestampTz now = GetCurrentTimestamp();
     if (queue->isolate_rows_until > now || !is_row_error(error->sqlerrcode))
@@ -67,7 +66,7 @@ bool shall_isolate_row(WatchedQueue *queue, const ErrorData *error) {
     return true;
 }
 
-// Runs the batch, and runs it again to isolate the row if a row may be at fault.
+// Runs the batch, and a second time to isolate the row if a row may be at fault.
 ErrorData *move_jobs(WatchedQueue *queue, Assignment assignment, const Stopwatch &watch,
                      Batch *batch) {
     ErrorData *error = run_transaction(queue, assignment, batch);
@@ -81,7 +80,8 @@ ErrorData *move_jobs(WatchedQueue *queue, Assignment assignment, const Stopwatch
     return error;
 }
 
-// Shrinks the next batch after one that was over its time limit; skips a job that was so alone.
+// Has the queue's next batch be smaller if this one was cancelled by its time limit. A batch of a
+// single job cannot be smaller; the job is skipped.
 void shrink_batch(WatchedQueue *queue, const ErrorData *error, bool in_commit) {
     if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !was_over_limit() || in_commit)
         return;
@@ -90,7 +90,7 @@ void shrink_batch(WatchedQueue *queue, const ErrorData *error, bool in_commit) {
     queue->batch.timed_out();
 }
 
-void begin_sweep(WatchedQueue *queue) {
+void begin_batch(WatchedQueue *queue) {
     in_sweep = queue;
     const SharedLock lock(LW_EXCLUSIVE);
     queue->record->health.in_sweep = true;
@@ -107,7 +107,7 @@ void count_batch(WatchedQueue *queue, const Moved &moved, int64 took_us) {
     health.failed += moved.failed;
 }
 
-void note_result(WatchedQueue *queue, const Work &work, const Found &found, int64 took_us) {
+void record_result(WatchedQueue *queue, const Work &work, const Found &found, int64 took_us) {
     const TimestampTz now = GetCurrentTimestamp();
     const bool was_failing = queue->agenda.is_failing();
     queue->agenda.finished(work, found, now,
@@ -137,17 +137,17 @@ Oid owner_in_sweep() {
     return in_sweep != nullptr ? in_sweep->owner : InvalidOid;
 }
 
-SweepResult sweep_queue(WatchedQueue *queue, const Work &work, Oid extension, int slot) {
+AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int slot) {
     Assert(!work.empty());
     const Stopwatch watch;
     const Leftovers before = leftovers();
-    begin_sweep(queue);
+    begin_batch(queue);
     Assignment assignment{work, extension, GetCurrentTimestamp(), settings::sweep_timeout_ms,
                           false};
     Batch batch;
     ErrorData *error = move_jobs(queue, assignment, watch, &batch);
     const int64 moved_us = watch.us();
-    Batch last = batch;
+    Batch last = batch; // of the last transaction
     if (error == nullptr && batch.found.end == BatchEnd::moved && !must_leave(slot)) {
         assignment.only_looks_ahead = true;
         assignment.limit_ms = time_left_ms(watch);
@@ -162,20 +162,20 @@ SweepResult sweep_queue(WatchedQueue *queue, const Work &work, Oid extension, in
     } else {
         if (batch.found.end != BatchEnd::locked)
             queue->batch.finished(batch.moved.count(), moved_us);
-        note_result(queue, work, last.found, watch.us());
+        record_result(queue, work, last.found, watch.us());
     }
-    log_sweep(queue, batch.moved, watch.us() / 1000);
+    log_batch(queue, batch.moved, watch.us() / 1000);
     if (work.full && batch.moved.count() == 0 && full_interval_ms(queue) > longest_kept_idle_ms)
         free_queue(queue->oid);
     const Excess excess = note_leftovers(queue->owner, before);
     if (excess != Excess::none) {
         note_excess(queue, excess);
-        if (is_state_shared()) // else nobody would start another process
-            return SweepResult::must_exit;
+        if (is_state_shared()) // else no launcher would start another process
+            return AfterBatch::end_process;
     }
     in_sweep = nullptr;
     const bool interrupted = error == nullptr && last.found.end == BatchEnd::interrupted;
-    return interrupted || must_leave(slot) ? SweepResult::interrupted : SweepResult::done;
+    return interrupted ? AfterBatch::read_registry : AfterBatch::go_on;
 }
 
 } // namespace ecto_job

@@ -1,5 +1,6 @@
-// A batch of a queue's sweep and, when nothing is left to move, the look-ahead, which finds when
-// the next job is due and the next lease ends.
+// One batch of a queue's sweep, and what follows from its result: the batch is repeated to isolate
+// a row at fault, the look-ahead finds when the next job is due and the next lease ends, and the
+// agenda, the status and the log show how the batch went.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -7,17 +8,19 @@
 
 namespace ecto_job {
 
-enum class SweepResult : uint8_t {
-    done,
-    interrupted, // by a drop of the extension, or a request to leave: read the registry again
-    must_exit,   // the queue's code has left too much in this session: the process is to end
+// What the scheduler does after a batch.
+enum class AfterBatch : uint8_t {
+    go_on,
+    read_registry, // the extension is being dropped
+    end_process,   // the queue's code has left too much in this session
 };
 
-// Does as much of the work as one batch may; the rest stays due. Skips the look-ahead if the
-// scheduler in `slot` is asked to leave. Raises nothing: a failure is noted.
-SweepResult sweep_queue(WatchedQueue *queue, const Work &work, Oid extension, int slot);
+// Does as much of the work as one batch may; the rest stays due. Looks ahead if nothing is left to
+// move, unless the scheduler in `slot` is asked to leave. Raises nothing: a failure goes to the
+// agenda, the status and the log.
+AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int slot);
 
-// Returns the owner of the queue that is being swept, or whose code has left too much in this
+// Returns the owner of the queue whose batch is running, or whose code has left too much in this
 // session; else InvalidOid.
 Oid owner_in_sweep();
 

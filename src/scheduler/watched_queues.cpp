@@ -81,7 +81,7 @@ void WatchedQueues::warn_of_max_queues() {
 
 // Gives the queue a place, where a former scheduler may have left the queue's health. Returns false
 // if all places are taken.
-bool WatchedQueues::take_place(WatchedQueue *queue) {
+bool WatchedQueues::assign_place(WatchedQueue *queue) {
     QueueRecord *const place = claim_record(queue->oid);
     if (place == nullptr)
         return false;
@@ -101,12 +101,12 @@ bool WatchedQueues::take_place(WatchedQueue *queue) {
 }
 
 // Gives places that were released to queues without a place.
-void WatchedQueues::hand_out_places() {
+void WatchedQueues::assign_places() {
     bool all_taken = !is_state_shared();
     queues_.for_each([&](WatchedQueue *queue) {
         if (queue->has_place || all_taken)
             return;
-        all_taken = !take_place(queue);
+        all_taken = !assign_place(queue);
         if (all_taken)
             warn_of_max_queues();
     });
@@ -117,7 +117,7 @@ void WatchedQueues::update(const RegisteredQueues &listed) {
     for (uint64 i = 0; i < listed.count; i++)
         watch(listed.queues[i]);
     forget_unlisted();
-    hand_out_places();
+    assign_places();
 }
 
 void WatchedQueues::make_unreported_due() {

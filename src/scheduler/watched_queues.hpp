@@ -17,15 +17,14 @@ struct WatchedQueue {
     bool has_place = false; // in shared memory, so that commits report what they do
     Agenda agenda;
     BatchSize batch;
-    int64 poll_interval_ms = 1000;      // until the first sweep reads it
-    TimestampTz isolate_rows_until = 0; // a row was at fault: rows_at_fault.hpp
-    QueueRecord *record =
-        nullptr;          // in shared memory, or while all places are taken in this process
-    char *name = nullptr; // schema and table, quoted
+    int64 poll_interval_ms = 1000;      // the queue's setting, once a batch has read it
+    TimestampTz isolate_rows_until = 0; // since a row was at fault: rows_at_fault.hpp
+    QueueRecord *record = nullptr; // in shared memory; in this process while all places are taken
+    char *name = nullptr;          // schema and table, quoted
 };
 
-// Returns the time between full sweeps. Only reports of commits make the long interval safe, and
-// commits report nothing of a queue without a place in shared memory.
+// Returns the time between full sweeps, which is short if the queue has no place in shared memory:
+// then commits report nothing, and only a full sweep finds what they did.
 int64 full_interval_ms(const WatchedQueue *queue);
 
 // Sets the name, which ALTER TABLE ... RENAME may have changed.
@@ -39,7 +38,8 @@ public:
     // their records in shared memory. In a transaction.
     void update(const RegisteredQueues &listed);
 
-    // Makes a full sweep due of each queue whose commits report nothing: its settings may be new.
+    // Makes a full sweep due of each queue without a place in shared memory. Its commits report
+    // nothing, and its settings, which a batch reads, may be new.
     void make_unreported_due();
 
     template <typename F> void for_each(F visit) const { queues_.for_each(visit); }
@@ -48,8 +48,8 @@ public:
 private:
     void watch(const RegisteredQueue &listed);
     void forget_unlisted();
-    void hand_out_places();
-    bool take_place(WatchedQueue *queue);
+    void assign_places();
+    bool assign_place(WatchedQueue *queue);
     QueueRecord *make_own_record();
     void warn_of_max_queues();
 

@@ -16,8 +16,9 @@ RecordNumber &first_of_key(Oid database, Oid queue) {
     return shared_state()->records.by_key[hash % record_lists];
 }
 
-// Takes a record that was given back, or the next unused one. Returns 0 if all are in use.
-RecordNumber take_free_record() {
+// Removes a record from the list of released ones, or else uses the next record for the first time.
+// Returns 0 if all are in use.
+RecordNumber allocate_record() {
     assert_locked_exclusively();
     RecordTable &table = shared_state()->records;
     if (const RecordNumber number = table.free) {
@@ -31,7 +32,7 @@ RecordNumber take_free_record() {
     return number;
 }
 
-void enter(RecordNumber number, Oid queue) {
+void assign(RecordNumber number, Oid queue) {
     assert_locked_exclusively();
     QueueRecord *const record = record_at(number);
     Assert(!OidIsValid(record->database));
@@ -46,7 +47,7 @@ void enter(RecordNumber number, Oid queue) {
     of_database = number;
 }
 
-void give_back(RecordNumber number) {
+void release_record(RecordNumber number) {
     assert_locked_exclusively();
     QueueRecord *const record = record_at(number);
     RecordNumber *link = &first_of_key(record->database, record->queue);
@@ -58,7 +59,7 @@ void give_back(RecordNumber number) {
     shared_state()->records.free = number;
 }
 
-template <typename F> void give_back_those_of(Oid database, F is_kept) {
+template <typename F> void release_those_of(Oid database, F is_kept) {
     const SharedLock lock(LW_EXCLUSIVE);
     for (RecordNumber *link = &first_record_of(database); *link != 0;) {
         const RecordNumber number = *link;
@@ -68,7 +69,7 @@ template <typename F> void give_back_those_of(Oid database, F is_kept) {
             continue;
         }
         *link = record->next_of_database;
-        give_back(number);
+        release_record(number);
     }
 }
 
@@ -99,19 +100,19 @@ QueueRecord *claim_record(Oid queue) {
     const SharedLock lock(LW_EXCLUSIVE);
     if (QueueRecord *const known = find_record(queue))
         return known;
-    const RecordNumber number = take_free_record();
+    const RecordNumber number = allocate_record();
     if (number == 0)
         return nullptr;
-    enter(number, queue);
+    assign(number, queue);
     return record_at(number);
 }
 
 void keep_records(const std::function<bool(Oid queue)> &is_listed) {
-    give_back_those_of(MyDatabaseId, is_listed);
+    release_those_of(MyDatabaseId, is_listed);
 }
 
 void release_records_of(Oid database) {
-    give_back_those_of(database, [](Oid) { return false; });
+    release_those_of(database, [](Oid) { return false; });
 }
 
 void release_records_unless(bool (*is_kept)(Oid database)) {
@@ -128,16 +129,16 @@ void release_records_unless(bool (*is_kept)(Oid database)) {
     }
 }
 
-void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move) {
+void record_skipped_jobs(Oid queue, bool claims, int count, const char *reason, bool others_move) {
     QueueRecord known;
     if (shared_state() == nullptr || !read_record(queue, &known))
         return;
-    const LeftOutJobs &before = claims ? known.claims_left_out : known.sweeps_left_out;
+    const SkippedJobs &before = claims ? known.skipped_by_claims : known.skipped_by_sweeps;
     if (reason == nullptr && before.count <= count && !(before.all && others_move))
         return; // nothing changes
     const SharedLock lock(LW_EXCLUSIVE);
     if (QueueRecord *const record = find_record(queue)) {
-        LeftOutJobs &jobs = claims ? record->claims_left_out : record->sweeps_left_out;
+        SkippedJobs &jobs = claims ? record->skipped_by_claims : record->skipped_by_sweeps;
         if (reason != nullptr) {
             jobs.until =
                 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settings::safety_interval_ms);

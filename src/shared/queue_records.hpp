@@ -62,7 +62,7 @@ void release_records_unless(bool (*is_kept)(Oid database));
 // Records for the view ecto_job.queues how many jobs this process skips in claims or sweeps. With a
 // `reason`, why a job was at fault just now; the claims of all sessions are then guarded for a
 // while. `others_move`: other jobs could be changed.
-void note_left_out(Oid queue, bool claims, int count, const char *reason, bool others_move);
+void record_skipped_jobs(Oid queue, bool claims, int count, const char *reason, bool others_move);
 
 // Copies this database's record of the queue. Returns false if there is none.
 bool read_record(Oid queue, QueueRecord *copy);

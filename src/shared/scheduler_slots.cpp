@@ -128,12 +128,12 @@ bool must_leave(int slot) {
     return mine.generation != shared_state()->launcher.generation || mine.asked_to_leave;
 }
 
-void set_working(int slot, bool outdated) {
+void set_state(int slot, SchedulerState state) {
     const SharedLock lock(LW_EXCLUSIVE);
     SchedulerSlot &mine = slot_at(slot);
     if (mine.state == SchedulerState::connecting)
         signal_launcher(); // which starts one at a time
-    move(mine, outdated ? SchedulerState::outdated : SchedulerState::working);
+    move(mine, state);
 }
 
 bool try_to_leave(int slot) {

@@ -39,8 +39,9 @@ bool take_rescan_request(int slot);
 // Returns whether the scheduler must leave: there is a newer launcher, or a session needs the
 // database for itself.
 bool must_leave(int slot);
-// Records that the scheduler has found queues; `outdated`: of an extension newer than the library.
-void set_working(int slot, bool outdated);
+// Records that the scheduler has found queues: it is `working`, or `outdated` if the extension is
+// newer than the library.
+void set_state(int slot, SchedulerState state);
 // Leaves, unless there is a request or an announcement. Returns whether it leaves.
 bool try_to_leave(int slot);
 void leave(int slot);

@@ -85,7 +85,7 @@ struct LowWater {
 // The number of a record, from 1; 0: none.
 using RecordNumber = uint32;
 // Jobs that claims or sweeps skip, because changing them fails
-struct LeftOutJobs {
+struct SkippedJobs {
     TimestampTz until; // 0: none was
     int32 count;
     bool all; // no other job was changed since
@@ -127,8 +127,8 @@ struct QueueRecord {
     LowWater low_water = {};
 
     Health health;
-    LeftOutJobs claims_left_out = {}; // `until`: how long claims are guarded
-    LeftOutJobs sweeps_left_out = {};
+    SkippedJobs skipped_by_claims = {}; // `until`: how long claims are guarded
+    SkippedJobs skipped_by_sweeps = {};
 };
 
 // How often sweeps of this owner's queues have ended the scheduler. See owner_backoff.hpp.
@@ -187,7 +187,7 @@ struct RecordTable {
     std::span<QueueRecord> first;
     std::span<QueueRecord> further; // empty: the address space could not be mapped
     Size used = 0;                  // no record from here on was ever given to a queue
-    RecordNumber free = 0;          // the first of those that were given back
+    RecordNumber free = 0;          // the first of those that were released
     RecordNumber by_key[record_lists] = {};
     RecordNumber by_database[database_lists] = {};
 };

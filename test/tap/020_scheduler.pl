@@ -37,9 +37,9 @@ sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
 sql("SELECT ecto_job.enqueue('jobs', '{\"n\": 1}', schedule => clock_timestamp() + interval '300 ms')");
 is(sql('SELECT state FROM jobs'), 'SCHEDULED', 'a job for later is SCHEDULED');
 becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'a SCHEDULED job becomes AVAILABLE when it is due');
-my $heard = '';
+my $notified = '';
 ok( poll_until(
-		sub { ($heard .= $listener->query('SELECT 1')) =~ /notification "jobs".*PID $pid/ },
+		sub { ($notified .= $listener->query('SELECT 1')) =~ /notification "jobs".*PID $pid/ },
 		'the notification of a due job'),
 	'the scheduler notifies listeners of a due job');
 $listener->quit;

@@ -25,9 +25,9 @@ sub step
 }
 
 sub sql { return $node->safe_psql('postgres', shift); }
-# rests(): returns whether the scheduler sleeps soon. Without the guards that this file tests it never does, and at_rest()
-# would wait for its full time limit
-sub rests
+# sleeps_soon(): returns whether the scheduler sleeps soon. Without the guards that this file tests the scheduler never
+# sleeps, and wait_for_sleep() would wait for its full time limit
+sub sleeps_soon
 {
 	return poll_until(
 		sub { sql("SELECT state FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'") eq 'idle' },
@@ -58,14 +58,14 @@ step(0);
 sql('CREATE EXTENSION ecto_job');
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{jobs,beside}'::text[]) AS name");
 becomes_soon("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'two queues are ok');
-ok(rests(), q{the scheduler sleeps before the first step});
+ok(sleeps_soon(), q{the scheduler sleeps before the first step});
 
 # The scheduler's clock follows the steps, or the test would prove nothing
 step(-86400);
 schedule('proof', '10 ms');
 becomes_soon("SELECT updated_at AT TIME ZONE 'UTC' < clock_timestamp() FROM jobs WHERE state = 'AVAILABLE'", 't',
 	"the scheduler's clock is stepped like the sessions'");
-ok(rests(), q{the scheduler sleeps after a step of a day back});
+ok(sleeps_soon(), q{the scheduler sleeps after a step of a day back});
 
 # Steps while the scheduler sleeps. After a sweep a queue pauses; a step back of less than ten minutes looks like a pause
 for my $back (5, 300, 3600)
@@ -73,17 +73,17 @@ for my $back (5, 300, 3600)
 	step(-$back);
 	schedule("back $back", '300 ms');
 	moves("back $back", "a job scheduled after a step of $back s back is moved");
-	ok(rests(), qq{the scheduler sleeps after a step of $back s back});
+	ok(sleeps_soon(), qq{the scheduler sleeps after a step of $back s back});
 }
 schedule('waits', '30 minutes');
 schedule('wakes', '1 hour');
-ok(rests(), q{the scheduler sleeps while jobs wait for their time});
+ok(sleeps_soon(), q{the scheduler sleeps while jobs wait for their time});
 step(1801);
 sql("INSERT INTO beside (params) VALUES ('{}')");
 moves('waits', 'a job that a step forward makes due is moved when a commit wakes the scheduler');
 is(sql("SELECT state FROM jobs WHERE params ->> 'what' = 'wakes'"), 'SCHEDULED',
 	'a job that is not due after the step forward stays SCHEDULED');
-ok(rests(), q{the scheduler sleeps after a step forward});
+ok(sleeps_soon(), q{the scheduler sleeps after a step forward});
 step(1801);
 moves('wakes', 'a job that a step forward makes due is moved within about a minute by itself', 70);
 
@@ -116,7 +116,7 @@ for my $seconds (-3600, 500, -86400 * 365 * 20, 86400 * 365 * 20)
 	my $later = "INSERT INTO beside (params, schedule, state) VALUES ('{}', clock_timestamp() - interval '1 s', 'SCHEDULED')";
 	sql("DELETE FROM beside; $later");
 	becomes_soon('SELECT state FROM beside', 'AVAILABLE', "$name: the other queue is swept before");
-	ok(rests(), qq{$name: the scheduler sleeps before});
+	ok(sleeps_soon(), qq{$name: the scheduler sleeps before});
 	before_the_scheduler($node, sub {
 		sql("$later; INSERT INTO jobs (params, schedule, state)
 		     VALUES ('{\"what\": \"in $seconds\"}', clock_timestamp() - interval '2 s', 'SCHEDULED')");

@@ -30,7 +30,7 @@ sub create
 		"all queues from q$from to q$to have a place in shared memory");
 	becomes_in($node, 'crowd', 'SELECT count(*) FROM ecto_job.queues WHERE last_sweep IS NULL', 0,
 		"all queues from q$from to q$to are swept");
-	at_rest($node, 'crowd');
+	wait_for_sleep($node, 'crowd');
 }
 
 sub private_memory
@@ -58,12 +58,12 @@ cmp_ok($growth, '<', 20, "a queue takes $growth kB of the scheduler's memory, wh
 # The queues of another tenant, in another database
 sql('CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue(name) FROM unnest(\'{fence,jobs}\'::text[]) AS name');
 becomes($node, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', 'the queues of another database have places');
-my $listener = listen_to($node, 'jobs');
-at_rest($node);
+my $listener = new_listener($node, 'jobs');
+wait_for_sleep($node);
 sql("INSERT INTO jobs (params) VALUES ('{}')");
-is(heard($listener), 'jobs:scheduler', 'the scheduler announces a job of the other database');
+is(notifications($listener), 'jobs:scheduler', 'the scheduler announces a job of the other database');
 my $id = sql(q{SELECT ecto_job.enqueue('jobs', '{}', schedule => clock_timestamp() + interval '1 s')});
-is(heard_next($listener, 'jobs', 30), 'jobs:scheduler',
+is(next_notification($listener, 'jobs', 30), 'jobs:scheduler',
 	'the scheduler announces a job for later in the other database');
 my $late = sql("SELECT date_part('epoch', clock_timestamp() - schedule) FROM jobs WHERE id = $id");
 cmp_ok($late, '<', 30, "a job for later is announced at its time and not after poll_interval: $late s late");

@@ -17,56 +17,57 @@ sub sql { return $node->safe_psql('postgres', shift); }
 
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs,other}'::text[]) AS name");
 becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 3, 'three queues are ok');
-my $listener = listen_to($node, qw(jobs other renamed third));
-at_rest($node);
+my $listener = new_listener($node, qw(jobs other renamed third));
+wait_for_sleep($node);
 
-# hears($expected, $name, $statements, $now): passes when the listener receives the expected notifications of the
+# is_notified($expected, $name, $statements, $now): passes when the listener receives the expected notifications of the
 # statements, which run in a session of their own while the scheduler sleeps; with $now without waiting for its sleep
-sub hears
+sub is_notified
 {
-	my ($expected, $name, $statements, $answered) = @_;
-	at_rest($node) unless $answered;
+	my ($expected, $name, $statements, $now) = @_;
+	wait_for_sleep($node) unless $now;
 	sql($statements);
-	is(heard($listener), $expected, $name);
+	is(notifications($listener), $expected, $name);
 }
 
 # At commit
-hears('jobs:scheduler', 'the scheduler announces a job', $job);
-hears('jobs:scheduler', 'the scheduler announces the jobs of a COPY', "COPY jobs (params) FROM STDIN;\n{}\n{}\n\\.\n");
-hears('jobs:scheduler', 'the scheduler announces the jobs of an INSERT of many rows',
+is_notified('jobs:scheduler', 'the scheduler announces a job', $job);
+is_notified('jobs:scheduler', 'the scheduler announces the jobs of a COPY',
+	"COPY jobs (params) FROM STDIN;\n{}\n{}\n\\.\n");
+is_notified('jobs:scheduler', 'the scheduler announces the jobs of an INSERT of many rows',
 	"INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 1000)");
-hears('jobs:scheduler', 'the scheduler announces a job of enqueue()', "SELECT ecto_job.enqueue('jobs', '{}')");
-hears('jobs:scheduler other:scheduler', 'the scheduler announces two queues that one transaction wrote to',
+is_notified('jobs:scheduler', 'the scheduler announces a job of enqueue()', "SELECT ecto_job.enqueue('jobs', '{}')");
+is_notified('jobs:scheduler other:scheduler', 'the scheduler announces two queues that one transaction wrote to',
 	"BEGIN; $job; INSERT INTO other (params) VALUES ('{}'); COMMIT");
-hears('', 'ROLLBACK sends no notification', "BEGIN; $job; ROLLBACK");
-hears('', 'ROLLBACK TO before COMMIT sends no notification', "BEGIN; SAVEPOINT a; $job; ROLLBACK TO a; COMMIT");
-hears('', 'ROLLBACK TO sends no notification of savepoints that were released within',
+is_notified('', 'ROLLBACK sends no notification', "BEGIN; $job; ROLLBACK");
+is_notified('', 'ROLLBACK TO before COMMIT sends no notification', "BEGIN; SAVEPOINT a; $job; ROLLBACK TO a; COMMIT");
+is_notified('', 'ROLLBACK TO sends no notification of savepoints that were released within',
 	"BEGIN; SAVEPOINT a; SAVEPOINT b; $job; RELEASE b; SAVEPOINT c; $job; RELEASE c; ROLLBACK TO a; COMMIT");
-hears('jobs:scheduler', 'a job of a released savepoint is announced',
+is_notified('jobs:scheduler', 'a job of a released savepoint is announced',
 	"BEGIN; SAVEPOINT a; SAVEPOINT b; $job; RELEASE b; SAVEPOINT c; $job; ROLLBACK TO c; RELEASE a; COMMIT");
-hears('other:scheduler', 'ROLLBACK TO leaves the announcement of another queue',
+is_notified('other:scheduler', 'ROLLBACK TO leaves the announcement of another queue',
 	"BEGIN; SAVEPOINT a; $job; ROLLBACK TO a; INSERT INTO other (params) VALUES ('{}'); COMMIT");
-hears('', 'a job of an exception block that an error ends is not announced',
+is_notified('', 'a job of an exception block that an error ends is not announced',
 	"DO \$\$ BEGIN BEGIN $job; RAISE 'x'; EXCEPTION WHEN OTHERS THEN NULL; END; END \$\$");
-hears('jobs:scheduler', 'a job written before an exception block that an error ends is announced',
+is_notified('jobs:scheduler', 'a job written before an exception block that an error ends is announced',
 	"DO \$\$ BEGIN $job; BEGIN $job; RAISE 'x'; EXCEPTION WHEN OTHERS THEN NULL; END; END \$\$");
-hears('jobs:scheduler', 'a job that a DO block commits is announced when the next one is rolled back',
+is_notified('jobs:scheduler', 'a job that a DO block commits is announced when the next one is rolled back',
 	"DO \$\$ BEGIN $job; COMMIT; $job; ROLLBACK; END \$\$");
-hears('', 'a job for later is not announced at commit',
+is_notified('', 'a job for later is not announced at commit',
 	"INSERT INTO jobs (params, schedule) VALUES ('{\"later\": 1}', clock_timestamp() + interval '1 day')");
-hears('jobs:scheduler', 'a SCHEDULED job that an UPDATE makes AVAILABLE is announced',
+is_notified('jobs:scheduler', 'a SCHEDULED job that an UPDATE makes AVAILABLE is announced',
 	"UPDATE jobs SET state = 'AVAILABLE', schedule = clock_timestamp() WHERE state = 'SCHEDULED'");
-hears('', 'an UPDATE of jobs that stay AVAILABLE sends no notification', "UPDATE jobs SET priority = 1");
-hears('jobs:scheduler', 'a job that an UPDATE takes back from IN_PROGRESS is announced',
+is_notified('', 'an UPDATE of jobs that stay AVAILABLE sends no notification', "UPDATE jobs SET priority = 1");
+is_notified('jobs:scheduler', 'a job that an UPDATE takes back from IN_PROGRESS is announced',
 	"SELECT ecto_job.start_available_jobs('jobs', 1); UPDATE jobs SET state = 'AVAILABLE' WHERE state = 'IN_PROGRESS'");
-hears('', 'DELETE sends no notification', 'DELETE FROM jobs');
-hears('', 'an UPDATE and a claim that find no row send no notification',
+is_notified('', 'DELETE sends no notification', 'DELETE FROM jobs');
+is_notified('', 'an UPDATE and a claim that find no row send no notification',
 	"UPDATE jobs SET state = 'AVAILABLE'; SELECT * FROM ecto_job.start_available_jobs('jobs', 10)");
 # PostgreSQL 16 has renamed the setting
 my $forced = sql(q{SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')});
-hears('jobs:scheduler', 'jobs before and after a parallel query of the same transaction are announced',
+is_notified('jobs:scheduler', 'jobs before and after a parallel query of the same transaction are announced',
 	"BEGIN; SET LOCAL $forced = on; $job; SELECT count(*) FROM pg_class; $job; COMMIT");
-hears('jobs:scheduler', 'a job is announced when its transaction moves the table to another schema',
+is_notified('jobs:scheduler', 'a job is announced when its transaction moves the table to another schema',
 	"CREATE SCHEMA elsewhere; BEGIN; $job; ALTER TABLE jobs SET SCHEMA elsewhere; COMMIT");
 sql('ALTER TABLE elsewhere.jobs SET SCHEMA public');
 
@@ -77,9 +78,9 @@ my $misled = 0;
 my $renamer = session($node);
 for (1 .. 60)
 {
-	at_rest($node) if $_ == 1;
+	wait_for_sleep($node) if $_ == 1;
 	$renamer->query_safe("BEGIN; ALTER TABLE $from RENAME TO $to; INSERT INTO $to (params) VALUES ('{}'); COMMIT");
-	my $got = heard($listener);
+	my $got = notifications($listener);
 	$misled++ unless $got =~ /^$to:\w+$/;
 	($from, $to) = ($to, $from);
 }
@@ -87,38 +88,40 @@ is($misled, 0, 'a table that its transaction renames is announced by the new nam
 my $long = 'x' x 60;
 my $offset = -s $node->logfile;
 sql("ALTER TABLE jobs RENAME TO $long");
-hears('', 'a queue whose name is too long for a channel sends no notification',
+is_notified('', 'a queue whose name is too long for a channel sends no notification',
 	"INSERT INTO $long (params) VALUES ('{}')");
 ok(wait_for_log($node, qr/WARNING:  queue "$long" sends no notifications/, $offset),
 	'the log warns of a queue whose name is too long for a channel');
 sql("ALTER TABLE $long RENAME TO jobs");
-hears('jobs:scheduler', 'a job is announced when its queue has a shorter name again', $job);
+is_notified('jobs:scheduler', 'a job is announced when its queue has a shorter name again', $job);
 $renamer->quit;
 
 # The safety sweep finds jobs that are written with triggers off
-hears('', 'a job written with triggers off is not announced at commit', "SET session_replication_role = replica; $job");
+is_notified('', 'a job written with triggers off is not announced at commit',
+	"SET session_replication_role = replica; $job");
 sql("ALTER SYSTEM SET ecto_job.safety_interval = '1 s'");
 $node->reload;
-is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'the safety sweep announces a job written with triggers off');
+is(next_notification($listener, 'jobs'), 'jobs:scheduler',
+	'the safety sweep announces a job written with triggers off');
 sql('DELETE FROM jobs; DELETE FROM other; ALTER SYSTEM RESET ecto_job.safety_interval');
 $node->reload;
 # The planned sweep announces the jobs that it finds; the sweep after it is far away
 my $reset = sql('SELECT clock_timestamp()');
 becomes($node, "SELECT bool_and(last_sweep > '$reset') FROM ecto_job.queues", 't',
 	'every queue is swept once after safety_interval is reset');
-at_rest($node);
-heard($listener);
+wait_for_sleep($node);
+notifications($listener);
 
 # Prepared transactions
 my $prepare = "BEGIN; $job; PREPARE TRANSACTION 'p'";
-hears('', 'PREPARE TRANSACTION sends no notification', $prepare);
-hears('jobs:scheduler', 'COMMIT PREPARED in another session announces the job', "COMMIT PREPARED 'p'");
-hears('', 'ROLLBACK PREPARED sends no notification', "$prepare; ROLLBACK PREPARED 'p'");
-hears('jobs:scheduler', 'COMMIT PREPARED in the same session, of a name used before, announces the job',
+is_notified('', 'PREPARE TRANSACTION sends no notification', $prepare);
+is_notified('jobs:scheduler', 'COMMIT PREPARED in another session announces the job', "COMMIT PREPARED 'p'");
+is_notified('', 'ROLLBACK PREPARED sends no notification', "$prepare; ROLLBACK PREPARED 'p'");
+is_notified('jobs:scheduler', 'COMMIT PREPARED in the same session, of a name used before, announces the job',
 	"$prepare; COMMIT PREPARED 'p'");
-hears('jobs:scheduler', 'COMMIT PREPARED does not announce what ROLLBACK TO undid before PREPARE',
+is_notified('jobs:scheduler', 'COMMIT PREPARED does not announce what ROLLBACK TO undid before PREPARE',
 	"BEGIN; $job; SAVEPOINT a; INSERT INTO other (params) VALUES ('{}'); ROLLBACK TO a; PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'");
-hears('', 'COMMIT PREPARED does not announce the job of a transaction rolled back before',
+is_notified('', 'COMMIT PREPARED does not announce the job of a transaction rolled back before',
 	"BEGIN; $job; CREATE TEMP TABLE t (); SAVEPOINT s; ROLLBACK; BEGIN; PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p'");
 sql('DELETE FROM jobs; DELETE FROM other; DELETE FROM fence');
 my $missed = 0;
@@ -138,24 +141,25 @@ for my $n (1 .. 100)
 }
 is($missed, 0, 'whoever is notified of a prepared job finds it');
 $_->quit for $preparer, $finisher, $claimer;
-heard($listener);
+notifications($listener);
 
 sql("BEGIN; SELECT ecto_job.create_queue('third'); INSERT INTO third (params) VALUES ('{}'); PREPARE TRANSACTION 'q'");
-is(heard($listener), '', 'the job of a queue that is created in a prepared transaction is not announced');
+is(notifications($listener), '', 'the job of a queue that is created in a prepared transaction is not announced');
 sql("COMMIT PREPARED 'q'");
 becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'third'::regclass", 'ok',
 	'a queue is ok after COMMIT PREPARED of its creation');
-like(heard($listener), qr/\bthird:/, 'COMMIT PREPARED announces the job of the queue that it creates');
+like(notifications($listener), qr/\bthird:/, 'COMMIT PREPARED announces the job of the queue that it creates');
 sql("SELECT ecto_job.drop_queue('third')");
 
 # A restart loses the record of the queues that a prepared transaction wrote to: every queue is announced
 sql("INSERT INTO other (params) VALUES ('{}'); BEGIN; $job; PREPARE TRANSACTION 'r'");
 $listener->{session}->quit;
 $node->restart;
-$listener = listen_to($node, qw(jobs other renamed third));
-at_rest($node);
-heard($listener);
-hears('jobs:scheduler other:scheduler', 'COMMIT PREPARED of a transaction prepared before a restart announces every queue',
+$listener = new_listener($node, qw(jobs other renamed third));
+wait_for_sleep($node);
+notifications($listener);
+is_notified('jobs:scheduler other:scheduler',
+	'COMMIT PREPARED of a transaction prepared before a restart announces every queue',
 	"COMMIT PREPARED 'r'");
 
 sql($prepare);
@@ -165,10 +169,11 @@ kill 9, scheduler_pid($node);
 ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset),
 	'the server restarts after a crash with a prepared transaction');
 $node->poll_query_until('postgres', 'SELECT true');
-$listener = listen_to($node, qw(jobs other renamed third));
-at_rest($node);
-heard($listener);
-hears('jobs:scheduler other:scheduler', 'COMMIT PREPARED of a transaction prepared before a crash announces every queue',
+$listener = new_listener($node, qw(jobs other renamed third));
+wait_for_sleep($node);
+notifications($listener);
+is_notified('jobs:scheduler other:scheduler',
+	'COMMIT PREPARED of a transaction prepared before a crash announces every queue',
 	"COMMIT PREPARED 'p'");
 sql('DELETE FROM jobs; DELETE FROM other; DELETE FROM fence');
 
@@ -182,8 +187,8 @@ sub count_of
 	poll_until(sub { ($text .= $listener->{session}->query('SELECT 1')) =~ /"fence"/ }, 'the fence');
 	return join ' ', map { my $channel = $_; $channel . ':' . (() = $text =~ /notification "$channel"/g) } qw(jobs other);
 }
-at_rest($node);
-heard($listener);
+wait_for_sleep($node);
+notifications($listener);
 my $asleep = scheduler_pid($node);
 is(count_of(sub {
 			kill 'STOP', $asleep;
@@ -195,42 +200,43 @@ is(count_of(sub {
 sql("SELECT ecto_job.disable()");
 becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 0,
 	'the scheduler has left after disable()');
-hears('jobs:session', 'the session notifies by itself while the scheduler is disabled', $job, 1);
-hears('', 'ROLLBACK sends no notification while the scheduler is disabled', "BEGIN; $job; ROLLBACK", 1);
-hears('', 'PREPARE TRANSACTION sends no notification while the scheduler is disabled', $prepare, 1);
-hears('jobs:session', 'COMMIT PREPARED notifies by itself while the scheduler is disabled', "COMMIT PREPARED 'p'", 1);
+is_notified('jobs:session', 'the session notifies by itself while the scheduler is disabled', $job, 1);
+is_notified('', 'ROLLBACK sends no notification while the scheduler is disabled', "BEGIN; $job; ROLLBACK", 1);
+is_notified('', 'PREPARE TRANSACTION sends no notification while the scheduler is disabled', $prepare, 1);
+is_notified('jobs:session', 'COMMIT PREPARED notifies by itself while the scheduler is disabled',
+	"COMMIT PREPARED 'p'", 1);
 sql("SELECT ecto_job.enable()");
-at_rest($node);
-heard($listener);
+wait_for_sleep($node);
+notifications($listener);
 sql('ALTER SYSTEM SET ecto_job.enabled = off');
 $node->reload;
-ok( poll_until(sub { sql($job); heard($listener) eq 'jobs:session' }, 'the stop'),
+ok( poll_until(sub { sql($job); notifications($listener) eq 'jobs:session' }, 'the stop'),
 	'the session notifies by itself while ecto_job.enabled is off');
 sql('ALTER SYSTEM RESET ecto_job.enabled');
 $node->reload;
-ok( poll_until(sub { sql($job); heard($listener) eq 'jobs:scheduler' }, 'the end of the stop'),
+ok( poll_until(sub { sql($job); notifications($listener) eq 'jobs:scheduler' }, 'the end of the stop'),
 	'the scheduler announces when ecto_job.enabled is on again');
-hears('jobs:session', 'the session notifies by itself before a terminated scheduler is started again',
+is_notified('jobs:session', 'the session notifies by itself before a terminated scheduler is started again',
 	"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'; $job", 1);
-at_rest($node);
+wait_for_sleep($node);
 
 # A scheduler is terminated with signals that it has not read: the next scheduler starts before the launcher's pause of
 # 4 s after the third end is over
 sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'");
-at_rest($node);
-heard($listener);
+wait_for_sleep($node);
+notifications($listener);
 my $stopped = scheduler_pid($node);
 kill 'STOP', $stopped;
 sql($job);
 kill 'TERM', $stopped;
 kill 'CONT', $stopped;
 my $start = time;
-is(heard_next($listener, 'jobs'), 'jobs:scheduler',
+is(next_notification($listener, 'jobs'), 'jobs:scheduler',
 	'a job signalled to a scheduler that is terminated is announced by the next one');
 my $took = time - $start;
 cmp_ok($took, '<', 3, "the next scheduler reads at once the signals that the last one left ($took s)");
-at_rest($node);
-heard($listener);
+wait_for_sleep($node);
+notifications($listener);
 
 # Another session holds NOTIFY's lock for as long as its commit waits for a standby
 sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
@@ -249,12 +255,12 @@ sql('ALTER SYSTEM RESET synchronous_standby_names');
 $node->reload;
 $waiting->finish;
 $start = time;
-is(heard_next($listener, 'jobs'), 'jobs:scheduler',
+is(next_notification($listener, 'jobs'), 'jobs:scheduler',
 	'a job whose announcing scheduler is terminated is announced by the next one');
 $took = time - $start;
 cmp_ok($took, '<', 4, "the next scheduler announces at once what the last one was announcing ($took s)");
-at_rest($node);
-heard($listener);
+wait_for_sleep($node);
+notifications($listener);
 
 # A job is enqueued while another queue is swept
 sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
@@ -262,34 +268,36 @@ sql(q{CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 	CREATE TRIGGER a_slow BEFORE UPDATE ON other FOR EACH ROW EXECUTE FUNCTION slow()});
 my $slow = session($node);
 $slow->query_safe('SELECT pg_advisory_lock(42)');
-heard($listener);
+notifications($listener);
 sql("INSERT INTO other (params, schedule, state) VALUES ('{}', '2000-01-01', 'SCHEDULED')");
 becomes($node, "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'advisory',
 	'the sweep of another queue waits in a trigger');
 $start = time;
 sql($job);
 $took = time - $start;
-is(heard($listener), 'jobs:session', 'the session notifies by itself during the sweep of another queue');
+is(notifications($listener), 'jobs:session', 'the session notifies by itself during the sweep of another queue');
 ok($took < 5, "a commit that enqueues does not wait for the sweep of another queue ($took s)");
 $slow->query_safe('SELECT pg_advisory_unlock(42)');
 $slow->quit;
 sql('DROP TRIGGER a_slow ON other');
-at_rest($node);
-like(heard($listener), qr/other:scheduler/, 'the scheduler announces the job of the long sweep when that has ended');
+wait_for_sleep($node);
+like(notifications($listener), qr/other:scheduler/,
+	'the scheduler announces the job of the long sweep when that has ended');
 
 # A job is enqueued while the scheduler waits for the registry
 my $lock = session($node);
 $lock->query_safe('BEGIN; LOCK TABLE ecto_job.queue_settings');
-heard($listener);
+notifications($listener);
 sql('SELECT ecto_job.enable()'); # the scheduler reads the registry
 becomes($node, "SELECT wait_event_type FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'", 'Lock',
 	'the scheduler waits for the lock on the registry');
 sql($job);
-is(heard($listener), 'jobs:session', 'the session notifies by itself while the scheduler waits for the registry');
+is(notifications($listener), 'jobs:session',
+	'the session notifies by itself while the scheduler waits for the registry');
 $lock->query_safe('COMMIT');
 $lock->quit;
-at_rest($node);
-heard($listener);
+wait_for_sleep($node);
+notifications($listener);
 
 # More queues than places in shared memory
 my $full = -s $node->logfile;
@@ -297,12 +305,12 @@ sql("SELECT ecto_job.create_queue(name) FROM unnest('{third,fourth}'::text[]) AS
 ok(wait_for_log($node, qr/WARNING:  more queues than places in shared memory/),
 	'the log warns of more queues than places in shared memory');
 my $unplaced = sql("SELECT queue FROM ecto_job.queues WHERE status ~ '^not recorded'");
-at_rest($node);
+wait_for_sleep($node);
 $listener->{session}->query_safe('LISTEN fourth');
-heard($listener);
-hears("$unplaced:session", 'the session notifies by itself of a job in a queue without a place',
+notifications($listener);
+is_notified("$unplaced:session", 'the session notifies by itself of a job in a queue without a place',
 	"INSERT INTO $unplaced (params) VALUES ('{}')");
-hears('jobs:scheduler', 'the scheduler announces a job of a queue with a place', $job);
+is_notified('jobs:scheduler', 'the scheduler announces a job of a queue with a place', $job);
 $node->safe_psql('postgres', "SELECT ecto_job.enqueue('$unplaced', '{}') FROM generate_series(1, 100)");
 pass('100 calls of enqueue() in a queue without a place succeed');
 sql("SELECT ecto_job.configure_queue('$unplaced', poll_interval => '200 ms')");
@@ -314,9 +322,9 @@ my ($placed) = grep { $_ ne $unplaced } qw(third fourth);
 sql("SELECT ecto_job.drop_queue('$placed')");
 becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = '$unplaced'::regclass", 'ok',
 	'a queue without a place gets that of a dropped queue');
-at_rest($node);
-heard($listener);
-hears("$unplaced:scheduler", 'the scheduler announces a job of a queue that has got a place',
+wait_for_sleep($node);
+notifications($listener);
+is_notified("$unplaced:scheduler", 'the scheduler announces a job of a queue that has got a place',
 	"INSERT INTO $unplaced (params) VALUES ('{}')");
 sql("SELECT ecto_job.drop_queue('$unplaced')");
 
@@ -342,10 +350,10 @@ becomes($node, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED'", 0, 'a due 
 like(sql("SELECT status FROM ecto_job.queues WHERE queue = 'jobs'::regclass"), qr/^not announced: /,
 	'the status says that jobs are not announced while NOTIFY fails');
 rename "$pages.away", $pages or die $!;
-is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'the jobs are announced when NOTIFY works again');
+is(next_notification($listener, 'jobs'), 'jobs:scheduler', 'the jobs are announced when NOTIFY works again');
 $holder->query_safe('COMMIT');
 $holder->quit;
-heard($listener);
+notifications($listener);
 # The listener's session would reach its time limit, which only a query starts anew
 $listener->{session}->quit;
 
@@ -360,12 +368,12 @@ sub memory_of_scheduler
 	slurp_file($node->logfile, $log) =~ /Grand total: (\d+) bytes/;
 	return $1;
 }
-at_rest($node);
+wait_for_sleep($node);
 my $before = memory_of_scheduler();
 my $pid = scheduler_pid($node);
 # Each job is a commit of its own; how many of these commits signal depends on how fast the scheduler is
 sql("DO \$\$ BEGIN FOR i IN 1 .. 100000 LOOP $job; COMMIT; END LOOP; END \$\$");
-at_rest($node);
+wait_for_sleep($node);
 cmp_ok(memory_of_scheduler(), '<', $before + 65536, "100,000 commits leave nothing in the scheduler's memory");
 is(scheduler_pid($node), $pid, 'the scheduler is the same process after 100,000 commits');
 sql('TRUNCATE jobs');
@@ -421,7 +429,7 @@ for my $crash (1, 2)
 	$load = IPC::Run::start(
 		[ 'pgbench', '-n', '-c', 3, '-T', 30, '-D', 'pause=1000', '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ],
 		'>', '/dev/null', '2>', '/dev/null');
-	at_rest($node);
+	wait_for_sleep($node);
 	becomes($node, "SELECT count(*) > 100 FROM jobs WHERE state = 'AVAILABLE'", 't',
 		"more than 100 jobs wait under load before crash $crash");
 	$offset = -s $node->logfile;
@@ -473,23 +481,23 @@ my $crowded = new_node(name => 'full', conf => "max_worker_processes = 1\nmax_lo
 $crowded->safe_psql('postgres', "SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs}'::text[]) AS name");
 becomes($crowded, "SELECT DISTINCT status ~ 'no background worker is free' FROM ecto_job.queues", 't',
 	'the view says that no background worker is free');
-my $other = listen_to($crowded, 'jobs');
+my $other = new_listener($crowded, 'jobs');
 $crowded->safe_psql('postgres', $job);
-is(heard($other), 'jobs:session', 'the session notifies by itself when no background worker is free');
+is(notifications($other), 'jobs:session', 'the session notifies by itself when no background worker is free');
 $other->{session}->quit;
 $crowded->stop;
 
 my $bare = new_node(name => 'bare', preload => 0, conf => "max_prepared_transactions = 2\n");
 $bare->safe_psql('postgres', "SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs}'::text[]) AS name");
-$other = listen_to($bare, 'jobs');
+$other = new_listener($bare, 'jobs');
 $bare->safe_psql('postgres', $job);
-is(heard($other), 'jobs:session', 'the session notifies by itself without preload');
+is(notifications($other), 'jobs:session', 'the session notifies by itself without preload');
 my (undef, undef, $error) = $bare->psql('postgres', "\\set VERBOSITY verbose\nBEGIN; $job; PREPARE TRANSACTION 'p'");
 like($error, qr/ERROR:  0A000: cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY$/m,
 	'a transaction that enqueues cannot be prepared without preload');
 is($bare->safe_psql('postgres', 'SELECT count(*) FROM jobs'), 1,
 	'a transaction that could not be prepared leaves no job');
-is(heard($other), '', 'a transaction that could not be prepared sends no notification');
+is(notifications($other), '', 'a transaction that could not be prepared sends no notification');
 $other->{session}->quit;
 $bare->stop;
 

@@ -37,13 +37,13 @@ sub moves
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{jobs,beside}'::text[]) AS name");
 becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'two queues are ok');
 is(sql("SELECT DISTINCT poll_interval FROM ecto_job.queues"), '00:01:00', 'queues are polled once a minute by default');
-at_rest($node);
+wait_for_sleep($node);
 
 # Each event that comes due
 sql(q{SELECT ecto_job.enqueue('jobs', '{"what": "first"}', schedule => clock_timestamp() + interval '300 ms')});
 moves('first', 'a scheduled job is moved');
 schedule('far', '1 year');
-at_rest($node);
+wait_for_sleep($node);
 schedule('earlier', '300 ms');
 moves('earlier', 'a job that is due earlier than what the scheduler sleeps for is moved');
 sql("UPDATE jobs SET schedule = clock_timestamp() + interval '200 ms' WHERE params ->> 'what' = 'far'");
@@ -68,7 +68,7 @@ my $start = q{SELECT id AS job, lease FROM ecto_job.start_available_jobs('jobs',
 };
 sql("INSERT INTO jobs (params) VALUES ('{\"what\": \"retry\"}')");
 sql("SELECT ecto_job.configure_queue('jobs', retry_timeout => '150 ms')");
-at_rest($node);
+wait_for_sleep($node);
 $node->safe_psql('postgres', sprintf($start, '1 min') . q{SELECT ecto_job.fail_job('jobs', :job, :lease)});
 moves('retry', 'a job that failed is moved for its next attempt');
 $node->safe_psql('postgres', sprintf($start, '100 ms'));
@@ -95,7 +95,7 @@ sql(q{
 	CREATE TRIGGER put_off BEFORE UPDATE ON beside FOR EACH ROW WHEN (NEW.state = 'IN_PROGRESS')
 		EXECUTE FUNCTION put_off();
 	INSERT INTO beside (params) VALUES ('{"what": "put off"}')});
-at_rest($node);
+wait_for_sleep($node);
 is(sql("SELECT state FROM ecto_job.start_available_jobs('beside')"), 'SCHEDULED',
 	'a claim returns a job that a trigger has made SCHEDULED');
 moves('put off', 'a job that a trigger put off is moved at its new time', 'beside');
@@ -155,7 +155,7 @@ becomes($node, "SELECT DISTINCT status FROM ecto_job.queues", 'no scheduler: ect
 schedule('stopped', '10 ms');
 schedule('stopped too', '10 ms', 'beside');
 sql("INSERT INTO jobs (params) VALUES ('{}')") for 1 .. 3;
-at_rest($node);
+wait_for_sleep($node);
 my $pid = scheduler_pid($node);
 
 # quiet($seconds, $name, $switches): passes when the scheduler uses no processor time, and at most $switches context switches
@@ -195,7 +195,7 @@ becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecto
 $enqueuer->finish;
 sql('ALTER SYSTEM RESET ecto_job.databases');
 $node->reload;
-at_rest($node);
+wait_for_sleep($node);
 
 # The scheduler searches the queue for leases from its front to the last job that was started, however many jobs wait
 # behind that job. The test counts the entries of the queue's indexes that are read
@@ -206,10 +206,10 @@ sub start_deep { return (split /\|/, sql("SELECT id, lease FROM ecto_job.start_a
 sub comes_back { becomes_soon("SELECT state FROM deep WHERE id = $_[0]", 'AVAILABLE', $_[1]); }
 becomes_soon("SELECT last_sweep IS NOT NULL FROM ecto_job.queues WHERE queue = 'deep'::regclass", 't',
 	'a deep queue is swept');
-at_rest($node);
+wait_for_sleep($node);
 my $read = entries_read();
 comes_back(start_deep('100 ms', 1), 'a job of a deep queue whose lease ends is AVAILABLE');
-at_rest($node);
+wait_for_sleep($node);
 $read = entries_read() - $read;
 note("$read entries of indexes");
 cmp_ok($read, '<', $waiting / 5, 'a lease that ends in a deep queue is found without reading the queue');
@@ -251,7 +251,7 @@ sql(q{
 	CREATE INDEX ON theirs (priority, schedule, id);
 	SELECT ecto_job.adopt_queue('theirs');
 	INSERT INTO theirs (params, inserted_at, updated_at) VALUES ('{}', now(), now()), ('{}', now(), now())});
-at_rest($node);
+wait_for_sleep($node);
 sql("SELECT ecto_job.start_available_jobs('theirs', 1, '3 s'); UPDATE theirs SET priority = 5");
 becomes_soon("SELECT count(*) FROM theirs WHERE state = 'AVAILABLE'", 2,
 	'a lease that ends in an adopted table is found after its priority was changed');
@@ -270,7 +270,7 @@ moves('after DROP', 'a job is moved after a DROP TABLE of another queue');
 
 # Many sessions enqueue jobs that are due soon: none is forgotten between a sweep and the sleep after it
 sql('TRUNCATE jobs');
-at_rest($node);
+wait_for_sleep($node);
 my $script = $node->basedir . '/short.sql';
 append_to_file($script, <<'SQL');
 \set us random(0, 20000)
@@ -297,7 +297,7 @@ ok( poll_until(sub {
 			$node->safe_psql('idle', "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'") eq '1000' },
 		'1,000 queues'), '1,000 queues are ok');
 $node->safe_psql('idle', "INSERT INTO q7 (params, schedule) VALUES ('{}', clock_timestamp() + interval '1 day')");
-at_rest($node, 'idle');
+wait_for_sleep($node, 'idle');
 $pid = scheduler_pid($node, 'idle');
 # pg_stat_database counts a session's transactions when it reports them, the scheduler's at once
 my $work = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'idle'";
@@ -311,13 +311,13 @@ is(sql($work), $last, 'the scheduler of 1,000 idle queues runs no transaction');
 my $far = $node->background_psql('idle');
 $far->query_safe('LISTEN q16');
 $node->safe_psql('idle', 'BEGIN; ' . join(';', map { "INSERT INTO q$_ (params) VALUES ('{}')" } 11 .. 16) . "; PREPARE TRANSACTION 'p'");
-my $heard = '';
+my $notified = '';
 my $before = $node->safe_psql('idle', 'SELECT clock_timestamp()');
 $node->safe_psql('idle', "COMMIT PREPARED 'p'");
-ok(poll_until(sub { ($heard .= $far->query('SELECT 1')) =~ /"q16"/ }, 'a notification', $soon),
+ok(poll_until(sub { ($notified .= $far->query('SELECT 1')) =~ /"q16"/ }, 'a notification', $soon),
 	'COMMIT PREPARED of a transaction that wrote to many queues announces the last');
 $far->quit;
-at_rest($node, 'idle');
+wait_for_sleep($node, 'idle');
 cmp_ok($node->safe_psql('idle', "SELECT count(*) FROM ecto_job.queues WHERE last_sweep > '$before'"), '<', 50,
 	'COMMIT PREPARED of a transaction that wrote to many queues has few others of the 1,000 swept');
 
@@ -337,7 +337,7 @@ sub leaves
 	$node->safe_psql('brief', 'CREATE ROLE mayfly SUPERUSER') if $statement =~ /OWNED/;
 	my $role = $statement =~ /OWNED/ ? 'SET ROLE mayfly;' : '';
 	$node->safe_psql('brief', "$role CREATE EXTENSION ecto_job; SELECT ecto_job.create_queue('jobs')");
-	at_rest($node, 'brief');
+	wait_for_sleep($node, 'brief');
 	$node->safe_psql('brief', "SET client_min_messages = error; $statement");
 	ok(poll_until(sub { scheduler_pid($node, 'brief') eq '' }, "the scheduler's end", $soon),
 		"the scheduler leaves after $name");

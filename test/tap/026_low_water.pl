@@ -171,7 +171,7 @@ is(claim($b), -12, 'the lowest job is claimed again after ROLLBACK PREPARED of i
 sql('BEGIN; ' . job('unknown', -13) . "; PREPARE TRANSACTION 'p'");
 $_->quit for $a, $b;
 $node->restart;
-ok(at_rest($node), 'a scheduler sleeps after a restart');
+ok(wait_for_sleep($node), 'a scheduler sleeps after a restart');
 ($a, $b) = map { session($node) } 1 .. 2;
 advance($b);
 sql("COMMIT PREPARED 'p'");
@@ -188,7 +188,7 @@ kill 9, $a->query_safe('SELECT pg_backend_pid()');
 ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'the server restarts after a crash');
 eval { $_->{run}->kill_kill } for $a, $b;
 $node->poll_query_until('postgres', 'SELECT true');
-ok(at_rest($node), 'a scheduler sleeps after a crash');
+ok(wait_for_sleep($node), 'a scheduler sleeps after a crash');
 ($a, $b) = map { session($node) } 1 .. 2;
 sql(job('after', -14));
 is(claim($b), -15, 'the lowest job is claimed again when a crash has undone its claim');

@@ -65,7 +65,7 @@ sub fence
 sql("SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.create_queue('fence');
 	SELECT ecto_job.configure_queue('jobs', execution_timeout => '1 hour', reservation_timeout => '1 hour',
 		retry_timeout => '1 hour', max_attempts => 3)");
-at_rest($node);
+wait_for_sleep($node);
 
 # A living session keeps its jobs through all tests that follow
 my $keeper = consumer();
@@ -113,9 +113,9 @@ my %ends = (
 );
 for my $end (sort keys %ends)
 {
-	my $listener = listen_to($node, 'jobs', 'jobs.retry', 'jobs.failed');
+	my $listener = new_listener($node, 'jobs', 'jobs.retry', 'jobs.failed');
 	my @ids = (enqueue(1), enqueue(1, "max_attempts => 1, notify => 'x'"), enqueue(2));
-	heard($listener);
+	notifications($listener);
 	my $session = consumer();
 	my ($id, $lease) = take($session, 'start', 2);
 	take($session, 'reserve', 1);
@@ -131,7 +131,7 @@ for my $end (sort keys %ends)
 	is( sql(
 			"SELECT schedule > clock_timestamp() + interval '110 minutes' AND attempt = 1 FROM jobs WHERE id = $ids[0]"),
 		't', "$end: the retry waits as after fail_job()");
-	is(heard($listener), 'jobs.failed:scheduler jobs.retry:scheduler jobs:scheduler',
+	is(notifications($listener), 'jobs.failed:scheduler jobs.retry:scheduler jobs:scheduler',
 		"$end: the jobs and their notifications are announced");
 	keeps($end);
 	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');

@@ -81,16 +81,17 @@ sql("DELETE FROM jobs; SELECT ecto_job.configure_queue('jobs', poll_interval => 
      INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 becomes($node, 'SELECT state FROM jobs', 'AVAILABLE', 'the new poll_interval has everything swept once');
 sql('DELETE FROM jobs');
-at_rest($node);
-my $listener = listen_to($node, 'jobs');
+wait_for_sleep($node);
+my $listener = new_listener($node, 'jobs');
 sql("INSERT INTO jobs (params) VALUES ('{}')");
-is(heard($listener), 'jobs:session', 'a session notifies by itself beside a scheduler started by hand');
+is(notifications($listener), 'jobs:session', 'a session notifies by itself beside a scheduler started by hand');
 sql("DELETE FROM jobs; SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms');
      INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp() + interval '50 ms', 'SCHEDULED')");
-is(heard_next($listener, 'jobs'), 'jobs:scheduler', 'a scheduler started by hand announces the job that it moves');
+is(next_notification($listener, 'jobs'), 'jobs:scheduler',
+	'a scheduler started by hand announces the job that it moves');
 $listener->{session}->quit;
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day')");
-at_rest($node);
+wait_for_sleep($node);
 sql("INSERT INTO jobs (params, schedule, state) VALUES ('{\"what\": \"told\"}', clock_timestamp(), 'SCHEDULED')");
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
 becomes($node, "SELECT state FROM jobs WHERE params ->> 'what' = 'told'", 'AVAILABLE',
@@ -265,7 +266,7 @@ $standby->stop;
 # With preload the launcher starts and stops the scheduler
 $node = new_node(name => 'preloaded', conf => "ecto_job.sweep_timeout = '60 s'\n");
 sql("SELECT ecto_job.create_queue(name) FROM unnest('{fence,jobs}'::text[]) AS name");
-at_rest($node);
+wait_for_sleep($node);
 is(try($start), '', 'start_scheduler() gives no WARNING with preload');
 $pid = scheduler_pid($node);
 like(try("BEGIN; $stop; COMMIT"), qr/ERROR: +25001/,
@@ -276,13 +277,13 @@ becomes($node, "SELECT pid <> $pid FROM pg_stat_activity WHERE backend_type = 'e
 	'the scheduler comes back when a statement with stop_scheduler() failed');
 is(sql("SELECT enabled FROM ecto_job.scheduler_state"), 't',
 	'a statement with stop_scheduler() that failed records nothing');
-at_rest($node);
+wait_for_sleep($node);
 is(try($stop), '', 'stop_scheduler() succeeds with preload');
 is(sql(schedulers()), 0, 'the scheduler has left when stop_scheduler() returns with preload');
 is(try($stop), '', 'stop_scheduler() succeeds a second time with preload');
-$listener = listen_to($node, 'jobs');
+$listener = new_listener($node, 'jobs');
 sql("INSERT INTO jobs (params) VALUES ('{}')");
-is(heard($listener), 'jobs:session', 'the session notifies by itself after stop_scheduler()');
+is(notifications($listener), 'jobs:session', 'the session notifies by itself after stop_scheduler()');
 $listener->{session}->quit;
 is(sql($status), 'disabled', 'the view reports the queues as disabled after stop_scheduler() with preload');
 is(try($start), '', 'start_scheduler() succeeds after stop_scheduler() with preload');

@@ -65,7 +65,7 @@ sub used_bytes
 }
 
 sql(q{SELECT ecto_job.create_queue(name) FROM unnest('{recorded,idle,moving,raising}'::text[]) AS name});
-at_rest($node);
+wait_for_sleep($node);
 my $locks = locks();
 sql(q{SELECT ecto_job.configure_queue(name::regclass, poll_interval => '1 ms') FROM unnest('{idle,moving,raising}'::text[]) AS name});
 sql(q{CREATE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$no$$; END';
@@ -99,7 +99,7 @@ cmp_ok(sql("SELECT count(*) FROM moving WHERE state IN ('AVAILABLE', 'FAILED')")
 
 sql(q{SELECT ecto_job.configure_queue(name::regclass, poll_interval => '1 hour') FROM unnest('{idle,moving,raising}'::text[]) AS name;
       DROP TABLE moving, raising});
-at_rest($node);
+wait_for_sleep($node);
 is(locks(), $locks, "between sweeps the scheduler has the locks that it had before: $locks");
 
 $node->stop;

@@ -38,7 +38,7 @@ my @tries = (
 	[ q{SELECT set_config('exit_on_error', 'on', false)}, qr/within security-restricted operation/ ],
 	[ q{SET LOCAL exit_on_error = on}, qr/within security-restricted operation/ ],
 	[ q{SELECT set_config('role', 'postgres', false)}, qr/within security-restricted operation/ ],
-	[ q{LISTEN heard}, qr/within security-restricted operation/ ],
+	[ q{LISTEN mine}, qr/within security-restricted operation/ ],
 	[ q{CREATE TEMP TABLE kept ()}, qr/within security-restricted operation/ ],
 	[ q{PREPARE kept AS SELECT 1}, qr/within security-restricted operation/ ],
 	[ q{DISCARD PLANS}, qr/within security-restricted operation/ ],
@@ -53,7 +53,7 @@ my @tries = (
 	[ q{SELECT pg_advisory_lock(31)}, qr/^done/ ],
 	[ q{SELECT nextval('public.numbers')}, qr/^done/ ],
 	[ q{SELECT lo_open(lo_create(0), 131072)}, qr/^done/ ],
-	[ q{SELECT pg_notify('heard', 'by mallory')}, qr/^done/ ],);
+	[ q{SELECT pg_notify('mine', 'by mallory')}, qr/^done/ ],);
 my $statements = join ', ', map { "\$s\$$_->[0]\$s\$" } @tries;
 as_mallory(qq{SELECT ecto_job.create_queue('tries');
 	CREATE FUNCTION try() RETURNS trigger LANGUAGE plpgsql AS \$\$

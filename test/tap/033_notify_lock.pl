@@ -18,8 +18,8 @@ sub locally { return sql('SET synchronous_commit = local; ' . shift); }
 sub job_due { return "INSERT INTO $_[0] (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')"; }
 
 sql(q{SELECT ecto_job.create_queue(name) FROM unnest('{jobs,fence,notifies}'::text[]) AS name; CREATE TABLE other (id int)});
-my $listener = listen_to($node, 'jobs', 'jobs.failed', 'jobs.retry', 'mine');
-at_rest($node);
+my $listener = new_listener($node, 'jobs', 'jobs.failed', 'jobs.retry', 'mine');
+wait_for_sleep($node);
 
 # The commit of the lock's holder waits for a standby that does not exist
 sql("ALTER SYSTEM SET synchronous_standby_names = 'gone'");
@@ -56,11 +56,12 @@ becomes($node, $waiting, 0, 'a due job of another queue is moved beside a sweep 
 
 sql("SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names");
 $node->reload;
-my $heard = '';
+my $notified = '';
 ok(poll_until(sub {
-	$heard .= ' ' . heard($listener);
-	$heard =~ /jobs:scheduler/ && $heard =~ /jobs\.failed:scheduler/ && $heard =~ /mine:scheduler/ }, 'all notifications'),
-	'all jobs and notifications are announced when the lock is free') or diag($heard);
+	$notified .= ' ' . notifications($listener);
+	$notified =~ /jobs:scheduler/ && $notified =~ /jobs\.failed:scheduler/
+		&& $notified =~ /mine:scheduler/ }, 'all notifications'),
+	'all jobs and notifications are announced when the lock is free') or diag($notified);
 becomes($node, $status, 'ok', 'the status is ok when the lock is free');
 becomes($node, "SELECT count(*) FROM notifies WHERE state = 'SCHEDULED'", 0,
 	'the job whose sweep failed is moved when the lock is free');
@@ -82,7 +83,7 @@ my $line = do {
 becomes($node, q{SELECT count(*) >= 3 FROM pg_locks WHERE locktype = 'object' AND database = 0 AND objid = 0 AND NOT granted},
 	't', 'commits queue up for NOTIFY\'s lock');
 sql(job_due('jobs'));
-like(heard_next($listener, 'jobs', 30), qr/^jobs:scheduler$/,
+like(next_notification($listener, 'jobs', 30), qr/^jobs:scheduler$/,
 	'a due job is announced although commits queue up for NOTIFY\'s lock without end');
 $line->signal('TERM');
 $line->finish;

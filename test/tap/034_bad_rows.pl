@@ -19,7 +19,7 @@ sql("SELECT ecto_job.create_queue(q) FROM unnest('{uniq,lost,kept,claimed}'::tex
 sql("CREATE UNIQUE INDEX ON uniq ((params ->> 'key')) WHERE state IN ('AVAILABLE', 'SCHEDULED')");
 sql(q{INSERT INTO uniq (params, notify) VALUES ('{"key": "A"}', 'it failed')});
 is(sql("SELECT count(*) FROM ecto_job.start_available_jobs('uniq', 1, '1 s')"), 1, 'the job that will meet its twin is started');
-my $listener = listen_to($node, 'uniq.failed');
+my $listener = new_listener($node, 'uniq.failed');
 
 sql(q{INSERT INTO uniq (params) VALUES ('{"key": "A"}')});
 sql(q{INSERT INTO uniq (params, schedule) SELECT jsonb_build_object('key', n), now() + interval '1.5 s' FROM generate_series(1, 3) AS n});
@@ -28,7 +28,7 @@ becomes($node, "SELECT string_agg(state, ' ' ORDER BY id) FROM uniq", 'FAILED AV
 like(sql('SELECT error FROM uniq WHERE id = 1'), qr/^duplicate key value/, 'the job that meets its twin has the error');
 is(sql('SELECT expires IS NULL AND lease IS NULL FROM uniq WHERE id = 1'), 't',
 	'the job that meets its twin has no lease');
-is(heard_next($listener, 'uniq.failed'), 'uniq.failed:scheduler',
+is(next_notification($listener, 'uniq.failed'), 'uniq.failed:scheduler',
 	'the job that meets its twin sends its notification of a failure');
 $listener->{session}->quit;
 is(sql(status_of('uniq')), 'ok', 'the status is ok after a job has become FAILED');

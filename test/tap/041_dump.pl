@@ -74,9 +74,10 @@ is($node->safe_psql('restored', $all_settings), $node->safe_psql('app', $all_set
 
 # The notification of `fence` arrives after all that were sent before
 in_database('restored', 'NOTIFY fence');
-my $heard = '';
-ok(poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence'), 'a listener receives what is sent after the restore');
-is(join(' ', $heard =~ /notification (".*?") received/g), '"fence"', 'the restore of jobs sends no notification');
+my $notified = '';
+ok(poll_until(sub { ($notified .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence'),
+	'a listener receives what is sent after the restore');
+is(join(' ', $notified =~ /notification (".*?") received/g), '"fence"', 'the restore of jobs sends no notification');
 
 # The restored database is not swept
 my $offset = -s $node->logfile;

@@ -42,9 +42,9 @@ $publisher->wait_for_catchup('s');
 my $jobs = q{SELECT id, state, attempt, lease, expires, params FROM jobs ORDER BY id};
 is(there($jobs), $publisher->safe_psql('postgres', $jobs), 'changes and deletions of jobs reach the subscriber');
 there("INSERT INTO fence (params) VALUES ('{}')");
-my $heard = '';
-poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence');
-unlike($heard, qr/"jobs"/, 'replicated jobs send no notification on the subscriber');
+my $notified = '';
+poll_until(sub { ($notified .= $listener->query('SELECT 1')) =~ /"fence"/ }, 'the fence');
+unlike($notified, qr/"jobs"/, 'replicated jobs send no notification on the subscriber');
 $listener->quit;
 
 # A lease ends and a job becomes due: the subscriber is not swept, which would break the replication

@@ -47,16 +47,16 @@ like($error, qr/must be owner of table jobs/, 'ALTER OWNER: the former owner can
 (undef, undef, $error) = $node->psql('postgres', "SET ROLE one; SELECT ecto_job.enqueue('jobs', '{}')");
 like($error, qr/permission denied/, 'ALTER OWNER: the former owner cannot enqueue');
 
-my $listener = listen_to($node, 'jobs', 'work');
+my $listener = new_listener($node, 'jobs', 'work');
 sql('ALTER TABLE jobs RENAME TO work');
 sweeps('work', 'RENAME: the scheduler sweeps');
-is(heard($listener), 'work:scheduler', 'RENAME: an activated job is announced by the new name');
+is(notifications($listener), 'work:scheduler', 'RENAME: an activated job is announced by the new name');
 sql("INSERT INTO work (params) VALUES ('{}')");
-is(heard($listener), 'work:scheduler', 'RENAME: a new job is announced by the new name');
+is(notifications($listener), 'work:scheduler', 'RENAME: a new job is announced by the new name');
 
 sql('CREATE SCHEMA other; GRANT USAGE ON SCHEMA other TO two; ALTER TABLE work SET SCHEMA other');
 sweeps('other.work', 'SET SCHEMA: the scheduler sweeps');
-is(heard($listener), 'work:scheduler', 'SET SCHEMA: an activated job is announced');
+is(notifications($listener), 'work:scheduler', 'SET SCHEMA: an activated job is announced');
 sql('ALTER SCHEMA other RENAME TO another');
 sweeps('another.work', 'a renamed schema: the scheduler sweeps');
 is(sql("SELECT retry_timeout FROM ecto_job.queue_settings WHERE queue = 'another.work'::regclass"), '00:00:07',
@@ -74,10 +74,10 @@ becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'another.work':
 # Two queues of one name in two schemas share a channel, and nothing else
 sql("CREATE SCHEMA twin; SELECT ecto_job.create_queue('work', 'twin')");
 becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 3, 'a queue of the same name in another schema is served');
-ok(at_rest($node), 'the scheduler is idle');
-heard($listener);
+ok(wait_for_sleep($node), 'the scheduler is idle');
+notifications($listener);
 sql("INSERT INTO twin.work (params) VALUES ('{\"twin\": true}')");
-is(heard($listener), 'work:scheduler', 'a queue of the same name is announced on the same channel');
+is(notifications($listener), 'work:scheduler', 'a queue of the same name is announced on the same channel');
 is(sql("SELECT params FROM ecto_job.start_available_jobs('twin.work', 9)"), '{"twin": true}', 'a queue of the same name has jobs of its own');
 sql('DROP TABLE twin.work');
 

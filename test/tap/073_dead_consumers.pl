@@ -123,8 +123,9 @@ like($error, qr/connection|server closed/, 'the client does not know whether its
 ok(!$status, 'the client whose acknowledgement is lost sees an error');
 is(sql("SELECT count(*) FROM jobs WHERE id = $id AND lease = $lease"), 0, 'the job whose acknowledgement is lost is gone');
 is(sql('SELECT count(*) FROM done'), 1, 'the writes of the job are there once');
-my $heard = '';
-ok(poll_until(sub { ($heard .= $listener->query('SELECT 1')) =~ /"jobs\.completed" with payload "told"/ }, 'a notification'),
+my $notified = '';
+ok(poll_until(sub { ($notified .= $listener->query('SELECT 1')) =~ /"jobs\.completed" with payload "told"/ },
+		'a notification'),
 	'the same COMMIT has sent the notification of the completion');
 $listener->quit;
 my (undef, undef, $stale) = $node->psql('postgres', "\\set VERBOSITY verbose\nBEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease); INSERT INTO done VALUES ($id); COMMIT");

@@ -97,14 +97,14 @@ sub by_the_trigger
 		FROM date_trunc('second', clock_timestamp() - interval '%s') AS time WHERE params ->> 'n' = '3' AND "attempt" = 0 AND "state" = 'RESERVED' AND "expires" >= time};
 
 	# A node whose clock is an hour behind
-	at_rest($node);
+	wait_for_sleep($node);
 	sql(insert('is done', 'generate_series(3, 3)'));
 	sql(q{UPDATE "jobs" SET "state" = 'RESERVED', "expires" = time + interval '1 min', "updated_at" = time
 		FROM date_trunc('second', clock_timestamp() - interval '1 hour') AS time});
-	at_rest($node);
+	wait_for_sleep($node);
 	is(sql($job . "'3'"), 'RESERVED|0', "$kind: a job that a node whose clock is behind has reserved is not taken back");
 	sql(sprintf($start, '1 hour'));
-	at_rest($node);
+	wait_for_sleep($node);
 	is(sql($job . "'3'"), 'IN_PROGRESS|1', "$kind: a job that a node whose clock is behind has started is not taken back");
 	sql('DELETE FROM jobs');
 
@@ -130,19 +130,19 @@ sub check
 	sql("SELECT ecto_job.configure_queue('jobs', execution_timeout => '2 s', retry_timeout => '0')");
 	$ENV{PGTZ} = 'UTC'; # the statements here have times with a zone, the library's have not
 	by_the_trigger($kind) if $kind ne 'native';
-	at_rest($node);
+	wait_for_sleep($node);
 
 	# A job that becomes AVAILABLE is announced; its reserve, start and deletion are not, or notifications would never end
-	my $listener = listen_to($node, 'jobs');
+	my $listener = new_listener($node, 'jobs');
 	sql(insert('is done', 'generate_series(1, 1)'));
-	is(heard($listener), 'jobs:scheduler', "$kind: the library's INSERT notifies");
+	is(notifications($listener), 'jobs:scheduler', "$kind: the library's INSERT notifies");
 	sql('CALL library_work(7)');
 	sql('CALL library_work(7)');
 	sql('CALL library_poll()');
-	is(heard($listener), '', "$kind: the library's other statements send no notification");
+	is(notifications($listener), '', "$kind: the library's other statements send no notification");
 	is(sql('SELECT * FROM effects'), '1|library', "$kind: the library does the job");
 	sql(insert('is done', 'generate_series(2, 2)', 'SCHEDULED', "now() + interval '300 ms'"));
-	is(heard_next($listener, 'jobs', 10), 'jobs:scheduler', "$kind: a job that is due notifies");
+	is(next_notification($listener, 'jobs', 10), 'jobs:scheduler', "$kind: a job that is due notifies");
 	$listener->{session}->quit;
 
 	# The library, the consumer program and the scheduler at the same time

@@ -72,12 +72,12 @@ is(sql("SELECT pg_relation_filenode('jobs')"), $filenode, 'the adoption does not
 # The scheduler: an INSERT is announced, a due job activated, an expired one made available again
 sql("SELECT ecto_job.create_queue('fence')");
 becomes($node, "SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'", 2, 'the scheduler serves both queues');
-at_rest($node);
-my $listener = listen_to($node, 'jobs');
+wait_for_sleep($node);
+my $listener = new_listener($node, 'jobs');
 sql(q{INSERT INTO jobs (params, inserted_at, updated_at) VALUES ('{}', '2031-01-01', '2031-01-01')});
-is(heard($listener), 'jobs:scheduler', 'the scheduler announces an INSERT of the library');
+is(notifications($listener), 'jobs:scheduler', 'the scheduler announces an INSERT of the library');
 sql(q{INSERT INTO jobs (params, state, schedule) VALUES ('{"due": true}', 'SCHEDULED', timezone('UTC', clock_timestamp()) + interval '300 ms')});
-is(heard_next($listener, 'jobs', 30), 'jobs:scheduler', 'a job that is due is announced');
+is(next_notification($listener, 'jobs', 30), 'jobs:scheduler', 'a job that is due is announced');
 is(sql(q{SELECT state, updated_at BETWEEN schedule - interval '1 s' AND timezone('UTC', clock_timestamp()) + interval '1 s' FROM jobs WHERE params ? 'due'}),
 	'AVAILABLE|t', 'a due job is activated at its time, in UTC');
 sql('DELETE FROM jobs');

@@ -12,7 +12,8 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 use Exporter 'import';
 
-our @EXPORT = qw(session scheduler_pid at_rest before_the_scheduler listen_to heard heard_next becomes cpu_of switches_of);
+our @EXPORT = qw(session scheduler_pid wait_for_sleep before_the_scheduler new_listener notifications next_notification
+  becomes cpu_of switches_of);
 
 # scheduler_pid($node, $database): returns the process id of the database's scheduler; empty if none runs
 sub scheduler_pid
@@ -22,8 +23,8 @@ sub scheduler_pid
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler' AND datname = '$database'");
 }
 
-# at_rest($node, $database): waits until the scheduler sleeps between two steps, and so serves signals at once
-sub at_rest
+# wait_for_sleep($node, $database): waits until the scheduler sleeps between two steps, and so serves signals at once
+sub wait_for_sleep
 {
 	my ($node, $database) = (@_, 'postgres');
 	return poll_until(
@@ -40,7 +41,7 @@ sub at_rest
 sub before_the_scheduler
 {
 	my ($node, $what) = @_;
-	at_rest($node);
+	wait_for_sleep($node);
 	my $scheduler = scheduler_pid($node);
 	kill 'STOP', $scheduler;
 	$what->();
@@ -56,8 +57,8 @@ sub session
 	return $session;
 }
 
-# listen_to($node, 'a', ...): returns a session that listens to these channels and to `fence`, for heard()
-sub listen_to
+# new_listener($node, 'a', ...): returns a session that listens to these channels and to `fence`, for notifications()
+sub new_listener
 {
 	my ($node, @channels) = @_;
 	my $session = session($node);
@@ -65,38 +66,39 @@ sub listen_to
 	return { node => $node, session => $session };
 }
 
-# notifications($listener, $text): returns the set of "channel:sender" of the notifications in the text; the sender is
-# `scheduler` or `session`
-sub notifications
+# parse_notifications($listener, $text): returns the set of "channel:sender" of the notifications in the text; the
+# sender is `scheduler` or `session`
+sub parse_notifications
 {
 	my ($listener, $text) = @_;
 	my $pid = scheduler_pid($listener->{node});
-	my %heard;
-	$heard{ "$1:" . ($2 eq $pid ? 'scheduler' : 'session') } = 1
+	my %notified;
+	$notified{ "$1:" . ($2 eq $pid ? 'scheduler' : 'session') } = 1
 	  while $text =~ /notification "([^"]+)".*?PID (\d+)/g;
-	return %heard;
+	return %notified;
 }
 
-# heard($listener): returns the notifications since the last call, as "channel:sender ...", sorted, each once
-sub heard
+# notifications($listener): returns the notifications since the last call, as "channel:sender ...", sorted, each once
+sub notifications
 {
 	my ($listener) = @_;
 	$listener->{node}->safe_psql('postgres', q{INSERT INTO fence (params) VALUES ('{}')});
 	my $text = '';
 	poll_until(sub { ($text .= $listener->{session}->query('SELECT 1')) =~ /"fence"/ }, 'the fence');
-	my %heard = notifications($listener, $text);
-	return join ' ', sort grep { !/^fence:/ } keys %heard;
+	my %notified = parse_notifications($listener, $text);
+	return join ' ', sort grep { !/^fence:/ } keys %notified;
 }
 
-# heard_next($listener, 'a', $seconds): waits for the next notification on this channel and returns its "channel:sender"
-sub heard_next
+# next_notification($listener, 'a', $seconds): waits for the next notification on this channel and returns its
+# "channel:sender"
+sub next_notification
 {
 	my ($listener, $channel, $seconds) = @_;
 	my $text = '';
 	poll_until(sub { ($text .= $listener->{session}->query('SELECT 1')) =~ /"\Q$channel\E"/ },
 		"a notification of $channel", $seconds);
-	my %heard = notifications($listener, $text);
-	my ($who) = grep { /^\Q$channel\E:/ } sort keys %heard;
+	my %notified = parse_notifications($listener, $text);
+	my ($who) = grep { /^\Q$channel\E:/ } sort keys %notified;
 	return $who // '';
 }
 
