@@ -1,8 +1,9 @@
-// Taking over a table that EctoJob's migration made, and letting go of any queue's table.
+// The function adopt_queue(): a table that EctoJob's migration has made becomes a queue.
 //
-// The table's owner does it on a live queue, so everything is a change of catalogs: nothing is
-// rewritten or read, and the lock that keeps the others away is held for milliseconds or not had at
-// all. Where nothing is to be done it is not asked for. Its order: the table, then the registry.
+// The table is in use while its owner adopts it. So adoption changes only catalogs and reads no
+// row. The lock that keeps other sessions away is held for milliseconds, or the call fails because
+// it does not get the lock in time. Adoption that has nothing to change does not take this lock.
+// The table is changed first, then the registry.
 #include "functions/arguments.hpp"
 #include "functions/timestamps_opts.hpp"
 #include "pg/compat.hpp"
@@ -31,7 +32,8 @@ namespace {
                             "EctoJob.Migrations.CreateJobTable makes.")));
 }
 
-// Asked before anything is locked, and again under the lock
+// Raises an ERROR unless the caller may adopt the table. Called before the table is locked, and
+// again under the lock.
 void require_adoptable(Oid table) {
     const char *const name = table_name_or_null(table);
     if (name == nullptr)
@@ -46,21 +48,22 @@ void require_adoptable(Oid table) {
                         errhint("There is nothing to adopt.")));
 }
 
-// What was said of the columns, or what is known of an adopted queue already, if it still holds
-TimestampNames names_for(Oid table, TimestampNames said) {
+// Returns the names of the columns: those that the caller has given, or else those of the adopted
+// queue that the table is already, if the table still has such columns.
+TimestampNames names_for(Oid table, TimestampNames given) {
     if (!is_registered(table))
-        return said;
+        return given;
     const Queue *const queue = find_queue(table);
     const auto known = [table](const NameData &name) -> std::optional<const char *> {
         if (NameStr(name)[0] == '\0' || get_attnum(table, NameStr(name)) == InvalidAttrNumber)
             return std::nullopt;
         return NameStr(name);
     };
-    if (!said.inserted_at)
-        said.inserted_at = known(queue->inserted_at);
-    if (!said.updated_at)
-        said.updated_at = known(queue->updated_at);
-    return said;
+    if (!given.inserted_at)
+        given.inserted_at = known(queue->inserted_at);
+    if (!given.updated_at)
+        given.updated_at = known(queue->updated_at);
+    return given;
 }
 
 struct Finding {
@@ -72,9 +75,10 @@ struct Finding {
     TableCheck check;
 };
 
-// ERROR with everything that does not fit. The table is closed again, since ALTER TABLE wants it
-// for itself, and `lock` let go of: two of these would wait for each other when they ask for more.
-Finding inspect(Oid oid, const TimestampNames &said, LOCKMODE lock) {
+// Returns what the table has and lacks. Raises an ERROR with everything that does not fit. Closes
+// the table, since ALTER TABLE refuses an open one, and releases `lock`: two sessions that kept it
+// would wait for each other when both ask for a stronger lock.
+Finding inspect(Oid oid, const TimestampNames &given, LOCKMODE lock) {
     Relation const table = try_relation_open(oid, lock);
     if (table == nullptr)
         refuse_missing(oid);
@@ -85,7 +89,7 @@ Finding inspect(Oid oid, const TimestampNames &said, LOCKMODE lock) {
     found.qualified = quote_qualified_identifier(found.schema, found.name);
     if (const char *const fault = fault_of_table(table))
         refuse_table(found.name, fault);
-    found.check = check_table(table, names_for(oid, said));
+    found.check = check_table(table, names_for(oid, given));
     found.triggers = find_triggers(table);
     relation_close(table, lock);
     if (found.check.misfits[0] != '\0')
@@ -126,8 +130,8 @@ void change_table(const Finding &found) {
         execute(psprintf("ALTER TABLE ONLY %s%s", found.qualified, check.lacks));
         comment_new_columns(found.qualified, check.lacks);
     }
-    // Ours has the name of EctoJob's, which the migration's rollback drops. No trigger of ours
-    // names the column priority, which the rollback of version 3 drops.
+    // Our trigger gets the name of EctoJob's, so that the rollback of EctoJob's migration drops it.
+    // None of our triggers names the column priority, which the rollback of version 3 drops.
     const char *const inserted = found.triggers.ectojobs != nullptr   ? found.triggers.ectojobs
                                  : found.triggers.inserted != nullptr ? found.triggers.inserted
                                                                       : native_inserted_trigger;
@@ -148,13 +152,13 @@ void report_column(const char *queue, const char *what, const char *column) {
                  errhint("If it is another, name it by timestamps_opts.")));
 }
 
-// What the queue has not, and how the application or its owner gives it
-void report_shortcomings(const Finding &found, const TimestampNames &said) {
+// Reports by NOTICEs what the queue lacks, and how the application or the owner can add it.
+void report_shortcomings(const Finding &found, const TimestampNames &given) {
     const TableCheck &check = found.check;
     const char *const queue = found.name;
-    if (!said.inserted_at)
+    if (!given.inserted_at)
         report_column(queue, "inserted_at", check.inserted_at);
-    if (!said.updated_at)
+    if (!given.updated_at)
         report_column(queue, "updated_at", check.updated_at);
     if (!check.has_priority)
         ereport(
@@ -173,14 +177,14 @@ void report_shortcomings(const Finding &found, const TimestampNames &said) {
                                  found.qualified, check.has_priority ? "priority, " : "")));
 }
 
-void adopt(const Finding &found, const TimestampNames &said) {
+void adopt(const Finding &found, const TimestampNames &given) {
     const TableCheck &check = found.check;
     change_table(found);
     register_queue({found.oid, QueueKind::adopted, check.binary, check.inserted_at,
                     check.updated_at, check.max_attempts});
     carry_settings(found.oid);
-    report_shortcomings(found, said);
-    // Of a queue that was released a moment ago, what the scheduler knows may be too late
+    report_shortcomings(found, given);
+    // If the table was a queue until a moment ago, the scheduler may know times that are too late
     record_due(found.oid, DT_NOBEGIN);
     record_lease(found.oid, highest_key, DT_NOBEGIN);
     signal_scheduler_at_commit(Start::yes);
@@ -197,16 +201,16 @@ ECTO_JOB_FUNCTION(ecto_job_adopt_queue) {
     PreventCommandIfReadOnly("adopt_queue");
     SPI_connect();
     require_adoptable(table);
-    const TimestampNames said =
+    const TimestampNames given =
         timestamps_opts_argument(fcinfo, timestamps_opts, shown_table_name(table)).names;
-    bool is_new = !is_adopted(inspect(table, said, AccessShareLock));
+    bool is_new = !is_adopted(inspect(table, given, AccessShareLock));
     if (is_new) {
         lock_briefly(table);
         require_adoptable(table);
-        const Finding found = inspect(table, said, NoLock);
-        is_new = !is_adopted(found); // else somebody has done it meanwhile
+        const Finding found = inspect(table, given, NoLock);
+        is_new = !is_adopted(found); // else another session has adopted it meanwhile
         if (is_new)
-            adopt(found, said);
+            adopt(found, given);
     }
     if (!is_new)
         ereport(NOTICE,

@@ -56,7 +56,8 @@ Oid table_argument(FunctionCallInfo fcinfo) {
 
 Queue *queue_argument(FunctionCallInfo fcinfo) {
     const Oid table = table_argument(fcinfo);
-    // Nothing is locked that is not a queue, or by somebody who has no business with it
+    // Checked before the lock, so that no role locks a table that is no queue, or that it has no
+    // right on
     find_queue(table);
     require_some_right(table);
     const char *const function = function_name_or_null(fcinfo->flinfo->fn_oid);

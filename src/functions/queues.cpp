@@ -1,9 +1,9 @@
-// Making, changing and dropping queues.
+// The functions create_queue(), configure_queue() and drop_queue().
 //
-// A queue's table is the caller's own: made with his rights, owned by him, dumped as his. Only the
-// registry is written as the extension's owner. Two sessions that create the same queue wait for
-// each other under a lock on its name, so that the second finds it and does not fail. Whoever may
-// not create in the schema does not get as far as the lock.
+// A queue's table is created with the caller's rights, and the caller owns it. Only the registry is
+// written as the extension's owner. Two sessions that create the same queue take a lock on its
+// name, so that the second one finds the queue and does not fail. A role that may not create tables
+// in the schema never takes this lock.
 #include "functions/arguments.hpp"
 #include "functions/composite.hpp"
 #include "functions/timestamps_opts.hpp"
@@ -26,7 +26,8 @@ char *text_argument(FunctionCallInfo fcinfo, int at) {
     return PG_ARGISNULL(at) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(at));
 }
 
-// The path is as it was when the statement began; its first schema may have been dropped since
+// Returns the first schema of search_path. Raises an ERROR if there is none, or if the schema was
+// dropped since the statement began.
 const char *creation_schema() {
     List *const path = fetch_search_path(false);
     const char *const schema = path == NIL ? nullptr : schema_name_or_null(linitial_oid(path));
@@ -81,7 +82,7 @@ void lock_name(const NewTable &queue) {
     SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, get_namespace_oid(queue.schema, false),
                          string_hash(queue.table, NAMEDATALEN), create_queue_lock);
     LockAcquire(&tag, ExclusiveLock, false, false);
-    AcceptInvalidationMessages(); // what was looked up before may be of before the wait
+    AcceptInvalidationMessages(); // what was looked up before the wait may have changed
 }
 
 bool same_column(const NewTable &queue, Oid table, const char *wanted, const NameData &present) {
@@ -97,7 +98,8 @@ bool same_column(const NewTable &queue, Oid table, const char *wanted, const Nam
     return typmod == queue.timestamp_typmod;
 }
 
-// Before CREATE TABLE, whose own error shows our statement and says nothing of what to do
+// Raises an ERROR unless the caller may create tables in the schema. CREATE TABLE would raise one,
+// too, but show our statement and no remedy.
 void require_creation_right(const NewTable &queue, Oid schema) {
     const auto has = [schema](AclMode right) {
         return object_aclcheck(NamespaceRelationId, schema, GetUserId(), right) == ACLCHECK_OK;
@@ -114,7 +116,7 @@ void require_creation_right(const NewTable &queue, Oid schema) {
                      quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
-// Returns what differs, as far as one call can find out, and what the caller may do about it.
+// Returns a HINT for a queue that exists with other options: what differs, and what to do.
 const char *hint_at_other_options(const Queue *present, const NewTable &queue) {
     if (present->kind == QueueKind::adopted)
         return "Its table is EctoJob's and was adopted; it is a queue as it is. Choose another "
@@ -159,11 +161,11 @@ Oid existing_queue(const NewTable &queue) {
     return table;
 }
 
-// A plain INSERT takes max_attempts from the column.
+// Sets the default of the column max_attempts, from which a plain INSERT takes the value.
 void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
     if (queue->max_attempts == max_attempts)
         return;
-    lock_briefly(queue->oid); // and its name is read under the lock
+    lock_briefly(queue->oid); // before the table's name is read, which may change until then
     execute(psprintf("ALTER TABLE ONLY %s ALTER COLUMN max_attempts SET DEFAULT %d",
                      qualified_name(find_queue(queue->oid)), max_attempts));
 }
@@ -179,7 +181,7 @@ ECTO_JOB_FUNCTION(ecto_job_create_queue) {
     Oid table = existing_queue(queue);
     if (table == InvalidOid) {
         lock_name(queue);
-        table = existing_queue(queue); // somebody may have made it meanwhile
+        table = existing_queue(queue); // another session may have made it meanwhile
     }
     if (table == InvalidOid) {
         table = create_table(queue);
@@ -201,9 +203,9 @@ ECTO_JOB_FUNCTION(ecto_job_drop_queue) {
     SPI_connect();
     bool exists = table_name_or_null(table) != nullptr;
     if (exists) {
-        find_queue(table); // or an error: nothing but queues is locked
+        find_queue(table); // raises an ERROR if the table is no queue, before it is locked
         require_owner(table);
-        // Its name is read under the lock, and whether it is still there
+        // Whether the table still exists, and its name, are read under the lock
         LockRelationOid(table, AccessExclusiveLock);
         exists = table_name_or_null(table) != nullptr;
     }
@@ -218,7 +220,7 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     PreventCommandIfReadOnly("configure_queue");
     const DeclaredRow settings = declared_row(fcinfo);
     SPI_connect();
-    // Not locked yet: with a weaker lock two of these would wait for each other
+    // The table is not locked yet: two sessions that held a weaker lock would wait for each other
     Queue *const queue = find_queue(table_argument(fcinfo));
     require_owner(queue->oid);
 
@@ -229,7 +231,7 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
             continue;
         changed.intervals[i] = PG_GETARG_INTERVAL_P(at);
         interval_in_ms(changed.intervals[i], NameStr(queue->table), interval_settings[i].name,
-                       interval_settings[i].minimum_ms, longest_setting_ms); // or an error
+                       interval_settings[i].minimum_ms, longest_setting_ms); // raises an ERROR
     }
     if (!PG_ARGISNULL(max_attempts))
         changed.max_attempts =

@@ -25,12 +25,12 @@ struct Pass {
     Queue *queue;
     const Selection *selection;
     ErrorData *cause;             // the error of the whole selection; null: there was none
-    std::optional<JobKey> behind; // where the walk begins; nullopt: where the selection says
+    std::optional<JobKey> behind; // where the walk begins; nullopt: at its start
     Taken taken;
     int fault_count;
     int skipped_count;
     Fault faults[most_skipped];
-    Datum skipped[2 * most_skipped]; // ids that were left out before, and ids at fault now
+    Datum skipped[2 * most_skipped]; // ids that are skipped already, and ids at fault in this pass
 };
 
 bool is_claim(const Pass *pass) {
@@ -41,8 +41,9 @@ bool is_full(const Pass *pass) {
     return pass->fault_count == most_skipped;
 }
 
-// Moves the beginning of a walk: claims go upwards, leases are read downwards.
-void walk_behind(Arguments *arguments, Walk walk, const JobKey &key) {
+// Has the statement begin behind the key. Claims read upwards, so their lower bound moves; leases
+// are read downwards, so their upper bound moves.
+void begin_statement_behind(Arguments *arguments, Walk walk, const JobKey &key) {
     if (walk == Walk::scheduled) {
         arguments->schedule = key.schedule;
         arguments->id = key.id;
@@ -59,7 +60,7 @@ uint64 run_with(const Pass *pass, Statement statement, Datum *ids, int64 count,
     arguments.ids = bigint_array(ids, count);
     arguments.limit = limit;
     if (pass->behind)
-        walk_behind(&arguments, pass->selection->walk, *pass->behind);
+        begin_statement_behind(&arguments, pass->selection->walk, *pass->behind);
     if (pass->behind && statement == Statement::select_scheduled_jobs)
         statement = Statement::select_scheduled_after;
     return run(pass->queue, statement, arguments);
@@ -84,8 +85,9 @@ void append(Taken *taken, const Taken &part) {
     std::copy_n(part.ids, part.count, taken->ids + taken->count);
 }
 
-// Takes the jobs of `ids` that the last statement has returned; a trigger has kept the others.
-void take(Pass *pass, const Datum *ids, int64 count) {
+// Adds the jobs that the last statement has changed to those that were taken. The others of `ids`
+// are at fault, since a trigger has kept them as they are.
+void add_taken(Pass *pass, const Datum *ids, int64 count) {
     const Taken part = taken_ids();
     std::sort(part.ids, part.ids + part.count, below);
     for (int64 i = 0; i < count && part.count < count; i++)
@@ -108,7 +110,7 @@ void change(Pass *pass, Datum *ids, int64 count) {
         [&] { run_with(pass, pass->selection->change, ids, count, std::nullopt); });
     single_job = 0; // the change has ended
     if (error == nullptr) {
-        take(pass, ids, count);
+        add_taken(pass, ids, count);
     } else if (count == 1) {
         add_fault(pass, DatumGetInt64(ids[0]), error);
     } else {
@@ -126,7 +128,7 @@ bool select_and_change(Pass *pass, std::optional<int64> limit) {
         selected = taken_ids();
         SPI_freetuptable(SPI_tuptable);
     });
-    if (error != nullptr) // an error of the selection is no row's
+    if (error != nullptr) // no row is at fault if the selection itself fails
         ReThrowError(pass->cause != nullptr ? pass->cause : error);
     change(pass, selected.ids, selected.count);
     return selected.count > 0;
@@ -149,16 +151,16 @@ void walk_on(Pass *pass) {
             break;
 }
 
-// Has the next pass begin behind the last job that this pass has tried.
+// Remembers the last job that this pass has tried: the next pass begins behind it.
 void remember_end(const Pass *pass, bool in_order) {
     const Walk walk = pass->selection->walk;
     if (run(pass->queue, Statement::key_of_job, {.id = pass->faults[most_skipped - 1].id}) != 1)
         return;
     JobKey key = KeyColumns(Rows())[0];
-    if (walk == Walk::scheduled && !in_order) // jobs of one schedule came in no order
+    if (walk == Walk::scheduled && !in_order) // jobs with the same schedule were tried in no order
         key.id = lowest_key.id;
-    // Longer than the pause after a call or a sweep that fails. But jobs of a higher priority,
-    // which lie before this position, must not wait for long
+    // Longer than the pauses after failures, so that the next pass finds the position. But claims
+    // keep it for less: new jobs of a higher priority lie before it and must not wait for long
     constexpr int64 claims_ms = 60'000;
     begin_behind(pass->queue->oid, walk, key,
                  is_claim(pass) ? claims_ms : settings::safety_interval_ms);
@@ -233,10 +235,10 @@ bool is_at_fault_itself(const Pass *pass, const Fault &fault) {
            (pass->fault_count == 1 && is_data_error(fault.error->sqlerrcode));
 }
 
-// Leaves a job out: for long if only this job raised an error; for less if all did, since the cause
-// may lie outside of the table; and shortly if a trigger kept the job, which may wait for
-// something.
-bool leave_alone(const Pass *pass, const Fault &fault) {
+// Skips a job for a while: longest if other jobs could be changed; for less if all have raised
+// errors, since the cause may lie outside of the table; shortest if a trigger kept the job, which
+// may wait for something. Returns false if the job was skipped already.
+bool skip(const Pass *pass, const Fault &fault) {
     constexpr int64 all_fail_ms = 10'000;
     constexpr int64 kept_ms = 1000;
     const int64 for_ms = fault.error == nullptr   ? kept_ms
@@ -253,18 +255,18 @@ const Fault *last_fault(const Pass *pass) {
     return nullptr;
 }
 
-void settle_faults(Pass *pass) {
+void fail_or_skip(Pass *pass) {
     const Fault *first = nullptr;
-    int fresh = 0;
+    int newly_skipped = 0;
     for (int i = 0; i < pass->fault_count; i++) {
         const Fault &fault = pass->faults[i];
         if (is_at_fault_itself(pass, fault) && set_failed(pass, fault))
             pass->taken.failed++;
-        else if (leave_alone(pass, fault) && fresh++ == 0)
+        else if (skip(pass, fault) && newly_skipped++ == 0)
             first = &fault;
     }
-    if (fresh > 0)
-        warn(pass, *first, fresh);
+    if (newly_skipped > 0)
+        warn(pass, *first, newly_skipped);
 }
 
 // Returns whether a right or an object is missing, which is the fault of the caller or of the
@@ -289,8 +291,8 @@ void raise_if_all_fail(const Pass *pass) {
         if (!missing && !is_full(pass))
             return;
         for (int j = 0; j < pass->fault_count && !missing; j++)
-            leave_alone(pass, pass->faults[j]); // so that the next call reaches the next jobs
-        if (is_claim(pass))                     // a sweep that raises counts as failed itself
+            skip(pass, pass->faults[j]); // so that the next call reaches the next jobs
+        if (is_claim(pass))              // a sweep that raises counts as failed itself
             report_pass(pass, reason_of(pass->faults[i]));
         ReThrowError(missing && pass->cause != nullptr ? pass->cause : error);
     }
@@ -356,7 +358,7 @@ Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begu
     pass->skipped_count = skipped_ids(queue->oid, pass->skipped);
     walk(pass);
     raise_if_all_fail(pass);
-    settle_faults(pass);
+    fail_or_skip(pass);
     const Fault *const last = last_fault(pass);
     report_pass(pass, last != nullptr ? reason_of(*last) : nullptr);
     return pass->taken;

@@ -4,13 +4,13 @@
 // The rows are selected and locked, and then changed in halves, each half in a subtransaction, down
 // to the row at fault. This row becomes FAILED with the error if another row could be changed, or
 // if it was the only row and its data are at fault. Otherwise the fault may concern every row, such
-// as a broken trigger, which would make the whole queue FAILED: the row is left out, with a WARNING
-// (skipped_jobs.hpp). So is a row that cannot be made FAILED. A pass ends after most_skipped rows
-// at fault. The pass raises the error after all if it changed no row, and either the error says
-// that a right or an object is missing, or the pass has met most_skipped rows at fault.
+// as a broken trigger, which would make the whole queue FAILED: the row is skipped for a while,
+// with a WARNING (skipped_jobs.hpp). A row that cannot be made FAILED is skipped, too. A pass ends
+// after most_skipped rows at fault. A pass that has changed no row raises the error if a right or
+// an object is missing, or if the pass has met most_skipped rows at fault.
 //
-// The cheapest form comes first: the whole selection in one statement, within a subtransaction only
-// if an error would otherwise end the caller's transaction.
+// The cheapest form is tried first: the whole selection in one statement, within a subtransaction
+// only if an error would otherwise end the caller's transaction.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -19,7 +19,7 @@
 
 namespace ecto_job {
 
-// The statements of a claim or a sweep, and which jobs these take
+// The statements of a claim or a sweep, and which jobs they select
 struct Selection {
     Statement whole;  // selects and changes jobs
     Statement select; // returns the ids of jobs, which are locked; skips the ids of an array
@@ -55,10 +55,9 @@ ErrorData *run_guarded(Queue *queue, const Selection &selection);
 Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
                      ErrorData *cause);
 
-// For a sweep of a single job, which may be cancelled by its time limit: forget_single_job() is
-// called before the sweep, and skip_slow_job() afterwards leaves out the job that was being
-// changed, if there was one.
+// For a batch of a single job, which its time limit may cancel. Called before the batch.
 void forget_single_job();
+// Skips the job whose change was cancelled, if there is one. Called after the batch.
 void skip_slow_job(Oid queue, const char *name);
 
 // Returns the ids of the last statement's rows, as the beginning of a pass.
