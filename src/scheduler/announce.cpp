@@ -8,7 +8,6 @@
 #include "pg/compat.hpp"
 #include "queue/notifications.hpp"
 #include "scheduler/stopwatch.hpp"
-#include "scheduler/time_limits.hpp"
 #include "scheduler/try_transaction.hpp"
 #include "shared/mailbox.hpp"
 

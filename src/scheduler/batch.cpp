@@ -8,7 +8,7 @@
 #include "queue/queue.hpp"
 #include "queue/rows_at_fault.hpp"
 #include "scheduler/registry_snapshot.hpp"
-#include "scheduler/time_limits.hpp"
+#include "scheduler/try_transaction.hpp"
 #include "shared/queue_records.hpp"
 #include "table/check.hpp"
 

@@ -4,7 +4,7 @@
 #include "pg/text.hpp"
 #include "queue/owner.hpp"
 #include "scheduler/batch.hpp"
-#include "scheduler/time_limits.hpp"
+#include "scheduler/try_transaction.hpp"
 #include "server_settings.hpp"
 
 namespace ecto_job {

@@ -7,7 +7,7 @@
 #include "scheduler/session_guard.hpp"
 #include "scheduler/singleton_lock.hpp"
 #include "scheduler/sweep.hpp"
-#include "scheduler/time_limits.hpp"
+#include "scheduler/try_transaction.hpp"
 #include "shared/owner_backoff.hpp"
 #include "shared/scheduler_processes.hpp"
 #include "shared/scheduler_signals.hpp"
@@ -75,7 +75,7 @@ bool wait_for_commit(TransactionId starter) {
     BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
     force_settings();
     protect_session();
-    // A scheduler that has the lock goes on, or reads the registry before it leaves: may_leave()
+    // Another scheduler that has the lock sees what was committed: Scheduler::try_to_leave()
     if (on_demand && (!wait_for_commit(arguments.starter) || !try_singleton_lock()))
         proc_exit(0);
     if (!on_demand)

@@ -11,7 +11,6 @@
 #include "scheduler/failure_reports.hpp"
 #include "scheduler/session_guard.hpp"
 #include "scheduler/stopwatch.hpp"
-#include "scheduler/time_limits.hpp"
 #include "scheduler/try_transaction.hpp"
 #include "server_settings.hpp"
 #include "shared/mailbox.hpp"

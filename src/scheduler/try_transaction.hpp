@@ -1,16 +1,18 @@
-// One transaction of a background worker, whose ERROR is returned as a value and does not end the
-// worker.
+// One transaction of the scheduler: an ERROR is returned as a value and does not end the process,
+// and the time is limited.
+//
+// PostgreSQL's statement_timeout and lock_timeout cannot serve as limits, since they signal by
+// SIGINT, which the scheduler ignores.
 #pragma once
 
 #include "pg/boundary.hpp"
 #include "pg/pg.hpp"
-#include "scheduler/time_limits.hpp"
 
 namespace ecto_job {
 
-// Aborts the transaction and restores the state of the process. Returns a copy of the error in
-// `context`.
-ErrorData *recover(MemoryContext context);
+// The commit and the abort of try_transaction().
+void commit_and_lift_limits();
+ErrorData *abort_and_copy_error(MemoryContext context);
 
 // Runs `body` in a transaction with a snapshot and SPI connected. Returns null, or the error, which
 // lives in the caller's memory context.
@@ -27,15 +29,27 @@ template <typename F> ErrorData *try_transaction(F body) {
         at_boundary(body);
         SPI_finish();
         PopActiveSnapshot();
-        CommitTransactionCommand();
-        lift_limits();
+        commit_and_lift_limits();
     }
     PG_CATCH();
-    { error = recover(context); }
+    { error = abort_and_copy_error(context); }
     PG_END_TRY();
     MemoryContextSwitchTo(context);
     pgstat_report_stat(true);
     return error;
 }
+
+// Prepares the limits; once in a process.
+void prepare_limits();
+
+// Has the running transaction cancelled after this time, unless it ends or another limit is set.
+void limit_time(int ms);
+
+// Has the process terminated after this time, unless the transaction ends: a trigger may catch a
+// cancellation, but not this.
+void limit_process(int ms);
+
+// Returns whether limit_time() has cancelled the last transaction that it limited.
+bool was_over_limit();
 
 } // namespace ecto_job
