@@ -19,7 +19,7 @@ struct Failure {
 
 // Counts a failure. Returns whether to log the failure: it is the first of its kind since the last
 // sweep that worked.
-bool count(WatchedQueue *queue, int sqlstate, const char *message) {
+bool count_failure(WatchedQueue *queue, int sqlstate, const char *message) {
     const TimestampTz now = GetCurrentTimestamp();
     queue->agenda.failed(now);
     const SharedLock lock(LW_EXCLUSIVE);
@@ -33,8 +33,8 @@ bool count(WatchedQueue *queue, int sqlstate, const char *message) {
     return is_news;
 }
 
-void note(WatchedQueue *queue, const Failure &failure) {
-    if (count(queue, failure.sqlstate, failure.message))
+void record(WatchedQueue *queue, const Failure &failure) {
+    if (count_failure(queue, failure.sqlstate, failure.message))
         ereport(WARNING, (errcode(failure.sqlstate),
                           errmsg("sweep of queue \"%s\" failed: %s", queue->name, failure.message),
                           failure.detail != nullptr ? errdetail_internal("%s", failure.detail) : 0,
@@ -75,34 +75,35 @@ const char *text_of(const ErrorData *error, bool in_commit) {
 
 } // namespace
 
-void note_failure(WatchedQueue *queue, const ErrorData *error, bool in_commit) {
-    note(queue, {error->sqlerrcode, text_of(error, in_commit), error->detail, hint_for(error),
-                 error->context});
+void record_failure(WatchedQueue *queue, const ErrorData *error, bool in_commit) {
+    record(queue, {error->sqlerrcode, text_of(error, in_commit), error->detail, hint_for(error),
+                   error->context});
 }
 
-void note_death(WatchedQueue *queue) {
-    note(queue, {ERRCODE_ADMIN_SHUTDOWN, "the scheduler ended during its sweep", nullptr,
-                 "A sweep that does not stop at twice ecto_job.sweep_timeout is ended with its "
-                 "scheduler; a trigger of the table may be slow.",
-                 nullptr});
+void record_death(WatchedQueue *queue) {
+    record(queue, {ERRCODE_ADMIN_SHUTDOWN, "the scheduler ended during its sweep", nullptr,
+                   "A sweep that does not stop at twice ecto_job.sweep_timeout is ended with its "
+                   "scheduler; a trigger of the table may be slow.",
+                   nullptr});
 }
 
-void note_excess(WatchedQueue *queue, Excess excess) {
+void record_excess(WatchedQueue *queue, Excess excess) {
     if (excess == Excess::settings)
-        note(queue, {ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-                     "its code leaves settings behind in the scheduler's session",
-                     "A custom setting stays defined for as long as the process lives.",
-                     "A trigger of the table, or a function that it calls, should set the same few "
-                     "settings each time.",
-                     nullptr});
+        record(queue,
+               {ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "its code leaves settings behind in the scheduler's session",
+                "A custom setting stays defined for as long as the process lives.",
+                "A trigger of the table, or a function that it calls, should set the same few "
+                "settings each time.",
+                nullptr});
     else
-        note(queue,
-             {ERRCODE_OUT_OF_MEMORY, "its code leaves memory behind in the scheduler's session",
-              "What a language has compiled of a function, or keeps for its session, stays "
-              "for as long as the process lives.",
-              "A trigger of the table, or a function that it calls, should not create "
-              "functions each time.",
-              nullptr});
+        record(queue,
+               {ERRCODE_OUT_OF_MEMORY, "its code leaves memory behind in the scheduler's session",
+                "What a language has compiled of a function, or keeps for its session, stays "
+                "for as long as the process lives.",
+                "A trigger of the table, or a function that it calls, should not create "
+                "functions each time.",
+                nullptr});
 }
 
 } // namespace ecto_job

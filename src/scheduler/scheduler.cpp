@@ -23,10 +23,11 @@ namespace {
 constexpr int64 retry_ms = 1000;
 // How often the registry is read while there is nothing to sweep
 constexpr int64 idle_ms = 60'000;
-// Setting the clock does not end a sleep, so the scheduler notices this late that the clock was set
+// The longest sleep. Setting the clock does not end a sleep, so the scheduler wakes to read the
+// clock
 constexpr int64 longest_sleep_ms = 60'000;
 constexpr int64 reports_us = 10'000; // between two readings of reports within a step
-constexpr int64 step_us = 100'000;   // then a step runs no further batch, so that requests are read
+constexpr int64 step_us = 100'000;   // how long a step begins batches; the next one reads requests
 
 TimestampTz in_ms(int64 ms) {
     return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
@@ -123,14 +124,14 @@ void Scheduler::update_registry() {
             snapshot = read_registry(extension_, &queues_);
     });
     if (error != nullptr) {
-        note_failed_read(error);
+        record_failed_read(error);
         return;
     }
     read_pause_ms_.reset();
-    take_snapshot(snapshot);
+    apply_snapshot(snapshot);
 }
 
-void Scheduler::take_snapshot(const RegistrySnapshot &snapshot) {
+void Scheduler::apply_snapshot(const RegistrySnapshot &snapshot) {
     status_ = snapshot.status;
     extension_ = snapshot.extension;
     next_read_ = in_ms(idle_ms);
@@ -153,7 +154,7 @@ void Scheduler::take_snapshot(const RegistrySnapshot &snapshot) {
     }
 }
 
-void Scheduler::note_failed_read(const ErrorData *error) {
+void Scheduler::record_failed_read(const ErrorData *error) {
     if (read_pause_ms_.tries() == 0)
         ereport(WARNING, (errcode(error->sqlerrcode),
                           errmsg("reading the queues of database %u failed: %s", MyDatabaseId,
@@ -230,7 +231,8 @@ AfterBatch Scheduler::continue_sweep(WatchedQueue *queue, TimestampTz now) {
     clean_session();
     announce_pending(slot_);
     if (next == AfterBatch::end_process)
-        proc_exit(0); // at_exit() in main.cpp has the owner back off; the launcher starts anew
+        proc_exit(
+            0); // at_exit() in main.cpp has the owner back off; the launcher starts another process
     MemoryContextReset(context_);
     return next;
 }

@@ -26,6 +26,7 @@ public:
     void run();
 
 private:
+    // When the next step comes: at this time, or earlier if a report comes of the kind `on`.
     struct WakeUp {
         TimestampTz at;
         WakeOn on;
@@ -35,8 +36,8 @@ private:
     // Returns when to do the next step; nullopt: the scheduler leaves.
     std::optional<WakeUp> step();
     void update_registry();
-    void take_snapshot(const RegistrySnapshot &snapshot);
-    void note_failed_read(const ErrorData *error);
+    void apply_snapshot(const RegistrySnapshot &snapshot);
+    void record_failed_read(const ErrorData *error);
     bool has_nothing_to_do() const;
     bool try_to_leave();
     WakeUp sweep_due_queues();

@@ -100,7 +100,7 @@ Leftovers leftovers() {
     return {size_of_custom_settings(), size_of_memory()};
 }
 
-Excess note_leftovers(Oid owner, const Leftovers &before) {
+Excess record_leftovers(Oid owner, const Leftovers &before) {
     const Leftovers now = leftovers();
     if (now.settings == before.settings && now.memory == before.memory)
         return Excess::none;

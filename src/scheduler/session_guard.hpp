@@ -31,6 +31,6 @@ enum class Excess { none, settings, memory };
 
 // Adds what a sweep has left to what other sweeps of this owner's queues have left in this process.
 // Returns what exceeds its limit. `before`: leftovers() before the sweep.
-Excess note_leftovers(Oid owner, const Leftovers &before);
+Excess record_leftovers(Oid owner, const Leftovers &before);
 
 } // namespace ecto_job

@@ -157,7 +157,7 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
     count_batch(queue, batch.moved, watch.us());
     if (error != nullptr) {
         shrink_batch(queue, error, last.in_commit);
-        note_failure(queue, error, last.in_commit);
+        record_failure(queue, error, last.in_commit);
     } else {
         if (batch.found.end != BatchEnd::locked)
             queue->batch.finished(batch.moved.count(), moved_us);
@@ -166,9 +166,9 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
     log_batch(queue, batch.moved, watch.us() / 1000);
     if (work.full && batch.moved.count() == 0 && full_interval_ms(queue) > longest_kept_idle_ms)
         free_queue(queue->oid);
-    const Excess excess = note_leftovers(queue->owner, before);
+    const Excess excess = record_leftovers(queue->owner, before);
     if (excess != Excess::none) {
-        note_excess(queue, excess);
+        record_excess(queue, excess);
         if (is_state_shared()) // else no launcher would start another process
             return AfterBatch::end_process;
     }

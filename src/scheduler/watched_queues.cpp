@@ -96,7 +96,7 @@ bool WatchedQueues::assign_place(WatchedQueue *queue) {
     queue->has_place = true;
     queue->agenda.request_full_sweep(); // commits before reported nothing
     if (place->health.in_sweep)
-        note_death(queue);
+        record_death(queue);
     return true;
 }
 
