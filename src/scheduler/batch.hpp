@@ -13,7 +13,7 @@
 
 namespace ecto_job {
 
-// The time limit of a commit, which waits for NOTIFY's lock if a trigger has notified.
+// The time limit of a batch's commit, which waits for NOTIFY's lock if a trigger has notified.
 inline constexpr int commit_limit_ms = 1000;
 
 // What the transaction is to do.

@@ -2,10 +2,10 @@
 // the database as the template. The scheduler leaves before the command, and another one starts
 // after the transaction.
 //
-// First the lock on the database is taken that the command will take, then the scheduler is asked
-// to leave. A scheduler that starts meanwhile waits for the lock before it counts as a connection.
-// All of this happens only if the command's own checks will pass: otherwise any role could stop any
-// scheduler by a command that fails.
+// First the session takes the lock on the database that the command will take, then it asks the
+// scheduler to leave. A scheduler that starts meanwhile waits for the lock before it counts as a
+// connection. All of this happens only if the command's own checks will pass: otherwise any role
+// could stop any scheduler by a command that fails.
 #include "scheduler/database_commands.hpp"
 
 #include "pg/compat.hpp"

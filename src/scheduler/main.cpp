@@ -51,8 +51,8 @@ void force_settings() {
     force("synchronous_commit", "local");
 }
 
-// Waits for the end of the transaction that has asked for this scheduler, which may be rolled back,
-// and whose changes are invisible before. Returns whether the transaction has committed.
+// Waits for the end of the transaction that has called start_scheduler(), since its changes are
+// invisible before. Returns whether the transaction has committed.
 bool wait_for_commit(TransactionId starter) {
     StartTransactionCommand();
     XactLockTableWait(starter, nullptr, nullptr, XLTW_None);

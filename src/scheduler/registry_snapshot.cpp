@@ -34,8 +34,8 @@ void log_copy() {
 RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues) {
     RegistrySnapshot snapshot;
     snapshot.extension = get_extension_oid("ecto_job", true);
-    const bool made_anew = OidIsValid(known_extension) && snapshot.extension != known_extension;
-    if (made_anew || !OidIsValid(snapshot.extension))
+    const bool was_replaced = OidIsValid(known_extension) && snapshot.extension != known_extension;
+    if (was_replaced || !OidIsValid(snapshot.extension))
         queues->update({});
     if (!OidIsValid(snapshot.extension))
         return snapshot;
@@ -43,8 +43,7 @@ RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues) {
     if (!lock_extension(snapshot.extension))
         return snapshot;
     const char *const version = extension_version(snapshot.extension);
-    // The extension was made anew after this transaction's snapshot, which get_extension_oid()
-    // ignores
+    // get_extension_oid() ignores the snapshot, which may be older than the extension
     if (version == nullptr)
         return snapshot;
     if (compare_versions(version, ECTO_JOB_VERSION) > 0) {

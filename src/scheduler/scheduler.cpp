@@ -231,8 +231,7 @@ AfterBatch Scheduler::continue_sweep(WatchedQueue *queue, TimestampTz now) {
     clean_session();
     announce_pending(slot_);
     if (next == AfterBatch::end_process)
-        proc_exit(
-            0); // at_exit() in main.cpp has the owner back off; the launcher starts another process
+        proc_exit(0); // the owner backs off (main.cpp), and the launcher starts another process
     MemoryContextReset(context_);
     return next;
 }

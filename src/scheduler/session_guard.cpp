@@ -28,7 +28,7 @@ constexpr Size harmless_settings = Size{16} * 1024;
 // Some thousand functions: PL/pgSQL keeps what it has compiled of a function that is dropped
 constexpr Size harmless_memory = Size{32} * 1024 * 1024;
 
-std::unordered_map<Oid, Leftovers> *left_by = nullptr; // owners whose code has left any
+std::unordered_map<Oid, Leftovers> *left_by = nullptr; // by owner
 
 Size size_of_custom_settings() {
     Size size = 0;
@@ -39,7 +39,8 @@ Size size_of_custom_settings() {
     return size;
 }
 
-// Returns whether the context is one of this library, which are bounded or change without sweeps.
+// Returns whether the context belongs to this library. Such contexts do not count as left behind:
+// they are bounded, or they change without sweeps.
 bool is_ours(MemoryContext context) {
     constexpr char prefix[] = "ecto_job ";
     return strncmp(context->name, prefix, sizeof prefix - 1) == 0;
@@ -70,7 +71,8 @@ void trim_memory() {
 #endif
 }
 
-// Adds the difference, which is negative if a sweep has freed memory, but not below 0.
+// Adds the difference between `now` and `before`, which is negative if a sweep has freed memory.
+// The sum does not become negative.
 void add(Size *left, Size before, Size now) {
     *left += now;
     *left -= std::min(*left, before);

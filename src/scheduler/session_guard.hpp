@@ -1,8 +1,9 @@
-// The guard of the scheduler's session, in which code of the queues' owners runs: what such code
-// must not change, and what it may leave behind.
+// The protection of the scheduler's session against code of the queues' owners, which runs in
+// sweeps: such code must not change the session, and must not leave much behind in it.
 //
-// The security-restricted operation of a sweep (queue/owner) forbids most of it, its end reverts
-// settings, and its transaction's end closes what belongs to a transaction.
+// The security-restricted operation of a batch (queue/owner) forbids most of what changes a
+// session, and its end reverts settings. The end of the batch's transaction frees what belongs to
+// the transaction. These functions handle the rest.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -18,13 +19,13 @@ void protect_session();
 // the database: see singleton_lock.hpp.
 void clean_session();
 
-// Bytes that the process does not get back while it lives.
+// Bytes that stay allocated until the process ends.
 struct Leftovers {
-    Size settings; // that no library has defined: PostgreSQL forgets none of them
+    Size settings; // of custom settings, which PostgreSQL never forgets
     Size memory; // of procedural languages and the like; not PostgreSQL's caches, which are bounded
 };
 
-// Measures what is left behind now.
+// Returns what is left behind in this process now.
 Leftovers leftovers();
 
 enum class Excess { none, settings, memory };

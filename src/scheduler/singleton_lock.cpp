@@ -1,7 +1,7 @@
 // The scheduler's lock. See singleton_lock.hpp.
 //
-// LockReleaseSession() makes no exception, so the scheduler's lock is released with the others. No
-// ordinary lock would do, since an aborted transaction releases it.
+// LockReleaseSession() releases the scheduler's lock with the others, so the lock is then taken
+// again. An ordinary lock would not do, since an aborted transaction releases it.
 #include "scheduler/singleton_lock.hpp"
 
 #include "pg/pg.hpp"

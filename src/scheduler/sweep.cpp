@@ -45,7 +45,8 @@ int time_left_ms(const Stopwatch &watch) {
                     settings::sweep_timeout_ms / 2);
 }
 
-// Runs one transaction, and after its commit reports that jobs have become AVAILABLE.
+// Runs one transaction, and after its commit reports that jobs have become AVAILABLE. Returns null,
+// or the error.
 ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Batch *batch) {
     forget_single_job();
     ErrorData *const error = try_transaction([&] { run_batch(queue, assignment, batch); });
@@ -65,7 +66,8 @@ bool shall_isolate_row(WatchedQueue *queue, const ErrorData *error) {
     return true;
 }
 
-// Runs the batch, and a second time to isolate the row if a row may be at fault.
+// Runs the batch, and a second time to isolate the row if a row may be at fault. Returns null, or
+// the error.
 ErrorData *move_jobs(WatchedQueue *queue, Assignment assignment, const Stopwatch &watch,
                      Batch *batch) {
     ErrorData *error = run_transaction(queue, assignment, batch);

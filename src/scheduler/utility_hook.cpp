@@ -44,8 +44,8 @@ void before_command(const Node *command, bool at_top_level) {
         signal_scheduler_at_commit(Start::no);
 }
 
-// What after_command() needs of a command. The command may have freed its parse tree: a procedure
-// that is called ends transactions.
+// What after_command() needs to know of a command, copied before the command runs: a CALL may end
+// transactions, and that frees the command's parse tree.
 struct FinishedCommand {
     bool creates_database;
     bool finishes_prepared;

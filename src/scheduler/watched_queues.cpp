@@ -79,8 +79,8 @@ void WatchedQueues::warn_of_max_queues() {
     warned_of_max_queues_ = true;
 }
 
-// Gives the queue a place, where a former scheduler may have left the queue's health. Returns false
-// if all places are taken.
+// Gives the queue a place in shared memory. A former scheduler may have given the queue its place,
+// and left the queue's health there. Returns false if all places are taken.
 bool WatchedQueues::assign_place(WatchedQueue *queue) {
     QueueRecord *const place = claim_record(queue->oid);
     if (place == nullptr)
@@ -94,13 +94,13 @@ bool WatchedQueues::assign_place(WatchedQueue *queue) {
     pfree(queue->record);
     queue->record = place;
     queue->has_place = true;
-    queue->agenda.request_full_sweep(); // commits before reported nothing
+    queue->agenda.request_full_sweep(); // earlier commits have reported nothing
     if (place->health.in_sweep)
         record_death(queue);
     return true;
 }
 
-// Gives places that were released to queues without a place.
+// Gives each queue without a place a free one, for as long as there are any.
 void WatchedQueues::assign_places() {
     bool all_taken = !is_state_shared();
     queues_.for_each([&](WatchedQueue *queue) {
