@@ -88,13 +88,14 @@ void at_exit(int, Datum) {
 }
 
 // Sets the pause and the limit of the next try after a try that was over its limit. `holder` holds
-// NOTIFY's lock; if it did so when the last try gave up, the lock is stuck.
+// NOTIFY's lock now. If one commit keeps the lock, the pause is long and the limit short; if others
+// take it in turn, the limit grows, and the pause is half of the limit.
 void set_next_try(const VirtualTransactionId &holder) {
-    const bool stuck =
+    const bool is_kept =
         VirtualTransactionIdIsValid(holder) && VirtualTransactionIdEquals(holder, last_holder);
     last_holder = holder;
-    limit_ms = stuck ? first_limit_ms : std::min(2 * limit_ms, longest_limit_ms);
-    pause_us = stuck ? retry_us : std::min<int64>(limit_ms * INT64CONST(500), retry_us);
+    limit_ms = is_kept ? first_limit_ms : std::min(2 * limit_ms, longest_limit_ms);
+    pause_us = is_kept ? retry_us : std::min<int64>(limit_ms * INT64CONST(500), retry_us);
 }
 
 void record_failure(int slot, const ErrorData *error) {

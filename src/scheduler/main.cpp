@@ -1,6 +1,6 @@
-// The process of a database's scheduler: a background worker that the launcher starts, or without
-// preload start_scheduler(). The scheduler leaves when there is nothing to do. Only one works in a
-// database: see singleton_lock.hpp.
+// The process of a database's scheduler: a background worker, started by the launcher, or without
+// preload by start_scheduler(). The process ends when the scheduler leaves. Only one scheduler
+// works in a database: see singleton_lock.hpp.
 #include "pg/boundary.hpp"
 #include "queue/owner.hpp"
 #include "scheduler/scheduler.hpp"
@@ -24,6 +24,8 @@ void prepare_signals() {
     BackgroundWorkerUnblockSignals();
 }
 
+// Has the owner back off if the process ends in a sweep. Has the next scheduler started at once if
+// this one leaves queues to announce.
 void at_exit(int, Datum slot) {
     const Oid owner = owner_in_sweep();
     if (OidIsValid(owner))
