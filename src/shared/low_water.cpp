@@ -19,7 +19,7 @@ constexpr int64 advance_us = 1'000'000;
 // Tolerated difference, since another session may write a later time before this one
 constexpr int64 skew_us = 50'000;
 
-// Returns true also after a step back of the clock.
+// Returns true also if the clock was set back.
 bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
     return since > now + skew_us || now - since > duration_us;
 }
