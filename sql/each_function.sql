@@ -16,7 +16,13 @@ SELECT state FROM ecto_job.fail_job('each_plain', :id, :lease);
 SELECT state FROM ecto_job.requeue('each_plain', :id);
 SELECT count(*) FROM ecto_job.sweep('each_plain');
 SELECT id, lease FROM ecto_job.start_available_jobs('each_plain', timeout => '1 day') \gset
+SELECT ecto_job.extend_lease('each_plain', :id, :lease) IS NOT NULL AS extended;
+SELECT state FROM ecto_job.snooze_job('each_plain', :id, :lease);
+SELECT ecto_job.pause_queue('each_plain'), ecto_job.resume_queue('each_plain');
+SELECT id, lease FROM ecto_job.start_available_jobs('each_plain', timeout => '1 day') \gset
 SELECT ecto_job.complete_job('each_plain', :id, :lease);
+SELECT ecto_job.enqueue('each_plain', '{}') AS id \gset
+SELECT state FROM ecto_job.cancel_job('each_plain', :id);
 SELECT id, lease, attempt FROM ecto_job.reserve_available_jobs('each_shared', 1, timeout_ms => 86400000) \gset
 SELECT attempt FROM ecto_job.update_job_in_progress('each_shared', :id, :attempt, timeout_ms => 86400000, lease => :lease);
 SELECT ecto_job.complete_jobs('each_shared', ARRAY[:id], ARRAY[:lease]);

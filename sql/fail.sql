@@ -81,12 +81,28 @@ CROSS JOIN LATERAL ecto_job.fail_job('fail_jobs', e.id, 44, e.given) AS j ORDER 
 SELECT octet_length(error) FROM ecto_job.job_failed('fail_jobs', 7, 1, error => repeat('€', 3000));
 SELECT id, octet_length(error) FROM fail_jobs ORDER BY id;
 
+-- retry => false: FAILED whatever the attempt; delay: in the place of the queue's retry_timeout, and not multiplied
+TRUNCATE fail_jobs RESTART IDENTITY;
+INSERT INTO fail_jobs (params, state, attempt, max_attempts, lease, notify, schedule)
+SELECT '{}', 'IN_PROGRESS', a, 3, 44, 'attempt ' || a, '2001-01-01' FROM unnest('{1,1,2,3,1}'::int[]) AS a;
+\o :notifications
+SELECT state, attempt, schedule, error FROM ecto_job.fail_job('fail_jobs', 1, 44, 'hopeless', retry => false, now => '2031-01-01');
+SELECT state, attempt, schedule, error FROM ecto_job.fail_job('fail_jobs', 2, 44, delay => '0', now => '2031-01-01');
+SELECT state, attempt, schedule, error FROM ecto_job.fail_job('fail_jobs', 3, 44, delay => '1 day 0.5 s', now => '2031-01-01');
+SELECT state, attempt, schedule, error FROM ecto_job.fail_job('fail_jobs', 4, 44, delay => '1 day', now => '2031-01-01');
+SELECT state, attempt, schedule, error FROM ecto_job.fail_job('fail_jobs', 5, 44, retry => false, delay => '1 day', now => '2031-01-01');
+\o
+-- A RESERVED job has no attempt that could fail
+UPDATE fail_jobs SET state = 'RESERVED', lease = 44;
+SELECT count(*) FROM ecto_job.fail_job('fail_jobs', 1, 44, retry => false);
+
 -- Arguments that are refused, and change nothing
 TRUNCATE fail_jobs RESTART IDENTITY;
 INSERT INTO fail_jobs (params, state, attempt, lease) VALUES ('{}', 'IN_PROGRESS', 1, 44);
 SELECT pg_temp.outcome(format('SELECT ecto_job.fail_job(%s)', arguments))
 FROM unnest(ARRAY['NULL, 1, 44', '''fail_jobs'', NULL, 44', '''fail_jobs'', 1, NULL',
-    '''fail_jobs'', 1, 44, retry => false', '''fail_jobs'', 1, 44, retry => NULL', '''fail_jobs'', 1, 44, delay => ''0''',
+    '''fail_jobs'', 1, 44, retry => NULL', '''fail_jobs'', 1, 44, delay => ''-1 ms''', '''fail_jobs'', 1, 44, delay => ''1 month''',
+    '''fail_jobs'', 1, 44, delay => ''2147483647 days''',
     '''fail_jobs'', 1, 44, now => ''infinity''', '''fail_jobs'', 1, 44, now => ''-infinity''',
     '''fail_jobs'', 1, 44, now => ''294276-12-31 23:59:59''']) AS arguments;
 SELECT pg_temp.outcome(format('SELECT ecto_job.job_failed(%s)', arguments))

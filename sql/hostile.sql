@@ -14,7 +14,8 @@ CREATE TABLE host_calls (no int GENERATED ALWAYS AS IDENTITY, call text);
 INSERT INTO host_calls (call) VALUES
     ('ecto_job.enqueue(%L, ''{}'')'), ('ecto_job.available_jobs(%L, 1)'), ('ecto_job.start_available_jobs(%L)'),
     ('ecto_job.reserve_available_jobs(%L, 1)'), ('ecto_job.update_job_in_progress(%L, 1, 0)'),
-    ('ecto_job.fail_job(%L, 1, 1)'), ('ecto_job.job_failed(%L, 1, 1)'), ('ecto_job.complete_jobs(%L, ''{1}'', ''{1}'')'),
+    ('ecto_job.snooze_job(%L, 1, 1)'), ('ecto_job.extend_lease(%L, 1, 1)'), ('ecto_job.cancel_job(%L, 1)'),
+    ('ecto_job.pause_queue(%L)'), ('ecto_job.resume_queue(%L)'), ('ecto_job.fail_job(%L, 1, 1)'), ('ecto_job.job_failed(%L, 1, 1)'), ('ecto_job.complete_jobs(%L, ''{1}'', ''{1}'')'),
     ('ecto_job.complete_job(%L, 1, 1)'), ('ecto_job.delete_job_changeset(%L, 1, 9)'), ('ecto_job.initial_multi(%L, 1, 9)'),
     ('ecto_job.requeue(%L, 1)'), ('ecto_job.sweep(%L)'), ('ecto_job.activate_scheduled_jobs(%L)'),
     ('ecto_job.activate_expired_jobs(%L)'), ('ecto_job.fail_expired_jobs_at_max_attempts(%L)'),
@@ -38,6 +39,8 @@ SELECT call, pg_temp.outcome('SELECT * FROM ' || call) FROM unnest(ARRAY[
     'ecto_job.reserve_available_jobs(''host_jobs'', NULL, NULL, NULL)',
     'ecto_job.update_job_in_progress(''host_jobs'', NULL, NULL, NULL, NULL, NULL)',
     'ecto_job.fail_job(''host_jobs'', NULL, NULL, NULL, NULL, NULL, NULL)',
+    'ecto_job.snooze_job(''host_jobs'', NULL, NULL, NULL, NULL)', 'ecto_job.extend_lease(''host_jobs'', NULL, NULL, NULL, NULL)',
+    'ecto_job.cancel_job(''host_jobs'', NULL, NULL)',
     'ecto_job.job_failed(''host_jobs'', NULL, NULL, NULL, NULL, NULL, NULL)',
     'ecto_job.complete_job(''host_jobs'', NULL, NULL)', 'ecto_job.complete_jobs(''host_jobs'', NULL, NULL)',
     'ecto_job.delete_job_changeset(''host_jobs'', NULL, NULL, NULL)',
@@ -73,6 +76,10 @@ BEGIN
     SELECT * INTO job FROM ecto_job.start_available_jobs(queue);
     SELECT * INTO job FROM ecto_job.fail_job(queue, job.id, job.lease, now => '2031-01-01');
     PERFORM ecto_job.sweep(queue, '2032-01-01');
+    SELECT * INTO job FROM ecto_job.start_available_jobs(queue);
+    PERFORM ecto_job.extend_lease(queue, job.id, job.lease);
+    PERFORM ecto_job.snooze_job(queue, job.id, job.lease);
+    PERFORM ecto_job.pause_queue(queue), ecto_job.resume_queue(queue);
     SELECT * INTO job FROM ecto_job.reserve_available_jobs(queue, 1);
     SELECT * INTO job FROM ecto_job.update_job_in_progress(queue, job.id, job.attempt);
     SELECT * INTO job FROM ecto_job.job_failed(queue, job.id, job.attempt);

@@ -33,7 +33,8 @@ CREATE TABLE pg_temp.calls (no int, call text);
 INSERT INTO pg_temp.calls SELECT row_number() OVER (), call FROM unnest(ARRAY[
     'ecto_job.enqueue(''jobs'', ''{}'')', 'ecto_job.available_jobs(''jobs'', 1)', 'ecto_job.start_available_jobs(''jobs'')',
     'ecto_job.reserve_available_jobs(''jobs'', 1)', 'ecto_job.update_job_in_progress(''jobs'', 1, 0)',
-    'ecto_job.fail_job(''jobs'', 1, 1)', 'ecto_job.job_failed(''jobs'', 1, 1)', 'ecto_job.complete_jobs(''jobs'', ''{1}'', ''{1}'')',
+    'ecto_job.snooze_job(''jobs'', 1, 1)', 'ecto_job.extend_lease(''jobs'', 1, 1)', 'ecto_job.cancel_job(''jobs'', 1)',
+    'ecto_job.pause_queue(''jobs'')', 'ecto_job.resume_queue(''jobs'')', 'ecto_job.fail_job(''jobs'', 1, 1)', 'ecto_job.job_failed(''jobs'', 1, 1)', 'ecto_job.complete_jobs(''jobs'', ''{1}'', ''{1}'')',
     'ecto_job.complete_job(''jobs'', 1, 1)', 'ecto_job.delete_job_changeset(''jobs'', 1, 9)', 'ecto_job.initial_multi(''jobs'', 1, 9)',
     'ecto_job.requeue(''jobs'', 1)', 'ecto_job.sweep(''jobs'')', 'ecto_job.activate_scheduled_jobs(''jobs'')',
     'ecto_job.activate_expired_jobs(''jobs'')', 'ecto_job.fail_expired_jobs_at_max_attempts(''jobs'')',
@@ -50,7 +51,7 @@ SELECT pg_temp.outcome('SELECT params FROM jobs');
 -- A role that may only consume
 SET ROLE regress_ecto_consumer;
 SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls
-WHERE call ~ 'enqueue|configure|drop|enable|disable|create' ORDER BY no;
+WHERE call ~ 'enqueue|configure|drop|enable|disable|create|pause|resume' ORDER BY no;
 SELECT id FROM ecto_job.available_jobs('jobs', 1);
 SELECT id, lease, params FROM ecto_job.start_available_jobs('jobs') \gset
 SELECT :'params';
@@ -59,6 +60,9 @@ SELECT ecto_job.activate_scheduled_jobs('jobs', '2032-01-01');
 SELECT id FROM ecto_job.reserve_available_jobs('jobs', 1) \gset
 SELECT id, attempt FROM ecto_job.update_job_in_progress('jobs', :id, 0) \gset
 SELECT id, state FROM ecto_job.job_failed('jobs', :id, :attempt);
+SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
+SELECT ecto_job.extend_lease('jobs', :id, :lease) IS NOT NULL AS extended;
+SELECT id, state, attempt FROM ecto_job.snooze_job('jobs', :id, :lease);
 SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
 SELECT ecto_job.complete_job('jobs', :id, :lease);
 SELECT id, lease, params_binary FROM ecto_job.start_available_jobs('blobs') \gset

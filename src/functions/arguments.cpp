@@ -6,17 +6,21 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "pg/text.hpp"
+#include "queue/queue_settings.hpp"
 
 namespace ecto_job {
 
 namespace {
 
-void require_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name) {
+void require_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
+                      const char *hint = "Pass the value that the job came with.") {
     if (PG_ARGISNULL(at))
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
                         errmsg("%s must not be null (queue \"%s\")", name, NameStr(queue->table)),
-                        errhint("Pass the value that the job came with.")));
+                        errhint("%s", hint)));
 }
+
+constexpr const char *leave_it_out = "Leave it out to have its default.";
 
 void require_some_right(Oid table) {
     constexpr AclMode any = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE;
@@ -101,6 +105,17 @@ int64 bigint_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const
 int32 integer_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name) {
     require_argument(fcinfo, at, queue, name);
     return PG_GETARG_INT32(at);
+}
+
+bool boolean_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name) {
+    require_argument(fcinfo, at, queue, name, leave_it_out);
+    return PG_GETARG_BOOL(at);
+}
+
+int64 interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
+                        int64 minimum) {
+    require_argument(fcinfo, at, queue, name, leave_it_out);
+    return interval_in_ms(PG_GETARG_INTERVAL_P(at), NameStr(queue->table), name, minimum);
 }
 
 int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *hint) {

@@ -102,6 +102,12 @@ ArrayType *bigint_array_argument(FunctionCallInfo fcinfo, int at, const Queue *q
     return array;
 }
 
+// Returns the number of jobs that a claim may take: none of a paused queue.
+int64 claim_demand(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    const int64 demand = demand_argument(fcinfo, at, queue);
+    return demand > 0 && is_paused(queue) ? 0 : demand;
+}
+
 // The frame of a function that returns jobs: those that body(queue) leaves in SPI's result, if it
 // returns true
 template <typename F> Datum with_jobs(FunctionCallInfo fcinfo, F body) {
@@ -162,10 +168,9 @@ ECTO_JOB_FUNCTION(ecto_job_start_available_jobs) {
         const int64 timeout =
             PG_ARGISNULL(timeout_at)
                 ? queue->execution_timeout_ms
-                : interval_in_ms(PG_GETARG_INTERVAL_P(timeout_at), NameStr(queue->table), "timeout",
-                                 shortest_timeout_ms);
+                : interval_argument(fcinfo, timeout_at, queue, "timeout", shortest_timeout_ms);
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
-        const int64 demand = demand_argument(fcinfo, demand_at, queue);
+        const int64 demand = claim_demand(fcinfo, demand_at, queue);
         if (demand > 0)
             start_available_jobs(queue, demand, now, timeout);
         return demand > 0;
@@ -199,14 +204,48 @@ ECTO_JOB_FUNCTION(ecto_job_complete_jobs) {
 ECTO_JOB_FUNCTION(ecto_job_fail_job) {
     enum { id = 1, lease, error, retry, delay, at_now };
     return with_jobs(fcinfo, [&](Queue *queue) {
-        if (PG_ARGISNULL(retry) || !PG_GETARG_BOOL(retry))
-            refuse_unbuilt(queue, "retry => false");
+        Failure failure{.error = error_argument(fcinfo, error),
+                        .retry = boolean_argument(fcinfo, retry, queue, "retry")};
         if (!PG_ARGISNULL(delay))
-            refuse_unbuilt(queue, "delay");
+            failure.delay_ms = interval_argument(fcinfo, delay, queue, "delay", shortest_retry_ms);
         job_failed(queue, bigint_argument(fcinfo, id, queue, "id"), std::nullopt,
                    bigint_argument(fcinfo, lease, queue, "lease"),
-                   now_argument(fcinfo, at_now, queue), queue->retry_timeout_ms,
-                   error_argument(fcinfo, error));
+                   now_argument(fcinfo, at_now, queue), queue->retry_timeout_ms, failure);
+        return true;
+    });
+}
+
+ECTO_JOB_FUNCTION(ecto_job_snooze_job) {
+    enum { id = 1, lease, delay, at_now };
+    return with_jobs(fcinfo, [&](Queue *queue) {
+        snooze_job(queue, bigint_argument(fcinfo, id, queue, "id"),
+                   bigint_argument(fcinfo, lease, queue, "lease"),
+                   now_argument(fcinfo, at_now, queue),
+                   interval_argument(fcinfo, delay, queue, "delay", shortest_retry_ms));
+        return true;
+    });
+}
+
+ECTO_JOB_FUNCTION(ecto_job_extend_lease) {
+    enum { id = 1, lease, duration, at_now };
+    std::optional<TimestampTz> end;
+    with_queue(fcinfo, [&](Queue *queue) {
+        end = extend_lease(
+            queue, bigint_argument(fcinfo, id, queue, "id"),
+            bigint_argument(fcinfo, lease, queue, "lease"), now_argument(fcinfo, at_now, queue),
+            PG_ARGISNULL(duration)
+                ? queue->execution_timeout_ms
+                : interval_argument(fcinfo, duration, queue, "duration", shortest_timeout_ms));
+    });
+    if (!end)
+        PG_RETURN_NULL();
+    return TimestampTzGetDatum(*end);
+}
+
+ECTO_JOB_FUNCTION(ecto_job_cancel_job) {
+    enum { id = 1, reason };
+    return with_jobs(fcinfo, [&](Queue *queue) {
+        cancel_job(queue, bigint_argument(fcinfo, id, queue, "id"), error_argument(fcinfo, reason));
         return true;
     });
 }
@@ -214,7 +253,7 @@ ECTO_JOB_FUNCTION(ecto_job_fail_job) {
 ECTO_JOB_FUNCTION(ecto_job_available_jobs) {
     enum { demand_at = 1 };
     return with_jobs(fcinfo, [&](Queue *queue) {
-        const int64 demand = demand_argument(fcinfo, demand_at, queue);
+        const int64 demand = claim_demand(fcinfo, demand_at, queue);
         if (demand > 0)
             available_jobs(queue, demand);
         return demand > 0;
@@ -228,7 +267,7 @@ ECTO_JOB_FUNCTION(ecto_job_reserve_available_jobs) {
         const int64 timeout =
             timeout_ms_argument(fcinfo, timeout_at, queue, "timeout_ms",
                                 queue->reservation_timeout_ms, shortest_timeout_ms);
-        const int64 demand = demand_argument(fcinfo, demand_at, queue);
+        const int64 demand = claim_demand(fcinfo, demand_at, queue);
         if (demand > 0)
             reserve_available_jobs(queue, demand, now, timeout);
         return demand > 0;
@@ -257,7 +296,7 @@ ECTO_JOB_FUNCTION(ecto_job_job_failed) {
                    lease_argument(fcinfo, lease), now_argument(fcinfo, at_now, queue),
                    timeout_ms_argument(fcinfo, timeout, queue, "retry_timeout_ms",
                                        queue->retry_timeout_ms, shortest_retry_ms),
-                   error_argument(fcinfo, error));
+                   {.error = error_argument(fcinfo, error)});
         return true;
     });
 }

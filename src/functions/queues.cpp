@@ -10,6 +10,7 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "queue/dumped_settings.hpp"
+#include "queue/pending_changes.hpp"
 #include "queue/queue_settings.hpp"
 #include "queue/registry.hpp"
 #include "queue/transaction_end.hpp"
@@ -170,6 +171,21 @@ void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
                      qualified_name(find_queue(queue->oid)), max_attempts));
 }
 
+Datum change_paused(FunctionCallInfo fcinfo, bool paused) {
+    PreventCommandIfReadOnly(paused ? "pause_queue" : "resume_queue");
+    SPI_connect();
+    const Oid table = find_queue(table_argument(fcinfo))->oid;
+    require_owner(table);
+    if (set_paused(table, paused)) {
+        carry_settings(table);
+        // Consumers were notified of the jobs that came meanwhile, and got none
+        if (!paused)
+            record_available(table, lowest_key, true);
+    }
+    SPI_finish();
+    PG_RETURN_VOID();
+}
+
 } // namespace
 } // namespace ecto_job
 
@@ -250,4 +266,12 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     SPI_finish();
     signal_scheduler_at_commit(Start::yes);
     return result;
+}
+
+ECTO_JOB_FUNCTION(ecto_job_pause_queue) {
+    return change_paused(fcinfo, true);
+}
+
+ECTO_JOB_FUNCTION(ecto_job_resume_queue) {
+    return change_paused(fcinfo, false);
 }

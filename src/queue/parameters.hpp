@@ -26,6 +26,8 @@ struct Arguments {
     // The highest number of a job's attempt with room in the calendar for the end of the next one
     std::optional<std::int32_t> attempt_limit = {};
     const void *error = nullptr;
+    std::optional<bool> retry = {}; // whether a failed attempt may be followed by another one
+    std::optional<Micros> due = {}; // when a job comes back, instead of as its queue says
     std::optional<bool> exhausted = {};
     const void *sessions = nullptr;
     std::optional<JobKey> from = {};
@@ -80,6 +82,8 @@ inline constexpr Parameter parameters[] = {
     {"timeout", &Arguments::timeout, SqlType::int8},
     {"attempt_limit", &Arguments::attempt_limit, SqlType::int4},
     {"error", &Arguments::error, SqlType::text, may_be_null},
+    {"retry", &Arguments::retry, SqlType::boolean},
+    {"due", &Arguments::due, SqlType::timestamptz, may_be_null},
     {"exhausted", &Arguments::exhausted, SqlType::boolean, may_be_null},
     {"sessions", &Arguments::sessions, SqlType::int8_array},
     {"from_priority", KeyPart<std::int32_t>{&Arguments::from, &JobKey::priority}, SqlType::int4},

@@ -59,6 +59,7 @@ void read_settings(Oid oid, Queue *queue) {
     queue->execution_timeout_ms = milliseconds(settings, table, "execution_timeout");
     queue->retry_timeout_ms = milliseconds(settings, table, "retry_timeout");
     queue->max_attempts = *settings.get<Int4>("max_attempts");
+    queue->paused = settings.find<Bool>("paused").value_or(false);
 }
 
 Row change_settings(const Queue *queue, const NewSettings &settings) {
@@ -82,6 +83,23 @@ Row change_settings(const Queue *queue, const NewSettings &settings) {
     return Rows().only();
 }
 
+bool is_paused(const Queue *queue) {
+    static SPIPlanPtr plan = nullptr;
+    return queue->paused && read_latest(&plan, qualified<R"(
+        SELECT q.queue FROM ecto_job.queue_settings AS q WHERE q.queue == $1 AND q.paused)">,
+                                        queue->oid);
+}
+
+bool set_paused(Oid table, bool paused) {
+    write_registry(qualified<R"(
+        UPDATE ecto_job.queue_settings AS q SET paused = $2
+         WHERE q.queue == $1 AND q.paused IS DISTINCT FROM $2)">,
+                   RegistryValues()
+                       .add(REGCLASSOID, ObjectIdGetDatum(table))
+                       .add(BOOLOID, BoolGetDatum(paused)));
+    return SPI_processed > 0;
+}
+
 const char *settings_as_json(Oid table) {
     static SPIPlanPtr plan = nullptr;
     // ISO 8601 is read alike under every IntervalStyle
@@ -99,10 +117,11 @@ const char *settings_as_json(Oid table) {
 }
 
 void set_settings(Oid table, const char *json) {
-    write_registry(qualified<R"(
+    const bool knows_paused = has_paused();
+    write_registry(psprintf(qualified<R"(
         UPDATE ecto_job.queue_settings AS q
            SET (params_type, inserted_at, updated_at, poll_interval, reservation_timeout,
-                execution_timeout, retry_timeout, max_attempts, kind) = (
+                execution_timeout, retry_timeout, max_attempts, kind %s) = (
                SELECT p.params_type,
                       (SELECT a.attname FROM pg_catalog.pg_attribute AS a
                         WHERE a.attrelid == $1 AND a.attname == p.inserted_at
@@ -111,10 +130,11 @@ void set_settings(Oid table, const char *json) {
                         WHERE a.attrelid == $1 AND a.attname == p.updated_at
                           AND a.atttypid == ANY ('{1114,1184}'::pg_catalog.oid[])),
                       p.poll_interval, p.reservation_timeout, p.execution_timeout,
-                      p.retry_timeout, p.max_attempts, p.kind
+                      p.retry_timeout, p.max_attempts, p.kind %s
                  FROM pg_catalog.jsonb_populate_record(q, pg_catalog.jsonb_strip_nulls(
                       $2::pg_catalog.jsonb - '{queue,options}'::pg_catalog.text[])) AS p)
          WHERE q.queue == $1)">,
+                            knows_paused ? ", paused" : "", knows_paused ? ", p.paused" : ""),
                    RegistryValues()
                        .add(REGCLASSOID, ObjectIdGetDatum(table))
                        .add(TEXTOID, CStringGetTextDatum(json)));

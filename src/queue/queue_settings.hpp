@@ -30,6 +30,14 @@ struct NewSettings {
 // dropped just now.
 Row change_settings(const Queue *queue, const NewSettings &settings);
 
+// Returns whether claims return no jobs. A queue that seems paused is read again: a consumer that
+// resume_queue() has announced the queue to may not have received the change of the cached
+// settings.
+bool is_paused(const Queue *queue);
+
+// Pauses or resumes a queue. Returns whether that is a change.
+bool set_paused(Oid table, bool paused);
+
 // Returns the settings of a queue as a JSON object, without the queue's OID, which means nothing in
 // another database; null: no such queue.
 const char *settings_as_json(Oid table);

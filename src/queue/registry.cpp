@@ -108,6 +108,10 @@ bool is_registered(Oid oid) {
         &plan, qualified<"SELECT q.* FROM ecto_job.queue_settings AS q WHERE q.queue == $1">, oid);
 }
 
+bool has_paused() {
+    return has_column("queue_settings", "paused");
+}
+
 void require_kinds() {
     if (!has_kinds())
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

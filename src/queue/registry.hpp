@@ -40,6 +40,9 @@ void write_registry(const char *text, RegistryValues given = {});
 // ERROR 0A000 if the extension, being older than the library, has native queues only.
 void require_kinds();
 
+// Returns whether the extension has paused queues: it is of version 0.3.0 or later.
+bool has_paused();
+
 // ERROR 42501 unless the current role owns the table.
 void require_owner(Oid table);
 

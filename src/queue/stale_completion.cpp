@@ -103,11 +103,14 @@ void raise_stale(Queue *queue, int64 id, const Holder &holder) {
                          job.get<Shown>("state").value_or("(null)"),
                          job.get<Shown>("attempt").value_or("(null)"));
     }
-    ereport(ERROR, (errcode(sqlstate_stale),
-                    errmsg("job " INT64_FORMAT " of queue \"%s\" is no longer yours", id,
-                           NameStr(queue->table)),
-                    errdetail("%s", found),
-                    errhint("Roll back; do not retry: another consumer has it or has done it.")));
+    ereport(
+        ERROR,
+        (errcode(sqlstate_stale),
+         errmsg("job " INT64_FORMAT " of queue \"%s\" is no longer yours", id,
+                NameStr(queue->table)),
+         errdetail("%s", found),
+         errhint(
+             "Roll back; do not retry: it was done or cancelled, or another consumer has it.")));
 }
 
 void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases) {

@@ -29,10 +29,11 @@ constexpr Fragment fragments[] = {
                       {unless_updated_at NULL::pg_catalog.timestamptz})"},
     // The columns as ecto_job.job names them. The key comes first, since rows are sorted by it and
     // a column behind one of variable length is found more slowly
-    {"job", R"(j.id, {priority} AS priority, {schedule} AS schedule, {expires} AS expires,
+    {"job", "{job_without_error}, j.error"},
+    {"job_without_error",
+     R"(j.id, {priority} AS priority, {schedule} AS schedule, {expires} AS expires,
                {inserted_at} AS inserted_at, {updated_at} AS updated_at,
-               j.attempt, j.max_attempts, j.lease, j.state, j.notify, j.key, j.error, j.meta,
-               j.params {if_binary AS params_binary})"},
+               j.attempt, j.max_attempts, j.lease, j.state, j.notify, j.key, j.meta, j.params {if_binary AS params_binary})"},
     // The casts are for tables whose owner has given a column another type
     {"key", R"({priority}::pg_catalog.int4 AS priority,
                {schedule}::pg_catalog.timestamptz AS schedule, j.id::pg_catalog.int8 AS id)"},
@@ -207,13 +208,35 @@ constexpr StatementSource sources[] = {
     {Statement::job_failed, Scan::index, R"(
         UPDATE ONLY {table} AS j
            SET expires = NULL, lease = NULL, error = :error,
-               state = CASE WHEN {attempt_left} THEN 'RETRY' ELSE 'FAILED' END,
-               schedule = CASE WHEN {attempt_left} THEN {as_schedule {next_time}}
+               state = CASE WHEN :retry AND {attempt_left} THEN 'RETRY' ELSE 'FAILED' END,
+               schedule = CASE WHEN :retry AND {attempt_left}
+                               THEN {as_schedule COALESCE(:due, {next_time})}
                                ELSE j.schedule END {touch}
          WHERE j.id == :id AND j.state == 'IN_PROGRESS'
            AND (:attempt IS NULL OR j.attempt == :attempt)
            AND (:lease IS NULL OR j.lease == :lease)
         RETURNING {job})"},
+
+    // The attempt that the job has begun does not count
+    {Statement::snooze_job, Scan::index, R"(
+        UPDATE ONLY {table} AS j
+           SET expires = NULL, lease = NULL,
+               attempt = CASE WHEN j.state == 'IN_PROGRESS' THEN GREATEST(j.attempt, 1) - 1
+                              ELSE j.attempt END,
+               state = CASE WHEN :due IS NULL THEN 'AVAILABLE' ELSE 'SCHEDULED' END,
+               schedule = COALESCE({as_schedule :due}, j.schedule) {touch}
+         WHERE j.id == :id AND j.lease == :lease AND {held j}
+        RETURNING {job})"},
+    {Statement::extend_lease, Scan::index, R"(
+        UPDATE ONLY {table} AS j
+           SET expires = GREATEST(j.expires, {as_expires :expires}) {touch}
+         WHERE j.id == :id AND j.lease == :lease AND {held j} AND j.expires > {as_expires :now}
+        RETURNING {expires}::pg_catalog.timestamptz AS time)"},
+    {Statement::cancel_job, Scan::index, R"(
+        DELETE FROM ONLY {table} AS j
+         WHERE j.id == ANY (ARRAY(
+                 SELECT w.id FROM ONLY {table} AS w WHERE w.id == :id FOR UPDATE SKIP LOCKED))
+        RETURNING {job_without_error}, COALESCE(:error, j.error) AS error)"},
 
     // activate_expired_jobs if :exhausted is false, and fail_expired_jobs_at_max_attempts if it is
     // true. Null does the work of both in one scan: each scan reads all rows in play up to the key,

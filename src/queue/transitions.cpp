@@ -35,15 +35,21 @@ void warn_if_started_here(Queue *queue, int64 lease) {
                  errhint("Commit after starting; else a rollback uncounts the attempt.")));
 }
 
-// Expiry of a lease that is the same for all rows
-TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
-    const std::optional<Micros> expires = reservation_expiry(now, timeout_ms);
-    if (!expires)
+// Returns the time after `now`. ERROR 22008, which calls the milliseconds `name`, beyond the range
+// of times.
+TimestampTz later(Queue *queue, TimestampTz now, int64 ms, const char *name) {
+    const std::optional<Micros> time = reservation_expiry(now, ms);
+    if (!time)
         ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-                        errmsg("timeout of queue \"%s\" is out of range: " INT64_FORMAT " ms",
-                               NameStr(queue->table), timeout_ms),
-                        errhint("Give a shorter timeout.")));
-    return *expires;
+                        errmsg("%s of queue \"%s\" is out of range: " INT64_FORMAT " ms", name,
+                               NameStr(queue->table), ms),
+                        errhint("Give a shorter %s.", name)));
+    return *time;
+}
+
+// Returns the end of a lease that is the same for all rows.
+TimestampTz expiry(Queue *queue, TimestampTz now, int64 timeout_ms) {
+    return later(queue, now, timeout_ms, "timeout");
 }
 
 // Returns the key of a claim's last job; the rows are not sorted yet. If the table's owner has
@@ -278,17 +284,42 @@ uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
 }
 
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
-                  TimestampTz now, int64 retry_timeout_ms, const text *error) {
+                  TimestampTz now, int64 retry_timeout_ms, const Failure &failure) {
     Arguments arguments = next_time(queue, now, retry_timeout_ms);
     arguments.id = id;
     arguments.attempt = attempt;
     arguments.lease = lease;
-    arguments.error = error;
+    arguments.error = failure.error;
+    arguments.retry = failure.retry;
+    if (failure.delay_ms)
+        arguments.due = later(queue, now, *failure.delay_ms, "delay");
     const uint64 changed = run(queue, Statement::job_failed, arguments);
     if (changed > 0)
         notice_each(queue,
                     StateColumn(Rows())[0] == State::failed ? Notice::failed : Notice::retry);
     return changed;
+}
+
+uint64 snooze_job(Queue *queue, int64 id, int64 lease, TimestampTz now, int64 delay_ms) {
+    Arguments arguments{.now = now, .id = id, .lease = lease};
+    if (delay_ms > 0)
+        arguments.due = later(queue, now, delay_ms, "delay");
+    return run(queue, Statement::snooze_job, arguments);
+}
+
+std::optional<TimestampTz> extend_lease(Queue *queue, int64 id, int64 lease, TimestampTz now,
+                                        int64 duration_ms) {
+    return find_time(queue, Statement::extend_lease,
+                     {.now = now,
+                      .id = id,
+                      .lease = lease,
+                      .expires = later(queue, now, duration_ms, "duration")});
+}
+
+uint64 cancel_job(Queue *queue, int64 id, const text *reason) {
+    const uint64 deleted = run(queue, Statement::cancel_job, {.id = id, .error = reason});
+    notice_each(queue, Notice::failed);
+    return deleted;
 }
 
 EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now,

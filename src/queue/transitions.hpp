@@ -35,10 +35,28 @@ void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> leas
 void complete_job(Queue *queue, int64 id, int64 lease);
 uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases);
 
+struct Failure {
+    const text *error = nullptr;        // why; null: the caller gives no reason
+    bool retry = true;                  // false: the job is FAILED whatever its attempt
+    std::optional<int64> delay_ms = {}; // until the next attempt; without it retry_timeout_ms says
+};
 // Ends an attempt that has failed. The caller holds the job by attempt (EctoJob's guard), by lease,
-// or by both. `error` is null if the caller gives none.
+// or by both.
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
-                  TimestampTz now, int64 retry_timeout_ms, const text *error);
+                  TimestampTz now, int64 retry_timeout_ms, const Failure &failure);
+
+// Puts a held job back, as if the attempt had not begun: SCHEDULED at the end of the delay, or
+// AVAILABLE at its old place if there is no delay.
+uint64 snooze_job(Queue *queue, int64 id, int64 lease, TimestampTz now, int64 delay_ms);
+
+// Moves the end of a held job's lease to `duration_ms` after `now`, unless it ends later already.
+// Returns the end; nullopt if the job is not held under this lease, or the lease has ended.
+std::optional<TimestampTz> extend_lease(Queue *queue, int64 id, int64 lease, TimestampTz now,
+                                        int64 duration_ms);
+
+// Deletes a job in any state, unless another transaction has locked it. `reason` becomes the error
+// of the returned row; null: the row keeps its error.
+uint64 cancel_job(Queue *queue, int64 id, const text *reason);
 
 // The numbers of jobs whose leases were ended, by their new states
 struct EndedLeases {

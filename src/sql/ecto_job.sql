@@ -46,7 +46,8 @@ CREATE TABLE ecto_job.queue_settings (
     max_attempts pg_catalog.int4 DEFAULT 5 NOT NULL CHECK (max_attempts OPERATOR(pg_catalog.>=) 1),
     options pg_catalog.jsonb DEFAULT '{}' NOT NULL,
     kind pg_catalog.text DEFAULT 'native' NOT NULL
-        CHECK (kind OPERATOR(pg_catalog.=) ANY ('{native,ectojob,adopted}'::pg_catalog.text[]))
+        CHECK (kind OPERATOR(pg_catalog.=) ANY ('{native,ectojob,adopted}'::pg_catalog.text[])),
+    paused pg_catalog.bool DEFAULT false NOT NULL
 );
 COMMENT ON TABLE ecto_job.queue_settings IS 'one row per queue; written by create_queue, adopt_queue and configure_queue';
 COMMENT ON COLUMN ecto_job.queue_settings.queue IS 'the queue''s table';
@@ -60,6 +61,7 @@ COMMENT ON COLUMN ecto_job.queue_settings.execution_timeout IS 'how long an atte
 COMMENT ON COLUMN ecto_job.queue_settings.retry_timeout IS 'how long a failed job waits, times the number of the next attempt';
 COMMENT ON COLUMN ecto_job.queue_settings.max_attempts IS 'max_attempts of a job that does not say otherwise';
 COMMENT ON COLUMN ecto_job.queue_settings.options IS 'reserved';
+COMMENT ON COLUMN ecto_job.queue_settings.paused IS 'true: claims return no jobs, until resume_queue';
 
 -- Every role may read the registry. The registry is not dumped: a queue's trigger has the queue's settings, too, and
 -- so has each dump of the queue's table. Dumps of versions before 0.2.1 have rows of the registry, which the
@@ -218,6 +220,26 @@ CREATE FUNCTION ecto_job.configure_queue(
 COMMENT ON FUNCTION ecto_job.configure_queue(pg_catalog.regclass, pg_catalog.interval, pg_catalog.interval, pg_catalog.interval, pg_catalog.interval, pg_catalog.int4, pg_catalog.jsonb) IS
     'changes settings of a queue; null leaves one as it is';
 
+-- Pauses a queue: claims return no jobs from the commit on, in every session and after a restart, until resume_queue().
+-- Jobs can be enqueued, due jobs become AVAILABLE, jobs that are held can be completed or fail. Has no effect on
+-- EctoJob's library, which reads the table itself. A paused queue stays paused. Only the table's owner may call it.
+-- Errors: 22004 null, 42809 not a queue, 42501 not the owner.
+CREATE FUNCTION ecto_job.pause_queue(
+    queue pg_catalog.regclass
+) RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_pause_queue';
+COMMENT ON FUNCTION ecto_job.pause_queue(pg_catalog.regclass) IS
+    'has claims return no jobs of a queue until resume_queue';
+
+-- Ends the pause of a queue, and notifies its consumers at the commit. Does nothing to a queue that is not paused.
+-- Errors: as of pause_queue.
+CREATE FUNCTION ecto_job.resume_queue(
+    queue pg_catalog.regclass
+) RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_resume_queue';
+COMMENT ON FUNCTION ecto_job.resume_queue(pg_catalog.regclass) IS
+    'ends the pause of a queue and notifies its consumers';
+
 -- Has the scheduler sweep this database's queues from the commit on, also after a restart. Needed once in a database
 -- that was restored from a dump or copied. Errors: 42501 not the database's owner.
 CREATE FUNCTION ecto_job.enable() RETURNS pg_catalog.void
@@ -299,9 +321,10 @@ COMMENT ON FUNCTION ecto_job.complete_jobs(pg_catalog.regclass, pg_catalog.int8[
     'completes many jobs, all or none';
 
 -- Changes an IN_PROGRESS job to RETRY, or to FAILED at max_attempts, with the notification <table>.retry or .failed.
--- A RETRY is due after (attempt + 1) * the queue's retry_timeout. error: cut at 8 kB; replaces the earlier error.
--- retry => false and delay: not supported yet (0A000). Returns the job, or no row if the job is not held under this lease.
--- Errors: 22004 null id or lease, 22023 infinite now, 42809, 42501.
+-- A RETRY is due after `delay`, or without it after (attempt + 1) * the queue's retry_timeout. retry => false: FAILED
+-- whatever the attempt, for a job that can never succeed. error: cut at 8 kB; replaces the earlier error. Returns the
+-- job, or no row if the job is not held under this lease.
+-- Errors: 22004 null id, lease or retry, 22023 infinite now or negative delay, 22008 delay out of range, 42809, 42501.
 CREATE FUNCTION ecto_job.fail_job(
     queue pg_catalog.regclass, id pg_catalog.int8, lease pg_catalog.int8, error
     pg_catalog.text DEFAULT NULL, retry pg_catalog.bool DEFAULT true, delay
@@ -310,6 +333,42 @@ CREATE FUNCTION ecto_job.fail_job(
     LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_fail_job';
 COMMENT ON FUNCTION ecto_job.fail_job(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int8, pg_catalog.text, pg_catalog.bool, pg_catalog.interval, pg_catalog.timestamptz) IS
     'records that an attempt failed: RETRY, or FAILED at max_attempts';
+
+-- Puts a job back that the caller holds and will not perform now, as if this attempt had not begun: an IN_PROGRESS job
+-- gets its attempt back. With a delay the job is SCHEDULED and due after the delay; with none it is AVAILABLE at its old
+-- place in the queue, which is how a consumer that stops gives back what it has not begun. The error stays. Sends no
+-- notification but that of the queue. Returns the job, or no row if the job is not held under this lease.
+-- Errors: 22004 null id, lease or delay, 22023 infinite now or negative delay, 22008 delay out of range, 42809, 42501.
+CREATE FUNCTION ecto_job.snooze_job(
+    queue pg_catalog.regclass, id pg_catalog.int8, lease pg_catalog.int8, delay
+    pg_catalog.interval DEFAULT '0', now pg_catalog.timestamptz DEFAULT NULL
+) RETURNS SETOF ecto_job.job
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_snooze_job';
+COMMENT ON FUNCTION ecto_job.snooze_job(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int8, pg_catalog.interval, pg_catalog.timestamptz) IS
+    'puts a held job back for later, without counting the attempt; no delay: gives it back';
+
+-- Moves the end of a lease to `duration` after now, by default the queue's execution_timeout; never to an earlier time.
+-- Call it at a third of the lease while a job runs. Returns the end of the lease, or null if the job is not held under
+-- this lease any more, was cancelled, or the lease has ended: then stop, the job cannot be completed.
+-- Errors: 22004 null id or lease, 22023 infinite now or duration below 1 ms, 22008 duration out of range, 42809, 42501.
+CREATE FUNCTION ecto_job.extend_lease(
+    queue pg_catalog.regclass, id pg_catalog.int8, lease pg_catalog.int8, duration
+    pg_catalog.interval DEFAULT NULL, now pg_catalog.timestamptz DEFAULT NULL
+) RETURNS pg_catalog.timestamptz
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_extend_lease';
+COMMENT ON FUNCTION ecto_job.extend_lease(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int8, pg_catalog.interval, pg_catalog.timestamptz) IS
+    'moves the end of a job''s lease; null: the job is the caller''s no longer';
+
+-- Deletes a job in any state, with the notification <table>.failed. The consumer that holds the job cannot complete it
+-- then, so what it writes in the completing transaction is rolled back. reason: cut at 8 kB; the error of the returned
+-- row. Returns the job, or no row if there is none or if a transaction has locked it, such as the one that completes it.
+-- Errors: 22004 null id, 42809, 42501.
+CREATE FUNCTION ecto_job.cancel_job(
+    queue pg_catalog.regclass, id pg_catalog.int8, reason pg_catalog.text DEFAULT NULL
+) RETURNS SETOF ecto_job.job
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_cancel_job';
+COMMENT ON FUNCTION ecto_job.cancel_job(pg_catalog.regclass, pg_catalog.int8, pg_catalog.text) IS
+    'deletes a job in any state; whoever runs it cannot complete it';
 
 ------------------------------------------------------------------------------------------------------
 -- EctoJob's functions, with EctoJob's milliseconds and order of arguments. Defaults: now = the clock, timeouts = the
@@ -499,7 +558,8 @@ CREATE VIEW ecto_job.queues AS
                   WHERE d.tgrelid OPERATOR(pg_catalog.=) c.oid
                     AND NOT d.tgisinternal
                     AND NOT pg_catalog.pg_has_role(p.proowner, c.relowner, 'MEMBER')) AS w (warning)
-           ) AS warning
+           ) AS warning,
+           s.paused
     FROM ecto_job.queue_settings AS s
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue
          CROSS JOIN (SELECT pg_catalog.bool_and(r.enabled) AS enabled
@@ -522,6 +582,7 @@ COMMENT ON COLUMN ecto_job.queues.next_due IS
     'earliest schedule of a SCHEDULED or RETRY job, as the last sweep saw it; null: none, no sweep yet, or no right to read the jobs';
 COMMENT ON COLUMN ecto_job.queues.warning IS
     'who, besides the owner, may have code run with his rights: by the privilege TRIGGER, or by a trigger''s function; null: nobody';
+COMMENT ON COLUMN ecto_job.queues.paused IS 'true: claims return no jobs, until resume_queue';
 GRANT SELECT ON ecto_job.queues TO PUBLIC;
 
 CREATE FUNCTION ecto_job.warn_unless_preloaded() RETURNS pg_catalog.void

@@ -1,0 +1,114 @@
+-- Updates 0.2.1 to 0.3.0. New objects have the text and the order of ecto_job.sql.
+\echo Use "ALTER EXTENSION ecto_job UPDATE" to load this file. \quit
+
+SELECT ecto_job.require_library('0.3.0');
+
+ALTER TABLE ecto_job.queue_settings ADD COLUMN paused pg_catalog.bool DEFAULT false NOT NULL;
+COMMENT ON COLUMN ecto_job.queue_settings.paused IS 'true: claims return no jobs, until resume_queue';
+
+-- Pauses a queue: claims return no jobs from the commit on, in every session and after a restart, until resume_queue().
+-- Jobs can be enqueued, due jobs become AVAILABLE, jobs that are held can be completed or fail. Has no effect on
+-- EctoJob's library, which reads the table itself. A paused queue stays paused. Only the table's owner may call it.
+-- Errors: 22004 null, 42809 not a queue, 42501 not the owner.
+CREATE FUNCTION ecto_job.pause_queue(
+    queue pg_catalog.regclass
+) RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_pause_queue';
+COMMENT ON FUNCTION ecto_job.pause_queue(pg_catalog.regclass) IS
+    'has claims return no jobs of a queue until resume_queue';
+
+-- Ends the pause of a queue, and notifies its consumers at the commit. Does nothing to a queue that is not paused.
+-- Errors: as of pause_queue.
+CREATE FUNCTION ecto_job.resume_queue(
+    queue pg_catalog.regclass
+) RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_resume_queue';
+COMMENT ON FUNCTION ecto_job.resume_queue(pg_catalog.regclass) IS
+    'ends the pause of a queue and notifies its consumers';
+
+-- Puts a job back that the caller holds and will not perform now, as if this attempt had not begun: an IN_PROGRESS job
+-- gets its attempt back. With a delay the job is SCHEDULED and due after the delay; with none it is AVAILABLE at its old
+-- place in the queue, which is how a consumer that stops gives back what it has not begun. The error stays. Sends no
+-- notification but that of the queue. Returns the job, or no row if the job is not held under this lease.
+-- Errors: 22004 null id, lease or delay, 22023 infinite now or negative delay, 22008 delay out of range, 42809, 42501.
+CREATE FUNCTION ecto_job.snooze_job(
+    queue pg_catalog.regclass, id pg_catalog.int8, lease pg_catalog.int8, delay
+    pg_catalog.interval DEFAULT '0', now pg_catalog.timestamptz DEFAULT NULL
+) RETURNS SETOF ecto_job.job
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_snooze_job';
+COMMENT ON FUNCTION ecto_job.snooze_job(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int8, pg_catalog.interval, pg_catalog.timestamptz) IS
+    'puts a held job back for later, without counting the attempt; no delay: gives it back';
+
+-- Moves the end of a lease to `duration` after now, by default the queue's execution_timeout; never to an earlier time.
+-- Call it at a third of the lease while a job runs. Returns the end of the lease, or null if the job is not held under
+-- this lease any more, was cancelled, or the lease has ended: then stop, the job cannot be completed.
+-- Errors: 22004 null id or lease, 22023 infinite now or duration below 1 ms, 22008 duration out of range, 42809, 42501.
+CREATE FUNCTION ecto_job.extend_lease(
+    queue pg_catalog.regclass, id pg_catalog.int8, lease pg_catalog.int8, duration
+    pg_catalog.interval DEFAULT NULL, now pg_catalog.timestamptz DEFAULT NULL
+) RETURNS pg_catalog.timestamptz
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_extend_lease';
+COMMENT ON FUNCTION ecto_job.extend_lease(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int8, pg_catalog.interval, pg_catalog.timestamptz) IS
+    'moves the end of a job''s lease; null: the job is the caller''s no longer';
+
+-- Deletes a job in any state, with the notification <table>.failed. The consumer that holds the job cannot complete it
+-- then, so what it writes in the completing transaction is rolled back. reason: cut at 8 kB; the error of the returned
+-- row. Returns the job, or no row if there is none or if a transaction has locked it, such as the one that completes it.
+-- Errors: 22004 null id, 42809, 42501.
+CREATE FUNCTION ecto_job.cancel_job(
+    queue pg_catalog.regclass, id pg_catalog.int8, reason pg_catalog.text DEFAULT NULL
+) RETURNS SETOF ecto_job.job
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_cancel_job';
+COMMENT ON FUNCTION ecto_job.cancel_job(pg_catalog.regclass, pg_catalog.int8, pg_catalog.text) IS
+    'deletes a job in any state; whoever runs it cannot complete it';
+
+-- The view is replaced, not dropped and created, so that users' views on it and grants stay
+CREATE OR REPLACE VIEW ecto_job.queues AS
+    SELECT s.queue,
+           pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+           s.params_type,
+           s.poll_interval,
+           s.reservation_timeout,
+           s.execution_timeout,
+           s.retry_timeout,
+           s.max_attempts,
+           t.status,
+           t.last_sweep,
+           t.activated,
+           t.expired,
+           t.failed,
+           t.next_due,
+           (SELECT pg_catalog.string_agg(w.warning, E'\n' ORDER BY w.warning)
+            FROM (SELECT pg_catalog.format(
+                             '%1$s may create triggers here, which run with the rights of %2$I: REVOKE TRIGGER ON %3$s FROM %1$s;',
+                             g.grantees, pg_catalog.pg_get_userbyid(c.relowner), s.queue)
+                  FROM (SELECT pg_catalog.string_agg(DISTINCT
+                                   CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN 'PUBLIC'
+                                        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, ', ')
+                        FROM pg_catalog.aclexplode(c.relacl) AS a
+                        WHERE a.privilege_type OPERATOR(pg_catalog.=) 'TRIGGER'
+                          AND (a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+                               OR NOT pg_catalog.pg_has_role(a.grantee, c.relowner, 'MEMBER'))) AS g (grantees)
+                  WHERE g.grantees IS NOT NULL
+                  UNION ALL
+                  SELECT pg_catalog.format(
+                             'trigger %1$I calls a function of %2$I, with the rights of %3$I: DROP TRIGGER %1$I ON %4$s;',
+                             d.tgname, pg_catalog.pg_get_userbyid(p.proowner),
+                             pg_catalog.pg_get_userbyid(c.relowner), s.queue)
+                  FROM pg_catalog.pg_trigger AS d
+                       JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) d.tgfoid
+                  WHERE d.tgrelid OPERATOR(pg_catalog.=) c.oid
+                    AND NOT d.tgisinternal
+                    AND NOT pg_catalog.pg_has_role(p.proowner, c.relowner, 'MEMBER')) AS w (warning)
+           ) AS warning,
+           s.paused
+    FROM ecto_job.queue_settings AS s
+         JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue
+         CROSS JOIN (SELECT pg_catalog.bool_and(r.enabled) AS enabled
+                     FROM ecto_job.scheduler_state AS r
+                          JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) r.database
+                     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()) AS r
+         CROSS JOIN LATERAL ecto_job.queue_status(s.queue, r.enabled) AS t
+    WHERE pg_catalog.has_table_privilege(s.queue, 'SELECT')
+       OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON COLUMN ecto_job.queues.paused IS 'true: claims return no jobs, until resume_queue';
