@@ -1,6 +1,9 @@
 /* The model of one job's life, with consumers that die and stop, sweeps, requeue, a clock that is stepped both ways
  * and a server that crashes. test/model/run has Spin visit every reachable state.
  *
+ * extend_lease is no step of its own: it moves an end in the future to another one. snooze_job is a consumer's step,
+ * cancel_job a user's.
+ *
  * One job is enough, since no transition reads two. A transition is one statement on a locked row, so it is
  * atomic here; a completion is a transaction and holds the lock between its steps. A consumer may stop
  * between any two of its steps for any time (and be stale then), die, and be restarted; its session may end while the
@@ -21,7 +24,7 @@
 #define MAX_ATTEMPTS 2
 #define LEASES (CONSUMERS + 3)
 
-mtype:state = { SCHEDULED, AVAILABLE, RESERVED, IN_PROGRESS, RETRY, FAILED, GONE };
+mtype:state = { SCHEDULED, AVAILABLE, RESERVED, IN_PROGRESS, RETRY, FAILED, GONE, CANCELLED };
 mtype:time = { FUTURE, PAST, NULL };
 
 /* The durable data. The transaction that deletes a job writes its effects. */
@@ -65,6 +68,8 @@ bool ran_out[CONSUMERS + 1];
 
 /* The guards, as in src/queue/statements.cpp ------------------------------------------------------------ */
 
+/* The row of a completed or cancelled job does not exist */
+#define EXISTS (job.state != GONE && job.state != CANCELLED)
 #define HELD (job.state == RESERVED || job.state == IN_PROGRESS)
 #define AT_LEAST_ONE(n) ((n) < 1 -> 1 : (n))
 #define ATTEMPTS_LEFT (job.attempt < AT_LEAST_ONE(job.max_attempts))
@@ -98,10 +103,10 @@ bool ran_out[CONSUMERS + 1];
                     job.lease == lease[me])
 #endif
 #ifdef WITHOUT_LEASE_AT_COMPLETION
-#define COMPLETES(me) (job.state != GONE && job.attempt == attempt[me])
+#define COMPLETES(me) (EXISTS && job.attempt == attempt[me])
 #else
 #ifdef WITHOUT_GUARD_AT_COMPLETION
-#define COMPLETES(me) (job.state != GONE)
+#define COMPLETES(me) EXISTS
 #else
 #define COMPLETES(me) (HELD && job.lease == lease[me])
 #endif
@@ -110,6 +115,12 @@ bool ran_out[CONSUMERS + 1];
 #define REPORTS_FAILURE(me) (job.state == IN_PROGRESS && job.attempt == attempt[me])
 #else
 #define REPORTS_FAILURE(me) (job.state == IN_PROGRESS && job.lease == lease[me])
+#endif
+/* snooze_job has no form without a lease */
+#ifdef WITHOUT_LEASE_AT_SNOOZE
+#define SNOOZES(me) HELD
+#else
+#define SNOOZES(me) (HELD && job.lease == lease[me])
 #endif
 #ifdef WITHOUT_LIVING_SESSIONS
 #define ENDED true
@@ -131,7 +142,7 @@ bool ran_out[CONSUMERS + 1];
 
 /* Liveness: a due job becomes available eventually, and a lease expires eventually */
 #define LATER(time) (time == FUTURE -> PAST : time)
-#define MOVES_AT_LAST (job.state == GONE || job.state == FAILED || job.state == AVAILABLE || WAITS || \
+#define MOVES_AT_LAST (!EXISTS || job.state == FAILED || job.state == AVAILABLE || WAITS || \
                        ACTIVATES(LATER(job.expires)) || FAILS(LATER(job.expires)))
 #define EFFECT_ONCE (job.effects == (job.state == GONE -> 1 : 0))
 #define ATTEMPTS_BOUNDED (job.attempt <= MAX_ATTEMPTS)
@@ -248,6 +259,20 @@ inline end_attempt()
     end_lease()
 }
 
+/* The attempt that the job has begun does not count. Without a delay the job is AVAILABLE, else it is SCHEDULED */
+inline snooze()
+{
+    if
+    :: job.state == IN_PROGRESS && job.attempt > 0 -> job.attempt--
+    :: else
+    fi;
+    if
+    :: true -> job.state = AVAILABLE
+    :: true -> job.state = SCHEDULED; due = false
+    fi;
+    end_lease()
+}
+
 inline make_available()
 {
     job.state = AVAILABLE;
@@ -303,6 +328,9 @@ reserved:
        };
        goto performing
     :: d_step { locker == 0 && !STARTS(me) -> assert(REFUSED_RIGHTLY(me)); forget(me) }; goto end_idle
+#ifndef NO_LEASES
+    :: d_step { locker == 0 && SNOOZES(me) -> assert(HOLDS(me)); snooze(); forget(me) }; goto end_idle
+#endif
     /* The consumer completes a job that it has only reserved */
     :: atomic { locker == 0 && COMPLETES(me) -> assert(HOLDS(me)); locker = me }; goto completing
     :: d_step { MAY_LOSE_SESSION(me) -> end_session(me) }; goto reserved
@@ -319,6 +347,9 @@ performing:
     :: d_step { locker == 0 && !COMPLETES(me) -> assert(REFUSED_RIGHTLY(me)); forget(me) }; goto end_idle
 #endif
     :: d_step { locker == 0 && REPORTS_FAILURE(me) -> assert(HOLDS(me)); end_attempt(); forget(me) }; goto end_idle
+#ifndef NO_LEASES
+    :: d_step { locker == 0 && SNOOZES(me) -> assert(HOLDS(me)); snooze(); forget(me) }; goto end_idle
+#endif
     :: d_step { locker == 0 && !REPORTS_FAILURE(me) -> assert(REFUSED_RIGHTLY(me)); forget(me) }; goto end_idle
     :: d_step { MAY_LOSE_SESSION(me) -> end_session(me) }; goto performing
     :: goto dying
@@ -395,6 +426,8 @@ end:
     :: due && WAITS -> due = false
     :: d_step { job.expires == FUTURE -> job.expires = PAST; run_out() }
     :: job.expires == PAST -> job.expires = FUTURE
+    /* cancel_job, by a user: the job's holder is refused, whatever it does next */
+    :: d_step { locker == 0 && EXISTS -> run_out(); job.state = CANCELLED; end_lease() }
 #ifdef BY_HAND
     :: d_step { locker == 0 && HELD && job.expires != NULL -> job.expires = NULL; run_out() }
     :: locker == 0 && job.max_attempts > 0 -> job.max_attempts--

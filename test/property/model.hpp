@@ -60,12 +60,14 @@ struct Outcome {
     std::string sqlstate; // empty: success
     std::vector<Job> jobs;
     std::optional<std::int64_t> number;
+    std::optional<Micros> time = {};
 
     bool operator==(const Outcome &) const = default;
 };
 
 inline std::ostream &operator<<(std::ostream &out, const Outcome &outcome) {
-    out << "SQLSTATE '" << outcome.sqlstate << "' number " << text(outcome.number);
+    out << "SQLSTATE '" << outcome.sqlstate << "' number " << text(outcome.number) << " time "
+        << text(outcome.time);
     for (const Job &job : outcome.jobs)
         out << "\n    " << job;
     return out;
@@ -191,26 +193,70 @@ public:
         return {{}, {}, number};
     }
 
-    // job_failed names the attempt, fail_job the lease
+    // job_failed names the attempt, fail_job the lease; fail_job alone may give up or have a delay
     Outcome job_failed(std::int64_t id, std::optional<std::int32_t> attempt, Micros now,
                        std::int64_t timeout_ms, std::optional<std::int64_t> lease,
-                       const std::optional<std::string> &why) {
-        if (timeout_ms < 0)
+                       const std::optional<std::string> &why, bool retry = true,
+                       std::optional<std::int64_t> delay_ms = std::nullopt) {
+        if (timeout_ms < 0 || delay_ms.value_or(0) < 0)
             return error(bad_value);
-        if (!later(now, 1, timeout_ms))
+        if (!later(now, 1, timeout_ms) || (delay_ms && !later(now, 1, *delay_ms)))
             return error(out_of_range);
         Job *const job = find(id);
         if (job == nullptr || job->state != "IN_PROGRESS" || (attempt && job->attempt != attempt) ||
             (lease && job->lease != lease))
             return {};
-        const bool again = job->attempts_left();
-        const auto when = later(now, job->attempt + 1, timeout_ms);
+        const bool again = retry && job->attempts_left();
+        const auto when =
+            delay_ms ? later(now, 1, *delay_ms) : later(now, job->attempt + 1, timeout_ms);
         if (again && !when)
             return error(out_of_range);
         job->schedule = again ? *when : job->schedule;
         end_lease(*job, again ? "RETRY" : "FAILED", now);
         job->error = why;
         return {{}, {*job}, {}};
+    }
+
+    Outcome snooze_job(std::int64_t id, std::int64_t lease, std::int64_t delay_ms, Micros now) {
+        if (delay_ms < 0)
+            return error(bad_value);
+        const auto when = later(now, 1, delay_ms);
+        if (delay_ms > 0 && !when)
+            return error(out_of_range);
+        if (!holds(id, lease))
+            return {};
+        Job *const job = find(id);
+        if (job->state == "IN_PROGRESS")
+            job->attempt = std::max(job->attempt - 1, 0);
+        end_lease(*job, delay_ms > 0 ? "SCHEDULED" : "AVAILABLE", now);
+        job->schedule = delay_ms > 0 ? *when : job->schedule;
+        return {{}, {*job}, {}};
+    }
+
+    // The outcome has the end of the lease
+    Outcome extend_lease(std::int64_t id, std::int64_t lease, std::int64_t duration_ms,
+                         Micros now) {
+        if (duration_ms < 1)
+            return error(bad_value);
+        const auto end = later(now, 1, duration_ms);
+        if (!end)
+            return error(out_of_range);
+        if (!holds(id, lease) || !find(id)->expires || *find(id)->expires <= now)
+            return {};
+        Job *const job = find(id);
+        job->expires = std::max(*job->expires, *end);
+        job->updated_at = now;
+        return {{}, {}, {}, job->expires};
+    }
+
+    Outcome cancel_job(std::int64_t id, const std::optional<std::string> &why) {
+        Job *const job = find(id);
+        if (job == nullptr)
+            return {};
+        Job cancelled = *job;
+        cancelled.error = why ? why : job->error;
+        jobs.erase(id);
+        return {{}, {cancelled}, {}};
     }
 
     std::int64_t activate_scheduled(Micros now) {

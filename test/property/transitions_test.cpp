@@ -42,6 +42,9 @@ enum class Call {
     complete_jobs,
     fail_job,
     job_failed,
+    snooze_job,
+    extend_lease,
+    cancel_job,
     activate_expired_jobs,
     fail_expired_jobs_at_max_attempts,
     sweep,
@@ -63,6 +66,9 @@ constexpr const char *call_names[] = {"enqueue",
                                       "complete_jobs",
                                       "fail_job",
                                       "job_failed",
+                                      "snooze_job",
+                                      "extend_lease",
+                                      "cancel_job",
                                       "activate_expired_jobs",
                                       "fail_expired_jobs_at_max_attempts",
                                       "sweep",
@@ -214,6 +220,7 @@ private:
         case Call::initial_multi:
         case Call::complete_job:
         case Call::complete_jobs:
+        case Call::cancel_job:
             return false;
         default:
             return true;
@@ -246,6 +253,14 @@ private:
     std::int64_t short_timeout(const Step &step) const {
         return std::min<std::int64_t>(timeout(step), 1'000'000'000'000);
     }
+    // Returns a delay, which is none as often as not
+    std::int64_t short_delay(const Step &step) const {
+        return step.number % 2 == 0 ? 0 : short_timeout(step);
+    }
+    std::optional<std::int64_t> delay(const Step &step) const {
+        return step.with_lease ? std::nullopt : std::optional(short_delay(step));
+    }
+    static bool retry(const Step &step) { return step.shift % 4 != 1; }
     std::optional<std::int64_t> lease(const Step &step) const {
         return step.with_lease ? std::optional(token(step).lease) : std::nullopt;
     }
@@ -287,6 +302,14 @@ private:
     }
     Outcome number(const std::string &call, const std::vector<Parameter> &parameters) {
         return outcome(session().run("SELECT ecto_job." + call + " AS number", parameters), true);
+    }
+    Outcome time(const std::string &call, const std::vector<Parameter> &parameters) {
+        const Result result =
+            session().run("SELECT " + micros_of("ecto_job." + call) + " AS number", parameters);
+        Outcome found = outcome(result);
+        if (!result.failed())
+            found.time = result.number(0, "number");
+        return found;
     }
     Outcome nothing(const std::string &call, const std::vector<Parameter> &parameters) {
         return outcome(session().run("SELECT ecto_job." + call, parameters));
@@ -342,12 +365,22 @@ private:
             return number("complete_jobs($1, $2, $3)",
                           {table_, array(step, &Token::id), array(step, &Token::lease)});
         case Call::fail_job:
-            return jobs("fail_job($1, $2, $3, error => $4, now => $5)",
-                        {table_, held.id, held.lease, reason(step), now()});
+            return jobs("fail_job($1, $2, $3, error => $4, retry => $5,"
+                        " delay => $6::bigint * interval '1 ms', now => $7)",
+                        {table_, held.id, held.lease, reason(step), retry(step) ? "t" : "f",
+                         delay(step), now()});
         case Call::job_failed:
             return jobs(
                 "job_failed($1, $2, $3, $4, $5, $6, $7)",
                 {table_, held.id, held.attempt, now(), timeout(step), lease(step), reason(step)});
+        case Call::snooze_job:
+            return jobs("snooze_job($1, $2, $3, $4::bigint * interval '1 ms', $5)",
+                        {table_, held.id, held.lease, short_delay(step), now()});
+        case Call::extend_lease:
+            return time("extend_lease($1, $2, $3, $4::bigint * interval '1 ms', $5)",
+                        {table_, held.id, held.lease, short_timeout(step), now()});
+        case Call::cancel_job:
+            return jobs("cancel_job($1, $2, $3)", {table_, id(step), reason(step)});
         case Call::activate_expired_jobs:
             return number("activate_expired_jobs($1, $2)", {table_, now()});
         case Call::fail_expired_jobs_at_max_attempts:
@@ -408,10 +441,16 @@ private:
         }
         case Call::fail_job:
             return queue_.job_failed(held.id, std::nullopt, now_, queue_.retry_timeout_ms,
-                                     held.lease, reason(step));
+                                     held.lease, reason(step), retry(step), delay(step));
         case Call::job_failed:
             return queue_.job_failed(held.id, held.attempt, now_, timeout(step), lease(step),
                                      reason(step));
+        case Call::snooze_job:
+            return queue_.snooze_job(held.id, held.lease, short_delay(step), now_);
+        case Call::extend_lease:
+            return queue_.extend_lease(held.id, held.lease, short_timeout(step), now_);
+        case Call::cancel_job:
+            return queue_.cancel_job(id(step), reason(step));
         case Call::activate_expired_jobs:
             return {{}, {}, queue_.activate_expired(now_)};
         case Call::fail_expired_jobs_at_max_attempts:
