@@ -41,6 +41,8 @@ DECLARE
     edge text := COALESCE(o.state, 'new') || ' > ' || COALESCE(n.state, 'gone');
     now timestamptz := n.updated_at AT TIME ZONE 'UTC';
     is_sweep bool := current_setting('application_name') IN ('ecto_job scheduler', 'upkeep');
+    is_snooze bool := edge ~ '^(RESERVED|IN_PROGRESS) > (SCHEDULED|AVAILABLE)$'
+        AND current_setting('application_name') IN ('two_step', 'start', 'batch');
     is_ectojob bool := current_setting('application_name') = 'ectojob';
     is_sessions bool := COALESCE(o.lease & 1 = 1, false); -- a session lease, whose end the checker compares
     last_attempt bool := o.attempt >= GREATEST(o.max_attempts, 1);
@@ -48,7 +50,7 @@ DECLARE
 BEGIN
     -- EctoJob lets a job start at the moment at which its reservation ends
     IF edge IN ('RESERVED > AVAILABLE', 'IN_PROGRESS > AVAILABLE') OR edge = 'IN_PROGRESS > FAILED' AND is_sweep THEN
-        IF o.expires > now AND NOT is_sessions THEN
+        IF o.expires > now AND NOT is_sessions AND NOT is_snooze THEN
             RETURN 'I7: swept before the lease ended';
         END IF;
     ELSIF edge = 'RESERVED > IN_PROGRESS' THEN
@@ -57,6 +59,14 @@ BEGIN
         ELSIF n.lease IS DISTINCT FROM o.lease THEN
             RETURN 'I6: a start changed the lease';
         END IF;
+    END IF;
+    IF is_snooze THEN
+        IF n.attempt <> o.attempt - CASE o.state WHEN 'IN_PROGRESS' THEN 1 ELSE 0 END THEN
+            RETURN 'I8: a snooze counts the attempt';
+        ELSIF n.lease IS NOT NULL THEN
+            RETURN 'I6: a lease outlives its state';
+        END IF;
+        RETURN NULL;
     END IF;
     CASE edge
         WHEN 'new > SCHEDULED', 'new > AVAILABLE' THEN
@@ -73,6 +83,10 @@ BEGIN
             attempt := o.attempt + 1;
             IF n.expires IS NULL THEN
                 RETURN 'I7: started without an end';
+            END IF;
+        WHEN 'IN_PROGRESS > IN_PROGRESS' THEN
+            IF o.expires IS NULL OR o.expires <= now OR n.expires < o.expires OR n.lease IS DISTINCT FROM o.lease THEN
+                RETURN 'I7: a lease that has ended, or is another, was extended';
             END IF;
         WHEN 'RESERVED > AVAILABLE' THEN
             NULL;

@@ -106,10 +106,10 @@ class Checker:
             f"{edge['fault']}: {edge}" for edge in self.edges if edge["fault"]])
 
     def atomic(self):
-        """An effect is visible if and only if its job is gone."""
+        """An effect is visible if and only if its job is gone, and was not cancelled."""
         done = {(effect["xact"], effect["job"]) for effect in self.effects}
         gone = {(edge["xact"], edge["job"]) for edge in self.completed}
-        inside = {(edge["xact"], edge["job"]) for edge in self.completed if edge["program"] != "exec"}
+        inside = {(edge["xact"], edge["job"]) for edge in self.completed if edge["program"] not in ("exec", "upkeep")}
         return Check("atomic", "I3: effect and completion are one", [
             f"an effect of {job} in {xact} whose job stayed" for xact, job in done - gone] + [
             f"{job} completed in {xact} without its effect" for xact, job in inside - done])
@@ -131,6 +131,10 @@ class Checker:
                    if event["path"] == "two_step" and event["given"] != event["lease"]]
         failed = Counter((edge["job"], edge["old_attempt"], edge["old_lease"]) for edge in self.edges
                          if edge["new_state"] in ("RETRY", "FAILED"))
+        snoozed = Counter((edge["job"], edge["old_attempt"], edge["old_lease"]) for edge in self.edges
+                          if edge["old_state"] == "IN_PROGRESS" and edge["new_state"] in ("SCHEDULED", "AVAILABLE"))
+        faults += [f"snoozed by a stale holder: {event}" for event in map(renamed, self.of("snoozed"))
+                   if not snoozed[event["job"], event["attempt"], event["lease"]]]
         by_attempt = Counter()
         for (job, attempt, _), count in failed.items():
             by_attempt[job, attempt] += count
@@ -201,7 +205,8 @@ class Checker:
         return {
             "enqueued": len(self.tokens["acknowledged"]), "unknown": len(self.tokens["unknown"]),
             "recovered": self.recovered(), "completed": len(self.completed), "edges": len(self.edges),
-            "refused": len(self.events.get("stale", [])), "announced": len(self.events.get("announced", [])),
+            "snoozed": len(self.events.get("snoozed", [])), "refused": len(self.events.get("stale", [])),
+            "announced": len(self.events.get("announced", [])),
             "claims in order": len(self.events.get("claimed", [])),
             "lost as allowed": sum(not self.must_survive(event) and token not in {edge["token"] for edge in
                                                                                    self.inserted}

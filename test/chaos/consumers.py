@@ -2,7 +2,8 @@
 continue with the jobs that they held: their calls must then change nothing.
 
 A consumer's history has the server's results: `held` (a reservation or start returned the job), `started` (the second
-step returned the job), `failed`, `done` (the COMMIT of the effect has returned), `stale` (the call was refused)."""
+step returned the job), `failed`, `snoozed`, `done` (the COMMIT of the effect has returned), `stale` (the call was
+refused)."""
 import datetime
 import time
 from dataclasses import dataclass
@@ -22,11 +23,15 @@ class Path:
     fail: str
     start: str = None
     batch: bool = False  # all jobs of a claim are completed at once
+    leased: bool = True  # the lease names the job, so the path can snooze jobs and extend leases
 
 
 def ours(function):
     return f"SELECT {COLUMNS} FROM ecto_job.{function}"
 
+
+SNOOZED = ours("snooze_job('jobs', %(id)s, %(lease)s, make_interval(secs => %(delay)s))")
+EXTENDED = "SELECT ecto_job.extend_lease('jobs', %(id)s, %(lease)s, make_interval(secs => %(seconds)s))"
 
 TWO_STEP = Path(
     take=ours("reserve_available_jobs('jobs', %(demand)s)"),
@@ -43,7 +48,7 @@ PATHS = {
         take=TWO_STEP.take,
         start=ours("update_job_in_progress('jobs', %(id)s, %(attempt)s)"),
         complete="SELECT ecto_job.initial_multi('jobs', %(id)s, %(attempt)s)",
-        fail=ours("job_failed('jobs', %(id)s, %(attempt)s)")),
+        fail=ours("job_failed('jobs', %(id)s, %(attempt)s)"), leased=False),
     "start": Path(take=STARTED, complete="SELECT ecto_job.complete_job('jobs', %(id)s, %(lease)s)", fail=FAILED),
     "batch": Path(take=STARTED, complete="SELECT ecto_job.complete_jobs('jobs', %(ids)s, %(leases)s)", fail=FAILED,
                   batch=True),
@@ -63,7 +68,8 @@ PATHS = {
         fail=f"""UPDATE jobs SET state = CASE WHEN attempt < max_attempts THEN 'RETRY' ELSE 'FAILED' END,
                      schedule = CASE WHEN attempt < max_attempts THEN %(retry_at)s ELSE schedule END,
                      expires = CASE WHEN attempt < max_attempts THEN expires END
-                 WHERE id = %(id)s AND state = 'IN_PROGRESS' AND attempt = %(attempt)s RETURNING {COLUMNS}"""),
+                 WHERE id = %(id)s AND state = 'IN_PROGRESS' AND attempt = %(attempt)s RETURNING {COLUMNS}""",
+        leased=False),
 }
 
 
@@ -126,6 +132,9 @@ class Consumer(Client):
 
     def work(self, jobs):
         self.pause(self.shared.work)
+        if self.path.leased and self.random.random() < 0.1:
+            for job in jobs:
+                self.rows(EXTENDED, id=job["id"], lease=job["lease"], seconds=self.shared.lease)
         if self.is_slow():
             self.pause(3 * self.shared.lease * max(job["attempt"] for job in jobs))
 
@@ -172,11 +181,21 @@ class Consumer(Client):
             return
         self.note("stale", job)
 
+    def snooze(self, job):
+        for snoozed in self.call(SNOOZED, job, delay=self.random.choice([0, 0.2])):
+            self.note("snoozed", job)
+            return
+        self.note("stale", job)
+
     def perform(self, jobs):
         """Performs jobs that are started, to their end."""
         try:
             if self.random.random() < self.shared.failures:
                 raise psycopg.errors.RaiseException("it fails before it has begun")
+            if self.path.leased and self.random.random() < 0.05:
+                for job in jobs:
+                    self.snooze(job)
+                return
             self.complete(jobs)
         except psycopg.Error as error:
             # The next connection continues with these jobs, whose state the consumer does not know

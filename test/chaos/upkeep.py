@@ -1,5 +1,6 @@
 """The work of operators and of a node of EctoJob's library on the queue: sweeps by the SQL functions and by EctoJob's
-statements, requeues, changes of settings, and the end of prepared transactions whose session has ended."""
+statements, requeues, cancellations, changes of settings, and the end of prepared transactions whose session has
+ended."""
 from client import RUN, Client
 
 OURS = [
@@ -32,6 +33,10 @@ class Upkeep(Client):
         for (job,) in self.rows("SELECT id FROM jobs WHERE state = 'FAILED' LIMIT 20"):
             self.rows("SELECT FROM ecto_job.requeue('jobs', %(job)s)", job=job)
 
+    def cancel(self):
+        for (job,) in self.rows("SELECT id FROM jobs OFFSET %(skipped)s LIMIT 1", skipped=self.random.randrange(20)):
+            self.rows("SELECT FROM ecto_job.cancel_job('jobs', %(job)s)", job=job)
+
     def configure(self):
         if self.phase != RUN:
             return
@@ -50,7 +55,7 @@ class Upkeep(Client):
         self.suspects = found
 
     def round(self):
-        action = self.random.choice([self.sweep] * 6 + [self.requeue, self.configure])
+        action = self.random.choice([self.sweep] * 6 + [self.requeue, self.configure, self.cancel])
         try:
             action()
         finally:
