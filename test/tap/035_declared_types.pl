@@ -22,6 +22,8 @@ my %stored = (
 	update_job_in_progress => q{SELECT ecto_job.update_job_in_progress('jobs', id, attempt) AS kept
 		FROM ecto_job.reserve_available_jobs('jobs', 1)},
 	fail_job => q{SELECT ecto_job.fail_job('jobs', id, lease) AS kept FROM ecto_job.start_available_jobs('jobs', 1)},
+	snooze_job => q{SELECT ecto_job.snooze_job('jobs', id, lease) AS kept FROM ecto_job.start_available_jobs('jobs', 1)},
+	cancel_job => q{SELECT ecto_job.cancel_job('jobs', (SELECT max(id) FROM jobs)) AS kept},
 	job_failed => q{SELECT ecto_job.job_failed('jobs', id, attempt) AS kept FROM ecto_job.start_available_jobs('jobs', 1)},
 	requeue => q{SELECT ecto_job.requeue('jobs', 1) AS kept},);
 # A call of each function that declares OUT parameters; no table can have a column of such a row

@@ -54,7 +54,8 @@ in_database('app', q{
 	SELECT ecto_job.enqueue('shop."Jobs ""1"""', '{"n": 2}', schedule => '2999-01-01 12:34:56.789012+00');
 	SELECT ecto_job.enqueue('blobs', params_binary => '\x0083ff');
 	SELECT ecto_job.enqueue('blobs', params_binary => '\x');
-	SELECT count(*) FROM ecto_job.start_available_jobs('blobs', 1)});
+	SELECT count(*) FROM ecto_job.start_available_jobs('blobs', 1);
+	SELECT ecto_job.pause_queue('shop."Jobs ""1"""')});
 
 my $dump = $node->basedir . '/dump';
 $node->command_ok([ 'pg_dump', '-U', 'landlord', '-Fc', '-f', $dump, $node->connstr('app') ],
@@ -71,6 +72,8 @@ like($text, qr/äöü.*job_changed\('\{.*"retry_timeout": "PT7S"/s, 'the dump ha
 is(text_of('restored'), $text, 'a dump of the restored database equals the first dump');
 my $all_settings = "SELECT * FROM ecto_job.queue_settings ORDER BY queue::text";
 is($node->safe_psql('restored', $all_settings), $node->safe_psql('app', $all_settings), 'the settings are restored');
+is($node->safe_psql('restored', q{SELECT string_agg(paused::text, ' ' ORDER BY queue::text) FROM ecto_job.queue_settings}), 'false true',
+	'a restored queue is paused as the dumped one was');
 
 # The notification of `fence` arrives after all that were sent before
 in_database('restored', 'NOTIFY fence');

@@ -129,6 +129,9 @@ for my $old (@older)
 		"$old: the settings are kept");
 	is(in_database($database, q{SELECT params FROM ecto_job.start_available_jobs('jobs')}), '{"n": 5}', "$old: the jobs are kept");
 	is(in_database($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)"), 'mixed', "$old: a newer feature works after the update");
+	is(in_database($database, q{SELECT ecto_job.pause_queue('blobs'); SELECT ecto_job.enqueue('blobs', params_binary => '') > 0, paused
+		FROM ecto_job.queues WHERE queue = 'blobs'::regclass; SELECT count(*) FROM ecto_job.start_available_jobs('blobs')}) =~ s/\n/ /gr,
+		' t|t 0', "$old: a queue from before the update can be paused");
 }
 
 # The SQL is newer than the library that the server has loaded, as after the installation of a later release
