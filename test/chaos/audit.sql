@@ -61,7 +61,7 @@ BEGIN
         END IF;
     END IF;
     IF is_snooze THEN
-        IF n.attempt <> o.attempt - CASE o.state WHEN 'IN_PROGRESS' THEN 1 ELSE 0 END THEN
+        IF n.attempt <> o.attempt - (o.state = 'IN_PROGRESS')::int THEN
             RETURN 'I8: a snooze counts the attempt';
         ELSIF n.lease IS NOT NULL THEN
             RETURN 'I6: a lease outlives its state';
