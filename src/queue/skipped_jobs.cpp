@@ -2,6 +2,7 @@
 #include "queue/skipped_jobs.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "pg/oid_map.hpp"
 
@@ -49,11 +50,18 @@ int count_at(const Entry *entry, TimestampTz now) {
                       [now](const SkippedJob &job) { return job.until > now; }));
 }
 
-// Forgets the queues of which no job is skipped any more, such as dropped ones.
+// Returns whether a job is skipped, or a walk begins behind the start.
+bool holds_anything(const Entry *entry, TimestampTz now) {
+    return count_at(entry, now) > 0 ||
+           std::any_of(std::begin(entry->beginnings), std::end(entry->beginnings),
+                       [now](const Beginning &beginning) { return beginning.until > now; });
+}
+
+// Forgets the queues of which nothing is remembered any more, such as dropped ones.
 void remove_past() {
     const TimestampTz now = GetCurrentTimestamp();
     entries.for_each([now](Entry *entry) {
-        if (count_at(entry, now) > 0)
+        if (holds_anything(entry, now))
             return;
         if (entry->jobs != nullptr)
             pfree(entry->jobs);
