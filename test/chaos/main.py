@@ -217,7 +217,7 @@ class Run:
         self.say("checking")
         checker, checks = self.check(at_end=True)
         numbers = checker.numbers()
-        seen = [f"by {path}" for path in PATHS] + ["refused", "announced", "claims in order"]
+        seen = [f"by {path}" for path in PATHS] + ["snoozed", "by upkeep", "refused", "announced", "claims in order"]
         if self.act.name != "crash":
             seen = ["completed"]  # other acts are too short for the other kinds
         idle = [what for what in seen if not numbers.get(what)]
