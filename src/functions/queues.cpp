@@ -174,14 +174,13 @@ void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
 Datum change_paused(FunctionCallInfo fcinfo, bool paused) {
     PreventCommandIfReadOnly(paused ? "pause_queue" : "resume_queue");
     SPI_connect();
-    const Oid table = find_queue(table_argument(fcinfo))->oid;
-    require_owner(table);
-    if (set_paused(table, paused)) {
-        carry_settings(table);
-        // Consumers were notified of the jobs that came meanwhile, and got none
-        if (!paused)
-            record_available(table, lowest_key, true);
-    }
+    const Queue *const queue = find_queue(table_argument(fcinfo));
+    require_owner(queue->oid);
+    set_paused(queue, paused);
+    carry_settings(queue->oid);
+    // Consumers were notified of the jobs that came during the pause, and got none
+    if (!paused)
+        record_available(queue->oid, lowest_key, true);
     SPI_finish();
     PG_RETURN_VOID();
 }

@@ -24,6 +24,13 @@ int64 milliseconds(const Row &settings, const char *queue, const char *column) {
                     longest_setting_ms);
 }
 
+void require_changed_row(const Queue *queue) {
+    if (SPI_processed != 1)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("queue \"%s\" was dropped just now", NameStr(queue->table)),
+                        errhint("The view ecto_job.queues lists the queues.")));
+}
+
 const char *shown(const Interval *interval) {
     return DatumGetCString(
         DirectFunctionCall1(interval_out, IntervalPGetDatum(const_cast<Interval *>(interval))));
@@ -76,10 +83,7 @@ Row change_settings(const Queue *queue, const NewSettings &settings) {
                max_attempts = COALESCE($6, q.max_attempts)
          WHERE q.queue == $1 RETURNING q.*)">,
                    values);
-    if (SPI_processed != 1)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-                        errmsg("queue \"%s\" was dropped just now", NameStr(queue->table)),
-                        errhint("The view ecto_job.queues lists the queues.")));
+    require_changed_row(queue);
     return Rows().only();
 }
 
@@ -90,14 +94,13 @@ bool is_paused(const Queue *queue) {
                                         queue->oid);
 }
 
-bool set_paused(Oid table, bool paused) {
-    write_registry(qualified<R"(
-        UPDATE ecto_job.queue_settings AS q SET paused = $2
-         WHERE q.queue == $1 AND q.paused IS DISTINCT FROM $2)">,
+void set_paused(const Queue *queue, bool paused) {
+    write_registry(qualified<"UPDATE ecto_job.queue_settings AS q SET paused = $2"
+                             " WHERE q.queue == $1">,
                    RegistryValues()
-                       .add(REGCLASSOID, ObjectIdGetDatum(table))
+                       .add(REGCLASSOID, ObjectIdGetDatum(queue->oid))
                        .add(BOOLOID, BoolGetDatum(paused)));
-    return SPI_processed > 0;
+    require_changed_row(queue);
 }
 
 const char *settings_as_json(Oid table) {

@@ -35,8 +35,8 @@ Row change_settings(const Queue *queue, const NewSettings &settings);
 // settings.
 bool is_paused(const Queue *queue);
 
-// Pauses or resumes a queue. Returns whether that is a change.
-bool set_paused(Oid table, bool paused);
+// Pauses or resumes a queue. ERROR 42P01 if the queue was dropped just now.
+void set_paused(const Queue *queue, bool paused);
 
 // Returns the settings of a queue as a JSON object, without the queue's OID, which means nothing in
 // another database; null: no such queue.

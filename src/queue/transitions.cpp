@@ -285,7 +285,9 @@ uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
 
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
                   TimestampTz now, int64 retry_timeout_ms, const Failure &failure) {
-    Arguments arguments = next_time(queue, now, retry_timeout_ms);
+    const bool by_queue = failure.retry && !failure.delay_ms;
+    Arguments arguments = by_queue ? next_time(queue, now, retry_timeout_ms)
+                                   : Arguments{.now = now, .timeout = 0, .attempt_limit = 0};
     arguments.id = id;
     arguments.attempt = attempt;
     arguments.lease = lease;

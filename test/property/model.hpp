@@ -200,7 +200,8 @@ public:
                        std::optional<std::int64_t> delay_ms = std::nullopt) {
         if (timeout_ms < 0 || delay_ms.value_or(0) < 0)
             return error(bad_value);
-        if (!later(now, 1, timeout_ms) || (delay_ms && !later(now, 1, *delay_ms)))
+        if ((retry && !delay_ms && !later(now, 1, timeout_ms)) ||
+            (delay_ms && !later(now, 1, *delay_ms)))
             return error(out_of_range);
         Job *const job = find(id);
         if (job == nullptr || job->state != "IN_PROGRESS" || (attempt && job->attempt != attempt) ||

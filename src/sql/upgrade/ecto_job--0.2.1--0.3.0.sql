@@ -4,12 +4,13 @@
 SELECT ecto_job.require_library('0.3.0');
 
 ALTER TABLE ecto_job.queue_settings ADD COLUMN paused pg_catalog.bool DEFAULT false NOT NULL;
+COMMENT ON TABLE ecto_job.queue_settings IS 'one row per queue: its settings; written by functions of the extension';
 COMMENT ON COLUMN ecto_job.queue_settings.paused IS 'true: claims return no jobs, until resume_queue';
 
 -- Pauses a queue: claims return no jobs from the commit on, in every session and after a restart, until resume_queue().
--- Jobs can be enqueued, due jobs become AVAILABLE, jobs that are held can be completed or fail. Has no effect on
--- EctoJob's library, which reads the table itself. A paused queue stays paused. Only the table's owner may call it.
--- Errors: 22004 null, 42809 not a queue, 42501 not the owner.
+-- Jobs can be enqueued, and are announced; due jobs become AVAILABLE; jobs that are held can be completed or fail, and
+-- those that are RESERVED can be started. Has no effect on EctoJob's library, which reads the table itself. Only the
+-- table's owner may call it. Errors: 22004 null, 42809 not a queue, 42501 not the owner, 42P01 dropped just now.
 CREATE FUNCTION ecto_job.pause_queue(
     queue pg_catalog.regclass
 ) RETURNS pg_catalog.void
@@ -17,7 +18,7 @@ CREATE FUNCTION ecto_job.pause_queue(
 COMMENT ON FUNCTION ecto_job.pause_queue(pg_catalog.regclass) IS
     'has claims return no jobs of a queue until resume_queue';
 
--- Ends the pause of a queue, and notifies its consumers at the commit. Does nothing to a queue that is not paused.
+-- Ends the pause of a queue, if there is one, and notifies its consumers at the commit.
 -- Errors: as of pause_queue.
 CREATE FUNCTION ecto_job.resume_queue(
     queue pg_catalog.regclass
@@ -29,8 +30,10 @@ COMMENT ON FUNCTION ecto_job.resume_queue(pg_catalog.regclass) IS
 -- Puts a job back that the caller holds and will not perform now, as if this attempt had not begun: an IN_PROGRESS job
 -- gets its attempt back. With a delay the job is SCHEDULED and due after the delay; with none it is AVAILABLE at its old
 -- place in the queue, which is how a consumer that stops gives back what it has not begun. The error stays. Sends no
--- notification but that of the queue. Returns the job, or no row if the job is not held under this lease.
--- Errors: 22004 null id, lease or delay, 22023 infinite now or negative delay, 22008 delay out of range, 42809, 42501.
+-- notification but that of the queue. Waits for a transaction that completes the job. Returns the job, or no row if the
+-- job is not held under this lease.
+-- Errors: 22004 null id, lease or delay, 22023 infinite now, delay negative, with months or too long, 22008 the schedule
+-- is past the calendar, 42809, 42501.
 CREATE FUNCTION ecto_job.snooze_job(
     queue pg_catalog.regclass, id pg_catalog.int8, lease pg_catalog.int8, delay
     pg_catalog.interval DEFAULT '0', now pg_catalog.timestamptz DEFAULT NULL
@@ -40,20 +43,23 @@ COMMENT ON FUNCTION ecto_job.snooze_job(pg_catalog.regclass, pg_catalog.int8, pg
     'puts a held job back for later, without counting the attempt; no delay: gives it back';
 
 -- Moves the end of a lease to `duration` after now, by default the queue's execution_timeout; never to an earlier time.
--- Call it at a third of the lease while a job runs. Returns the end of the lease, or null if the job is not held under
--- this lease any more, was cancelled, or the lease has ended: then stop, the job cannot be completed.
--- Errors: 22004 null id or lease, 22023 infinite now or duration below 1 ms, 22008 duration out of range, 42809, 42501.
+-- Call it at a third of the lease while a job runs, and not after complete_job: it waits for the transaction that
+-- completes the job. Returns the end of the lease, or null if the job is not held under this lease any more, was
+-- cancelled, or the lease has ended: then stop, since another consumer may have the job.
+-- Errors: 22004 null id or lease, 22023 infinite now, duration below 1 ms, with months or too long, 22008 the end is
+-- past the calendar, 42809, 42501.
 CREATE FUNCTION ecto_job.extend_lease(
     queue pg_catalog.regclass, id pg_catalog.int8, lease pg_catalog.int8, duration
     pg_catalog.interval DEFAULT NULL, now pg_catalog.timestamptz DEFAULT NULL
 ) RETURNS pg_catalog.timestamptz
     LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_extend_lease';
 COMMENT ON FUNCTION ecto_job.extend_lease(pg_catalog.regclass, pg_catalog.int8, pg_catalog.int8, pg_catalog.interval, pg_catalog.timestamptz) IS
-    'moves the end of a job''s lease; null: the job is the caller''s no longer';
+    'moves the end of a job''s lease; null: the lease has ended, or the job is gone or another''s';
 
 -- Deletes a job in any state, with the notification <table>.failed. The consumer that holds the job cannot complete it
 -- then, so what it writes in the completing transaction is rolled back. reason: cut at 8 kB; the error of the returned
--- row. Returns the job, or no row if there is none or if a transaction has locked it, such as the one that completes it.
+-- row. Returns the job, or no row if there is none, if a transaction has locked it, such as the one that completes it,
+-- or if a trigger or policy keeps it.
 -- Errors: 22004 null id, 42809, 42501.
 CREATE FUNCTION ecto_job.cancel_job(
     queue pg_catalog.regclass, id pg_catalog.int8, reason pg_catalog.text DEFAULT NULL
