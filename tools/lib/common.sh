@@ -2,7 +2,15 @@
 # Functions of check, quickstart, lint and others: packages, a private installation, the user that runs servers.
 # A script sources this file with the top of the checkout as its current directory.
 
+# The release of Debian that has each major version of PostgreSQL; no release has 16
+declare -A debian_of=([15]=bookworm [17]=trixie [18]=forky)
+# The version in this machine's release; 15 on any other system
 pg_major=15
+# shellcheck disable=SC1091
+codename=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME-}") || true
+for major in "${!debian_of[@]}"; do
+    [ "${debian_of[$major]}" != "$codename" ] || pg_major=$major
+done
 pg_home=/usr/lib/postgresql/$pg_major
 export PG_CONFIG=$pg_home/bin/pg_config
 
@@ -16,12 +24,20 @@ die() {
 need_packages() {
     local system
     # shellcheck disable=SC1091
-    system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_ID-}") || true
-    [ "$system" = "debian 12" ] || die "this command installs what it needs on Debian 12 only; this system is '${system:-unknown}'.
+    system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_CODENAME-}") || true
+    [ "$system" = "debian ${debian_of[$pg_major]}" ] || die "this command installs what it needs on Debian 12 only; this system is '${system:-unknown}'.
 Elsewhere: PostgreSQL $pg_major with server headers, g++ 12 or later, CLI11, nlohmann-json, spdlog with fmt, then
     make && make install && make installcheck"
     # shellcheck disable=SC2046
     tools/lib/packages "$@"
+}
+
+# Prints the URI of the mirror from which this machine installs Debian's packages.
+debian_mirror() {
+    local mirror
+    # shellcheck disable=SC2016
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Label: Debian' "Codename: $codename" | sed -n 1p)
+    echo "${mirror:-http://deb.debian.org/debian}"
 }
 
 # build MAKE_ARGUMENT...: runs make on all processors, or in the jobserver of the calling make; prints the files that are
