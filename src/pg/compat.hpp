@@ -111,6 +111,20 @@ template <typename F> void for_each_setting(F visit) {
         visit(settings[i]);
 }
 
+// Returns the size of compiled functions below CacheMemoryContext, in bytes. Before 18 functions
+// lie below TopMemoryContext.
+inline Size size_of_cached_functions() {
+    Size size = 0;
+#if PG_VERSION_NUM >= 180000
+    for (MemoryContext child = CacheMemoryContext->firstchild; child != nullptr;
+         child = child->nextchild)
+        if (strcmp(child->name, "PL/pgSQL function") == 0 ||
+            strcmp(child->name, "SQL function") == 0)
+            size += MemoryContextMemAllocated(child, true);
+#endif
+    return size;
+}
+
 // Returns the pid of a lock's holder; 0 if the process has ended or the transaction was prepared.
 inline int pid_of(const VirtualTransactionId &transaction) {
 #if PG_VERSION_NUM >= 170000

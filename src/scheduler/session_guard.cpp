@@ -47,7 +47,7 @@ bool is_ours(MemoryContext context) {
 }
 
 Size size_of_memory() {
-    Size size = MemoryContextMemAllocated(TopMemoryContext, false);
+    Size size = MemoryContextMemAllocated(TopMemoryContext, false) + size_of_cached_functions();
     for (MemoryContext child = TopMemoryContext->firstchild; child != nullptr;
          child = child->nextchild)
         if (child != CacheMemoryContext && !is_ours(child))
