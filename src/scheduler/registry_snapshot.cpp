@@ -33,6 +33,9 @@ void log_copy() {
 
 RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues) {
     RegistrySnapshot snapshot;
+    // A wait for pg_extension with the extension locked would be a deadlock with a session that has
+    // locked pg_extension and drops the extension
+    LockRelationOid(ExtensionRelationId, AccessShareLock);
     snapshot.extension = get_extension_oid("ecto_job", true);
     const bool was_replaced = OidIsValid(known_extension) && snapshot.extension != known_extension;
     if (was_replaced || !OidIsValid(snapshot.extension))
