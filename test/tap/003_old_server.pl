@@ -35,7 +35,10 @@ sub compile
 		'-DECTO_JOB_VERSION=""', '-DPGDLLEXPORT=', source_dir() . '/src/module.cpp' ]);
 }
 my $sentence = qr/ecto_job needs PostgreSQL 15\.9 or later/;
-is(compile(150009), '', 'the library compiles with the headers of 15.9');
+# Headers of a later major version lack what the sources use with 15; these compile under their own number
+my ($installed) = $config =~ /#define PG_VERSION_NUM (\d+)/;
+my $accepted = $installed < 160000 ? 150009 : $installed;
+is(compile($accepted), '', "the library compiles with the headers of $accepted");
 like(compile(150008), qr/error: .*$sentence.*: install the newest minor/,
 	'compiling with the headers of 15.8 fails, and the message says what to do');
 

@@ -44,8 +44,9 @@ my @tries = (
 	[ q{DISCARD PLANS}, qr/within security-restricted operation/ ],
 	[ q{LOAD 'anything'}, qr/access to library "anything" is not allowed/ ],
 	[ q{SET TRANSACTION ISOLATION LEVEL SERIALIZABLE}, qr/must be called before any query/ ],
-	[ q{SELECT pg_terminate_backend(pg_backend_pid())}, qr/superuser/ ],
-	[ q{SELECT pg_cancel_backend(pg_backend_pid())}, qr/superuser/ ],
+	# PostgreSQL 16 has changed the messages
+	[ q{SELECT pg_terminate_backend(pg_backend_pid())}, qr/^must be a superuser to terminate superuser process$|^permission denied to terminate process$/ ],
+	[ q{SELECT pg_cancel_backend(pg_backend_pid())}, qr/^must be a superuser to cancel superuser query$|^permission denied to cancel query$/ ],
 	[ q{SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY}, qr/^done/ ],
 	[ q{SELECT set_config('statement_timeout', '1', false)}, qr/^done/ ],
 	[ q{SELECT set_config('lock_timeout', '1', false)}, qr/^done/ ],

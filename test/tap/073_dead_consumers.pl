@@ -142,7 +142,8 @@ while (@sessions < 20)
 	last if $status != 0 && ($refused = $error);
 	push @sessions, $node->background_psql('postgres', extra_params => [ '-U', 'consumer' ]);
 }
-like($refused, qr/FATAL:  remaining connection slots are reserved for non-replication superuser connections$/m, 'no connection is left for a consumer');
+# PostgreSQL 16 has changed the message
+like($refused, qr/FATAL:  remaining connection slots are reserved for (non-replication superuser connections|roles with the SUPERUSER attribute)$/m, 'no connection is left for a consumer');
 like(slurp_file($node->logfile), qr/^53300 FATAL:  remaining connection slots/m, 'the refused connection is logged with 53300');
 my $scheduler = "FROM pg_stat_activity WHERE backend_type = 'ecto_job scheduler'";
 my $pid = sql("SELECT pid $scheduler");
