@@ -4,7 +4,7 @@
 # root; where the kernel forbids such namespaces, the test is skipped. Seen to fail with large disks.
 #
 # server log may hold: PANIC:  could not write to file "pg_wal/xlogtemp
-# server log may hold: server process .* was terminated by signal 6: Aborted
+# server log may hold: (server process|client backend) .* was terminated by signal 6: Aborted
 use strict;
 use warnings;
 
