@@ -175,11 +175,18 @@ void Child::kill(int signal) const {
 }
 
 std::optional<std::string> Child::failure() const {
-    if (WIFEXITED(status_) && WEXITSTATUS(status_) == 0)
-        return std::nullopt;
-    if (WIFSIGNALED(status_))
+    const auto status = exit_status();
+    if (!status)
         return "killed by signal " + std::to_string(WTERMSIG(status_));
-    return "exit status " + std::to_string(WEXITSTATUS(status_));
+    if (*status == 0)
+        return std::nullopt;
+    return "exit status " + std::to_string(*status);
+}
+
+std::optional<int> Child::exit_status() const {
+    if (WIFSIGNALED(status_))
+        return std::nullopt;
+    return WEXITSTATUS(status_);
 }
 
 } // namespace ecto_job::consumer

@@ -34,6 +34,8 @@ public:
 
     // Returns "exit status 3" or "killed by signal 9"; nullopt on success.
     std::optional<std::string> failure() const;
+    // Returns the program's exit status; nullopt if a signal killed it.
+    std::optional<int> exit_status() const;
     // Returns the end of the program's standard error.
     std::string stderr_tail() const { return stderr_tail_.text(); }
 

@@ -104,8 +104,11 @@ bool Claimer::prepared(const Queue &queue) const {
 void Claimer::prepare(Queue &queue) {
     if (!extension_found_)
         send(queue, {protocol::find_extension()}, [this](const Result &result) {
-            extension_found_ = result.rows() > 0;
-            if (!extension_found_)
+            const auto found = protocol::features(result);
+            extension_found_ = found.has_value();
+            if (found)
+                features_ = *found;
+            else
                 shutdown_.fatal("the extension \"ecto_job\" is not in this database\n"
                                 "HINT:  CREATE EXTENSION ecto_job;");
         });

@@ -45,6 +45,8 @@ public:
 
     // Makes a claim due on all queues, without a notification.
     void recheck_all();
+    // Returns what the extension had when it was last found.
+    const protocol::Features &features() const { return features_; }
     // Returns whether a claim has been sent and its result is pending.
     bool claiming() const { return claiming_; }
     // Returns whether the last claim on each queue, on this connection, found no more jobs.
@@ -84,7 +86,8 @@ private:
     TakeJobs take_;
     std::vector<Queue> queues_;
     std::size_t next_queue_ = 0;
-    bool extension_found_ = false;
+    bool extension_found_ = false; // on this connection
+    protocol::Features features_;
     bool has_claimed_ = false; // a claim has succeeded, with or without jobs
     bool claiming_ = false;
 };

@@ -1,9 +1,9 @@
-// Exec starts programs, ends those whose lease is over, and passes their results to Outcomes.
+// Exec starts programs and judges their exit statuses.
 //
 // When descriptors, processes or memory run out, a job loses no attempt: it waits under its lease,
 // and no more jobs are claimed than can run. Any other reason fails the job. A program that was
-// signalled may still succeed: its exit status counts, and the lease decides whether the job is
-// still held.
+// signalled when its lease ended may still succeed: its exit status counts, and the lease decides
+// whether the job is still held.
 #include "consumer/exec.hpp"
 
 #include "consumer/report.hpp"
@@ -17,8 +17,9 @@ namespace ecto_job::consumer {
 
 namespace {
 
-// From SIGTERM to SIGKILL; --help names it
-constexpr auto grace = std::chrono::seconds(5);
+// Exit statuses of <sysexits.h>, which --help names
+constexpr int data_error = 65;        // EX_DATAERR: no further attempt can succeed
+constexpr int temporary_failure = 75; // EX_TEMPFAIL: the attempt does not count
 
 // Time after a shortage for which no more programs run at once than did then
 constexpr auto shortage_pause = std::chrono::seconds(5);
@@ -41,10 +42,10 @@ std::vector<std::string> variables(const Job &job) {
 
 } // namespace
 
-Exec::Exec(std::string command, std::size_t limit, Connection &connection, Shutdown &shutdown,
-           std::function<void()> finished, Outcomes::NextClaim next_claim)
-    : command_(std::move(command)), limit_(limit), capacity_(limit),
-      outcomes_(connection, shutdown, std::move(finished), std::move(next_claim)) {}
+Exec::Exec(const Options &options, const protocol::Features &features, Connection &connection,
+           Outcomes &outcomes, std::function<void()> finished)
+    : options_(options), features_(features), capacity_(static_cast<std::size_t>(options.jobs)),
+      outcomes_(outcomes), finished_(std::move(finished)), leases_(connection, running_) {}
 
 void Exec::begin(std::deque<Job> &waiting) {
     for (; room() > 0 && !waiting.empty(); waiting.pop_front())
@@ -57,8 +58,7 @@ bool Exec::start(Job &job) {
     try {
         auto child = start_program(job);
         report::started(job);
-        const auto deadline = job.lease_over;
-        running_.push_back({std::move(job), std::move(child), deadline, SIGTERM});
+        running_.emplace_back(std::move(job), std::move(child));
     } catch (const std::system_error &error) {
         if (is_shortage(error.code())) {
             capacity_ = running_.size();
@@ -75,7 +75,7 @@ bool Exec::start(Job &job) {
 std::unique_ptr<Child> Exec::start_program(Job &job) const {
     std::vector<std::string> environment = variables(job);
     const auto start = [&] {
-        return std::make_unique<Child>(command_, environment, std::move(job.params));
+        return std::make_unique<Child>(*options_.exec, environment, std::move(job.params));
     };
     if (!job.meta)
         return start();
@@ -91,52 +91,58 @@ std::unique_ptr<Child> Exec::start_program(Job &job) const {
 }
 
 void Exec::step(Clock::time_point now) {
-    std::erase_if(running_, [this](Running &running) { return reap(running); });
-    for (Running &running : running_)
-        enforce_deadline(running, now);
+    std::erase_if(running_, [this](RunningJob &running) { return reap(running); });
+    for (RunningJob &running : running_)
+        running.enforce_deadline(now);
     if (now >= shortage_ends_) {
-        capacity_ = limit_;
+        capacity_ = static_cast<std::size_t>(options_.jobs);
         shortage_ends_ = Clock::time_point::max();
     }
-    outcomes_.step(now);
+    if (extends_leases())
+        leases_.step(now);
 }
 
-bool Exec::reap(Running &running) {
-    if (!running.child->ended())
+bool Exec::reap(RunningJob &running) {
+    if (!running.child().ended())
         return false;
-    if (auto failure = running.child->failure()) {
-        if (running.signal != SIGTERM)
-            *failure += ": its lease was over";
-        if (const std::string output = running.child->stderr_tail(); !output.empty())
-            *failure += ": " + output;
-        outcomes_.failed(std::move(running.job), *failure);
-    } else {
-        outcomes_.completed(std::move(running.job));
-    }
+    if (running.is_lost())
+        finished_();
+    else
+        report(running);
     return true;
 }
 
-void Exec::enforce_deadline(Running &running, Clock::time_point now) {
-    if (now < running.deadline)
-        return;
-    report::overdue(running.job, running.signal == SIGTERM ? "SIGTERM" : "SIGKILL");
-    running.child->kill(running.signal);
-    running.deadline = running.signal == SIGTERM ? now + grace : Clock::time_point::max();
-    running.signal = SIGKILL;
+void Exec::report(RunningJob &running) {
+    const Child &child = running.child();
+    auto failure = child.failure();
+    if (!failure)
+        return outcomes_.completed(running.take());
+    if (running.stopped())
+        *failure += ": its lease was over";
+    if (const std::string output = child.stderr_tail(); !output.empty())
+        *failure += ": " + output;
+    const auto status = child.exit_status();
+    if (features_.has_extend_lease && status == data_error)
+        outcomes_.given_up(running.take(), *failure);
+    else if (features_.has_extend_lease && status == temporary_failure)
+        outcomes_.snoozed(running.take(), *failure, std::chrono::seconds(options_.snooze));
+    else
+        outcomes_.failed(running.take(), *failure);
 }
 
 void Exec::watch(Poller &poller) {
-    for (const Running &running : running_) {
-        running.child->watch(poller);
-        poller.wake_at(running.deadline);
+    for (const RunningJob &running : running_) {
+        running.child().watch(poller);
+        poller.wake_at(running.signal_at());
     }
     poller.wake_at(shortage_ends_);
-    outcomes_.watch(poller);
+    if (extends_leases())
+        leases_.watch(poller);
 }
 
 void Exec::abandon() {
-    for (const Running &running : running_)
-        running.child->kill(SIGTERM);
+    for (const RunningJob &running : running_)
+        running.child().kill(SIGTERM);
 }
 
 } // namespace ecto_job::consumer

@@ -8,6 +8,7 @@
 
 #include "consumer/claimer.hpp"
 #include "consumer/connection.hpp"
+#include "consumer/outcomes.hpp"
 #include "consumer/performer.hpp"
 #include "consumer/shutdown.hpp"
 #include "consumer/signals.hpp"
@@ -26,18 +27,25 @@ public:
 
 private:
     std::unique_ptr<Performer> make_performer();
+    void on_finished();
+    void stop();
     void distribute(Clock::time_point now);
     void watch(Signals &signals);
     // Returns the number of claimed jobs whose outcome has not been reported.
-    std::size_t busy() const { return performer_->busy() + waiting_.size(); }
+    std::size_t busy() const { return performer_->busy() + outcomes_.size() + waiting_.size(); }
     // Returns the number of jobs that may be claimed now.
     std::size_t room() const { return waiting_.empty() ? performer_->room() : 0; }
+    // Returns whether jobs that wait are given back instead of being performed.
+    bool gives_back() const {
+        return shutdown_.requested() && claimer_.features().has_extend_lease;
+    }
     bool finished() const;
 
     const Options &options_;
     Shutdown shutdown_;
     Connection connection_;
     Claimer claimer_;
+    Outcomes outcomes_; // on the main connection
     std::unique_ptr<Performer> performer_;
     std::deque<Job> waiting_; // claimed but not begun, because of --batch
     Poller poller_;

@@ -16,6 +16,7 @@ namespace {
 constexpr int usage_error = 2;
 // Each job needs two pipes or a connection; a process usually has 1,024 descriptors
 constexpr int most_jobs = 400;
+constexpr int longest_snooze = 365 * 24 * 60 * 60;
 
 constexpr const char *description = R"(Performs the jobs of ecto_job's queues:
 
@@ -29,10 +30,15 @@ queue's params) and in its environment:
   ECTO_JOB_ID, ECTO_JOB_ATTEMPT, ECTO_JOB_MAX_ATTEMPTS, ECTO_JOB_QUEUE (as given to --queue), and
   ECTO_JOB_META (JSON; absent if the job has none). Where meta is longer than the system lets a
   variable be (128 kB), ECTO_JOB_META_OMITTED stands in its place: its length in bytes
-Exit status 0 completes the job. Any other, or death by a signal, fails it, with the end of what it
-wrote to standard error as the job's error. No transaction is open meanwhile. When the job's lease
-is over, the program's process group gets SIGTERM, and SIGKILL 5 s later: another consumer may have
-the job by then. All programs are reported over one connection.
+Exit status 0 completes the job. 65 (EX_DATAERR) fails it for good, whatever its attempt. 75
+(EX_TEMPFAIL) puts it back for --snooze seconds, and the attempt does not count. Any other status, or
+death by a signal, fails it. A failed job's error is the status and the end of what the program wrote
+to standard error. All programs are reported over one connection. No transaction is open while a
+program runs.
+While a program runs, its job's lease is extended at a third of its length, so that a program may
+take longer than a lease. The program's process group gets SIGTERM, and SIGKILL 5 s later, when the
+job was lost or cancelled (nothing is reported then), or when the lease ends: because the server
+cannot be reached, or with --no-extend. Another consumer may have the job by then.
 
 With --sql, the job is completed and the statement executed in one transaction: what the statement
 writes is committed exactly once, or not at all. $1 is the params (jsonb, or bytea in a binary
@@ -53,9 +59,12 @@ connection is opened again, after 1 to 30 s; a program that ended meanwhile is r
 --drain ends when nothing is left to start: no job is AVAILABLE and the consumer's own are done. Jobs
 that wait for their time (SCHEDULED, RETRY) and jobs of other consumers are not waited for.
 
-SIGTERM or SIGINT: no new jobs; those that were started are finished. A second one stops at once:
-programs get SIGTERM, and the jobs come back when the connection ends (without preload: when their
-lease is over).
+SIGTERM or SIGINT: no new jobs; those that were begun are finished, and those that wait are given
+back: they are AVAILABLE at once, and no attempt is counted. A second one stops at once: programs get
+SIGTERM, and the jobs come back when the connection ends (without preload: when their lease is over).
+
+Where the database has an extension before 0.3.0, exit statuses 65 and 75 are like any other, no
+lease is extended, and waiting jobs are finished.
 
 The connection is described as for psql: by these options, PG* variables, ~/.pgpass and service
 files. The consumer never asks for a password.
@@ -125,6 +134,14 @@ void add_work_options(CLI::App &app, Options &options) {
         ->type_name("INTERVAL")
         ->check(not_blank)
         ->group(group);
+    app.add_option("--snooze", options.snooze,
+                   "with --exec: seconds for which exit status 75 puts a job back (60)")
+        ->type_name("SECONDS")
+        ->check(in_range(1, longest_snooze))
+        ->group(group);
+    app.add_flag("!--no-extend", options.extend,
+                 "with --exec: do not extend leases; a program gets SIGTERM when its lease ends")
+        ->group(group);
     app.add_flag("--drain", options.drain, "end when nothing is left to start")->group(group);
 }
 
@@ -148,6 +165,9 @@ std::optional<int> parse_options(int argc, const char *const *argv, Options &opt
             throw CLI::RequiredError("exactly one of --exec and --sql");
         if (options.exec && options.per_transaction > 1)
             throw CLI::RequiresError("--per-transaction", "--sql");
+        for (const char *option : {"--snooze", "--no-extend"})
+            if (options.sql && app.count(option) > 0)
+                throw CLI::RequiresError(option, "--exec");
     } catch (const CLI::ParseError &error) {
         if (error.get_exit_code() == 0)
             return app.exit(error, std::cout, std::cerr);

@@ -26,6 +26,8 @@ struct Options {
     std::optional<int> batch;           // jobs of one start call; nullopt = as many as can be run
     int per_transaction = 1;            // --sql: jobs that one transaction performs
     std::optional<std::string> timeout; // an interval; nullopt = the queue's setting
+    int snooze = 60;                    // --exec: seconds after exit status 75
+    bool extend = true;                 // --exec: extend the leases of running programs
     bool drain = false;
     std::string log_level = "info";
 };

@@ -32,11 +32,19 @@ Outcomes::Outcomes(Connection &connection, Shutdown &shutdown, std::function<voi
       next_claim_(std::move(next_claim)) {}
 
 void Outcomes::completed(Job job) {
-    add({std::move(job)});
+    add({std::move(job), End::completed});
 }
 
 void Outcomes::failed(Job job, const std::string &error) {
-    add({std::move(job), clipped(valid_utf8(error), most_error)});
+    add({std::move(job), End::failed, clipped(valid_utf8(error), most_error)});
+}
+
+void Outcomes::given_up(Job job, const std::string &error) {
+    add({std::move(job), End::given_up, clipped(valid_utf8(error), most_error)});
+}
+
+void Outcomes::snoozed(Job job, const std::string &why, std::chrono::seconds delay) {
+    add({std::move(job), End::snoozed, why, delay});
 }
 
 void Outcomes::add(Outcome outcome) {
@@ -44,6 +52,20 @@ void Outcomes::add(Outcome outcome) {
     outcome.job.params = {};
     outcome.job.row.reset();
     waiting_.push_back(std::move(outcome));
+}
+
+Statement Outcomes::statement(const Outcome &outcome) {
+    switch (outcome.end) {
+    case End::completed:
+        return protocol::complete(outcome.job);
+    case End::failed:
+        return protocol::fail(outcome.job, outcome.why, true);
+    case End::given_up:
+        return protocol::fail(outcome.job, outcome.why, false);
+    case End::snoozed:
+        break;
+    }
+    return protocol::snooze(outcome.job, outcome.delay);
 }
 
 void Outcomes::step(Clock::time_point now) {
@@ -96,21 +118,21 @@ void Outcomes::give_up_overdue(Clock::time_point now) {
     waiting_.erase(overdue, waiting_.end());
 }
 
-// Sends the completions of each queue, then the failures in their order, then the claim.
+// Sends the completions of each queue, then the other outcomes in their order, then the claim.
 void Outcomes::report_together(const std::optional<Claim> &claim) {
     std::map<std::string, std::vector<const Job *>> completed;
-    std::vector<Statement> failures;
+    std::vector<Statement> changes;
     for (const Outcome &outcome : in_flight_) {
-        if (outcome.error)
-            failures.push_back(protocol::fail(outcome.job, *outcome.error));
-        else
+        if (outcome.end == End::completed)
             completed[outcome.job.queue].push_back(&outcome.job);
+        else
+            changes.push_back(statement(outcome));
     }
     std::vector<Statement> statements;
-    statements.reserve(completed.size() + failures.size() + 1);
+    statements.reserve(completed.size() + changes.size() + 1);
     for (const auto &[queue, jobs] : completed)
         statements.push_back(protocol::complete(jobs));
-    std::move(failures.begin(), failures.end(), std::back_inserter(statements));
+    std::move(changes.begin(), changes.end(), std::back_inserter(statements));
     if (claim)
         statements.push_back(claim->statement);
     connection_.send(
@@ -131,29 +153,27 @@ void Outcomes::on_results_together(const Results &results, const std::optional<C
             claim->on_rollback();
         return;
     }
-    const auto failures = std::count_if(
-        told.begin(), told.end(), [](const Outcome &outcome) { return outcome.error.has_value(); });
-    auto failure = results.end() - (claim ? 1 : 0) - failures;
+    const auto changes = std::count_if(told.begin(), told.end(), [](const Outcome &outcome) {
+        return outcome.end != End::completed;
+    });
+    auto change = results.end() - (claim ? 1 : 0) - changes;
     for (Outcome &outcome : told) {
-        if (outcome.error)
-            on_failure_result(std::move(outcome), *failure++);
-        else
+        if (outcome.end == End::completed)
             on_completion_result(std::move(outcome), results.front());
+        else
+            on_change_result(std::move(outcome), *change++);
     }
     if (claim)
         claim->on_result(results.back());
 }
 
 void Outcomes::report_one() {
-    const Outcome &outcome = in_flight_.front();
-    const auto statement = outcome.error ? protocol::fail(outcome.job, *outcome.error)
-                                         : protocol::complete(outcome.job);
-    connection_.send({statement}, [this](const Results &results) {
+    connection_.send({statement(in_flight_.front())}, [this](const Results &results) {
         Outcome told = std::move(std::exchange(in_flight_, {}).front());
-        if (told.error)
-            on_failure_result(std::move(told), results.back());
-        else
+        if (told.end == End::completed)
             on_completion_result(std::move(told), results.back());
+        else
+            on_change_result(std::move(told), results.back());
     });
 }
 
@@ -179,14 +199,18 @@ void Outcomes::on_completion_result(Outcome outcome, const Result &result) {
     failed(std::move(outcome.job), "done, but not completed: " + result.message());
 }
 
-void Outcomes::on_failure_result(Outcome outcome, const Result &result) {
+void Outcomes::on_change_result(Outcome outcome, const Result &result) {
+    const bool snoozed = outcome.end == End::snoozed;
     switch (result.verdict()) {
     case Verdict::ok:
-        if (const auto next = protocol::failed(result)) {
-            report::failed(outcome.job, *outcome.error, *next);
+        if (const auto next = protocol::changed(result)) {
+            const auto log = snoozed ? report::snoozed : report::failed;
+            log(outcome.job, outcome.why, *next);
             return finished_();
         }
-        return lost(outcome, "no longer ours; what failed: " + *outcome.error);
+        return lost(outcome,
+                    (snoozed ? "no longer ours; snoozed: " : "no longer ours; what failed: ") +
+                        outcome.why);
     case Verdict::lost:
     case Verdict::conflict:
     case Verdict::transient:
@@ -196,15 +220,15 @@ void Outcomes::on_failure_result(Outcome outcome, const Result &result) {
         shutdown_.fatal(result.message());
         break;
     case Verdict::refused:
-        if (std::string plain = ascii(*outcome.error); plain != *outcome.error) {
-            outcome.error = std::move(plain);
+        if (std::string plain = ascii(outcome.why); plain != outcome.why) {
+            outcome.why = std::move(plain);
             return waiting_.push_front(std::move(outcome));
         }
         break;
     case Verdict::stale:
         break;
     }
-    lost(outcome, *outcome.error + "; left to its lease: " + result.message());
+    lost(outcome, outcome.why + "; left to its lease: " + result.message());
 }
 
 void Outcomes::retry(Outcome outcome, const Result &result) {

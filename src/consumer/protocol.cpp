@@ -38,6 +38,12 @@ template <typename Number> Number number(std::string_view text) {
 // Limit of intervals, since the clock's type ends after 292 years.
 constexpr std::chrono::milliseconds century = std::chrono::hours(24 * 365 * 100);
 
+Clock::duration duration(std::string_view seconds) {
+    const std::chrono::duration<double> value(number<double>(seconds));
+    return std::chrono::duration_cast<Clock::duration>(
+        std::min<std::chrono::duration<double>>(value, century));
+}
+
 } // namespace
 
 Statement settings(Session session) {
@@ -62,8 +68,16 @@ Statement find_extension() {
     return {qualified<R"(
         SELECT (SELECT pg_catalog.set_config(s.name, 'on', false)
                   FROM pg_catalog.pg_settings AS s
-                 WHERE s.name == 'ecto_job.session_leases' AND s.source == 'default')
+                 WHERE s.name == 'ecto_job.session_leases' AND s.source == 'default'),
+               EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+                        WHERE p.proname == 'extend_lease' AND p.pronamespace == pg_catalog.to_regnamespace('ecto_job'))
           FROM pg_catalog.pg_extension AS e WHERE e.extname == 'ecto_job')">};
+}
+
+std::optional<Features> features(const Result &result) {
+    if (result.rows() == 0)
+        return std::nullopt;
+    return Features{.has_extend_lease = result.get(0, 1) == "t"};
 }
 
 Statement find_queue(const std::string &queue) {
@@ -104,7 +118,6 @@ std::vector<Job> jobs(const Result &result, const std::string &queue, const Queu
     std::vector<Job> jobs;
     for (int i = 0; i < result.rows(); i++) {
         auto bytes = result.get_optional(i, params_binary);
-        const std::chrono::duration<double> left(number<double>(result.get(i, seconds_left)));
         jobs.push_back({
             .queue = queue,
             .id = std::string(result.get(i, id)),
@@ -118,8 +131,7 @@ std::vector<Job> jobs(const Result &result, const std::string &queue, const Queu
             .params_type = facts.params_type,
             .row_type = facts.row_type,
             .started = now,
-            .lease_over = now + std::chrono::duration_cast<Clock::duration>(
-                                    std::min<std::chrono::duration<double>>(left, century)),
+            .lease_over = now + duration(result.get(i, seconds_left)),
         });
     }
     return jobs;
@@ -143,17 +155,42 @@ Statement complete(const std::vector<const Job *> &jobs) {
             {{jobs.front()->queue}, {ids + "}"}, {leases + "}"}}};
 }
 
-Statement fail(const Job &job, const std::string &error) {
-    return {"SELECT f.state, f.schedule::pg_catalog.text FROM"
-            " ecto_job.fail_job($1::pg_catalog.regclass, $2::pg_catalog.int8,"
-            " $3::pg_catalog.int8, error => $4::pg_catalog.text) AS f",
+Statement extend(const Job &job, std::chrono::milliseconds length) {
+    return {qualified<R"(
+        SELECT pg_catalog.date_part('epoch',
+                   ecto_job.extend_lease($1::pg_catalog.regclass, $2::pg_catalog.int8,
+                       $3::pg_catalog.int8, $4::pg_catalog.interval)
+                   - pg_catalog.clock_timestamp())::pg_catalog.text)">,
+            {{job.queue}, {job.id}, {job.lease}, {std::to_string(length.count()) + " ms"}}};
+}
+
+std::optional<Clock::time_point> lease_over(const Result &result) {
+    const auto seconds_left = result.get_optional(0, 0);
+    if (!seconds_left)
+        return std::nullopt;
+    return Clock::now() + duration(*seconds_left);
+}
+
+Statement fail(const Job &job, const std::string &error, bool retry) {
+    // An extension before 0.3.0 has no parameter `retry`
+    return {std::string("SELECT f.state, f.schedule::pg_catalog.text FROM"
+                        " ecto_job.fail_job($1::pg_catalog.regclass, $2::pg_catalog.int8,"
+                        " $3::pg_catalog.int8, error => $4::pg_catalog.text") +
+                (retry ? "" : ", retry => false") + ") AS f",
             {{job.queue}, {job.id}, {job.lease}, {error}}};
 }
 
-std::optional<Failed> failed(const Result &result) {
+Statement snooze(const Job &job, std::chrono::seconds delay) {
+    return {"SELECT s.state, s.schedule::pg_catalog.text FROM"
+            " ecto_job.snooze_job($1::pg_catalog.regclass, $2::pg_catalog.int8,"
+            " $3::pg_catalog.int8, $4::pg_catalog.interval) AS s",
+            {{job.queue}, {job.id}, {job.lease}, {std::to_string(delay.count()) + " s"}}};
+}
+
+std::optional<Changed> changed(const Result &result) {
     if (result.rows() == 0)
         return std::nullopt;
-    return Failed{std::string(result.get(0, 0)), std::string(result.get(0, 1))};
+    return Changed{std::string(result.get(0, 0)), std::string(result.get(0, 1))};
 }
 
 // Returns whether the statement uses $2. A "$2" in a string literal only costs an unused parameter.

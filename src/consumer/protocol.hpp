@@ -1,4 +1,4 @@
-// The consumer's SQL: start, complete, fail, and the properties of a queue.
+// The consumer's SQL: start, extend, complete, fail, snooze, and the properties of a queue.
 //
 // (id, lease) identifies a started job; both are sent back as the text in which they came. The
 // queue's name is a parameter, which regclass resolves by the session's search_path.
@@ -49,9 +49,16 @@ enum class Session {
 // row for each changed setting: name, value, earlier value.
 Statement settings(Session session);
 
-// Returns a statement with one row if the database has the extension. The statement also switches
+// What the database's version of the extension has.
+struct Features {
+    bool has_extend_lease = false; // and snooze_job and fail_job's retry: version 0.3.0
+};
+
+// Returns a statement that finds the extension. The statement also switches
 // ecto_job.session_leases on, if the setting exists and has its default.
 Statement find_extension();
+// Returns nullopt if the database does not have the extension.
+std::optional<Features> features(const Result &result);
 
 Statement find_queue(const std::string &queue);
 QueueFacts facts(const Result &result);
@@ -63,14 +70,22 @@ std::vector<Job> jobs(const Result &result, const std::string &queue, const Queu
 Statement complete(const Job &job);
 // Completes all jobs, which are of one queue, or none of them with an error.
 Statement complete(const std::vector<const Job *> &jobs);
-// Fails the job. Its result has the changed row, or none if the job is not held any more.
-Statement fail(const Job &job, const std::string &error);
+// Extends the job's lease to this length from now, or to nothing shorter than it has.
+Statement extend(const Job &job, std::chrono::milliseconds length);
+// Returns the lease's new end; nullopt if the job is lost or cancelled.
+std::optional<Clock::time_point> lease_over(const Result &result);
 
-struct Failed {
+// fail and snooze have a result with the changed row, or with none if the job is not held any more.
+// retry = false: the job is FAILED whatever its attempt.
+Statement fail(const Job &job, const std::string &error, bool retry);
+// Puts the job back without counting its attempt. No delay: it is AVAILABLE at once.
+Statement snooze(const Job &job, std::chrono::seconds delay);
+
+struct Changed {
     std::string state;
     std::string schedule;
 };
-std::optional<Failed> failed(const Result &result);
+std::optional<Changed> changed(const Result &result);
 
 // The user's statement has $1, the params, and may have $2, the job.
 bool wants_row(const std::string &sql);

@@ -41,7 +41,7 @@ void completed(const Job &job) {
     line(spdlog::level::info, job, "completed after {:.0f} ms", took.count());
 }
 
-void failed(const Job &job, const std::string &error, const protocol::Failed &next) {
+void failed(const Job &job, const std::string &error, const protocol::Changed &next) {
     if (next.state == "RETRY")
         line(spdlog::level::warn, job, "failed, RETRY at {}: {}", next.schedule, one_line(error));
     else
@@ -49,12 +49,23 @@ void failed(const Job &job, const std::string &error, const protocol::Failed &ne
              job.attempt, job.max_attempts, one_line(error));
 }
 
+void snoozed(const Job &job, const std::string &why, const protocol::Changed &next) {
+    if (next.state == "SCHEDULED")
+        line(spdlog::level::info, job, "snoozed until {}: {}", next.schedule, one_line(why));
+    else
+        line(spdlog::level::info, job, "given back: {}", one_line(why));
+}
+
 void lost(const Job &job, std::string_view why) {
     line(spdlog::level::err, job, "lost: {}", one_line(why));
 }
 
-void overdue(const Job &job, std::string_view signal) {
-    line(spdlog::level::warn, job, "its lease is over: {}", signal);
+void signalled(const Job &job, std::string_view why, std::string_view signal) {
+    line(spdlog::level::warn, job, "{}: {}", why, signal);
+}
+
+void not_extended(const Job &job, std::string_view why) {
+    line(spdlog::level::warn, job, "its lease could not be extended: {}", one_line(why));
 }
 
 void not_reported(const Job &job, std::string_view why) {

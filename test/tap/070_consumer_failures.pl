@@ -176,11 +176,11 @@ for my $bound (1, 0)
 	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
 }
 
-# A program that runs until the end of its lease
+# A program that runs until the end of its lease, which is not extended
 {
 	my $id = start_over();
 	sql('SELECT ecto_job.disable()'); # a sweep would race with the program's end
-	my ($status, $log) = run_consumer($node, '--queue', 'jobs', '--timeout', '2 s', '--drain', '--exec',
+	my ($status, $log) = run_consumer($node, '--queue', 'jobs', '--timeout', '2 s', '--no-extend', '--drain', '--exec',
 		'echo going >&2; sleep 60 & wait');
 	is($status, 0, 'the consumer drains the queue and exits with 0');
 	like($log, qr/warning: jobs job $id: its lease is over: SIGTERM/, 'a program gets SIGTERM when its lease ends');

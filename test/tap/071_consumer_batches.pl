@@ -123,6 +123,18 @@ sub finish
 	is(sql('SELECT id, state, attempt FROM jobs'), "$next|AVAILABLE|0", 'SIGTERM has the waiting ends made, and nothing started');
 }
 
+# SIGTERM while completions wait, and jobs that were not begun: all are committed together
+{
+	my @ids = new_jobs(('{"status": 0}') x 5);
+	my $consumer = three_ended('--batch', 5);
+	$consumer->signal('TERM');
+	$consumer->signal('CONT');
+	is($consumer->end, 0, 'the consumer exits with 0 after SIGTERM');
+	is(sql('SELECT string_agg(state, \' \' ORDER BY id) FROM ends'), 'gone gone gone AVAILABLE AVAILABLE',
+		'SIGTERM has jobs given back that were not begun');
+	is(sql('SELECT count(DISTINCT xid) FROM ends'), '1', 'three ends are made, and two jobs given back, in one transaction');
+}
+
 # The server crashes while completions and failures wait: they are committed on the next connection, if the leases
 # outlive the first
 {

@@ -67,14 +67,14 @@ for my $closed ('<&-', '>&-', '2>&-', '<&- >&-', '<&- 2>&-', '>&- 2>&-', '<&- >&
 	my $consumer = do
 	{
 		local @ConsumerTest::through = ('sh', '-c', 'exec "$@" 2>/dev/null', 'sh');
-		ConsumerTest->start($node, @queue, '--drain', '--timeout', '1 s', '--exec', 'cat /dev/zero >&2');
+		ConsumerTest->start($node, @queue, '--drain', '--timeout', '1 s', '--no-extend', '--exec', 'cat /dev/zero >&2');
 	};
 	is($consumer->end, 0, 'the consumer exits with 0 although a program wrote without end');
 	is(sql(q{SELECT state, split_part(error, ':', 1) FROM jobs}), 'RETRY|killed by signal 15', 'a program that writes without end is ended with its lease');
 
 	# A program that ignores SIGTERM does not keep the consumer from its time limit either
 	sql(q{TRUNCATE jobs; INSERT INTO jobs (params) VALUES ('{}')});
-	my ($status, $log) = run_consumer($node, @queue, '--drain', '--timeout', '2 s',
+	my ($status, $log) = run_consumer($node, @queue, '--drain', '--timeout', '2 s', '--no-extend',
 		'--exec', q{trap '' TERM; exec 2>&-; while :; do sleep 0.1; done});
 	is($status, 0, 'the consumer exits with 0 although a program ignores SIGTERM');
 	is(sql('SELECT state, error FROM jobs'), 'RETRY|killed by signal 9: its lease was over', 'a program that ignores SIGTERM is killed');

@@ -29,6 +29,7 @@ void serve(Child &child) {
 // The end of a program. Its standard error, which Child copies to the test's, is captured.
 struct Ended {
     std::optional<std::string> failure;
+    std::optional<int> exit_status;
     std::string complaint;
     std::string passed_on;
 };
@@ -39,17 +40,21 @@ Ended run(const std::string &command, const std::string &input = "",
     std::string taken = input;
     Child child(command, variables, std::move(taken));
     serve(child);
-    return {child.failure(), child.stderr_tail(), testing::internal::GetCapturedStderr()};
+    return {child.failure(), child.exit_status(), child.stderr_tail(),
+            testing::internal::GetCapturedStderr()};
 }
 
 TEST(child, exit_status_decides) {
     EXPECT_EQ(run("true").failure, std::nullopt);
+    EXPECT_EQ(run("true").exit_status, 0);
     EXPECT_EQ(run("exit 3").failure, "exit status 3");
+    EXPECT_EQ(run("exit 75").exit_status, 75);
     EXPECT_EQ(run("no-such-program-anywhere").failure, "exit status 127");
 }
 
 TEST(child, death_by_a_signal_is_told) {
     EXPECT_EQ(run("kill -9 $$").failure, "killed by signal 9");
+    EXPECT_EQ(run("kill -9 $$").exit_status, std::nullopt);
 }
 
 TEST(child, gets_every_byte_of_its_input) {

@@ -43,7 +43,17 @@ TEST(options, defaults_leave_the_database_to_libpq) {
     EXPECT_FALSE(parsed.options.dbname || parsed.options.host || parsed.options.port);
     EXPECT_EQ(parsed.options.jobs, 1);
     EXPECT_EQ(parsed.options.per_transaction, 1);
+    EXPECT_EQ(parsed.options.snooze, 60);
+    EXPECT_TRUE(parsed.options.extend);
     EXPECT_FALSE(parsed.options.drain);
+}
+
+TEST(options, programs_may_be_snoozed_and_leases_left_to_end) {
+    const Parsed parsed =
+        parse({"--queue", "jobs", "--exec", "true", "--snooze", "31536000", "--no-extend"});
+    ASSERT_FALSE(parsed.status) << parsed.complaint;
+    EXPECT_EQ(parsed.options.snooze, 31'536'000);
+    EXPECT_FALSE(parsed.options.extend);
 }
 
 TEST(options, several_jobs_in_a_transaction) {
@@ -132,6 +142,13 @@ INSTANTIATE_TEST_SUITE_P(
         // a program has no transaction
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--per-transaction", "2"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--timeout", ""},
+        // a snoozed job that is due at once would be started without end
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--snooze", "0"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--snooze", "31536001"},
+        std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--snooze", "1 h"},
+        // a statement has no exit status, and its transaction keeps its job
+        std::vector<const char *>{"--queue", "jobs", "--sql", "a", "--snooze", "60"},
+        std::vector<const char *>{"--queue", "jobs", "--sql", "a", "--no-extend"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--log-level", "loud"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "surplus"},
         std::vector<const char *>{"--queue", "jobs", "--exec", "true", "--unknown"}));
@@ -145,12 +162,43 @@ const std::vector<std::string> numbers{
 // Generates a word: often an option or one of these numbers, in the forms that CLI11 splits;
 // otherwise any bytes but NUL.
 std::string any_word() {
-    static const std::vector<std::string> words{
-        "--queue", "--exec", "--sql",     "-j",    "--jobs",  "--batch",     "--per-transaction",
-        "-d",      "-h",     "-p",        "-U",    "-w",      "--log-level", "--timeout",
-        "--drain", "--",     "-",         "",      " \n",     "jobs",        "true",
-        "info",    "30 s",   "--queue=a", "-j=4",  "-j4",     "--batch=1",   "-wj2",
-        "{}",      "[1,2]",  "a,b",       "@file", "%%DEF%%", "\"quoted",    "-1.5"};
+    static const std::vector<std::string> words{"--queue",
+                                                "--exec",
+                                                "--sql",
+                                                "-j",
+                                                "--jobs",
+                                                "--batch",
+                                                "--per-transaction",
+                                                "--snooze",
+                                                "--no-extend",
+                                                "-d",
+                                                "-h",
+                                                "-p",
+                                                "-U",
+                                                "-w",
+                                                "--log-level",
+                                                "--timeout",
+                                                "--drain",
+                                                "--",
+                                                "-",
+                                                "",
+                                                " \n",
+                                                "jobs",
+                                                "true",
+                                                "info",
+                                                "30 s",
+                                                "--queue=a",
+                                                "-j=4",
+                                                "-j4",
+                                                "--batch=1",
+                                                "-wj2",
+                                                "{}",
+                                                "[1,2]",
+                                                "a,b",
+                                                "@file",
+                                                "%%DEF%%",
+                                                "\"quoted",
+                                                "-1.5"};
     switch (*rc::gen::inRange(0, 8)) {
     case 0:
     case 1:
@@ -211,6 +259,8 @@ void any_command_line() {
     RC_ASSERT((batch >= 1 && batch <= 10'000));
     RC_ASSERT((options.per_transaction >= 1 && options.per_transaction <= 10'000));
     RC_ASSERT((options.per_transaction == 1 || options.sql));
+    RC_ASSERT((options.snooze >= 1 && options.snooze <= 31'536'000));
+    RC_ASSERT((options.extend || options.exec));
     RC_ASSERT(!is_blank(options.timeout.value_or("as the queue says")));
     static const std::set<std::string> levels{"debug", "info", "warning", "error", "off"};
     RC_ASSERT(levels.count(options.log_level) == 1);
