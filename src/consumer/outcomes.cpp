@@ -24,6 +24,10 @@ constexpr auto pause_after_error = std::chrono::seconds(1);
 // cuts.
 constexpr std::size_t most_error = 8'192;
 
+std::string storable(const std::string &error) {
+    return clipped(valid_utf8(error), most_error);
+}
+
 } // namespace
 
 Outcomes::Outcomes(Connection &connection, Shutdown &shutdown, std::function<void()> finished,
@@ -36,11 +40,11 @@ void Outcomes::completed(Job job) {
 }
 
 void Outcomes::failed(Job job, const std::string &error) {
-    add({std::move(job), End::failed, clipped(valid_utf8(error), most_error)});
+    add({std::move(job), End::failed, storable(error)});
 }
 
 void Outcomes::given_up(Job job, const std::string &error) {
-    add({std::move(job), End::given_up, clipped(valid_utf8(error), most_error)});
+    add({std::move(job), End::given_up, storable(error)});
 }
 
 void Outcomes::snoozed(Job job, const std::string &why, std::chrono::seconds delay) {
