@@ -32,6 +32,7 @@ sub start
 		log => "$PostgreSQL::Test::Utils::log_path/" . basename($0, '.pl') . '_consumer' . ++$count
 	}, $class;
 	my @command = (@through, 'ecto_job_consumer', '-d', $node->connstr('postgres'), @arguments);
+	unlink $self->{log}; # of the first run, when a test is run again
 	note("@command");
 	$self->{pid} = fork() // die "fork: $!";
 	if ($self->{pid} == 0)
