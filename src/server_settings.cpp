@@ -45,8 +45,8 @@ void define(bool preloading) {
                                "A list of names, or '*' for all.", &databases, "*", PGC_SIGHUP,
                                GUC_LIST_INPUT, check_databases, nullptr, nullptr);
     DefineCustomIntVariable(
-        "ecto_job.sweep_timeout", "Longest time that the sweep of one queue may take.",
-        "A sweep that does not stop at it is ended, with its scheduler, at twice the time.",
+        "ecto_job.sweep_timeout", "Longest time of one transaction of a sweep.",
+        "A transaction that does not stop then is ended, with its scheduler, at twice the time.",
         &sweep_timeout_ms, 10'000, 100, 3'600'000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
         nullptr);
     DefineCustomIntVariable(

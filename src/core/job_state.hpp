@@ -1,8 +1,10 @@
 // The six states of a job, as EctoJob names them in the column `state`.
 //
 // The column is text, because EctoJob's own statements and people at psql read and write it.
-// Inside it is an enum, so that a switch which forgets a state does not compile. A text that is
-// none of the six is no state: whoever reads it decides what that means. No lock, no allocation.
+// The C++ code uses this enum, so that a switch which forgets a state does not compile. SQL texts
+// name the states themselves: in src/sql, table/create.cpp, table/triggers.cpp and
+// queue/statements.cpp. A text that is none of the six is no state: whoever reads it decides what
+// that means. No lock, no allocation.
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// The functions create_queue(), configure_queue() and drop_queue().
+// The functions create_queue(), configure_queue(), pause_queue(), resume_queue() and drop_queue().
 //
 // A queue's table is created with the caller's rights, and the caller owns it. Only the registry is
 // written as the extension's owner. Two sessions that create the same queue take a lock on its

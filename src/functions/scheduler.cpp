@@ -1,5 +1,6 @@
-// Whether this database runs its queues: a durable record, which the scheduler reads in each step.
-// And, where the library is not preloaded, so that there is no launcher, starting a scheduler.
+// Whether this database runs its queues: a durable record, which the scheduler reads with the
+// registry. And, where the library is not preloaded, so that there is no launcher, starting a
+// scheduler.
 //
 // Only the database's owner and superusers may. A copy of the database does not inherit the record:
 // see queue/registry.

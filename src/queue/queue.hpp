@@ -37,7 +37,7 @@ struct Queue {
     int64 execution_timeout_ms;
     int64 retry_timeout_ms;
     int32 max_attempts;
-    bool paused; // as far as this session knows: see is_paused()
+    bool paused; // as far as this session knows: see is_paused() in queue/queue_settings.hpp
 
     int claims_since_scan; // of this session: see claim_start.cpp
     bool claims_succeed;   // one of this session has, so the next is not guarded

@@ -1,4 +1,4 @@
-// The work of one transaction of a sweep. See batch.hpp.
+// The work of one transaction of a batch. See batch.hpp.
 #include "scheduler/batch.hpp"
 
 #include <algorithm>

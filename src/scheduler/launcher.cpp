@@ -1,24 +1,29 @@
 // The launcher: a static background worker, without a database, that keeps one scheduler in each
 // database that runs queues.
 //
-// The launcher cannot read a database's tables. So it tries the database: it starts a scheduler
+// The launcher cannot read a database's tables. So it *tries* a database: it starts a scheduler
 // there, which leaves at once if there is nothing to do. The launcher tries every database once at
 // its own start, one after the other, since worker slots are few (max_worker_processes). Later it
 // tries a database that is new, or for which a session requests a scheduler
-// (shared/scheduler_signals). It forgets databases that are closed to connections; while there are
-// some, it scans pg_database once a minute to find those that were opened.
+// (shared/scheduler_signals). It forgets databases that are closed to connections; while some are
+// closed, it scans pg_database once a minute to find those that were opened.
 //
 // The states of a database:
 //
-//   wanted ----> running ----> absent    the scheduler has left: there was nothing to do
-//    ^  ^           |            |
-//    |  |           v            |       the scheduler has failed: a pause of 1 s to 1 min
-//    |  +------- pausing <-------+       requests come often: a pause of up to 2 s
-//    |                           |
-//    +---------------------------+       a session requests a scheduler
+//   wanted --- a scheduler is started --------------> running
+//          --- no worker slot is free --------------> pausing, 1 s to 1 min
+//          --- a session keeps schedulers out ------> pausing, 200 ms (shared/scheduler_lockout)
+//   running -- the scheduler has left --------------> absent
+//           -- it has died in a sweep --------------> wanted
+//           -- it has failed -----------------------> pausing, 1 s to 1 min
+//   pausing -- the pause is over -------------------> wanted
 //
-// A wanted database also pauses while no worker slot is free, and while a session keeps schedulers
-// out (shared/scheduler_lockout).
+//   any state but running:
+//           -- a session requests a scheduler ------> wanted
+//           -- the latest of many such requests ----> pausing, up to 2 s
+//
+// A request thus also ends the pause after a failure. A request that comes while a scheduler is
+// running takes effect at that scheduler's end.
 #include <algorithm>
 
 #include "core/backoff.hpp"
@@ -46,7 +51,8 @@ constexpr int64 longest_pause_us = 60'000'000;
 constexpr int64 steady_ms = 60'000;
 // How long the other databases wait for the one that is being tried
 constexpr int64 trial_limit_ms = 10'000;
-// After a few starts in a row a database is started once in this time, however many requests come
+// After few_starts in a row a database is started at most once in this time, however many requests
+// come
 constexpr int64 trial_interval_ms = 2000;
 constexpr int few_starts = 3;
 // How soon to try again in a database from which a session keeps schedulers out
@@ -66,7 +72,7 @@ struct Database {
     Backoff pauses{first_pause_us, longest_pause_us};
     TimestampTz pause_end = 0; // pausing
     TimestampTz started = 0;   // when a scheduler was last started here
-    int starts_in_row = 0;     // each less than twice trial_interval_ms after the one before
+    int starts_in_row = 0;     // quick ones: less than twice trial_interval_ms after the last
 };
 
 OidMap<Database> databases;
@@ -168,7 +174,7 @@ bool is_pause_over(TimestampTz now) {
 void serve_requests(bool settings_changed) {
     const LauncherRequests requests = take_launcher_requests();
     const TimestampTz now = GetCurrentTimestamp();
-    // After a pause a scan comes first, since the database may have been dropped
+    // The end of a pause needs a scan, too, since the database may have been dropped
     if (!requests.start_all && !requests.database_scan && requests.count == 0 &&
         !settings_changed && !is_pause_over(now) && now < next_scan)
         return;
@@ -205,6 +211,7 @@ void notice_end(Database *database) {
             database->pauses.reset();
         pause(database);
     }
+    // A request during the run skips the pause after a failure
     if (database->requested && database->state == LaunchState::absent)
         request_start(database);
     else if (database->requested)
@@ -253,7 +260,8 @@ void start(Database *database) {
     database->started = now;
 }
 
-// Returns whether it is not known yet if the database's scheduler has work.
+// Returns whether the database is still being tried: its scheduler has not found work yet, nor
+// left.
 bool is_trial(const Database *database, TimestampTz now) {
     return database->state == LaunchState::running && !has_found_work(database->slot) &&
            now - database->started < trial_limit_ms * 1000;

@@ -42,9 +42,9 @@ bool reload_settings() {
     return true;
 }
 
-// Stops serving before work that may take long, so that sessions send their notifications
-// themselves. But while the scheduler cannot notify, it serves nevertheless: a session's own NOTIFY
-// would hang or fail the session's commit, and a late notification is better.
+// To serve means: sessions send no NOTIFY, the scheduler announces for them. Before work that may
+// take long the scheduler stops serving, so that sessions notify themselves; but not while NOTIFY
+// fails here, since then it would hang or fail the sessions' commits.
 void stop_serving_if_notify_works(int slot) {
     serve(slot, announcements_wait());
 }
@@ -71,15 +71,14 @@ void Scheduler::run() {
     }
 }
 
-// Resets the latch before the step reads anything, so that a signal that comes later wakes the
-// scheduler again. Without shared memory a set latch is the only signal, so the step then reads the
-// registry, even if a time limit of this process has set the latch. Waiting in a sweep, for a lock
-// or in a trigger, may reset the latch and lose such a signal; the registry is read after
-// ecto_job.safety_interval at the latest.
+// Resets the latch, before the step reads anything, so that no later signal is lost.
 void Scheduler::reset_latch() {
     if (!MyLatch->is_set)
         return;
     ResetLatch(MyLatch);
+    // Without shared memory a set latch is the only request, so the registry is read whatever has
+    // set the latch. A wait within a sweep, for a lock or in a trigger, may reset the latch and
+    // swallow the request; then the registry is read after ecto_job.safety_interval
     wants_registry_ = wants_registry_ || !is_state_shared();
 }
 
@@ -94,10 +93,10 @@ std::optional<Scheduler::WakeUp> Scheduler::step() {
     notice_step_back();
     if (wants_registry_ || next_read_ <= clock_)
         update_registry();
-    // If that has failed, the queues that were read before are swept and served
     if (status_ == RegistryStatus::queues && settings::enabled)
         return sweep_due_queues();
 
+    // Does not sweep: is idle, or leaves
     serve(slot_, false);
     starts_over_ = true;
     if (!announced)
@@ -110,7 +109,8 @@ std::optional<Scheduler::WakeUp> Scheduler::step() {
     return WakeUp{DT_NOBEGIN, WakeOn::everything};
 }
 
-// Reads the registry. If that fails, what was read before is kept, and the next try comes later.
+// Reads the registry. If that fails, the queues that were read before are still swept and served,
+// and the next try comes later.
 void Scheduler::update_registry() {
     pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
     stop_serving_if_notify_works(slot_); // another session may have the registry locked
@@ -180,9 +180,9 @@ bool Scheduler::has_nothing_to_do() const {
 // Leaves, unless work has come since the registry was read. Returns whether the scheduler leaves.
 //
 // Without a launcher, new work comes with a new scheduler, which ends at once if it finds the lock
-// taken. So this scheduler releases the lock and then reads the registry again. A scheduler that
-// came before the release has ended, and this reading sees the changes for which it was started. A
-// scheduler that comes later takes the lock, and this one leaves.
+// taken. So this scheduler (1) releases the lock, (2) reads the registry again, and (3) takes the
+// lock again or leaves. A scheduler that has come before 1 has ended, and 2 sees the changes for
+// which it was started. A scheduler that comes after 1 has the lock, and 3 ends this process.
 bool Scheduler::try_to_leave() {
     if (!on_demand_)
         return ecto_job::try_to_leave(slot_);
@@ -213,6 +213,7 @@ Scheduler::WakeUp Scheduler::sweep_due_queues() {
             break;
         stop_serving_if_notify_works(slot_);
         if (continue_sweep(queue, now) == AfterBatch::read_registry) {
+            // Sweeps nothing until the registry is read again, which is in a second
             next_read_ = DT_NOBEGIN;
             return {in_ms(retry_ms), WakeOn::announcements};
         }
@@ -265,6 +266,7 @@ WatchedQueue *Scheduler::next_queue(TimestampTz now) const {
 Scheduler::WakeUp Scheduler::next_wake_up(TimestampTz now) const {
     TimestampTz next = std::min(next_read_, next_announcement(now));
     queues_.for_each([&](WatchedQueue *queue) { next = std::min(next, due_time(queue)); });
+    // While NOTIFY fails, a new announcement need not wake the scheduler
     return {next, announcements_wait() ? WakeOn::times : WakeOn::everything};
 }
 
@@ -291,8 +293,8 @@ bool Scheduler::notice_step_back() {
 void Scheduler::sleep(const WakeUp &next) {
     if (must_leave(slot_))
         return;
-    // A commit that wakes the scheduler pays for the signal, and consumers with work claim without
-    // being notified: a thousand announcements a second are enough
+    // Lets many commits set flags under one announcement. A thousand a second are enough, since
+    // busy consumers claim without being notified
     gather_announcements();
     const TimestampTz now = GetCurrentTimestamp();
     const TimestampTz latest = TimestampTzPlusMilliseconds(now, longest_sleep_ms);

@@ -26,7 +26,7 @@ public:
     void run();
 
 private:
-    // When the next step comes: at this time, or earlier if a report comes of the kind `on`.
+    // When the next step comes: at this time, or earlier, at what `on` lists (shared/mailbox.hpp).
     struct WakeUp {
         TimestampTz at;
         WakeOn on;
@@ -57,12 +57,13 @@ private:
     BackedOffOwner backed_off_[max_owner_backoffs]; // owners whose code has ended a scheduler
     int backed_off_count_ = 0;
 
-    RegistryStatus status_ = RegistryStatus::changing; // until the registry is read
+    // Until the registry is read, as if the extension were changing: idle
+    RegistryStatus status_ = RegistryStatus::changing;
     Oid extension_ = InvalidOid;
     bool wants_registry_ = true;          // read it in this step: something may have changed
     TimestampTz next_read_ = DT_NOBEGIN;  // when to read it even if nothing seems to have changed
     Backoff read_pause_ms_{2000, 60'000}; // between tries while reading it fails
-    bool starts_over_ = true;             // the known times are not valid: sweep every queue
+    bool starts_over_ = true;             // forget the agendas' times: sweep every queue
     TimestampTz clock_ = DT_NOBEGIN;      // the time when the clock was last read
 };
 

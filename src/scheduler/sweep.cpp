@@ -25,12 +25,13 @@ constexpr int64 longest_kept_idle_ms = 10'000;
 // How long batches isolate rows after a row was at fault, since more such rows are likely
 constexpr int64 isolate_rows_ms = 60'000;
 
-const WatchedQueue *in_sweep = nullptr; // owner_in_sweep()
+const WatchedQueue *in_sweep = nullptr; // the queue whose batch is running: owner_in_sweep()
 
+// Logs the batch as ecto_job.log_min_duration says. 0: if it has moved jobs; more: if it has taken
+// so long; -1: never.
 void log_batch(const WatchedQueue *queue, const Moved &moved, int64 ms) {
-    const bool wanted = settings::log_min_duration_ms > 0
-                            ? ms >= settings::log_min_duration_ms
-                            : settings::log_min_duration_ms == 0 && moved.count() > 0;
+    const int least_ms = settings::log_min_duration_ms;
+    const bool wanted = least_ms == 0 ? moved.count() > 0 : least_ms > 0 && ms >= least_ms;
     if (wanted)
         ereport(LOG, (errmsg("swept queue \"%s\" in " INT64_FORMAT " ms: " INT64_FORMAT
                              " jobs activated, " INT64_FORMAT " expired, " INT64_FORMAT " failed",
@@ -38,8 +39,8 @@ void log_batch(const WatchedQueue *queue, const Moved &moved, int64 ms) {
                              moved.failed)));
 }
 
-// Returns the time limit of a second transaction of this batch: what is left of
-// ecto_job.sweep_timeout, at least half of it.
+// Returns the time limit of a further transaction of the batch: the rest of ecto_job.sweep_timeout,
+// but at least half of sweep_timeout.
 int time_left_ms(const Stopwatch &watch) {
     return std::max(settings::sweep_timeout_ms - static_cast<int>(watch.us() / 1000),
                     settings::sweep_timeout_ms / 2);
@@ -81,8 +82,8 @@ ErrorData *move_jobs(WatchedQueue *queue, Assignment assignment, const Stopwatch
     return error;
 }
 
-// Has the queue's next batch be smaller if this one was cancelled by its time limit. A batch of a
-// single job cannot be smaller; the job is skipped.
+// Makes the queue's next batch smaller if this one was cancelled by its time limit (but not in its
+// commit: the size is not to blame). A batch of a single job cannot be smaller; the job is skipped.
 void shrink_batch(WatchedQueue *queue, const ErrorData *error, bool in_commit) {
     if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !was_over_limit() || in_commit)
         return;
@@ -111,10 +112,11 @@ void count_batch(WatchedQueue *queue, const Moved &moved, int64 took_us) {
 void record_result(WatchedQueue *queue, const Work &work, const Found &found, int64 took_us) {
     const TimestampTz now = GetCurrentTimestamp();
     const bool was_failing = queue->agenda.is_failing();
-    queue->agenda.finished(work, found, now,
-                           {.took = took_us,
-                            .longest_sweep = settings::sweep_timeout_ms * INT64CONST(500),
-                            .full_interval = full_interval_ms(queue) * 1000});
+    queue->agenda.finished(
+        work, found, now,
+        {.took = took_us,
+         .longest_sweep = settings::sweep_timeout_ms * INT64CONST(1000) / 2, // us: half
+         .full_interval = full_interval_ms(queue) * 1000});
     {
         const SharedLock lock(LW_EXCLUSIVE);
         Health &health = queue->record->health;
@@ -145,10 +147,10 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
     begin_batch(queue);
     Assignment assignment{work, extension, GetCurrentTimestamp(), settings::sweep_timeout_ms,
                           false};
-    Batch batch;
+    Batch batch; // what was moved
     ErrorData *error = move_jobs(queue, assignment, watch, &batch);
     const int64 moved_us = watch.us();
-    Batch last = batch; // of the last transaction
+    Batch last = batch; // what the last transaction has found
     if (error == nullptr && batch.found.end == BatchEnd::moved && !must_leave(slot)) {
         assignment.only_looks_ahead = true;
         assignment.limit_ms = time_left_ms(watch);
@@ -166,13 +168,15 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
         record_result(queue, work, last.found, watch.us());
     }
     log_batch(queue, batch.moved, watch.us() / 1000);
-    if (work.full && batch.moved.count() == 0 && full_interval_ms(queue) > longest_kept_idle_ms)
-        free_queue(queue->oid);
+    const bool idle = work.full && batch.moved.count() == 0;
+    if (idle && full_interval_ms(queue) > longest_kept_idle_ms)
+        free_queue(queue->oid); // with its plans
     const Excess excess = record_leftovers(queue->owner, before);
     if (excess != Excess::none) {
         record_excess(queue, excess);
-        if (is_state_shared()) // else no launcher would start another process
-            return AfterBatch::end_process;
+        // Without a launcher nobody would start another process, so this one goes on
+        if (is_state_shared())
+            return AfterBatch::end_process; // in_sweep stays set: the owner backs off at the exit
     }
     in_sweep = nullptr;
     const bool interrupted = error == nullptr && last.found.end == BatchEnd::interrupted;

@@ -12,7 +12,7 @@ namespace ecto_job {
 enum class AfterBatch : uint8_t {
     go_on,
     read_registry, // the extension is being dropped
-    end_process,   // the queue's code has left too much in this session
+    end_process,   // the queue's code has left too much in this session; the owner backs off
 };
 
 // Does as much of the work as one batch may; the rest stays due. Looks ahead if nothing is left to
@@ -20,8 +20,8 @@ enum class AfterBatch : uint8_t {
 // agenda, the status and the log.
 AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int slot);
 
-// Returns the owner of the queue whose batch is running, or whose code has left too much in this
-// session; else InvalidOid.
+// Returns the owner of the queue whose batch is running, also after AfterBatch::end_process: at the
+// process's exit, that owner backs off (main.cpp). Else InvalidOid.
 Oid owner_in_sweep();
 
 } // namespace ecto_job
