@@ -1,7 +1,9 @@
-// The scan for the first AVAILABLE job, which advances the low-water mark. See claim_start.hpp.
+// The search for the first AVAILABLE job, to which the low-water mark advances. See
+// claim_start.hpp.
 //
-// Not every claim scans: since the last scan, only a few rows of this session have to be skipped,
-// and a scan costs as much as skipping some dozens.
+// Only each eighth claim of a session advances the mark, and one whose mark is overdue for a scan
+// from the beginning. A claim in between skips only the few rows that this session has claimed
+// since the last advance, which is cheaper: an advance costs as much as skipping some dozens.
 #include "queue/claim_start.hpp"
 
 #include "queue/transitions.hpp"
@@ -22,7 +24,7 @@ struct Advance {
 
 Advance *advances = nullptr; // in TopTransactionContext
 
-// Returns whether the current role sees all rows: no old snapshot and no policy hides any.
+// Returns whether the claim sees all rows: it reads the latest snapshot, and no policy hides rows.
 bool sees_everything(const Queue *queue) {
     return XactIsoLevel == XACT_READ_COMMITTED &&
            check_enable_rls(queue->oid, InvalidOid, true) != RLS_ENABLED;
@@ -59,7 +61,7 @@ void cancel_advances() {
 JobKey claim_start(Queue *queue) {
     const bool wants = ++queue->claims_since_scan >= claims_between_scans;
     const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
-    if (start.guarded)
+    if (start.guarded) // a claim, of any session, has met a row at fault
         queue->claims_succeed = false;
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }

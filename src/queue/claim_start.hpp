@@ -10,12 +10,12 @@
 
 namespace ecto_job {
 
-// Returns the key from which a claim starts. No job below is AVAILABLE, except for jobs that become
-// so meanwhile, or became so with triggers off. SPI is connected.
+// Returns the key from which a claim starts. Below the key no job is AVAILABLE, except jobs that
+// became so since, or with triggers off. SPI is connected.
 JobKey claim_start(Queue *queue);
 
-// Returns where to start another claim after one that found no job; nullopt unless the mark may
-// hide a job.
+// Returns where to start another claim after one that found no job; nullopt: the mark is trusted to
+// hide none.
 std::optional<JobKey> claim_start_again(Queue *queue);
 
 // For the end of the transaction: see transaction_end.cpp. Cannot fail.

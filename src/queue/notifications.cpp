@@ -15,8 +15,9 @@ constexpr Size payload_limit = BLCKSZ - NAMEDATALEN - 128;
 
 MemoryContext kept_context = nullptr; // null: notices are sent at once
 KeptNotice *kept = nullptr;           // the latest first
-KeptNotice *committed_kept = nullptr; // where those of committed transactions begin
-bool lost = false;                    // since the last time that all were sent
+// The latest of a committed transaction; those before it in `kept` are not committed yet
+KeptNotice *committed_kept = nullptr;
+bool lost = false; // since the last time that all were sent
 
 void keep(Oid queue, Notice notice, const char *payload) {
     const Size length = strlen(payload);
@@ -42,7 +43,8 @@ void keep(Oid queue, Notice notice, const char *payload) {
     kept = added;
 }
 
-// A job's transition does not fail by its notice, which is dropped, with one WARNING
+// Returns whether the notice is too long. It is dropped, with one WARNING, and the job's transition
+// goes on.
 bool is_too_long(Oid table_oid, const char *table, const char *payload) {
     static Oid warned_of = InvalidOid;
     if (strlen(payload) < payload_limit)

@@ -1,6 +1,7 @@
-// NOTIFY on a queue's channels, in the transaction that changes the job. But a sweep of the
-// scheduler keeps its notices until it has committed, since a commit that notifies waits for a lock
-// of the whole cluster.
+// NOTIFY on a queue's channels. Jobs that a commit makes AVAILABLE are announced by the scheduler
+// if it serves the queue, else by the session. Other notices are sent in the transaction that
+// changes the job. But a sweep of the scheduler keeps its notices until it has committed, since a
+// commit that notifies waits for a lock of the whole cluster.
 #pragma once
 
 #include "core/channel.hpp"
@@ -35,7 +36,8 @@ struct KeptNotice {
 // most a megabyte is kept; further notices are lost, with a WARNING.
 void keep_notices();
 
-// Ends the transaction of the notices that were kept last. Notices of an abort are forgotten.
+// Keeps the notices since the last call, whose transaction has committed, or after an abort forgets
+// them.
 void settle_notices(bool committed);
 
 // Returns the notices of committed transactions, which stay kept until they are forgotten.

@@ -35,7 +35,7 @@ PendingChange *find_pending(Oid queue, SubTransactionId made_in) {
 void record(const Change &change) {
     Assert(IsTransactionState() && OidIsValid(change.queue));
     const SubTransactionId here = GetCurrentSubTransactionId();
-    // A statement of many rows finds its change first
+    // The latest change comes first, so the rows of one statement find theirs at once
     PendingChange *own = find_pending(change.queue, here);
     if (own == nullptr) {
         own = static_cast<PendingChange *>(
@@ -46,7 +46,7 @@ void record(const Change &change) {
     merge(&own->change, change);
 }
 
-// There may be very many subtransactions, so memory is not left to the end
+// Frees one by one, since there may be very many subtransactions before the transaction ends.
 void free_first(PendingChange **link) {
     PendingChange *const freed = *link;
     *link = freed->next;

@@ -9,19 +9,22 @@
 
 namespace ecto_job {
 
-// Records that a job is AVAILABLE under this key. `announce`: it was not before.
+// Records that a job is AVAILABLE under this key. `announce`: it has just become
+// AVAILABLE.
 void record_available(Oid queue, const JobKey &key, bool announce);
 // Records that a SCHEDULED or RETRY job is due at `schedule`.
 void record_due(Oid queue, TimestampTz schedule);
-// Records that there are RESERVED or IN_PROGRESS jobs up to this key, and that the first of their
-// leases ends at `expires`.
+// Records that there are RESERVED or IN_PROGRESS jobs with keys up to this one, and that the first
+// of their leases ends at `expires`.
 void record_lease(Oid queue, const JobKey &key, TimestampTz expires);
 
-// For the end of the transaction: see transaction_end.cpp. Only the first may fail.
+// For the end of the transaction: see transaction_end.cpp.
 
-// Sends NOTIFY for the queues that no scheduler is serving, before the commit. A scheduler that
-// ends afterwards leaves what it has not announced to the next one.
+// Sends NOTIFY for the queues that no scheduler is serving, before the commit. May fail. A
+// scheduler that ends afterwards leaves what it has not announced to the next one.
 void notify_unserved();
+
+// Cannot fail:
 void report_changes();
 void add_changes_to(PreparedNote *note);
 void forget_changes();

@@ -39,17 +39,18 @@ void report_prepared(const char *gid) {
     Assert(shared_state() != nullptr);
     PreparedNote prepared{};
     const bool found = take_prepared_note(gid, &prepared);
+    // No note, or more queues than a note holds: anything may have happened there
     if (!found || prepared.further.any())
         report_anything(found ? &prepared : nullptr);
     if (prepared.signals)
         signal_scheduler(Start::yes);
-    // What cannot fail comes first: the transaction is committed, even if its notices fail
+    // First all reports; NOTIFY last, since it may fail, and the transaction is committed already
     bool unserved[max_prepared_changes];
     for (int i = 0; i < prepared.count; i++) {
         Change change = prepared.changes[i];
         unserved[i] = change.available && !is_served(change.queue);
         change.available = change.available && !unserved[i];
-        // Which session has started jobs is not known, nor whether that session still exists
+        // Started jobs are treated as orphaned, since nobody knows which session has started them
         if (change.report.expiry != DT_NOEND)
             change.report.orphaned_up_to = highest_key;
         report(change);

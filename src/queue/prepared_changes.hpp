@@ -18,7 +18,7 @@ void report_prepared(const char *gid);
 
 // Leaves the note of the transaction that is being prepared; `signals`: COMMIT PREPARED is to
 // signal the scheduler. An empty note is left too (shared/prepared_notes.hpp says why). If
-// all notes are taken, COMMIT PREPARED finds none.
+// all notes are taken, COMMIT PREPARED finds none and reports that anything may have happened.
 void leave_prepared_note(bool signals);
 void end_prepare();
 

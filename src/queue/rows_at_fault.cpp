@@ -14,6 +14,7 @@ namespace ecto_job {
 
 namespace {
 
+// The job whose single change runs now; 0: none. Stays set if a time limit cancels the change.
 int64 single_job = 0;
 
 struct Fault {
@@ -30,7 +31,7 @@ struct Pass {
     int fault_count;
     int skipped_count;
     Fault faults[most_skipped];
-    Datum skipped[2 * most_skipped]; // ids that are skipped already, and ids at fault in this pass
+    Datum skipped[2 * most_skipped]; // the ids skipped from before, then those of this pass
 };
 
 bool is_claim(const Pass *pass) {
@@ -128,7 +129,7 @@ bool select_and_change(Pass *pass, std::optional<int64> limit) {
         selected = taken_ids();
         SPI_freetuptable(SPI_tuptable);
     });
-    if (error != nullptr) // no row is at fault if the selection itself fails
+    if (error != nullptr) // the selection itself has failed, so the first error counts
         ReThrowError(pass->cause != nullptr ? pass->cause : error);
     change(pass, selected.ids, selected.count);
     return selected.count > 0;
@@ -157,10 +158,12 @@ void remember_end(const Pass *pass, bool in_order) {
     if (run(pass->queue, Statement::key_of_job, {.id = pass->faults[most_skipped - 1].id}) != 1)
         return;
     JobKey key = KeyColumns(Rows())[0];
-    if (walk == Walk::scheduled && !in_order) // jobs with the same schedule were tried in no order
+    // Jobs of the same schedule were tried in no order: begin at the first id of that schedule
+    if (walk == Walk::scheduled && !in_order)
         key.id = lowest_key.id;
-    // Longer than the pauses after failures, so that the next pass finds the position. But claims
-    // keep it for less: new jobs of a higher priority lie before it and must not wait for long
+    // The default of the safety interval is longer than the pauses after failures, so that the next
+    // pass finds the position. Claims keep the position for a minute only, since new jobs of a
+    // higher priority lie before it
     constexpr int64 claims_ms = 60'000;
     begin_behind(pass->queue->oid, walk, key,
                  is_claim(pass) ? claims_ms : settings::safety_interval_ms);
@@ -235,16 +238,22 @@ bool is_at_fault_itself(const Pass *pass, const Fault &fault) {
            (pass->fault_count == 1 && is_data_error(fault.error->sqlerrcode));
 }
 
-// Skips a job for a while: longest if other jobs could be changed; for less if all have raised
-// errors, since the cause may lie outside of the table; shortest if a trigger kept the job, which
-// may wait for something. Returns false if the job was skipped already.
+// Skips a job for a while. Returns false if the job was skipped already.
 bool skip(const Pass *pass, const Fault &fault) {
-    constexpr int64 all_fail_ms = 10'000;
-    constexpr int64 kept_ms = 1000;
-    const int64 for_ms = fault.error == nullptr   ? kept_ms
-                         : pass->taken.count == 0 ? all_fail_ms
-                                                  : settings::safety_interval_ms;
+    int64 for_ms = settings::safety_interval_ms; // other jobs could be changed
+    if (fault.error == nullptr)
+        for_ms = 1000; // a trigger has kept the job, which may wait for something
+    else if (pass->taken.count == 0)
+        for_ms = 10'000; // all have raised errors: the cause may lie outside of the table
     return skip_job(pass->queue->oid, fault.id, for_ms);
+}
+
+// Returns the first fault with an error; null if there is none.
+const Fault *first_fault(const Pass *pass) {
+    for (int i = 0; i < pass->fault_count; i++)
+        if (pass->faults[i].error != nullptr)
+            return &pass->faults[i];
+    return nullptr;
 }
 
 // Returns the last fault with an error; null if there is none.
@@ -280,22 +289,20 @@ void report_pass(const Pass *pass, const char *reason) {
                         pass->taken.count + pass->taken.failed > 0);
 }
 
+// Raises the error of a pass that has changed nothing, if a right or an object is missing, or if
+// the pass is full.
 void raise_if_all_fail(const Pass *pass) {
-    if (pass->taken.count > 0)
+    const Fault *const first = first_fault(pass);
+    if (pass->taken.count > 0 || first == nullptr)
         return;
-    for (int i = 0; i < pass->fault_count; i++) {
-        ErrorData *const error = pass->faults[i].error;
-        if (error == nullptr)
-            continue;
-        const bool missing = is_missing_something(error);
-        if (!missing && !is_full(pass))
-            return;
-        for (int j = 0; j < pass->fault_count && !missing; j++)
-            skip(pass, pass->faults[j]); // so that the next call reaches the next jobs
-        if (is_claim(pass))              // a sweep that raises counts as failed itself
-            report_pass(pass, reason_of(pass->faults[i]));
-        ReThrowError(missing && pass->cause != nullptr ? pass->cause : error);
-    }
+    const bool missing = is_missing_something(first->error);
+    if (!missing && !is_full(pass))
+        return;
+    for (int i = 0; i < pass->fault_count && !missing; i++)
+        skip(pass, pass->faults[i]); // so that the next call reaches the next jobs
+    if (is_claim(pass))              // a sweep that raises counts as failed itself
+        report_pass(pass, reason_of(*first));
+    ReThrowError(missing && pass->cause != nullptr ? pass->cause : first->error);
 }
 
 } // namespace
@@ -329,9 +336,11 @@ void run_unguarded(Queue *queue, const Selection &selection) {
     {
         MemoryContextSwitchTo(context);
         ErrorData *const error = CopyErrorData();
+        // No row is at fault, but the session or the server: the next claim is as cheap
         if (!is_row_error(error->sqlerrcode))
             PG_RE_THROW();
         queue->claims_succeed = false;
+        // No job is at fault, so the error gets no HINT to call again
         if (is_missing_something(error))
             PG_RE_THROW();
         FlushErrorState();

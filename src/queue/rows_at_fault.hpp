@@ -1,16 +1,20 @@
 // Claims and sweeps of many rows, when one of the rows is at fault: its change raises an error, or
 // a trigger keeps the row as it is. The other rows are changed nevertheless.
 //
-// The rows are selected and locked, and then changed in halves, each half in a subtransaction, down
-// to the row at fault. This row becomes FAILED with the error if another row could be changed, or
-// if it was the only row and its data are at fault. Otherwise the fault may concern every row, such
-// as a broken trigger, which would make the whole queue FAILED: the row is skipped for a while,
-// with a WARNING (skipped_jobs.hpp). A row that cannot be made FAILED is skipped, too. A pass ends
-// after most_skipped rows at fault. A pass that has changed no row raises the error if a right or
-// an object is missing, or if the pass has met most_skipped rows at fault.
-//
 // The cheapest form is tried first: the whole selection in one statement, within a subtransaction
-// only if an error would otherwise end the caller's transaction.
+// only if an error would otherwise end the caller's transaction. If the statement fails, or if a
+// trigger may have kept rows, since fewer were changed than demanded, a pass by halves follows: the
+// rows are selected and locked, and then changed in halves, each half in a subtransaction, down to
+// the row at fault.
+//
+// - The row becomes FAILED, with the error, if another row could be changed, or if it was the only
+//   row and its data are at fault.
+// - Otherwise the row is skipped for a while, with a WARNING (skipped_jobs.hpp). The fault may
+//   concern every row, such as a broken trigger, which would make the whole queue FAILED.
+// - A row is skipped, too, if it was kept without an error, or cannot be made FAILED.
+// - A pass ends after most_skipped rows at fault.
+// - A pass that has changed no row raises the error if a right or an object is missing, or if the
+//   pass has met most_skipped rows at fault.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -24,7 +28,7 @@ struct Selection {
     Statement whole;  // selects and changes jobs
     Statement select; // returns the ids of jobs, which are locked; skips the ids of an array
     Statement change; // changes the jobs of an array; returns id, state and notify
-    Walk walk;        // the walk's key is the argument `to`, of claims `from`
+    Walk walk; // which is bounded by `from` of claims, schedule and id of scheduled jobs, else `to`
     Arguments arguments;
     // Called with the changed rows of a sweep's statement in SPI_tuptable; null: nothing is called
     void (*on_change)(Queue *queue, void *context) = nullptr;
@@ -50,8 +54,8 @@ void run_unguarded(Queue *queue, const Selection &selection);
 // error of a row.
 ErrorData *run_guarded(Queue *queue, const Selection &selection);
 
-// Takes the jobs of the selection that are not in `begun`, in halves where necessary. `cause` is
-// what run_guarded() returned, or null.
+// Takes the jobs of the selection, in halves where necessary. `begun`: the jobs that the whole
+// selection has taken already. `cause` is what run_guarded() returned, or null.
 Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
                      ErrorData *cause);
 

@@ -45,6 +45,7 @@ struct Values {
     }
 };
 
+// Returns the value of a parameter: the argument itself, or one column of a key.
 template <typename T> const T &value_of(const Arguments &arguments, T Arguments::*field) {
     return arguments.*field;
 }
@@ -96,7 +97,7 @@ uint64 run(Queue *queue, Statement statement, const Arguments &arguments) {
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("a rule of queue \"%s\" replaces what ecto_job does to its jobs",
                                NameStr(queue->table)),
-                        errhint("Drop the rule; a trigger may do the same.")));
+                        errhint("Drop the rule; use a trigger instead.")));
     require_own_table(queue, plan);
     return SPI_processed;
 }

@@ -18,10 +18,8 @@ namespace ecto_job {
 // ERROR 55000 if a rule replaces the statement, or the table was renamed.
 uint64 run(Queue *queue, Statement statement, const Arguments &arguments);
 
-// Returns whether run() is changing the table's rows, and not a statement of EctoJob's library.
-// Both leave the lease unchanged when they start a reserved job: run(), since the job's holder
-// keeps the lease, and the library, since the library knows no leases. The row does not show which
-// of the two has changed it.
+// Returns whether run() is changing the table's rows. This tells run() from EctoJob's library: both
+// start a reserved job without changing its lease, so the row does not show which did it.
 bool is_own_statement(Oid table);
 
 // Returns an array of bigints as an argument.

@@ -23,9 +23,8 @@ int skipped_ids(Oid queue, Datum *ids);
 enum class Walk { claims, leases, orphans, scheduled };
 constexpr int walks = 4;
 
-// Returns the key of the job behind which a walk begins for now, since the walk has met too many
-// jobs at fault before that job; null if the walk begins at its start. Among scheduled jobs the
-// key's priority means nothing.
+// Returns where a walk begins: behind this key if an earlier pass has ended there, full of jobs at
+// fault; null: at the start. Among scheduled jobs the key's priority means nothing.
 const JobKey *begins_behind(Oid queue, Walk walk);
 void begin_behind(Oid queue, Walk walk, const JobKey &key, int64 for_ms);
 void begin_at_start(Oid queue, Walk walk);

@@ -1,7 +1,7 @@
 // The texts of the statements, in the language of template.hpp.
 //
 // `now`, expiry and lease are parameters and not volatile functions, so that a distributed engine
-// may delegate a statement.
+// can run a statement on another node.
 //
 // Rows are selected by ARRAY(SELECT id ... LIMIT n FOR UPDATE SKIP LOCKED). This inner query runs
 // exactly once whatever the planner estimates, so never more than n rows are taken. Locked rows are
@@ -27,8 +27,8 @@ constexpr Fragment fragments[] = {
                        {unless_inserted_at NULL::pg_catalog.timestamptz})"},
     {"updated_at", R"({if_updated_at {as_updated_at j.{column updated_at}}}
                       {unless_updated_at NULL::pg_catalog.timestamptz})"},
-    // The columns as ecto_job.job names them. The key comes first, since rows are sorted by it and
-    // a column behind one of variable length is found more slowly
+    // The columns as ecto_job.job names them. The key's columns come first: reading a column behind
+    // one of variable length is slower
     {"job", "{job_without_error}, j.error"},
     {"job_without_error",
      R"(j.id, {priority} AS priority, {schedule} AS schedule, {expires} AS expires,
@@ -52,8 +52,8 @@ constexpr Fragment fragments[] = {
     {"order", "{if_priority @.priority,} @.schedule, @.id"},
     {"from_key", "({if_priority :from_priority,} {as_schedule :from_schedule}, :from_id)"},
     {"to_key", "({if_priority :to_priority,} {as_schedule :to_schedule}, :to_id)"},
-    // The rows up to a key, backwards: a scan of the index begins at the key, but a scan forwards
-    // would not end there
+    // Reads backwards from the key to the index's start; forwards the scan would run on past the
+    // key
     {"up_to", R"(AND {row @} <= {to_key} ORDER BY {backwards @})"},
     {"backwards", "{if_priority @.priority DESC,} @.schedule DESC, @.id DESC"},
     {"up_to_in_own_index", "{if_in_play {up_to @}}"},
@@ -66,9 +66,9 @@ constexpr Fragment fragments[] = {
     // one at least, and no more than fit into the calendar
     {"next_time", R"(ecto_job.increase_time(:now,
                      GREATEST(LEAST(j.attempt, :attempt_limit), 0) + 1, :timeout))"},
-    // A job whose lease ends has no attempt left
+    // Whether the job, when its lease ends, has no attempt left
     {"exhausted", "@.state == 'IN_PROGRESS' AND @.attempt >= GREATEST(@.max_attempts, 1)"},
-    // A job whose attempt has failed has another attempt left
+    // Whether the job, when its attempt has failed, has another attempt left
     {"attempt_left", "j.attempt < GREATEST(j.max_attempts, 1)"},
 
     // A lease that is bound to a session; the session's number (core/lease.hpp)
@@ -87,9 +87,10 @@ constexpr Fragment fragments[] = {
     {"start", R"(UPDATE ONLY {table} AS j
                     SET state = 'IN_PROGRESS', attempt = {next_attempt},
                         expires = {as_expires {next_time}}, lease = :lease {touch})"},
-    // j.id = ANY is the index's condition. IS TRUE keeps the pairs from becoming a join, whose plan
-    // might read the whole index if it was made while the table was small. :lease is given if all
-    // jobs have one lease, as the jobs of one claim have; then no table of pairs is needed
+    // j.id = ANY is the index's condition.
+    // IS TRUE keeps the pairs from becoming a join, whose plan might read the whole index if it was
+    // made while the table was small.
+    // :lease is given if all jobs have one lease, as those of one claim; then no pairs are read
     {"completed", R"(j.id == ANY (:ids)
         AND (j.lease == :lease
              OR (:lease IS NULL
@@ -189,7 +190,7 @@ constexpr StatementSource sources[] = {
          WHERE j.id == :id AND j.state <> 'FAILED'
         RETURNING {changed})"},
 
-    // EctoJob's guard, whatever the state
+    // Deletes under EctoJob's guard (id and attempt), in any state
     {Statement::delete_job, Scan::index, R"(
         DELETE FROM ONLY {table} AS j
          WHERE j.id == :id AND j.attempt == :attempt AND (:lease IS NULL OR j.lease == :lease)
@@ -238,9 +239,8 @@ constexpr StatementSource sources[] = {
                  SELECT w.id FROM ONLY {table} AS w WHERE w.id == :id FOR UPDATE SKIP LOCKED))
         RETURNING {job_without_error}, COALESCE(:error, j.error) AS error)"},
 
-    // activate_expired_jobs if :exhausted is false, and fail_expired_jobs_at_max_attempts if it is
-    // true. Null does the work of both in one scan: each scan reads all rows in play up to the key,
-    // since no index leads to expires
+    // :exhausted false: activate_expired_jobs; true: fail_expired_jobs_at_max_attempts; null: both,
+    // in one scan of all rows in play up to the key, since no index leads to expires
     {Statement::end_expired_leases, Scan::own_index, R"(
         {end_lease}
          WHERE j.id == ANY (ARRAY(
@@ -274,7 +274,8 @@ constexpr StatementSource sources[] = {
         SELECT {schedule}::pg_catalog.timestamptz AS time FROM ONLY {table} AS j
          WHERE {waiting j} AND j.schedule >= {as_schedule :now}
          ORDER BY j.schedule LIMIT 1)"},
-    // A lease without an end counts as ended; OFFSET 0 keeps the order
+    // A lease without an end counts as ended. OFFSET 0 keeps the planner from flattening the
+    // subquery
     {Statement::next_expiry, Scan::own_index, R"(
         SELECT pg_catalog.min(h.expires)::pg_catalog.timestamptz AS time
           FROM (SELECT COALESCE({expires}, '-infinity') AS expires FROM ONLY {table} AS j

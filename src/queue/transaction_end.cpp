@@ -16,10 +16,10 @@ namespace ecto_job {
 namespace {
 
 struct Requests {
-    bool signal = false; // to the scheduler,
+    bool signal = false; // signal the scheduler at COMMIT
     Start start = Start::no;
     bool signal_if_aborted = false;
-    bool database_scan = false; // of the launcher
+    bool database_scan = false; // request one of the launcher at COMMIT
 };
 
 Requests requests;
@@ -45,8 +45,8 @@ void at_transaction_end(XactEvent event, void *) {
         at_boundary([] { notify_unserved(); });
         return;
     case XACT_EVENT_PRE_PREPARE:
-        // Without shared memory no note can be left; if this notifies, PostgreSQL refuses to
-        // prepare
+        // No note can be left without shared memory, so this notifies; PostgreSQL then refuses to
+        // prepare, as after any NOTIFY
         if (shared_state() == nullptr)
             at_boundary([] { notify_unserved(); });
         return;
@@ -79,7 +79,7 @@ void at_subtransaction_end(SubXactEvent event, SubTransactionId subtransaction,
         give_changes_to_parent(subtransaction, parent);
     } else if (event == SUBXACT_EVENT_ABORT_SUB) {
         forget_changes_of(subtransaction);
-        // What was claimed in it is AVAILABLE again, and was passed over
+        // Jobs claimed in it are AVAILABLE again, below the key that an advance has found
         cancel_advances();
     }
 }

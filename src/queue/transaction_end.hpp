@@ -14,7 +14,7 @@ void install_transaction_callbacks();
 // savepoint does not revoke this request, which is harmless.
 void signal_scheduler_at_commit(Start start);
 
-// Has an abort start the scheduler again that this transaction has stopped.
+// Has an abort of the transaction start the scheduler again, which the transaction has stopped.
 void signal_scheduler_at_abort();
 
 // Has COMMIT request the launcher to search for databases that it does not know.

@@ -1,5 +1,6 @@
 // The life of a job: each transition is one guarded statement on the queue's table, which changes
-// the row or changes nothing. In the order of the table in docs/design.md, one function each.
+// the row or changes nothing. One function for each row of the table in docs/design.md, in its
+// order.
 //
 // The caller has connected SPI. A transition leaves the changed rows in SPI_tuptable, with the
 // attributes of ecto_job.job, and returns their number. Each sends the notifications of its change.
@@ -18,8 +19,8 @@ namespace ecto_job {
 // without priorities the caller has refused any priority but 0.
 int64 enqueue(Queue *queue, const Arguments &job);
 
-// The sweeps take a limit of jobs, or none. Where a sweep is not `guarded`, a row at fault ends the
-// sweep with an ERROR, and a sweep without such rows costs nothing more; see rows_at_fault.hpp.
+// The sweeps take a limit of jobs, or none. `guarded`: a row at fault is isolated, which costs a
+// subtransaction; otherwise the row ends the sweep with an ERROR. See rows_at_fault.hpp.
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
                                bool guarded);
 uint64 available_jobs(Queue *queue, int64 demand);
@@ -65,9 +66,8 @@ struct EndedLeases {
     int64 count() const { return available + retried + failed; }
 };
 
-// Does the work of activate_expired_jobs if `exhausted` is false, of
-// fail_expired_jobs_at_max_attempts if `exhausted` is true, and of both without it, in one scan of
-// the rows in play up to `to`.
+// Ends leases in one scan of the rows in play up to `to`. `exhausted`: false does the work of
+// activate_expired_jobs, true that of fail_expired_jobs_at_max_attempts, nullopt that of both.
 EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now,
                                std::optional<int64> limit, bool guarded,
                                std::optional<bool> exhausted = std::nullopt);
@@ -83,16 +83,19 @@ EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, 
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 
-// The two functions return the earliest schedule of a SCHEDULED or RETRY job, and the earliest
-// expires of a RESERVED or IN_PROGRESS job, at `from` or later. The second reads all rows in play
-// up to `to`. The planner evaluates immutable functions of the table's indexes, so the caller must
-// be allowed to run the code of the table's owner.
+// The two functions below run code of the table's owner, which the caller must be allowed to: the
+// planner evaluates immutable functions of the table's indexes.
+
+// Returns the earliest schedule, at `from` or later, of a SCHEDULED or RETRY job.
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from);
+// Returns the earliest end, at `from` or later, of a RESERVED or IN_PROGRESS job's lease. Reads all
+// rows in play up to `to`.
 std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, TimestampTz from);
 
 // Returns the key of the last RESERVED or IN_PROGRESS job, lowest_key if there is none. The scan
 // reads all rows in play behind that job. Returns highest_key for a table of EctoJob's, which has
-// no index of the rows in play: there a changed priority is not reported, and scans go to the end.
+// no index of the rows in play: there a changed priority is not reported (so a key remembered there
+// might be too low), and scans go to the end.
 JobKey last_held(Queue *queue);
 
 // Returns the key of the 10,000th job in play, highest_key if there are fewer. Jobs are started in
