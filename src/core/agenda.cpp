@@ -18,13 +18,13 @@ void Agenda::reported(const Report &report) {
 
 // Returns when orphans are given back, which is quick and so has a pause of its own.
 Micros Agenda::reclaim_at() const {
-    return std::max(reclaim_.at, reclaim_paused_until_);
+    return std::max(reclaim_.at, reclaim_not_before_);
 }
 
 Micros Agenda::sweep_at() const {
     const Micros first =
         is_failing() ? full_sweep_ : std::min({full_sweep_, activate_.at, expire_.at});
-    return std::max(first, paused_until_);
+    return std::max(first, not_before_);
 }
 
 Micros Agenda::next() const {
@@ -95,8 +95,7 @@ Micros Agenda::pause_after(BatchEnd end, const Pace &pace) {
 void Agenda::finished(const Work &work, const Found &found, Micros now, const Pace &pace) {
     if (found.end == BatchEnd::interrupted)
         return;
-    (work.only_reclaims() ? reclaim_paused_until_ : paused_until_) =
-        now + pause_after(found.end, pace);
+    (work.only_reclaims() ? reclaim_not_before_ : not_before_) = now + pause_after(found.end, pace);
     if (found.end == BatchEnd::locked)
         return;
     table_lock_.reset();
@@ -132,7 +131,7 @@ void Agenda::request_full_sweep() {
 }
 
 void Agenda::start_over() {
-    paused_until_ = reclaim_paused_until_ = at_once;
+    not_before_ = reclaim_not_before_ = at_once;
     if (is_failing())
         return;
     full_sweep_ = reclaim_.at = at_once;

@@ -131,8 +131,8 @@ private:
     bool orphans_in_head_ = false;
     Micros full_sweep_ = at_once; // of a failing queue: the next try
     Micros full_pause_ = 0;       // from the time when full_sweep_ was set to full_sweep_
-    Micros paused_until_ = at_once;
-    Micros reclaim_paused_until_ = at_once;
+    Micros not_before_ = at_once;
+    Micros reclaim_not_before_ = at_once;
     Micros sweep_took_ = 0; // the batches of the current sweep
     Backoff failures_ = failure_backoff();
     // The transaction that woke the scheduler may have the table locked, and is about to end

@@ -8,7 +8,7 @@
 #include "functions/timestamps_opts.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
-#include "queue/dumped_settings.hpp"
+#include "queue/dump_and_restore.hpp"
 #include "queue/pending_changes.hpp"
 #include "table/ddl.hpp"
 #include "queue/registry.hpp"

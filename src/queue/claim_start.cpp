@@ -13,7 +13,7 @@ namespace ecto_job {
 
 namespace {
 
-constexpr int claims_between_scans = 8;
+constexpr int claims_between_advances = 8;
 
 struct Advance {
     Oid queue;
@@ -33,13 +33,13 @@ bool sees_everything(const Queue *queue) {
 // Returns the key of the first AVAILABLE job, which becomes the mark when this transaction commits.
 JobKey advance_from(Queue *queue, const ClaimStart &start) {
     Assert(start.advance != 0);
-    queue->claims_since_scan = 0;
+    queue->claims_since_advance = 0;
     auto *const advance =
         static_cast<Advance *>(MemoryContextAlloc(TopTransactionContext, sizeof(Advance)));
     *advance = Advance{queue->oid, start.advance, start.from, advances};
     advances = advance;
     advance->key = first_available(queue, start.from).value_or(highest_key);
-    if (start.scans)
+    if (start.from_beginning)
         end_scan(queue->oid, advance->key);
     return advance->key;
 }
@@ -59,16 +59,16 @@ void cancel_advances() {
 }
 
 JobKey claim_start(Queue *queue) {
-    const bool wants = ++queue->claims_since_scan >= claims_between_scans;
+    const bool wants = ++queue->claims_since_advance >= claims_between_advances;
     const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
     if (start.guarded) // a claim, of any session, has met a row at fault
-        queue->claims_succeed = false;
+        queue->last_claim_succeeded = false;
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }
 
 std::optional<JobKey> claim_start_again(Queue *queue) {
     const ClaimStart start = start_scan(queue->oid, sees_everything(queue));
-    if (!start.scans)
+    if (!start.from_beginning)
         return std::nullopt;
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }

@@ -41,7 +41,7 @@ void report_prepared(const char *gid) {
     const bool found = take_prepared_note(gid, &prepared);
     // No note, or more queues than a note holds: anything may have happened there
     if (!found || prepared.further.any())
-        report_anything(found ? &prepared : nullptr);
+        report_unknown_changes(found ? &prepared : nullptr);
     if (prepared.signals)
         signal_scheduler(Start::yes);
     // First all reports; NOTIFY last, since it may fail, and the transaction is committed already

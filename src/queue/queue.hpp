@@ -39,8 +39,8 @@ struct Queue {
     int32 max_attempts;
     bool paused; // as far as this session knows: see is_paused() in queue/queue_settings.hpp
 
-    int claims_since_scan; // of this session: see claim_start.cpp
-    bool claims_succeed;   // one of this session has, so the next is not guarded
+    int claims_since_advance;  // of this session: see claim_start.cpp
+    bool last_claim_succeeded; // one of this session has, so the next is not guarded
 
     std::array<SPIPlanPtr, statement_count> plans;
 };

@@ -291,7 +291,7 @@ void report_pass(const Pass *pass, const char *reason) {
 
 // Raises the error of a pass that has changed nothing, if a right or an object is missing, or if
 // the pass is full.
-void raise_if_all_fail(const Pass *pass) {
+void raise_if_hopeless(const Pass *pass) {
     const Fault *const first = first_fault(pass);
     if (pass->taken.count > 0 || first == nullptr)
         return;
@@ -339,7 +339,7 @@ void run_unguarded(Queue *queue, const Selection &selection) {
         // No row is at fault, but the session or the server: the next claim is as cheap
         if (!is_row_error(error->sqlerrcode))
             PG_RE_THROW();
-        queue->claims_succeed = false;
+        queue->last_claim_succeeded = false;
         // No job is at fault, so the error gets no HINT to call again
         if (is_missing_something(error))
             PG_RE_THROW();
@@ -366,7 +366,7 @@ Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begu
     pass->cause = cause;
     pass->skipped_count = skipped_ids(queue->oid, pass->skipped);
     walk(pass);
-    raise_if_all_fail(pass);
+    raise_if_hopeless(pass);
     fail_or_skip(pass);
     const Fault *const last = last_fault(pass);
     report_pass(pass, last != nullptr ? reason_of(*last) : nullptr);

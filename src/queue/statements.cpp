@@ -45,7 +45,7 @@ constexpr Fragment fragments[] = {
     {"waiting", R"({if_in_play NOT @.in_play}
                    {unless_in_play @.state == ANY ('{SCHEDULED,RETRY}'::pg_catalog.text[])})"},
     // The predicate of the index of AVAILABLE, RESERVED and IN_PROGRESS jobs, if the table has it
-    {"in_play", "{if_in_play @.in_play AND}"},
+    {"in_play_and", "{if_in_play @.in_play AND}"},
 
     // The queue's order. The scan of the index starts at a key, since a row is compared with it
     {"row", "({if_priority @.priority,} @.schedule, @.id)"},
@@ -79,7 +79,7 @@ constexpr Fragment fragments[] = {
     {"due", R"(SELECT w.id FROM ONLY {table} AS w
                 WHERE {waiting w} AND w.schedule <= {as_schedule :now})"},
     {"activate", "UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL {touch}"},
-    {"available", "FROM ONLY {table} AS j WHERE {in_play j} j.state == 'AVAILABLE'"},
+    {"available", "FROM ONLY {table} AS j WHERE {in_play_and j} j.state == 'AVAILABLE'"},
     {"claimable", "SELECT j.id {available} AND {row j} >= {from_key}"},
     {"reserve", R"(UPDATE ONLY {table} AS j
                       SET state = 'RESERVED', expires = {as_expires :expires}, lease = :lease
@@ -100,7 +100,7 @@ constexpr Fragment fragments[] = {
                                AS h (id, lease))) IS TRUE))
         AND {held j})"},
     {"expired", R"(SELECT w.id FROM ONLY {table} AS w
-                    WHERE {in_play w} {held w}
+                    WHERE {in_play_and w} {held w}
                       AND (w.expires IS NULL OR w.expires <= {as_expires :now})
                       AND (:exhausted IS NULL OR ({exhausted w}) == :exhausted))"},
     {"end_lease", R"(UPDATE ONLY {table} AS j
@@ -110,7 +110,7 @@ constexpr Fragment fragments[] = {
                          ELSE j.error END,
             state = CASE WHEN {exhausted j} THEN 'FAILED' ELSE 'AVAILABLE' END {touch})"},
     {"orphaned", R"(SELECT w.id FROM ONLY {table} AS w
-                     WHERE {in_play w} {held w} AND {bound w} AND {session w} == ANY (:sessions))"},
+                     WHERE {in_play_and w} {held w} AND {bound w} AND {session w} == ANY (:sessions))"},
     // A RESERVED job is treated as an expired one, an IN_PROGRESS job as one that failed
     {"give_back", R"(UPDATE ONLY {table} AS j
         SET expires = NULL, lease = NULL,
@@ -254,7 +254,7 @@ constexpr StatementSource sources[] = {
     {Statement::bound_sessions, Scan::index, R"(
         SELECT DISTINCT {session h} AS session
           FROM (SELECT j.lease FROM ONLY {table} AS j
-                 WHERE {in_play j} {held j} AND {bound j} {up_to j}) AS h)"},
+                 WHERE {in_play_and j} {held j} AND {bound j} {up_to j}) AS h)"},
     {Statement::give_back_jobs, Scan::index, R"(
         {give_back}
          WHERE j.id == ANY (ARRAY({orphaned} {up_to w} LIMIT :limit FOR UPDATE SKIP LOCKED))
@@ -279,16 +279,16 @@ constexpr StatementSource sources[] = {
     {Statement::next_expiry, Scan::own_index, R"(
         SELECT pg_catalog.min(h.expires)::pg_catalog.timestamptz AS time
           FROM (SELECT COALESCE({expires}, '-infinity') AS expires FROM ONLY {table} AS j
-                 WHERE {in_play j} {held j} AND COALESCE({expires}, '-infinity') >= :now
+                 WHERE {in_play_and j} {held j} AND COALESCE({expires}, '-infinity') >= :now
                  {up_to_in_own_index j} OFFSET 0) AS h)"},
     {Statement::first_available, Scan::index, R"(
         SELECT {key} {available} AND {row j} >= {from_key} ORDER BY {order j} LIMIT 1)"},
     {Statement::last_held, Scan::own_index, R"(
         SELECT {key} FROM ONLY {table} AS j
-         WHERE {in_play j} {held j} ORDER BY {backwards j} LIMIT 1)"},
+         WHERE {in_play_and j} {held j} ORDER BY {backwards j} LIMIT 1)"},
     {Statement::end_of_head, Scan::index, R"(
         SELECT {key} FROM ONLY {table} AS j
-         WHERE {in_play j} true ORDER BY {order j} OFFSET :limit LIMIT 1)"},
+         WHERE {in_play_and j} true ORDER BY {order j} OFFSET :limit LIMIT 1)"},
     {Statement::key_of_job, Scan::index, R"(
         SELECT {key} FROM ONLY {table} AS j WHERE j.id == :id)"},
 };

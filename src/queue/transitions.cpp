@@ -97,12 +97,12 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
     Taken begun{};
     ErrorData *cause = nullptr;
     if (!skips_jobs(queue)) {
-        const bool guarded = !queue->claims_succeed;
+        const bool guarded = !queue->last_claim_succeeded;
         if (guarded)
             cause = run_guarded(queue, selection);
         else
             run_unguarded(queue, selection);
-        queue->claims_succeed = cause == nullptr;
+        queue->last_claim_succeeded = cause == nullptr;
         if (guarded && cause == nullptr && SPI_processed > 0)
             record_skipped_jobs(queue->oid, true, 0, nullptr, true);
         if (cause == nullptr && !may_have_missed(queue, selection, SPI_processed))

@@ -24,7 +24,7 @@ struct Run {
     Batch *batch;
     const Work &work = assignment.work;
     TimestampTz now = assignment.now;
-    int64 size = watched->batch.jobs();
+    int64 size = watched->batch_size.jobs();
     bool isolates_rows = watched->isolate_rows_until > now; // since a row was at fault lately
 };
 

@@ -56,11 +56,11 @@ RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues) {
     }
     const DatabaseRecord record = read_database_record();
     queues->update(read_registered_queues());
-    snapshot.status = record == DatabaseRecord::disabled ? RegistryStatus::nothing
+    snapshot.status = record == DatabaseRecord::disabled ? RegistryStatus::absent_or_disabled
                       : queues->is_empty()               ? RegistryStatus::no_queues
-                      : record == DatabaseRecord::none   ? RegistryStatus::not_enabled
+                      : record == DatabaseRecord::none   ? RegistryStatus::copy
                                                          : RegistryStatus::queues;
-    if (snapshot.status == RegistryStatus::not_enabled)
+    if (snapshot.status == RegistryStatus::copy)
         log_copy();
     return snapshot;
 }

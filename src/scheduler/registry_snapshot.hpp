@@ -7,16 +7,16 @@
 namespace ecto_job {
 
 enum class RegistryStatus : uint8_t {
-    queues,      // the queues are to be swept
-    no_queues,   // the first queue may be created
-    nothing,     // no extension, or disabled
-    not_enabled, // there are queues, but they were not enabled in this database: a copy
-    changing,    // the extension is being dropped, or created
-    newer,       // the extension's SQL is newer than this library
+    queues,             // the queues are to be swept
+    no_queues,          // the first queue may be created
+    absent_or_disabled, // no extension, or disabled
+    copy,               // of another database: there are queues, which were not enabled here
+    changing,           // the extension is being dropped, or created
+    newer,              // the extension's SQL is newer than this library
 };
 
 struct RegistrySnapshot {
-    RegistryStatus status = RegistryStatus::nothing;
+    RegistryStatus status = RegistryStatus::absent_or_disabled;
     Oid extension = InvalidOid;
 };
 

@@ -42,10 +42,10 @@ bool reload_settings() {
     return true;
 }
 
-// To serve means: sessions send no NOTIFY, the scheduler announces for them. Before work that may
-// take long the scheduler stops serving, so that sessions notify themselves; but not while NOTIFY
-// fails here, since then it would hang or fail the sessions' commits.
-void stop_serving_if_notify_works(int slot) {
+// Stops serving before work that may take long, unless NOTIFY fails here. To serve means: sessions
+// send no NOTIFY, the scheduler announces for them. During long work sessions are to notify
+// themselves; but while NOTIFY fails, it would hang or fail their commits.
+void serve_only_if_notify_fails(int slot) {
     serve(slot, announcements_wait());
 }
 
@@ -103,7 +103,7 @@ std::optional<Scheduler::WakeUp> Scheduler::step() {
         return WakeUp{in_ms(retry_ms), WakeOn::requests};
     if (!has_nothing_to_do())
         return WakeUp{next_read_, WakeOn::announcements};
-    if (try_to_leave())
+    if (leave_if_idle())
         return std::nullopt;
     wants_registry_ = true; // work has come in the meantime
     return WakeUp{DT_NOBEGIN, WakeOn::everything};
@@ -113,7 +113,7 @@ std::optional<Scheduler::WakeUp> Scheduler::step() {
 // and the next try comes later.
 void Scheduler::update_registry() {
     pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
-    stop_serving_if_notify_works(slot_); // another session may have the registry locked
+    serve_only_if_notify_fails(slot_); // another session may have the registry locked
     wants_registry_ = false;
     // The session that signalled has committed, but may not have sent its invalidations yet
     forget_queues();
@@ -147,9 +147,9 @@ void Scheduler::apply_snapshot(const RegistrySnapshot &snapshot) {
     case RegistryStatus::newer:
         set_state(slot_, SchedulerState::outdated);
         break;
-    case RegistryStatus::not_enabled:
+    case RegistryStatus::copy:
     case RegistryStatus::no_queues:
-    case RegistryStatus::nothing:
+    case RegistryStatus::absent_or_disabled:
         break;
     }
 }
@@ -167,8 +167,8 @@ bool Scheduler::has_nothing_to_do() const {
     if (read_pause_ms_.tries() > 0)
         return false; // the registry could not be read, so there may be queues
     switch (status_) {
-    case RegistryStatus::nothing:
-    case RegistryStatus::not_enabled:
+    case RegistryStatus::absent_or_disabled:
+    case RegistryStatus::copy:
         return true;
     case RegistryStatus::no_queues:
         return !on_demand_; // create_queue() does not start an on-demand scheduler
@@ -183,9 +183,9 @@ bool Scheduler::has_nothing_to_do() const {
 // taken. So this scheduler (1) releases the lock, (2) reads the registry again, and (3) takes the
 // lock again or leaves. A scheduler that has come before 1 has ended, and 2 sees the changes for
 // which it was started. A scheduler that comes after 1 has the lock, and 3 ends this process.
-bool Scheduler::try_to_leave() {
+bool Scheduler::leave_if_idle() {
     if (!on_demand_)
-        return ecto_job::try_to_leave(slot_);
+        return try_to_leave(slot_);
     release_advisory_locks();
     update_registry();
     return has_nothing_to_do() || !try_singleton_lock();
@@ -211,8 +211,8 @@ Scheduler::WakeUp Scheduler::sweep_due_queues() {
         }
         if (must_leave(slot_))
             break;
-        stop_serving_if_notify_works(slot_);
-        if (continue_sweep(queue, now) == AfterBatch::read_registry) {
+        serve_only_if_notify_fails(slot_);
+        if (continue_sweep(queue, now) == AfterBatch::extension_going) {
             // Sweeps nothing until the registry is read again, which is in a second
             next_read_ = DT_NOBEGIN;
             return {in_ms(retry_ms), WakeOn::announcements};
@@ -232,7 +232,7 @@ AfterBatch Scheduler::continue_sweep(WatchedQueue *queue, TimestampTz now) {
     clean_session();
     announce_pending(slot_);
     if (next == AfterBatch::end_process)
-        proc_exit(0); // the owner backs off (main.cpp), and the launcher starts another process
+        proc_exit(0); // the owner backs off (process.cpp), and the launcher starts another process
     MemoryContextReset(context_);
     return next;
 }

@@ -39,7 +39,7 @@ private:
     void apply_snapshot(const RegistrySnapshot &snapshot);
     void record_failed_read(const ErrorData *error);
     bool has_nothing_to_do() const;
-    bool try_to_leave();
+    bool leave_if_idle();
     WakeUp sweep_due_queues();
     AfterBatch continue_sweep(WatchedQueue *queue, TimestampTz now);
     WatchedQueue *next_queue(TimestampTz now) const;

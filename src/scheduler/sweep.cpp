@@ -87,9 +87,9 @@ ErrorData *move_jobs(WatchedQueue *queue, Assignment assignment, const Stopwatch
 void shrink_batch(WatchedQueue *queue, const ErrorData *error, bool in_commit) {
     if (error->sqlerrcode != ERRCODE_QUERY_CANCELED || !was_over_limit() || in_commit)
         return;
-    if (queue->batch.jobs() == 1)
+    if (queue->batch_size.jobs() == 1)
         skip_slow_job(queue->oid, queue->name);
-    queue->batch.timed_out();
+    queue->batch_size.timed_out();
 }
 
 void begin_batch(WatchedQueue *queue) {
@@ -164,7 +164,7 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
         record_failure(queue, error, last.in_commit);
     } else {
         if (batch.found.end != BatchEnd::locked)
-            queue->batch.finished(batch.moved.count(), moved_us);
+            queue->batch_size.finished(batch.moved.count(), moved_us);
         record_result(queue, work, last.found, watch.us());
     }
     log_batch(queue, batch.moved, watch.us() / 1000);
@@ -180,7 +180,7 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
     }
     in_sweep = nullptr;
     const bool interrupted = error == nullptr && last.found.end == BatchEnd::interrupted;
-    return interrupted ? AfterBatch::read_registry : AfterBatch::go_on;
+    return interrupted ? AfterBatch::extension_going : AfterBatch::go_on;
 }
 
 } // namespace ecto_job

@@ -11,8 +11,8 @@ namespace ecto_job {
 // What the scheduler does after a batch.
 enum class AfterBatch : uint8_t {
     go_on,
-    read_registry, // the extension is being dropped
-    end_process,   // the queue's code has left too much in this session; the owner backs off
+    extension_going, // being dropped: read the registry
+    end_process,     // the queue's code has left too much in this session; the owner backs off
 };
 
 // Does as much of the work as one batch may; the rest stays due. Looks ahead if nothing is left to
@@ -21,7 +21,7 @@ enum class AfterBatch : uint8_t {
 AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int slot);
 
 // Returns the owner of the queue whose batch is running, also after AfterBatch::end_process: at the
-// process's exit, that owner backs off (main.cpp). Else InvalidOid.
+// process's exit, that owner backs off (process.cpp). Else InvalidOid.
 Oid owner_in_sweep();
 
 } // namespace ecto_job

@@ -16,7 +16,7 @@ struct WatchedQueue {
     bool is_listed = false; // in the registry when it was last read
     bool has_place = false; // in shared memory, so that commits report what they do
     Agenda agenda;
-    BatchSize batch;
+    BatchSize batch_size;
     int64 poll_interval_ms = 1000;      // the queue's setting, once a batch has read it
     TimestampTz isolate_rows_until = 0; // since a row was at fault: rows_at_fault.hpp
     QueueRecord *record = nullptr; // in shared memory; in this process while all places are taken

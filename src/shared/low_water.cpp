@@ -29,11 +29,12 @@ bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
 void decide(LowWater *mark, bool may_advance, bool overdue, TimestampTz now, ClaimStart *start) {
     const bool advances = may_advance && is_over(mark->advance_began, advance_us, now);
     // While another claim scans, the mark may serve a little longer
-    start->scans = overdue && (advances || (is_over(mark->checked, 2 * trusted_us, now) &&
-                                            is_over(mark->scan_began, 2 * trusted_us, now)));
+    start->from_beginning =
+        overdue && (advances || (is_over(mark->checked, 2 * trusted_us, now) &&
+                                 is_over(mark->scan_began, 2 * trusted_us, now)));
     if (!advances)
         return;
-    if (start->scans)
+    if (start->from_beginning)
         mark->scan_began = now;
     mark->advance_began = now;
     mark->lowered_to = highest_key;
@@ -81,7 +82,7 @@ ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
         decide(mark, may_advance && (wants || overdue), overdue, now, &start);
         if (outdated && mark->relied == 0)
             mark->relied = now;
-        if (!start.scans && mark->known)
+        if (!start.from_beginning && mark->known)
             start.from = mark->key;
     });
     return start;

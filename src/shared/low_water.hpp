@@ -32,9 +32,9 @@ void forget(LowWater *mark);
 // Where a claim starts, and whether it is to advance the mark when it has committed.
 struct ClaimStart {
     JobKey from;
-    bool scans;     // from the beginning, for what the mark may hide
-    uint64 advance; // a number for the calls below; 0: it is not
-    bool guarded;   // a job was at fault in a claim not long ago
+    bool from_beginning; // a scan for what the mark may hide
+    uint64 advance;      // a number for the calls below; 0: it is not
+    bool guarded;        // a job was at fault in a claim not long ago
 };
 
 // Returns where a claim starts. Called before the claim takes its snapshot. A claim advances the
@@ -42,7 +42,7 @@ struct ClaimStart {
 // claim is advancing the mark.
 ClaimStart start_claim(Oid queue, bool may_advance, bool wants);
 
-// Returns, after a claim that found no job, whether the claim `scans` from the beginning.
+// Returns, after a claim that found no job, whether another claim scans `from_beginning`.
 ClaimStart start_scan(Oid queue, bool may_advance);
 
 // Ends a scan from the beginning that has found this key as the lowest of an AVAILABLE job.

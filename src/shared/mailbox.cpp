@@ -79,7 +79,7 @@ void report(const Change &change) {
         request_database_scan();
 }
 
-void report_anything(const PreparedNote *note) {
+void report_unknown_changes(const PreparedNote *note) {
     {
         const SharedLock lock(LW_EXCLUSIVE);
         for_each_record([note](QueueRecord *record) {

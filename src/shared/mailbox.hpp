@@ -29,7 +29,7 @@ void report(const Change &change);
 // Reports that anything may have happened in the queues that a prepared transaction may have
 // changed besides the changes in its note. Null, where no note was found: in every queue of this
 // database.
-void report_anything(const PreparedNote *note);
+void report_unknown_changes(const PreparedNote *note);
 
 // By the scheduler:
 

@@ -19,7 +19,7 @@
 #include <span>
 
 #include "core/agenda.hpp"
-#include "core/owner_deaths.hpp"
+#include "core/owner_backoff.hpp"
 #include "core/key.hpp"
 #include "pg/pg.hpp"
 

@@ -1,5 +1,5 @@
 // Deaths of the scheduler by an owner's code: longer and longer pauses, which quiet ends.
-#include "core/owner_deaths.hpp"
+#include "core/owner_backoff.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// Writing and reading a trigger's argument. See dumped_settings.hpp.
-#include "queue/dumped_settings.hpp"
+// Writing and reading a trigger's argument. See dump_and_restore.hpp.
+#include "queue/dump_and_restore.hpp"
 
 #include "core/channel.hpp"
 #include "pg/names.hpp"

@@ -77,7 +77,7 @@ bool wait_for_commit(TransactionId starter) {
     BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
     force_settings();
     protect_session();
-    // Another scheduler that has the lock sees what was committed: Scheduler::try_to_leave()
+    // Another scheduler that has the lock sees what was committed: Scheduler::leave_if_idle()
     if (on_demand && (!wait_for_commit(arguments.starter) || !try_singleton_lock()))
         proc_exit(0);
     if (!on_demand)

@@ -1,5 +1,5 @@
-// The number of an owner's deaths, and the back-off. See owner_deaths.hpp.
-#include "core/owner_deaths.hpp"
+// The number of an owner's deaths, and the back-off. See owner_backoff.hpp.
+#include "core/owner_backoff.hpp"
 
 #include <algorithm>
 

@@ -14,7 +14,7 @@
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "pg/row.hpp"
-#include "queue/dumped_settings.hpp"
+#include "queue/dump_and_restore.hpp"
 #include "queue/pending_changes.hpp"
 #include "queue/queue_settings.hpp"
 #include "queue/registry.hpp"
