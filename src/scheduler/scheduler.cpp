@@ -213,7 +213,7 @@ Scheduler::WakeUp Scheduler::sweep_due_queues() {
             break;
         serve_only_if_notify_fails(slot_);
         if (continue_sweep(queue, now) == AfterBatch::extension_going) {
-            // Sweeps nothing until the registry is read again, which is in a second
+            // Sweeps nothing until the registry is read again, in a second at the latest
             next_read_ = DT_NOBEGIN;
             return {in_ms(retry_ms), WakeOn::announcements};
         }
