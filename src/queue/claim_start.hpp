@@ -14,8 +14,8 @@ namespace ecto_job {
 // became so since, or with triggers off. SPI is connected.
 JobKey claim_start(Queue *queue);
 
-// Returns where to start another claim after one that found no job; nullopt: the mark is trusted to
-// hide none.
+// Returns where to start another claim after one that found no job; nullopt: no other claim is
+// needed, since the mark was checked lately.
 std::optional<JobKey> claim_start_again(Queue *queue);
 
 // For the end of the transaction: see transaction_end.cpp. Cannot fail.

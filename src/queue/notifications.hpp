@@ -36,8 +36,8 @@ struct KeptNotice {
 // most a megabyte is kept; further notices are lost, with a WARNING.
 void keep_notices();
 
-// Keeps the notices since the last call, whose transaction has committed, or after an abort forgets
-// them.
+// Decides on the notices since the last call: if their transaction has committed, they are to be
+// sent; else they are forgotten.
 void settle_notices(bool committed);
 
 // Returns the notices of committed transactions, which stay kept until they are forgotten.

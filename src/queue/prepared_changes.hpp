@@ -10,8 +10,8 @@ namespace ecto_job {
 // callbacks at its end do not receive the identifier.
 void begin_prepare(const char *gid);
 
-// Reports what a prepared transaction has done. Called after COMMIT PREPARED has ended, in its
-// session's transaction.
+// Reports what a prepared transaction has done. Called when COMMIT PREPARED has committed it, still
+// in the transaction of that command.
 void report_prepared(const char *gid);
 
 // For the end of the transaction: see transaction_end.cpp. Cannot fail.

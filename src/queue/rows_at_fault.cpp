@@ -161,9 +161,9 @@ void remember_end(const Pass *pass, bool in_order) {
     // Jobs of the same schedule were tried in no order: begin at the first id of that schedule
     if (walk == Walk::scheduled && !in_order)
         key.id = lowest_key.id;
-    // The default of the safety interval is longer than the pauses after failures, so that the next
-    // pass finds the position. Claims keep the position for a minute only, since new jobs of a
-    // higher priority lie before it
+    // Sweeps keep the position for the safety interval, which by default outlasts the pauses after
+    // failures, so that the next pass still finds the position. Claims keep the position for a
+    // minute only, since new jobs of a higher priority lie before it
     constexpr int64 claims_ms = 60'000;
     begin_behind(pass->queue->oid, walk, key,
                  is_claim(pass) ? claims_ms : settings::safety_interval_ms);

@@ -1,11 +1,11 @@
 // Claims and sweeps of many rows, when one of the rows is at fault: its change raises an error, or
-// a trigger keeps the row as it is. The other rows are changed nevertheless.
+// a trigger keeps the row as it is.
 //
-// The cheapest form is tried first: the whole selection in one statement, within a subtransaction
-// only if an error would otherwise end the caller's transaction. If the statement fails, or if a
-// trigger may have kept rows, since fewer were changed than demanded, a pass by halves follows: the
-// rows are selected and locked, and then changed in halves, each half in a subtransaction, down to
-// the row at fault.
+// The first fault ends a claim with an error, or has the batch of a sweep repeated. From then on,
+// for a while, the statement runs in a subtransaction (it is guarded), and the other rows are
+// changed nevertheless: if a guarded statement fails, or if a trigger may have kept rows, since
+// fewer were changed than demanded, a pass by halves follows. The rows are selected and locked, and
+// then changed in halves, each half in a subtransaction, down to the row at fault.
 //
 // - The row becomes FAILED, with the error, if another row could be changed, or if it was the only
 //   row and its data are at fault.
@@ -28,7 +28,9 @@ struct Selection {
     Statement whole;  // selects and changes jobs
     Statement select; // returns the ids of jobs, which are locked; skips the ids of an array
     Statement change; // changes the jobs of an array; returns id, state and notify
-    Walk walk; // which is bounded by `from` of claims, schedule and id of scheduled jobs, else `to`
+    // The order; bounded by `from` (claims), `schedule` and `id` (scheduled jobs), `to` (the
+    // others)
+    Walk walk;
     Arguments arguments;
     // Called with the changed rows of a sweep's statement in SPI_tuptable; null: nothing is called
     void (*on_change)(Queue *queue, void *context) = nullptr;

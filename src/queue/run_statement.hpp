@@ -18,8 +18,9 @@ namespace ecto_job {
 // ERROR 55000 if a rule replaces the statement, or the table was renamed.
 uint64 run(Queue *queue, Statement statement, const Arguments &arguments);
 
-// Returns whether run() is changing the table's rows. This tells run() from EctoJob's library: both
-// start a reserved job without changing its lease, so the row does not show which did it.
+// Returns whether run() is changing the table's rows. By this our trigger tells a change by run()
+// from one by EctoJob's library: both start a reserved job without changing its lease, so the row
+// does not show which did it.
 bool is_own_statement(Oid table);
 
 // Returns an array of bigints as an argument.

@@ -37,8 +37,8 @@ void try_again(Entry *entry) {
         beginning.until = 0;
 }
 
-// Tries all jobs of a table again whose definition has changed, since the change may have removed
-// the fault. A reset of all caches (InvalidOid) does not mean that a table has changed.
+// When a table's definition has changed, tries all of its jobs again, since the change may have
+// removed the fault. A reset of all caches (InvalidOid) does not mean that a table has changed.
 void on_relcache_change(Datum, Oid relation) {
     if (Entry *const entry = entries.find(relation))
         try_again(entry);

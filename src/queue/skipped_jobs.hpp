@@ -23,8 +23,9 @@ int skipped_ids(Oid queue, Datum *ids);
 enum class Walk { claims, leases, orphans, scheduled };
 constexpr int walks = 4;
 
-// Returns where a walk begins: behind this key if an earlier pass has ended there, full of jobs at
-// fault; null: at the start. Among scheduled jobs the key's priority means nothing.
+// Returns where a walk begins: behind this key if an earlier pass has ended there after
+// most_skipped jobs at fault; null: at the start. Among scheduled jobs the key's priority means
+// nothing.
 const JobKey *begins_behind(Oid queue, Walk walk);
 void begin_behind(Oid queue, Walk walk, const JobKey &key, int64 for_ms);
 void begin_at_start(Oid queue, Walk walk);

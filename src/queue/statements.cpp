@@ -47,7 +47,7 @@ constexpr Fragment fragments[] = {
     // The predicate of the index of AVAILABLE, RESERVED and IN_PROGRESS jobs, if the table has it
     {"in_play_and", "{if_in_play @.in_play AND}"},
 
-    // The queue's order. The scan of the index starts at a key, since a row is compared with it
+    // The queue's order. A comparison of rows lets the scan of the index start at a key
     {"row", "({if_priority @.priority,} @.schedule, @.id)"},
     {"order", "{if_priority @.priority,} @.schedule, @.id"},
     {"from_key", "({if_priority :from_priority,} {as_schedule :from_schedule}, :from_id)"},
@@ -134,7 +134,7 @@ constexpr StatementSource sources[] = {
         VALUES (:params, {as_schedule :schedule}, :max_attempts, {if_priority :priority,} :notify,
                 :meta)
         RETURNING id)"},
-    // A job for the future, where no trigger fires that sets the state
+    // A job for the future in a session whose triggers do not fire (session_replication_role)
     {Statement::enqueue_scheduled, Scan::statistics, R"(
         INSERT INTO {table} (params, schedule, max_attempts, {if_priority priority,} notify, meta,
                              state)

@@ -19,7 +19,7 @@ struct Requests {
     bool signal = false; // signal the scheduler at COMMIT
     Start start = Start::no;
     bool signal_if_aborted = false;
-    bool database_scan = false; // request one of the launcher at COMMIT
+    bool database_scan = false; // have the launcher scan for databases at COMMIT
 };
 
 Requests requests;

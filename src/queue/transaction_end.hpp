@@ -14,7 +14,7 @@ void install_transaction_callbacks();
 // savepoint does not revoke this request, which is harmless.
 void signal_scheduler_at_commit(Start start);
 
-// Has an abort of the transaction start the scheduler again, which the transaction has stopped.
+// Has the scheduler, which this transaction has stopped, start again if the transaction aborts.
 void signal_scheduler_at_abort();
 
 // Has COMMIT request the launcher to search for databases that it does not know.

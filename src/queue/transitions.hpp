@@ -15,8 +15,8 @@
 
 namespace ecto_job {
 
-// Inserts a job, whose columns are the arguments params to meta, and returns its id. In a queue
-// without priorities the caller has refused any priority but 0.
+// Inserts a job, whose columns are the fields `params` to `meta` of Arguments, and returns its id.
+// In a queue without priorities the caller has refused any priority but 0.
 int64 enqueue(Queue *queue, const Arguments &job);
 
 // The sweeps take a limit of jobs, or none. `guarded`: a row at fault is isolated, which costs a
@@ -83,8 +83,8 @@ EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, 
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 
-// The two functions below run code of the table's owner, which the caller must be allowed to: the
-// planner evaluates immutable functions of the table's indexes.
+// next_due() and next_expiry() may run code of the table's owner, since the planner evaluates
+// immutable functions of the table's indexes. So call them only where that code may run.
 
 // Returns the earliest schedule, at `from` or later, of a SCHEDULED or RETRY job.
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from);
@@ -93,9 +93,9 @@ std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from);
 std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, TimestampTz from);
 
 // Returns the key of the last RESERVED or IN_PROGRESS job, lowest_key if there is none. The scan
-// reads all rows in play behind that job. Returns highest_key for a table of EctoJob's, which has
-// no index of the rows in play: there a changed priority is not reported (so a key remembered there
-// might be too low), and scans go to the end.
+// reads all rows in play behind that job. Returns highest_key for a table of EctoJob's. It has
+// no index of the rows in play, so scans go to the end anyway; and a remembered key might become
+// too low, since a changed priority is not reported.
 JobKey last_held(Queue *queue);
 
 // Returns the key of the 10,000th job in play, highest_key if there are fewer. Jobs are started in

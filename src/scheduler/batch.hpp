@@ -1,5 +1,5 @@
-// One transaction of a batch: it moves jobs, or looks ahead, or both, as the table's owner. A batch
-// has a second transaction if a row is at fault, and another if only the look-ahead is left.
+// One of the one to three transactions of a batch, as the table's owner. One moves jobs; one
+// repeats it if a row is at fault; one looks ahead for the time when the next job is due.
 //
 // The order matters: lock the extension and check that it still exists, lock the table if its lock
 // is free, check the table's kind, read the queue's settings, become the owner, do the work under a

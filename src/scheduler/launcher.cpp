@@ -20,7 +20,7 @@
 //
 //   any state but running:
 //           -- a session requests a scheduler ------> wanted
-//           -- the latest of many such requests ----> pausing, up to 2 s
+//           -- one, after 3 quick starts ----------> pausing, to 2 s after the last start
 //
 // A request thus also ends the pause after a failure. A request that comes while a scheduler is
 // running takes effect at that scheduler's end.
@@ -51,8 +51,7 @@ constexpr int64 longest_pause_us = 60'000'000;
 constexpr int64 steady_ms = 60'000;
 // How long the other databases wait for the one that is being tried
 constexpr int64 trial_limit_ms = 10'000;
-// After few_starts in a row a database is started at most once in this time, however many requests
-// come
+// After few_starts quick starts in a row, requests start a scheduler at most once in this time
 constexpr int64 trial_interval_ms = 2000;
 constexpr int few_starts = 3;
 // How soon to try again in a database from which a session keeps schedulers out
@@ -211,11 +210,9 @@ void notice_end(Database *database) {
             database->pauses.reset();
         pause(database);
     }
-    // A request during the run skips the pause after a failure
-    if (database->requested && database->state == LaunchState::absent)
+    // A request during the run ends the pause after a failure, as a later one would
+    if (database->requested && database->state != LaunchState::wanted)
         request_start(database);
-    else if (database->requested)
-        database->state = LaunchState::wanted;
     database->requested = false;
 }
 

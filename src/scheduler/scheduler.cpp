@@ -27,7 +27,7 @@ constexpr int64 idle_ms = 60'000;
 // clock
 constexpr int64 longest_sleep_ms = 60'000;
 constexpr int64 reports_us = 10'000; // between two readings of reports within a step
-constexpr int64 step_us = 100'000;   // how long a step begins batches; the next one reads requests
+constexpr int64 step_us = 100'000;   // how long a step begins batches; then the next reads requests
 
 TimestampTz in_ms(int64 ms) {
     return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
@@ -43,8 +43,8 @@ bool reload_settings() {
 }
 
 // Stops serving before work that may take long, unless NOTIFY fails here. To serve means: sessions
-// send no NOTIFY, the scheduler announces for them. During long work sessions are to notify
-// themselves; but while NOTIFY fails, it would hang or fail their commits.
+// send no NOTIFY, the scheduler announces for them. During long work, sessions are to send NOTIFY
+// on their own. But while NOTIFY fails, that would hang or fail their commits.
 void serve_only_if_notify_fails(int slot) {
     serve(slot, announcements_wait());
 }
@@ -293,8 +293,8 @@ bool Scheduler::notice_step_back() {
 void Scheduler::sleep(const WakeUp &next) {
     if (must_leave(slot_))
         return;
-    // Lets many commits set flags under one announcement. A thousand a second are enough, since
-    // busy consumers claim without being notified
+    // Waits some milliseconds, so that one announcement covers many commits. A thousand
+    // announcements a second are enough, since busy consumers claim without being notified
     gather_announcements();
     const TimestampTz now = GetCurrentTimestamp();
     const TimestampTz latest = TimestampTzPlusMilliseconds(now, longest_sleep_ms);

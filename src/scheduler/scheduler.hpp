@@ -57,7 +57,7 @@ private:
     BackedOffOwner backed_off_[max_owner_backoffs]; // owners whose code has ended a scheduler
     int backed_off_count_ = 0;
 
-    // Until the registry is read, as if the extension were changing: idle
+    // Before the first reading the scheduler is idle, as while the extension is changing
     RegistryStatus status_ = RegistryStatus::changing;
     Oid extension_ = InvalidOid;
     bool wants_registry_ = true;          // read it in this step: something may have changed

@@ -58,7 +58,8 @@ ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Ba
 }
 
 // Returns whether to run the failed batch again and isolate the row at fault: a row may be at
-// fault, and the batch did not isolate rows.
+// fault, and the batch did not isolate rows. If so, the queue's batches isolate rows for a minute,
+// beginning with this repetition.
 bool shall_isolate_row(WatchedQueue *queue, const ErrorData *error) {
     const TimestampTz now = GetCurrentTimestamp();
     if (queue->isolate_rows_until > now || !is_row_error(error->sqlerrcode))
@@ -115,7 +116,7 @@ void record_result(WatchedQueue *queue, const Work &work, const Found &found, in
     queue->agenda.finished(
         work, found, now,
         {.took = took_us,
-         .longest_sweep = settings::sweep_timeout_ms * INT64CONST(1000) / 2, // us: half
+         .longest_sweep = settings::sweep_timeout_ms * INT64CONST(1000) / 2, // half, in us
          .full_interval = full_interval_ms(queue) * 1000});
     {
         const SharedLock lock(LW_EXCLUSIVE);
@@ -147,10 +148,10 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
     begin_batch(queue);
     Assignment assignment{work, extension, GetCurrentTimestamp(), settings::sweep_timeout_ms,
                           false};
-    Batch batch; // what was moved
+    Batch batch; // what the transactions that move jobs have done
     ErrorData *error = move_jobs(queue, assignment, watch, &batch);
     const int64 moved_us = watch.us();
-    Batch last = batch; // what the last transaction has found
+    Batch last = batch; // of the last transaction, which may be the look-ahead
     if (error == nullptr && batch.found.end == BatchEnd::moved && !must_leave(slot)) {
         assignment.only_looks_ahead = true;
         assignment.limit_ms = time_left_ms(watch);
