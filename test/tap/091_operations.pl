@@ -37,7 +37,8 @@ sql(q{SELECT ecto_job.create_queue('jobs')});
 
 # The query of each symptom, and the pattern that its result must match with the symptom and not without
 my %shows = (
-	status => [ 'Jobs do not start', qr/status FROM/, qr/^jobs\|(?!ok)/m ],
+	status => [ 'Jobs do not start', qr/status, paused FROM/, qr/^jobs\|(?!ok)/m ],
+	paused => [ 'Jobs do not start', qr/status, paused FROM/, qr/^jobs\|.*\|t$/m ],
 	states => [ 'Jobs do not start', qr/state, count/, qr/^(?:SCHEDULED|AVAILABLE|FAILED)\|/m ],
 	grows => [ 'A queue grows', qr/waiting/, qr/^[1-9]\d*\|/ ],
 	blocks => [ 'One job blocks', qr/ORDER BY attempt/, qr/^\d+\|2\|/m ],
@@ -53,7 +54,7 @@ sub shown { my ($what, $on) = @_; return query(@{ $shows{$what} }[ 0, 1 ], $on);
 sub found { my ($what, $name) = @_; return becomes(sub { shown($what) }, $shows{$what}[2], $name); }
 
 subtest 'no query shows a symptom while all is well' => sub {
-	becomes(sub { shown('status') }, qr/^jobs\|ok$/m, 'the scheduler runs');
+	becomes(sub { shown('status') }, qr/^jobs\|ok\|f$/m, 'the scheduler runs');
 	unlike(shown($_), $shows{$_}[2], "query $_ shows no symptom") for grep { $_ ne 'running' } sort keys %shows;
 	like(shown('running'), $shows{running}[2], 'query running shows the scheduler');
 };
@@ -65,8 +66,12 @@ found('grows', 'a queue grows: the query counts the waiting jobs');
 sql(q{CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no change today'; END $$;
 	CREATE TRIGGER broken BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION broken();
 	INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')});
-becomes(sub { shown('status') }, qr/^jobs\|failing: no change today$/m, 'jobs do not start: the status has the error of the sweep');
+becomes(sub { shown('status') }, qr/^jobs\|failing: no change today\|f$/m, 'jobs do not start: the status has the error of the sweep');
 sql('DROP TRIGGER broken ON jobs; TRUNCATE jobs');
+
+sql(q{SELECT ecto_job.pause_queue('jobs')});
+found('paused', 'jobs do not start: the queue is paused');
+sql(q{SELECT ecto_job.resume_queue('jobs')});
 
 # A consumer at work, and its connections
 my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec', 'sleep 3600', '-j', '4');
