@@ -102,7 +102,7 @@ SELECT ecto_job.enqueue('trig_other.trig_jobs', '{}') > 0 AS enqueued;
 
 -- The trigger functions, called in other ways than by the extension's triggers
 SELECT pg_temp.outcome(format('SELECT ecto_job.%s()', name))
-FROM unnest('{schedule_job,job_inserted,job_changed,clear_lease,registry_changed,forget_dropped_queues}'::text[]) AS name;
+FROM unnest('{schedule_job,job_inserted,job_changed,clear_lease,registry_changed,forget_dropped_queues,register_restored_queue}'::text[]) AS name;
 CREATE TABLE trig_table (id bigint, state text);
 CREATE TRIGGER t1 AFTER INSERT ON trig_table FOR EACH STATEMENT EXECUTE FUNCTION ecto_job.job_inserted();
 SELECT pg_temp.outcome('INSERT INTO trig_table VALUES (1)');

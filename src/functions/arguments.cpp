@@ -114,10 +114,17 @@ bool boolean_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const
     return PG_GETARG_BOOL(at);
 }
 
-int64 interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
-                        int64 minimum) {
-    require_argument(fcinfo, at, queue, name, leave_it_out);
+std::optional<int64> interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
+                                       const char *name, int64 minimum) {
+    if (PG_ARGISNULL(at))
+        return std::nullopt;
     return interval_in_ms(PG_GETARG_INTERVAL_P(at), NameStr(queue->table), name, minimum);
+}
+
+int64 required_interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
+                                 const char *name, int64 minimum) {
+    require_argument(fcinfo, at, queue, name, leave_it_out);
+    return *interval_argument(fcinfo, at, queue, name, minimum);
 }
 
 int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *hint) {

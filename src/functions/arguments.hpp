@@ -61,9 +61,12 @@ int64 demand_argument(FunctionCallInfo fcinfo, int at, const Queue *queue);
 int64 bigint_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name);
 int32 integer_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name);
 bool boolean_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name);
-// Returns an interval in ms. ERROR 22004 for NULL; 22023 below `minimum` or with months.
-int64 interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
-                        int64 minimum);
+// Returns an interval in ms; nullopt for NULL. ERROR 22023 below `minimum` or with months.
+std::optional<int64> interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
+                                       const char *name, int64 minimum);
+// ERROR 22004 for NULL.
+int64 required_interval_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
+                                 const char *name, int64 minimum);
 // The argument is not NULL. ERROR 22023 below 1.
 int32 max_attempts_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *hint);
 std::optional<int64> lease_argument(FunctionCallInfo fcinfo, int at);

@@ -166,9 +166,8 @@ ECTO_JOB_FUNCTION(ecto_job_start_available_jobs) {
     enum { demand_at = 1, timeout_at, now_at };
     return with_jobs(fcinfo, [&](Queue *queue) {
         const int64 timeout =
-            PG_ARGISNULL(timeout_at)
-                ? queue->execution_timeout_ms
-                : interval_argument(fcinfo, timeout_at, queue, "timeout", shortest_timeout_ms);
+            interval_argument(fcinfo, timeout_at, queue, "timeout", shortest_timeout_ms)
+                .value_or(queue->execution_timeout_ms);
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
         const int64 demand = claim_demand(fcinfo, demand_at, queue);
         if (demand > 0)
@@ -204,13 +203,13 @@ ECTO_JOB_FUNCTION(ecto_job_complete_jobs) {
 ECTO_JOB_FUNCTION(ecto_job_fail_job) {
     enum { id = 1, lease, error, retry, delay, at_now };
     return with_jobs(fcinfo, [&](Queue *queue) {
-        Failure failure{.error = error_argument(fcinfo, error),
-                        .retry = boolean_argument(fcinfo, retry, queue, "retry")};
-        if (!PG_ARGISNULL(delay))
-            failure.delay_ms = interval_argument(fcinfo, delay, queue, "delay", shortest_retry_ms);
+        const FailedAttempt failed{
+            .error = error_argument(fcinfo, error),
+            .retry = boolean_argument(fcinfo, retry, queue, "retry"),
+            .delay_ms = interval_argument(fcinfo, delay, queue, "delay", shortest_retry_ms)};
         job_failed(queue, bigint_argument(fcinfo, id, queue, "id"), std::nullopt,
                    bigint_argument(fcinfo, lease, queue, "lease"),
-                   now_argument(fcinfo, at_now, queue), queue->retry_timeout_ms, failure);
+                   now_argument(fcinfo, at_now, queue), queue->retry_timeout_ms, failed);
         return true;
     });
 }
@@ -221,7 +220,7 @@ ECTO_JOB_FUNCTION(ecto_job_snooze_job) {
         snooze_job(queue, bigint_argument(fcinfo, id, queue, "id"),
                    bigint_argument(fcinfo, lease, queue, "lease"),
                    now_argument(fcinfo, at_now, queue),
-                   interval_argument(fcinfo, delay, queue, "delay", shortest_retry_ms));
+                   required_interval_argument(fcinfo, delay, queue, "delay", shortest_retry_ms));
         return true;
     });
 }
@@ -233,9 +232,8 @@ ECTO_JOB_FUNCTION(ecto_job_extend_lease) {
         end = extend_lease(
             queue, bigint_argument(fcinfo, id, queue, "id"),
             bigint_argument(fcinfo, lease, queue, "lease"), now_argument(fcinfo, at_now, queue),
-            PG_ARGISNULL(duration)
-                ? queue->execution_timeout_ms
-                : interval_argument(fcinfo, duration, queue, "duration", shortest_timeout_ms));
+            interval_argument(fcinfo, duration, queue, "duration", shortest_timeout_ms)
+                .value_or(queue->execution_timeout_ms));
     });
     if (!end)
         PG_RETURN_NULL();

@@ -33,7 +33,8 @@ constexpr Fragment fragments[] = {
     {"job_without_error",
      R"(j.id, {priority} AS priority, {schedule} AS schedule, {expires} AS expires,
                {inserted_at} AS inserted_at, {updated_at} AS updated_at,
-               j.attempt, j.max_attempts, j.lease, j.state, j.notify, j.key, j.meta, j.params {if_binary AS params_binary})"},
+               j.attempt, j.max_attempts, j.lease, j.state, j.notify, j.key, j.meta,
+               j.params {if_binary AS params_binary})"},
     // The casts are for tables whose owner has given a column another type
     {"key", R"({priority}::pg_catalog.int4 AS priority,
                {schedule}::pg_catalog.timestamptz AS schedule, j.id::pg_catalog.int8 AS id)"},
@@ -110,7 +111,8 @@ constexpr Fragment fragments[] = {
                          ELSE j.error END,
             state = CASE WHEN {exhausted j} THEN 'FAILED' ELSE 'AVAILABLE' END {touch})"},
     {"orphaned", R"(SELECT w.id FROM ONLY {table} AS w
-                     WHERE {in_play_and w} {held w} AND {bound w} AND {session w} == ANY (:sessions))"},
+                     WHERE {in_play_and w} {held w} AND {bound w}
+                       AND {session w} == ANY (:sessions))"},
     // A RESERVED job is treated as an expired one, an IN_PROGRESS job as one that failed
     {"give_back", R"(UPDATE ONLY {table} AS j
         SET expires = NULL, lease = NULL,

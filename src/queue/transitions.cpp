@@ -284,17 +284,17 @@ uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
 }
 
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
-                  TimestampTz now, int64 retry_timeout_ms, const Failure &failure) {
-    const bool by_queue = failure.retry && !failure.delay_ms;
+                  TimestampTz now, int64 retry_timeout_ms, const FailedAttempt &failed) {
+    const bool by_queue = failed.retry && !failed.delay_ms;
     Arguments arguments = by_queue ? next_time(queue, now, retry_timeout_ms)
                                    : Arguments{.now = now, .timeout = 0, .attempt_limit = 0};
     arguments.id = id;
     arguments.attempt = attempt;
     arguments.lease = lease;
-    arguments.error = failure.error;
-    arguments.retry = failure.retry;
-    if (failure.delay_ms)
-        arguments.due = later(queue, now, *failure.delay_ms, "delay");
+    arguments.error = failed.error;
+    arguments.retry = failed.retry;
+    if (failed.delay_ms)
+        arguments.due = later(queue, now, *failed.delay_ms, "delay");
     const uint64 changed = run(queue, Statement::job_failed, arguments);
     if (changed > 0)
         notice_each(queue,

@@ -36,7 +36,7 @@ void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> leas
 void complete_job(Queue *queue, int64 id, int64 lease);
 uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases);
 
-struct Failure {
+struct FailedAttempt {
     const text *error = nullptr;        // why; null: the caller gives no reason
     bool retry = true;                  // false: the job is FAILED whatever its attempt
     std::optional<int64> delay_ms = {}; // until the next attempt; without it retry_timeout_ms says
@@ -44,7 +44,7 @@ struct Failure {
 // Ends an attempt that has failed. The caller holds the job by attempt (EctoJob's guard), by lease,
 // or by both.
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
-                  TimestampTz now, int64 retry_timeout_ms, const Failure &failure);
+                  TimestampTz now, int64 retry_timeout_ms, const FailedAttempt &failed);
 
 // Puts a held job back, as if the attempt had not begun: SCHEDULED at the end of the delay, or
 // AVAILABLE at its old place if there is no delay.

@@ -7,7 +7,8 @@ declare -A debian_of=([15]=bookworm [17]=trixie [18]=forky)
 # The version in this machine's release; 15 on any other system
 pg_major=15
 # shellcheck disable=SC1091
-codename=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME-}") || true
+system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_CODENAME-}") || true
+codename=${system#* }
 for major in "${!debian_of[@]}"; do
     [ "${debian_of[$major]}" != "$codename" ] || pg_major=$major
 done
@@ -22,9 +23,6 @@ die() {
 
 # need_packages GROUP...: installs the packages of the groups (build, test, lint) that are missing
 need_packages() {
-    local system
-    # shellcheck disable=SC1091
-    system=$(. /etc/os-release 2>/dev/null && echo "${ID-} ${VERSION_CODENAME-}") || true
     [ "$system" = "debian ${debian_of[$pg_major]}" ] || die "this command installs what it needs on Debian 12 only; this system is '${system:-unknown}'.
 Elsewhere: PostgreSQL $pg_major with server headers, g++ 12 or later, CLI11, nlohmann-json, spdlog with fmt, then
     make && make install && make installcheck"
