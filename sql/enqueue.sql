@@ -53,9 +53,7 @@ FROM unnest(ARRAY[
     'NULL, params_binary => ''x''', '''{}'', params_binary => ''x''',
     '''{}'', ''infinity''', '''{}'', ''-infinity''', '''{}'', now => ''infinity''', '''{}'', now => ''-infinity''',
     '''{}'', max_attempts => 0', '''{}'', max_attempts => -2147483648',
-    '''{}'', key => ''k''', '''{}'', key => ''''',
-    '''{}'', on_conflict => ''replace''', '''{}'', on_conflict => ''error''', '''{}'', on_conflict => ''other''',
-    '''{}'', on_conflict => ''''']) AS arguments;
+    '''{}'', on_conflict => ''other''', '''{}'', on_conflict => ''''']) AS arguments;
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(NULL, ''{}'')');
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''no_such_table'', ''{}'')');
 SELECT pg_temp.outcome('SELECT ecto_job.enqueue(''pg_class'', ''{}'')');

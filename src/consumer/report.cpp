@@ -22,6 +22,11 @@ void line(spdlog::level::level_enum level, const Job &job, fmt::format_string<Va
                     fmt::format(format, std::forward<Values>(values)...));
 }
 
+// Returns whether the job is gone, since another one waits under its key: the row is as it was.
+bool is_superseded(const protocol::Changed &next) {
+    return next.state == "IN_PROGRESS" || next.state == "RESERVED";
+}
+
 } // namespace
 
 void set_up(const std::string &level) {
@@ -42,7 +47,10 @@ void completed(const Job &job) {
 }
 
 void failed(const Job &job, const std::string &error, const protocol::Changed &next) {
-    if (next.state == "RETRY")
+    if (is_superseded(next))
+        line(spdlog::level::warn, job, "failed, and another job waits under its key: {}",
+             one_line(error));
+    else if (next.state == "RETRY")
         line(spdlog::level::warn, job, "failed, RETRY at {}: {}", next.schedule, one_line(error));
     else
         line(spdlog::level::err, job, "failed for good, {} after attempt {} of {}: {}", next.state,
@@ -50,7 +58,10 @@ void failed(const Job &job, const std::string &error, const protocol::Changed &n
 }
 
 void snoozed(const Job &job, const std::string &why, const protocol::Changed &next) {
-    if (next.state == "SCHEDULED")
+    if (is_superseded(next))
+        line(spdlog::level::info, job, "given back, and another job waits under its key: {}",
+             one_line(why));
+    else if (next.state == "SCHEDULED")
         line(spdlog::level::info, job, "snoozed until {}: {}", next.schedule, one_line(why));
     else
         line(spdlog::level::info, job, "given back: {}", one_line(why));

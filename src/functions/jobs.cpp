@@ -13,13 +13,6 @@ namespace {
 constexpr int64 shortest_timeout_ms = 1;
 constexpr int64 shortest_retry_ms = 0;
 
-[[noreturn]] void refuse_unbuilt(const Queue *queue, const char *argument) {
-    ereport(ERROR,
-            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-             errmsg("%s is not supported yet (queue \"%s\")", argument, NameStr(queue->table)),
-             errhint("Leave it out.")));
-}
-
 // params of a map queue, params_binary of a binary one; the other must be null
 const void *params_argument(FunctionCallInfo fcinfo, int map, int binary, const Queue *queue) {
     const int wanted = queue->binary ? binary : map;
@@ -73,18 +66,29 @@ int32 priority_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
     return priority;
 }
 
-void refuse_unique_jobs(FunctionCallInfo fcinfo, int key, int on_conflict, const Queue *queue) {
-    if (!PG_ARGISNULL(key))
-        refuse_unbuilt(queue, "key");
-    const char *const choice =
-        PG_ARGISNULL(on_conflict) ? "keep" : text_to_cstring(PG_GETARG_TEXT_PP(on_conflict));
-    if (strcmp(choice, "replace") == 0 || strcmp(choice, "error") == 0)
-        refuse_unbuilt(queue, "on_conflict");
-    if (strcmp(choice, "keep") != 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("on_conflict is unknown for queue \"%s\": \"%s\"",
-                               NameStr(queue->table), choice),
-                        errhint("It is 'keep', 'replace' or 'error'.")));
+const void *key_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    if (PG_ARGISNULL(at))
+        return nullptr;
+    text *const key = PG_GETARG_TEXT_PP(at);
+    if (VARSIZE_ANY_EXHDR(key) > key_bytes)
+        ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+                        errmsg("key is too long for queue \"%s\": %zu bytes", NameStr(queue->table),
+                               static_cast<Size>(VARSIZE_ANY_EXHDR(key))),
+                        errhint("It may have %d bytes; take a hash, such as "
+                                "encode(sha256(...), 'hex').",
+                                key_bytes)));
+    return key;
+}
+
+OnConflict on_conflict_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    const char *const choice = PG_ARGISNULL(at) ? "keep" : text_to_cstring(PG_GETARG_TEXT_PP(at));
+    for (std::size_t i = 0; i < lengthof(on_conflict_names); i++)
+        if (strcmp(on_conflict_names[i], choice) == 0)
+            return static_cast<OnConflict>(i);
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("on_conflict is unknown for queue \"%s\": \"%s\"", NameStr(queue->table),
+                           choice),
+                    errhint("It is 'keep', 'replace' or 'error'.")));
 }
 
 ArrayType *bigint_array_argument(FunctionCallInfo fcinfo, int at, const Queue *queue,
@@ -146,11 +150,10 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
         at_now
     };
     return with_queue(fcinfo, [&](Queue *queue) {
-        refuse_unique_jobs(fcinfo, key, on_conflict, queue);
         Arguments job{};
         job.params = params_argument(fcinfo, params, binary, queue);
-        job.schedule =
-            time_argument(fcinfo, schedule, queue, "schedule", now_argument(fcinfo, at_now, queue));
+        job.now = now_argument(fcinfo, at_now, queue);
+        job.schedule = time_argument(fcinfo, schedule, queue, "schedule", *job.now);
         job.max_attempts = PG_ARGISNULL(max_attempts)
                                ? queue->max_attempts
                                : max_attempts_argument(fcinfo, max_attempts, queue,
@@ -158,7 +161,16 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
         job.priority = priority_argument(fcinfo, priority, queue);
         job.notify = notify_argument(fcinfo, notify, queue);
         job.meta = PG_ARGISNULL(meta) ? nullptr : PG_GETARG_POINTER(meta);
-        return enqueue(queue, job);
+        job.key = key_argument(fcinfo, key, queue);
+        const OnConflict choice = on_conflict_argument(fcinfo, on_conflict, queue);
+        // A job that is replaced keeps what the caller does not give
+        if (!PG_ARGISNULL(schedule))
+            job.due = job.schedule;
+        if (!PG_ARGISNULL(max_attempts))
+            job.new_max_attempts = job.max_attempts;
+        if (!PG_ARGISNULL(priority))
+            job.new_priority = job.priority;
+        return enqueue(queue, job, choice);
     });
 }
 

@@ -15,7 +15,7 @@ Datum end_leases(FunctionCallInfo fcinfo, bool exhausted) {
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
         const EndedLeases ended =
             end_expired_leases(queue, highest_key, now, all, guarded, exhausted);
-        return exhausted ? ended.count() : ended.available + ended.retried;
+        return exhausted ? ended.failed : ended.expired();
     });
 }
 
@@ -47,8 +47,7 @@ ECTO_JOB_FUNCTION(ecto_job_sweep) {
         const EndedLeases ended = end_expired_leases(queue, highest_key, now, all, guarded);
         const uint64 activated = activate_scheduled_jobs(queue, now, all, guarded);
         Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),
-                          Int64GetDatum(ended.available + ended.retried),
-                          Int64GetDatum(ended.failed)};
+                          Int64GetDatum(ended.expired()), Int64GetDatum(ended.failed)};
         bool nulls[] = {false, false, false};
         return to_row(result, values, nulls); // in the caller's memory
     });

@@ -248,13 +248,17 @@ ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
     return 0;
 }
 
-// AFTER UPDATE of what decides when a job is due. Only a row that became AVAILABLE is announced: an
-// announcement of any other change would wake consumers whose own UPDATE announces again, a storm.
+// AFTER UPDATE of what decides when a job is due. Only a row that became AVAILABLE is announced, or
+// one with a key, which its change has locked against claims: an announcement of any other change
+// would wake consumers whose own UPDATE announces again, a storm.
 ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_UPDATE, "AFTER UPDATE");
+    const Row before = row_of(trigger->tg_relation, trigger->tg_trigtuple);
+    const bool has_key =
+        row_of(trigger->tg_relation, trigger->tg_newtuple).find<Shown>("key").has_value();
     record_job(trigger->tg_relation, trigger->tg_newtuple,
-               state_of(row_of(trigger->tg_relation, trigger->tg_trigtuple)) == State::available);
+               state_of(before) == State::available && !has_key);
     return 0;
 }
 

@@ -75,6 +75,16 @@ inline uint32 wait_event() {
 #endif
 }
 
+// Begins a scan of an index, without order, under `key_count` conditions.
+inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot snapshot,
+                                      int key_count) {
+#if PG_VERSION_NUM >= 180000
+    return index_beginscan(table, index, snapshot, nullptr, key_count, 0);
+#else
+    return index_beginscan(table, index, snapshot, key_count, 0);
+#endif
+}
+
 inline bool is_background_worker(const PGPROC *process) {
 #if PG_VERSION_NUM >= 180000
     return !process->isRegularBackend;

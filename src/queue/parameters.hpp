@@ -29,6 +29,7 @@ struct Arguments {
     std::optional<bool> retry = {}; // whether a failed attempt may be followed by another one
     std::optional<Micros> due = {}; // when a job comes back, instead of as its queue says
     std::optional<bool> exhausted = {};
+    std::optional<bool> keyed = false; // whether jobs with a key are changed, too
     const void *sessions = nullptr;
     std::optional<JobKey> from = {};
     std::optional<JobKey> to = {};
@@ -40,6 +41,10 @@ struct Arguments {
     std::optional<std::int32_t> priority = {};
     const void *notify = nullptr;
     const void *meta = nullptr;
+    const void *key = nullptr;
+    // What a job that is replaced gets; nullopt: as it was
+    std::optional<std::int32_t> new_max_attempts = {};
+    std::optional<std::int32_t> new_priority = {};
 };
 
 enum class SqlType {
@@ -85,6 +90,7 @@ inline constexpr Parameter parameters[] = {
     {"retry", &Arguments::retry, SqlType::boolean},
     {"due", &Arguments::due, SqlType::timestamptz, may_be_null},
     {"exhausted", &Arguments::exhausted, SqlType::boolean, may_be_null},
+    {"keyed", &Arguments::keyed, SqlType::boolean},
     {"sessions", &Arguments::sessions, SqlType::int8_array},
     {"from_priority", KeyPart<std::int32_t>{&Arguments::from, &JobKey::priority}, SqlType::int4},
     {"from_schedule", KeyPart<std::int64_t>{&Arguments::from, &JobKey::schedule},
@@ -100,6 +106,9 @@ inline constexpr Parameter parameters[] = {
     {"priority", &Arguments::priority, SqlType::int4},
     {"notify", &Arguments::notify, SqlType::varchar, may_be_null},
     {"meta", &Arguments::meta, SqlType::jsonb, may_be_null},
+    {"key", &Arguments::key, SqlType::text},
+    {"new_max_attempts", &Arguments::new_max_attempts, SqlType::int4, may_be_null},
+    {"new_priority", &Arguments::new_priority, SqlType::int4, may_be_null},
 };
 inline constexpr std::size_t parameter_count = std::size(parameters);
 

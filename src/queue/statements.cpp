@@ -38,13 +38,22 @@ constexpr Fragment fragments[] = {
     // The casts are for tables whose owner has given a column another type
     {"key", R"({priority}::pg_catalog.int4 AS priority,
                {schedule}::pg_catalog.timestamptz AS schedule, j.id::pg_catalog.int8 AS id)"},
-    {"changed", "j.id::pg_catalog.int8 AS id, j.state, j.notify"}, // see rows_at_fault.hpp
+    {"changed", "j.id::pg_catalog.int8 AS id, j.state, j.notify, j.key"}, // see rows_at_fault.hpp
     {"touch", "{if_updated_at , {column updated_at} = {as_updated_at :now}}"},
 
     // States
     {"held", "@.state == ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"},
     {"waiting", R"({if_in_play NOT @.in_play}
                    {unless_in_play @.state == ANY ('{SCHEDULED,RETRY}'::pg_catalog.text[])})"},
+    // Unique jobs. The index that keeps two jobs from waiting under one key
+    {"key_index", R"({if_in_play (waiting_key) WHERE waiting_key IS NOT NULL}
+                     {unless_in_play (key) WHERE key IS NOT NULL AND {waiting_state}})"},
+    {"waiting_state", "state == ANY ('{SCHEDULED,AVAILABLE,RETRY}'::pg_catalog.text[])"},
+    {"waits_under_key", R"({if_in_play j.waiting_key == :key}
+                           {unless_in_play j.key == :key AND j.key IS NOT NULL AND j.{waiting_state}})"},
+    // Whether the statement changes the job: one with a key runs alone (unique_jobs.hpp)
+    {"alone", "(j.key IS NULL OR :keyed)"},
+
     // The predicate of the index of AVAILABLE, RESERVED and IN_PROGRESS jobs, if the table has it
     {"in_play_and", "{if_in_play @.in_play AND}"},
 
@@ -104,23 +113,34 @@ constexpr Fragment fragments[] = {
                     WHERE {in_play_and w} {held w}
                       AND (w.expires IS NULL OR w.expires <= {as_expires :now})
                       AND (:exhausted IS NULL OR ({exhausted w}) == :exhausted))"},
+    // A job that may come back and has a key only loses its lease at first (unique_jobs.hpp)
     {"end_lease", R"(UPDATE ONLY {table} AS j
-        SET expires = NULL, lease = NULL,
+        SET expires = CASE WHEN {stays_held} THEN j.expires END, lease = NULL,
             error = CASE WHEN j.state == 'IN_PROGRESS'
                          THEN 'the lease of attempt ' || j.attempt::pg_catalog.text || ' expired'
                          ELSE j.error END,
-            state = CASE WHEN {exhausted j} THEN 'FAILED' ELSE 'AVAILABLE' END {touch})"},
+            state = CASE WHEN {stays_held} THEN j.state WHEN {exhausted j} THEN 'FAILED'
+                         ELSE 'AVAILABLE' END {touch})"},
+    {"stays_held", "j.key IS NOT NULL AND NOT :keyed AND NOT ({exhausted j})"},
     {"orphaned", R"(SELECT w.id FROM ONLY {table} AS w
                      WHERE {in_play_and w} {held w} AND {bound w}
                        AND {session w} == ANY (:sessions))"},
     // A RESERVED job is treated as an expired one, an IN_PROGRESS job as one that failed
     {"give_back", R"(UPDATE ONLY {table} AS j
-        SET expires = NULL, lease = NULL,
-            state = CASE WHEN j.state == 'RESERVED' THEN 'AVAILABLE'
+        SET expires = CASE WHEN {given_held} THEN j.expires END, lease = NULL,
+            state = CASE WHEN {given_held} THEN j.state
+                         WHEN j.state == 'RESERVED' THEN 'AVAILABLE'
                          WHEN {attempt_left} THEN 'RETRY' ELSE 'FAILED' END,
             schedule = CASE WHEN j.state == 'IN_PROGRESS' AND {attempt_left}
+                                 AND NOT ({given_held})
                             THEN {as_schedule {next_time}} ELSE j.schedule END,
             error = CASE WHEN j.state == 'RESERVED' THEN j.error ELSE :error END {touch})"},
+    {"given_held",
+     "j.key IS NOT NULL AND NOT :keyed AND (j.state == 'RESERVED' OR {attempt_left})"},
+
+    {"new_columns", "params, schedule, max_attempts, {if_priority priority,} notify, meta"},
+    {"new_values", R"(:params, {as_schedule :schedule}, :max_attempts, {if_priority :priority,}
+                      :notify, :meta)"},
 };
 
 struct StatementSource {
@@ -132,17 +152,31 @@ struct StatementSource {
 constexpr StatementSource sources[] = {
     // The statement names only the columns in the documented grant for producers
     {Statement::enqueue, Scan::statistics, R"(
-        INSERT INTO {table} (params, schedule, max_attempts, {if_priority priority,} notify, meta)
-        VALUES (:params, {as_schedule :schedule}, :max_attempts, {if_priority :priority,} :notify,
-                :meta)
-        RETURNING id)"},
+        INSERT INTO {table} ({new_columns}) VALUES ({new_values}) RETURNING id)"},
     // A job for the future in a session whose triggers do not fire (session_replication_role)
     {Statement::enqueue_scheduled, Scan::statistics, R"(
-        INSERT INTO {table} (params, schedule, max_attempts, {if_priority priority,} notify, meta,
-                             state)
-        VALUES (:params, {as_schedule :schedule}, :max_attempts, {if_priority :priority,} :notify,
-                :meta, 'SCHEDULED')
+        INSERT INTO {table} ({new_columns}, state) VALUES ({new_values}, 'SCHEDULED')
         RETURNING id)"},
+    {Statement::enqueue_unless_waiting, Scan::statistics, R"(
+        INSERT INTO {table} ({new_columns}, key) VALUES ({new_values}, :key)
+        ON CONFLICT {key_index} DO NOTHING
+        RETURNING id)"},
+    // EXCLUDED.state is what our trigger has made of the new schedule
+    {Statement::enqueue_or_replace, Scan::statistics, R"(
+        INSERT INTO {table} AS j ({new_columns}, key) VALUES ({new_values}, :key)
+        ON CONFLICT {key_index} DO UPDATE
+           SET params = EXCLUDED.params,
+               schedule = COALESCE({as_schedule :due}, j.schedule),
+               max_attempts = COALESCE(:new_max_attempts, j.max_attempts),
+               {if_priority priority = COALESCE(:new_priority, j.priority),}
+               notify = COALESCE(EXCLUDED.notify, j.notify),
+               meta = COALESCE(EXCLUDED.meta, j.meta),
+               state = CASE WHEN :due IS NOT NULL THEN EXCLUDED.state
+                            WHEN j.state == 'RETRY' THEN 'SCHEDULED' ELSE j.state END,
+               attempt = CASE WHEN j.state == 'RETRY' THEN 0 ELSE j.attempt END {touch}
+        RETURNING j.id)"},
+    {Statement::lock_waiting_job, Scan::index, R"(
+        SELECT {key}, j.state FROM ONLY {table} AS j WHERE {waits_under_key} FOR KEY SHARE)"},
 
     // ORDER BY makes the planner use the index
     {Statement::activate_scheduled_jobs, Scan::own_index, R"(
@@ -217,8 +251,19 @@ constexpr StatementSource sources[] = {
                                ELSE j.schedule END {touch}
          WHERE j.id == :id AND j.state == 'IN_PROGRESS'
            AND (:attempt IS NULL OR j.attempt == :attempt)
+           AND (:lease IS NULL OR j.lease == :lease) AND {alone}
+        RETURNING {job})"},
+    // Another job waits under the key of a job that comes back
+    {Statement::supersede_job, Scan::index, R"(
+        DELETE FROM ONLY {table} AS j
+         WHERE j.id == :id AND {held j} AND (:attempt IS NULL OR j.attempt == :attempt)
            AND (:lease IS NULL OR j.lease == :lease)
         RETURNING {job})"},
+    // An open transaction may let another job wait under the key of a job that comes back
+    {Statement::postpone_return, Scan::index, R"(
+        UPDATE ONLY {table} AS j SET expires = {as_expires :expires}
+         WHERE j.id == :id AND {held j}
+        RETURNING {changed})"},
 
     // The attempt that the job has begun does not count
     {Statement::snooze_job, Scan::index, R"(
@@ -228,7 +273,7 @@ constexpr StatementSource sources[] = {
                               ELSE j.attempt END,
                state = CASE WHEN :due IS NULL THEN 'AVAILABLE' ELSE 'SCHEDULED' END,
                schedule = COALESCE({as_schedule :due}, j.schedule) {touch}
-         WHERE j.id == :id AND j.lease == :lease AND {held j}
+         WHERE j.id == :id AND j.lease == :lease AND {held j} AND {alone}
         RETURNING {job})"},
     {Statement::extend_lease, Scan::index, R"(
         UPDATE ONLY {table} AS j
@@ -247,7 +292,7 @@ constexpr StatementSource sources[] = {
         {end_lease}
          WHERE j.id == ANY (ARRAY(
                  {expired} {up_to_in_own_index w} LIMIT :limit FOR UPDATE SKIP LOCKED))
-        RETURNING j.id, j.state, j.notify)"},
+        RETURNING j.id, j.state, j.notify, j.key)"},
     {Statement::select_expired_jobs, Scan::own_index, R"(
         {expired} AND {not_among w} {up_to_in_own_index w} LIMIT :limit FOR UPDATE SKIP LOCKED)"},
     {Statement::end_selected_leases, Scan::index, R"(
@@ -260,7 +305,7 @@ constexpr StatementSource sources[] = {
     {Statement::give_back_jobs, Scan::index, R"(
         {give_back}
          WHERE j.id == ANY (ARRAY({orphaned} {up_to w} LIMIT :limit FOR UPDATE SKIP LOCKED))
-        RETURNING j.id, j.state, j.notify)"},
+        RETURNING j.id, j.state, j.notify, j.key)"},
     {Statement::select_orphaned_jobs, Scan::index, R"(
         {orphaned} AND {not_among w} {up_to w} LIMIT :limit FOR UPDATE SKIP LOCKED)"},
     {Statement::give_back_selected_jobs, Scan::index, R"(
@@ -269,7 +314,7 @@ constexpr StatementSource sources[] = {
     {Statement::requeue, Scan::index, R"(
         UPDATE ONLY {table} AS j
            SET state = 'SCHEDULED', attempt = 0, expires = NULL, lease = NULL {touch}
-         WHERE j.id == :id AND j.state == 'FAILED'
+         WHERE j.id == :id AND j.state == 'FAILED' AND {alone}
         RETURNING {job})"},
 
     {Statement::next_due, Scan::own_index, R"(

@@ -18,6 +18,9 @@ namespace ecto_job {
 enum class Statement {
     enqueue,
     enqueue_scheduled,
+    enqueue_unless_waiting,
+    enqueue_or_replace,
+    lock_waiting_job,
     activate_scheduled_jobs,
     select_scheduled_jobs,
     select_scheduled_after,
@@ -37,6 +40,8 @@ enum class Statement {
     kept_jobs,
     holder_of_job,
     job_failed,
+    supersede_job,
+    postpone_return,
     snooze_job,
     extend_lease,
     cancel_job,

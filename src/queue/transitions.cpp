@@ -12,6 +12,7 @@
 #include "queue/notifications.hpp"
 #include "queue/run_statement.hpp"
 #include "queue/stale_completion.hpp"
+#include "queue/unique_jobs.hpp"
 #include "table/triggers.hpp"
 #include "shared/queue_records.hpp"
 #include "shared/session_leases.hpp"
@@ -158,15 +159,25 @@ Taken sweep(Queue *queue, const Selection &selection, bool guarded) {
     return take_by_halves(queue, selection, begun, cause);
 }
 
-// Counts the jobs of the last statement by their new states, and sends their notifications.
-void add_ended_leases(Queue *queue, void *context) {
-    auto *const ended = static_cast<EndedLeases *>(context);
+// A sweep of leases while it runs
+struct LeaseSweep {
+    const Selection *selection;
+    bool guarded;
+    EndedLeases ended;
+};
+
+// Counts the jobs of the last statement by their new states, and sends their notifications. Jobs
+// with a key that the statement has left RESERVED or IN_PROGRESS are not counted.
+void count_ended_leases(Queue *queue, EndedLeases *ended) {
     const Rows rows;
     const StateColumn states(rows);
     const Column<Shown> notify(rows, "notify");
+    const Column<Shown> key(rows, "key");
     for (uint64 row = 0; row < rows.size(); row++) {
         const std::optional<State> state = states[row];
-        if (state == State::failed) {
+        if (is_held(state) && key[row]) {
+            continue;
+        } else if (state == State::failed) {
             ended->failed++;
             send_notice(queue, Notice::failed, notify[row].value_or(nullptr));
         } else if (state == State::retry) {
@@ -178,13 +189,31 @@ void add_ended_leases(Queue *queue, void *context) {
     }
 }
 
+// Finishes the change of the last statement's jobs, one by one those with a key.
+void finish_ended_leases(Queue *queue, void *context) {
+    auto *const sweep = static_cast<LeaseSweep *>(context);
+    const HeldJobs held = held_jobs();
+    count_ended_leases(queue, &sweep->ended);
+    for (int64 i = 0; i < held.count; i++) {
+        const Returned returned =
+            return_job(queue, sweep->selection->change, sweep->selection->arguments, held.jobs[i],
+                       sweep->guarded);
+        if (returned == Returned::changed)
+            count_ended_leases(queue, &sweep->ended);
+        else if (returned == Returned::superseded)
+            sweep->ended.superseded++;
+        else
+            sweep->ended.postponed++;
+    }
+}
+
 EndedLeases sweep_leases(Queue *queue, Selection selection, bool guarded) {
-    EndedLeases ended{};
-    selection.on_change = add_ended_leases;
-    selection.context = &ended;
+    LeaseSweep leases{&selection, guarded, {}};
+    selection.on_change = finish_ended_leases;
+    selection.context = &leases;
     const Taken taken = sweep(queue, selection, guarded);
-    ended.failed += taken.failed;
-    return ended;
+    leases.ended.failed += taken.failed;
+    return leases.ended;
 }
 
 std::optional<JobKey> find_key(Queue *queue, Statement statement, const Arguments &arguments) {
@@ -200,15 +229,28 @@ std::optional<TimestampTz> find_time(Queue *queue, Statement statement,
 
 } // namespace
 
-int64 enqueue(Queue *queue, const Arguments &job) {
+int64 enqueue(Queue *queue, const Arguments &job, OnConflict on_conflict) {
     // A replica's triggers do not fire, ours neither; else the column is the triggers' to write,
     // and not granted to whoever enqueues
     const bool scheduled = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
                            job.schedule > GetCurrentTimestamp();
-    if (run(queue, scheduled ? Statement::enqueue_scheduled : Statement::enqueue, job) != 1)
-        ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-                        errmsg("queue \"%s\" did not take the job", NameStr(queue->table)),
-                        errhint("A trigger or rule of the table suppressed the INSERT.")));
+    if (scheduled && job.key != nullptr)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("a job with a key cannot be scheduled for queue \"%s\" while its "
+                               "triggers do not fire",
+                               NameStr(queue->table)),
+                        errhint("SET session_replication_role = origin.")));
+    const bool taken =
+        job.key != nullptr
+            ? enqueue_unique(queue, job, on_conflict)
+            : run(queue, scheduled ? Statement::enqueue_scheduled : Statement::enqueue, job) == 1;
+    if (!taken)
+        ereport(ERROR,
+                (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+                 errmsg("queue \"%s\" did not take the job", NameStr(queue->table)),
+                 errhint("A trigger or rule of the table suppressed the INSERT%s.",
+                         job.key != nullptr ? ", or a policy hides the job that waits under the key"
+                                            : "")));
     return Rows().only().get<Int8>("id").value_or(0); // null: as in taken_ids()
 }
 
@@ -295,10 +337,12 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
     arguments.retry = failed.retry;
     if (failed.delay_ms)
         arguments.due = later(queue, now, *failed.delay_ms, "delay");
-    const uint64 changed = run(queue, Statement::job_failed, arguments);
-    if (changed > 0)
-        notice_each(queue,
-                    StateColumn(Rows())[0] == State::failed ? Notice::failed : Notice::retry);
+    const uint64 changed = run_return(queue, Statement::job_failed, arguments);
+    const std::optional<State> state = changed > 0 ? StateColumn(Rows())[0] : std::nullopt;
+    if (state == State::failed)
+        notice_each(queue, Notice::failed);
+    else if (state == State::retry)
+        notice_each(queue, Notice::retry);
     return changed;
 }
 
@@ -306,7 +350,7 @@ uint64 snooze_job(Queue *queue, int64 id, int64 lease, TimestampTz now, int64 de
     Arguments arguments{.now = now, .id = id, .lease = lease};
     if (delay_ms > 0)
         arguments.due = later(queue, now, delay_ms, "delay");
-    return run(queue, Statement::snooze_job, arguments);
+    return run_return(queue, Statement::snooze_job, arguments);
 }
 
 std::optional<TimestampTz> extend_lease(Queue *queue, int64 id, int64 lease, TimestampTz now,
@@ -365,7 +409,7 @@ EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, 
 }
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now) {
-    return run(queue, Statement::requeue, {.now = now, .id = id});
+    return run_requeue(queue, {.now = now, .id = id});
 }
 
 std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from) {

@@ -12,12 +12,14 @@
 #include "core/key.hpp"
 #include "pg/pg.hpp"
 #include "queue/queue.hpp"
+#include "queue/unique_jobs.hpp"
 
 namespace ecto_job {
 
-// Inserts a job, whose columns are the fields `params` to `meta` of Arguments, and returns its id.
-// In a queue without priorities the caller has refused any priority but 0.
-int64 enqueue(Queue *queue, const Arguments &job);
+// Inserts a job, whose columns are the fields `params` to `key` of Arguments, and returns its id;
+// if another job waits under the key, what `on_conflict` says (unique_jobs.hpp). In a queue without
+// priorities the caller has refused any priority but 0.
+int64 enqueue(Queue *queue, const Arguments &job, OnConflict on_conflict);
 
 // The sweeps take a limit of jobs, or none. `guarded`: a row at fault is isolated, which costs a
 // subtransaction; otherwise the row ends the sweep with an ERROR. See rows_at_fault.hpp.
@@ -59,11 +61,14 @@ std::optional<TimestampTz> extend_lease(Queue *queue, int64 id, int64 lease, Tim
 // of the returned row; null: the row keeps its error.
 uint64 cancel_job(Queue *queue, int64 id, const text *reason);
 
-// The numbers of jobs whose leases were ended, by their new states
+// The numbers of jobs whose leases were ended, by their new states; of jobs with a key, also those
+// that unique_jobs.hpp calls superseded and postponed
 struct EndedLeases {
-    int64 available, retried, failed;
+    int64 available, retried, failed, superseded, postponed;
 
-    int64 count() const { return available + retried + failed; }
+    int64 count() const { return available + retried + failed + superseded + postponed; }
+    // Those that have not failed for good
+    int64 expired() const { return available + retried + superseded; }
 };
 
 // Ends leases in one scan of the rows in play up to `to`. `exhausted`: false does the work of

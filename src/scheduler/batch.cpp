@@ -113,7 +113,7 @@ void look_ahead(const Run &run) {
 void perform(const Run &run) {
     Batch *const batch = run.batch;
     batch->found.end = run.assignment.only_looks_ahead ? BatchEnd::looked_ahead : move(run);
-    batch->announces = batch->moved.activated + batch->moved.expired > 0;
+    batch->announces = batch->moved.activated + batch->moved.ended.available > 0;
     if (batch->found.end == BatchEnd::looked_ahead)
         look_ahead(run);
 }

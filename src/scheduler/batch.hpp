@@ -27,13 +27,16 @@ struct Assignment {
 
 // How many jobs were moved.
 struct Moved {
-    int64 activated = 0, expired = 0, retried = 0, failed = 0;
+    int64 activated = 0;
+    EndedLeases ended = {};
 
-    int64 count() const { return activated + expired + retried + failed; }
-    void add(const EndedLeases &ended) {
-        expired += ended.available;
-        retried += ended.retried;
-        failed += ended.failed;
+    int64 count() const { return activated + ended.count(); }
+    void add(const EndedLeases &more) {
+        ended.available += more.available;
+        ended.retried += more.retried;
+        ended.failed += more.failed;
+        ended.superseded += more.superseded;
+        ended.postponed += more.postponed;
     }
 };
 

@@ -35,8 +35,8 @@ void log_batch(const WatchedQueue *queue, const Moved &moved, int64 ms) {
     if (wanted)
         ereport(LOG, (errmsg("swept queue \"%s\" in " INT64_FORMAT " ms: " INT64_FORMAT
                              " jobs activated, " INT64_FORMAT " expired, " INT64_FORMAT " failed",
-                             queue->name, ms, moved.activated, moved.expired + moved.retried,
-                             moved.failed)));
+                             queue->name, ms, moved.activated, moved.ended.expired(),
+                             moved.ended.failed)));
 }
 
 // Returns the time limit of a further transaction of the batch: the rest of ecto_job.sweep_timeout,
@@ -106,8 +106,8 @@ void count_batch(WatchedQueue *queue, const Moved &moved, int64 took_us) {
     health.batch_us = took_us;
     health.batch_jobs = moved.count();
     health.activated += moved.activated;
-    health.expired += moved.expired + moved.retried;
-    health.failed += moved.failed;
+    health.expired += moved.ended.expired();
+    health.failed += moved.ended.failed;
 }
 
 void record_result(WatchedQueue *queue, const Work &work, const Found &found, int64 took_us) {

@@ -30,7 +30,7 @@ constexpr const char *table_text = qualified<R"(
         %s
         params %s NOT NULL %s,
         notify pg_catalog.varchar(%d),
-        key pg_catalog.text CHECK (key IS NULL),
+        key pg_catalog.text,
         error pg_catalog.text,
         meta pg_catalog.jsonb,
         in_play pg_catalog.bool GENERATED ALWAYS AS (

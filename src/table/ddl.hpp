@@ -18,7 +18,7 @@ struct ColumnComment {
 // The columns that a queue has and a table of EctoJob's migration lacks
 inline constexpr ColumnComment added_columns[] = {
     {"lease", "which consumer of ecto_job's holds the job; drawn anew at each start"},
-    {"key", "reserved for unique jobs"},
+    {"key", "at most one job of a key waits"},
     {"error", "why the last attempt failed"},
     {"meta", "what the application says about the job"},
 };

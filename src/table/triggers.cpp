@@ -65,15 +65,19 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
                      quote_identifier(triggers.inserted), table));
     comment_trigger(table, triggers.inserted, "notifies consumers of an AVAILABLE job");
 
-    // Excluded are claims, which draw a new lease and report its end themselves. IS DISTINCT FROM
-    // would use an operator of the search_path
+    // Excluded are claims, which draw a new lease and report its end themselves. Included is any
+    // change of a job that waits under a key, since ON CONFLICT DO UPDATE locks the job, and claims
+    // and sweeps have skipped it meanwhile. IS DISTINCT FROM would use an operator of the
+    // search_path
     execute(psprintf(
         qualified<R"(
         CREATE OR REPLACE TRIGGER ecto_job_changed AFTER UPDATE ON %s FOR EACH ROW
         WHEN ((NEW.lease IS NULL OR (NEW.lease == OLD.lease) IS TRUE
                OR NEW.state <> ALL ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[]))
               AND (OLD.state <> NEW.state OR OLD.schedule <> NEW.schedule
-                   OR COALESCE(OLD.expires, '-infinity') <> COALESCE(NEW.expires, '-infinity') %s))
+                   OR COALESCE(OLD.expires, '-infinity') <> COALESCE(NEW.expires, '-infinity') %s
+                   OR (NEW.key IS NOT NULL AND NEW.state
+                       == ANY ('{SCHEDULED,AVAILABLE,RETRY}'::pg_catalog.text[]))))
         EXECUTE FUNCTION ecto_job.job_changed())">,
         table, triggers.watches_priority ? qualified<"OR OLD.priority <> NEW.priority"> : ""));
     comment_trigger(table, "ecto_job_changed",

@@ -27,6 +27,18 @@ CREATE FUNCTION ecto_job.resume_queue(
 COMMENT ON FUNCTION ecto_job.resume_queue(pg_catalog.regclass) IS
     'ends the pause of a queue and notifies its consumers';
 
+-- Gives the table of a queue what new tables of the installed version have. Needed once for unique jobs in a queue that
+-- was created before version 0.3.0; a queue that has everything stays as it is. Changes catalogs only, and holds a lock on
+-- the table for milliseconds. Only the table's owner may call it. Example for all queues of the caller:
+-- SELECT ecto_job.upgrade_queue(queue) FROM ecto_job.queues WHERE owner = current_user;
+-- Errors: 42809 not a queue, 42501 not the owner, 55P03 the lock was not granted.
+CREATE FUNCTION ecto_job.upgrade_queue(
+    queue pg_catalog.regclass
+) RETURNS pg_catalog.void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_upgrade_queue';
+COMMENT ON FUNCTION ecto_job.upgrade_queue(pg_catalog.regclass) IS
+    'gives the table of a queue what new tables of the installed version have';
+
 -- Puts a job back that the caller holds and will not perform now, as if this attempt had not begun: an IN_PROGRESS job
 -- gets its attempt back. With a delay the job is SCHEDULED and due after the delay; with none it is AVAILABLE at its old
 -- place in the queue, which is how a consumer that stops gives back what it has not begun. The error stays. Sends no

@@ -1,0 +1,70 @@
+// Unique jobs: of a queue's jobs with one key, at most one waits, that is, is SCHEDULED, AVAILABLE
+// or RETRY. A unique index holds this. A job that is RESERVED, IN_PROGRESS or FAILED does not
+// count, so that an enqueue never waits for the transaction that performs a job.
+//
+// A job with a key that comes back (it failed, was put back, or its lease or session ended) may
+// find another job waiting under its key. Then the other job does the work, and the one that comes
+// back is superseded: its row is deleted. Such a job therefore changes in a statement of its own.
+// The statements of transitions change a job with a key only where `keyed` is true; those of the
+// sweeps else take its lease and leave its state as it was.
+#pragma once
+
+#include "pg/pg.hpp"
+#include "queue/run_statement.hpp"
+
+namespace ecto_job {
+
+// What enqueue does if a job waits under the key
+enum class OnConflict {
+    keep, // nothing; the job that waits is locked until the transaction ends, so that no consumer
+          // starts it before the caller's writes are visible
+    replace, // gives the job that waits the new arguments
+    error    // raises an ERROR
+};
+inline constexpr const char *on_conflict_names[] = {"keep", "replace", "error"};
+
+inline constexpr int key_bytes = 1024; // of the longest key
+
+// Adds the job, unless one waits under its key. Returns true, with the id of the job that will do
+// the work in SPI_tuptable, or false if a trigger, rule or policy of the table kept the job away.
+// Waits for a transaction that has let a job wait under the key and may still be rolled back.
+// ERROR 23505: a job waits, with OnConflict::error; 23514 or 42P10: the table is not made for
+// unique jobs, with a HINT.
+bool enqueue_unique(Queue *queue, const Arguments &job, OnConflict on_conflict);
+
+// Runs a statement that changes one job, which may wait then. Returns the number of rows: 0 if no
+// job is as the statement demands. A superseded job's row is as it was before.
+uint64 run_return(Queue *queue, Statement statement, Arguments arguments);
+
+// Has a FAILED job wait again. Returns the number of rows. ERROR 23505 if another job waits under
+// the key.
+uint64 run_requeue(Queue *queue, Arguments arguments);
+
+// A job that a sweep has left RESERVED or IN_PROGRESS, without a lease, since it has a key
+struct HeldJob {
+    int64 id;
+    text *key;
+};
+
+struct HeldJobs {
+    HeldJob *jobs;
+    int64 count;
+};
+
+// Returns the jobs of that kind among the last statement's rows.
+HeldJobs held_jobs();
+
+enum class Returned {
+    changed,    // as the sweep changes other jobs; the row is in SPI_tuptable
+    superseded, // gone
+    postponed // still held, and due in a second, since a transaction that may let a job wait under
+              // the key is open, for which a sweep does not wait
+};
+
+// Ends a sweep's change of a job, by the statement that changes selected jobs, with the sweep's
+// arguments. If the change fails, the job becomes FAILED with the error; where not `guarded`, the
+// error is raised.
+Returned return_job(Queue *queue, Statement change, const Arguments &sweep, const HeldJob &job,
+                    bool guarded);
+
+} // namespace ecto_job
