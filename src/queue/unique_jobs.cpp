@@ -1,6 +1,8 @@
 // The keys of unique jobs. See unique_jobs.hpp.
 #include "queue/unique_jobs.hpp"
 
+#include <algorithm>
+
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
 #include "pg/text.hpp"
@@ -202,6 +204,9 @@ HeldJobs held_jobs() {
                 CurrentMemoryContext, (rows.size() - row) * sizeof(HeldJob)));
         held.jobs[held.count++] = {*id[row], cstring_to_text(*name)};
     }
+    if (held.count > 0)
+        std::sort(held.jobs, held.jobs + held.count,
+                  [](const HeldJob &a, const HeldJob &b) { return a.id > b.id; });
     return held;
 }
 

@@ -51,7 +51,8 @@ struct HeldJobs {
     int64 count;
 };
 
-// Returns the jobs of that kind among the last statement's rows.
+// Returns the jobs of that kind among the last statement's rows, the latest first: of two jobs of
+// one key the later one comes back.
 HeldJobs held_jobs();
 
 enum class Returned {

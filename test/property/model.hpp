@@ -35,9 +35,11 @@ struct Job {
     std::optional<std::int64_t> lease;
     std::optional<std::string> error;
     std::optional<Micros> updated_at; // unknown until the first transition
+    std::optional<std::string> key;
 
     bool is_held() const { return state == "RESERVED" || state == "IN_PROGRESS"; }
     bool waits() const { return state == "SCHEDULED" || state == "RETRY"; }
+    bool may_start() const { return waits() || state == "AVAILABLE"; }
     bool attempts_left() const { return attempt < std::max(max_attempts, 1); }
     bool operator==(const Job &) const = default;
 };
@@ -53,7 +55,8 @@ inline std::ostream &operator<<(std::ostream &out, const Job &job) {
     return out << job.id << ' ' << job.state << " expires " << text(job.expires) << " schedule "
                << job.schedule << " attempt " << job.attempt << '/' << job.max_attempts
                << " priority " << job.priority << " lease " << text(job.lease) << " error "
-               << text(job.error) << " updated " << text(job.updated_at);
+               << text(job.error) << " updated " << text(job.updated_at) << " key "
+               << text(job.key);
 }
 
 struct Outcome {
@@ -80,6 +83,7 @@ constexpr const char *stale = "JQ001";
 constexpr const char *out_of_range = "22008";
 constexpr const char *bad_value = "22023";
 constexpr const char *is_null = "22004";
+constexpr const char *key_taken = "23505";
 
 // Returns now + times * timeout_ms; null if that is beyond the range of times
 inline std::optional<Micros> later(Micros now, std::int64_t times, std::int64_t timeout_ms) {
@@ -208,6 +212,8 @@ public:
             (lease && job->lease != lease))
             return {};
         const bool again = retry && job->attempts_left();
+        if (again && gives_way(*job) && (delay_ms || later(now, job->attempt + 1, timeout_ms)))
+            return superseded(id);
         const auto when =
             delay_ms ? later(now, 1, *delay_ms) : later(now, job->attempt + 1, timeout_ms);
         if (again && !when)
@@ -227,6 +233,8 @@ public:
         if (!holds(id, lease))
             return {};
         Job *const job = find(id);
+        if (gives_way(*job))
+            return superseded(id);
         if (job->state == "IN_PROGRESS")
             job->attempt = std::max(job->attempt - 1, 0);
         end_lease(*job, delay_ms > 0 ? "SCHEDULED" : "AVAILABLE", now);
@@ -266,10 +274,53 @@ public:
     }
 
     std::int64_t activate_expired(Micros now) {
-        return sweep(now, "AVAILABLE", [now](const Job &job) {
+        const auto ended = [now](const Job &job) {
             return job.is_held() && (!job.expires || *job.expires <= now) &&
                    (job.state == "RESERVED" || job.attempts_left());
-        });
+        };
+        std::int64_t number = 0;
+        // Of the jobs of a key the latest comes back
+        std::vector<std::int64_t> gone;
+        for (auto job = jobs.rbegin(); job != jobs.rend(); job++)
+            if (job->second.key && ended(job->second)) {
+                const std::int64_t id = job->first;
+                if (gives_way(job->second))
+                    gone.push_back(id);
+                else
+                    sweep(now, "AVAILABLE", [id](const Job &other) { return other.id == id; });
+                number++;
+            }
+        for (const std::int64_t id : gone)
+            jobs.erase(id);
+        return number + sweep(now, "AVAILABLE", ended);
+    }
+
+    // Returns the job that waits under the key.
+    Job *waiting(const std::optional<std::string> &key) {
+        for (auto &[id, job] : jobs)
+            if (key && job.key == key && job.may_start())
+                return &job;
+        return nullptr;
+    }
+
+    // enqueue, when `job` waits under the key; `schedule` is null if none is given
+    Outcome keep_or_replace(Job *job, const std::string &on_conflict, const Job &given,
+                            std::optional<Micros> schedule, Micros now) {
+        if (on_conflict == "error")
+            return error(key_taken);
+        if (on_conflict == "keep")
+            return {{}, {}, job->id};
+        job->max_attempts = given.max_attempts;
+        job->priority = given.priority;
+        const bool was_retry = job->state == "RETRY";
+        if (schedule)
+            job->state = given.state;
+        else if (was_retry)
+            job->state = "SCHEDULED";
+        job->schedule = schedule.value_or(job->schedule);
+        job->attempt = was_retry ? 0 : job->attempt;
+        job->updated_at = now;
+        return {{}, {}, job->id};
     }
 
     std::int64_t fail_expired(Micros now) {
@@ -283,6 +334,8 @@ public:
         Job *const job = find(id);
         if (job == nullptr || job->state != "FAILED")
             return {};
+        if (gives_way(*job))
+            return error(key_taken);
         end_lease(*job, "SCHEDULED", now);
         job->attempt = 0;
         return {{}, {*job}, {}};
@@ -293,7 +346,19 @@ public:
         return found == jobs.end() ? nullptr : &found->second;
     }
 
+    // Returns whether another job waits under the key.
+    bool gives_way(const Job &job) {
+        const Job *const other = waiting(job.key);
+        return other != nullptr && other->id != job.id;
+    }
+
 private:
+    Outcome superseded(std::int64_t id) {
+        const Job job = *find(id);
+        jobs.erase(id);
+        return {{}, {job}, {}};
+    }
+
     static void end_lease(Job &job, const char *state, Micros now) {
         job.state = state;
         job.expires.reset();

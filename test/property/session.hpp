@@ -130,7 +130,7 @@ inline std::string micros_of(const std::string &time) {
 inline std::string job_columns(const std::string &updated_at, const std::string &lease = "lease") {
     return "id, state, " + micros_of("expires") + " AS expires, " + micros_of("schedule") +
            " AS schedule, attempt, max_attempts, priority, " + lease + " AS lease, error, " +
-           micros_of(updated_at) + " AS updated_at";
+           micros_of(updated_at) + " AS updated_at, key";
 }
 
 inline std::vector<model::Job> jobs_of(const Result &result) {
@@ -142,6 +142,6 @@ inline std::vector<model::Job> jobs_of(const Result &result) {
                         static_cast<std::int32_t>(*result.number(row, "max_attempts")),
                         static_cast<std::int32_t>(*result.number(row, "priority")),
                         result.number(row, "lease"), result.value(row, "error"),
-                        result.number(row, "updated_at")});
+                        result.number(row, "updated_at"), result.value(row, "key")});
     return jobs;
 }

@@ -138,7 +138,9 @@ constexpr Kind kinds[] = {
      " CREATE FUNCTION fn_notify_inserted() RETURNS trigger LANGUAGE plpgsql AS"
      " 'BEGIN PERFORM pg_notify(TG_TABLE_NAME, ''''); RETURN NEW; END';"
      " CREATE TRIGGER tr_notify_inserted_p_adopted AFTER INSERT ON p_adopted FOR EACH ROW EXECUTE"
-     " PROCEDURE fn_notify_inserted(); PERFORM ecto_job.adopt_queue('p_adopted'); END $$",
+     " PROCEDURE fn_notify_inserted(); PERFORM ecto_job.adopt_queue('p_adopted');"
+     " CREATE UNIQUE INDEX ON p_adopted (key) WHERE key IS NOT NULL AND state IN"
+     " ('SCHEDULED', 'AVAILABLE', 'RETRY'); END $$",
      false, true, true},
 };
 
@@ -267,6 +269,16 @@ private:
     std::optional<std::string> reason(const Step &step) const {
         return step.job == 0 ? std::nullopt : std::optional("reason " + std::to_string(step.job));
     }
+    std::optional<Micros> schedule(const Step &step) const {
+        return step.with_lease ? std::optional(now_) : std::nullopt;
+    }
+    static std::optional<std::string> key(const Step &step) {
+        return step.job < 4 ? std::nullopt : std::optional("key " + std::to_string(step.job % 2));
+    }
+    static const char *on_conflict(const Step &step) {
+        constexpr const char *choices[] = {"keep", "replace", "error"};
+        return choices[static_cast<std::size_t>(step.clock) % std::size(choices)];
+    }
     static std::int32_t demand(const Step &step) { return step.number - (step.shift == 2 ? 6 : 0); }
     static std::int32_t priority(const Step &step) { return step.shift % 3 - 1; }
     static std::int32_t max_attempts(const Step &step) { return step.number; }
@@ -321,9 +333,10 @@ private:
         case Call::enqueue:
             return number(
                 "enqueue($1, " + params_name() +
-                    " => '{}', schedule => $2, max_attempts => $3, priority => $4, now => $5)",
-                {table_, Parameter::time(step.with_lease ? std::optional(now_) : std::nullopt),
-                 max_attempts(step), priority(step), now()});
+                    " => '{}', schedule => $2, max_attempts => $3, priority => $4, now => $5,"
+                    " key => $6, on_conflict => $7)",
+                {table_, Parameter::time(schedule(step)), max_attempts(step), priority(step), now(),
+                 key(step), on_conflict(step)});
         case Call::insert:
             return outcome(
                 session().run(
@@ -406,7 +419,7 @@ private:
         case Call::enqueue:
             if (max_attempts(step) < 1)
                 return model::error(model::bad_value);
-            return add(step, actual, is_future(now_) ? "SCHEDULED" : "AVAILABLE");
+            return enqueue(step, actual);
         case Call::insert:
             return insert(step, actual);
         case Call::change_by_hand:
@@ -466,6 +479,21 @@ private:
             break;
         }
         std::abort();
+    }
+
+    Outcome enqueue(const Step &step, const Outcome &actual) {
+        const char *const state = is_future(now_) ? "SCHEDULED" : "AVAILABLE";
+        if (Job *const job = queue_.waiting(key(step))) {
+            Job given;
+            given.state = state;
+            given.max_attempts = max_attempts(step);
+            given.priority = priority(step);
+            return queue_.keep_or_replace(job, on_conflict(step), given, schedule(step), now_);
+        }
+        const Outcome added = add(step, actual, state);
+        if (Job *const job = queue_.find(actual.number.value_or(0)))
+            job->key = key(step);
+        return added;
     }
 
     // Adds a job to the model, with the id that the server has assigned
@@ -535,6 +563,10 @@ private:
             return {};
         default:
             const std::string state = states[step.shift % 6];
+            Job changed = *job;
+            changed.state = state;
+            if (changed.may_start() && queue_.gives_way(changed))
+                return model::error(model::key_taken);
             if (kind_.ends_leases && state != job->state && !job->waits()) {
                 job->lease.reset();
                 if (job->state == "IN_PROGRESS" && (state == "RETRY" || state == "FAILED"))
@@ -598,7 +630,7 @@ private:
             (kind_.is_migrated
                  ? "expires AT TIME ZONE 'UTC' AS expires, schedule AT TIME ZONE 'UTC' AS schedule"
                  : "expires, schedule") +
-            ", attempt, max_attempts, priority, lease, error, updated_at AT TIME ZONE 'UTC' AS "
+            ", attempt, max_attempts, priority, lease, error, key, updated_at AT TIME ZONE 'UTC' AS "
             "updated_at FROM " +
             table_ + ") AS q ORDER BY id");
         std::vector<Job> actual = jobs_of(result);
