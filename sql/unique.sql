@@ -99,12 +99,12 @@ INSERT INTO unique_jobs (params, key) VALUES ('{}', 'a');
 SELECT pg_temp.outcome($$SELECT ecto_job.requeue('unique_jobs', 1)$$);
 TABLE pg_temp.shown;
 
--- Many at once, with and without keys: of two jobs of one key the first comes back
+-- Many at once, with and without keys: of the jobs of one key the latest comes back
 TRUNCATE unique_jobs RESTART IDENTITY;
 INSERT INTO unique_jobs (params, key, state, attempt, expires, lease)
 SELECT '{}', CASE WHEN n % 3 > 0 THEN 'k' || n / 3 % 20 END, 'IN_PROGRESS', 1, '2001-01-01', 44 FROM generate_series(0, 119) AS n;
 SELECT * FROM ecto_job.sweep('unique_jobs', '2002-01-01');
-SELECT state, count(*), count(key) AS keyed, count(DISTINCT key) AS keys, count(lease) AS leases, max(expires) AS expires, min(error) AS error FROM unique_jobs GROUP BY 1;
+SELECT state, count(*), count(key) AS keyed, count(DISTINCT key) AS keys, min(id) FILTER (WHERE key IS NOT NULL) > 60 AS later, count(lease) AS leases, max(expires) AS expires, min(error) AS error FROM unique_jobs GROUP BY 1;
 
 -- A job whose change fails becomes FAILED, and the others come back
 TRUNCATE unique_jobs RESTART IDENTITY;
@@ -224,4 +224,12 @@ SELECT * FROM ecto_job.sweep('unique_jobs', '2101-01-01');
 SELECT state, params FROM unique_jobs ORDER BY id;
 SELECT f.state FROM ecto_job.start_available_jobs('unique_jobs') AS j, ecto_job.fail_job('unique_jobs', j.id, j.lease) AS f;
 SELECT ecto_job.upgrade_queue('unique_jobs');
+-- The owner has given the column another type: a job whose key is taken becomes FAILED
+DROP INDEX unique_jobs_key;
+DROP TRIGGER ecto_job_changed ON unique_jobs;
+ALTER TABLE unique_jobs ALTER key TYPE integer USING 7;
+CREATE UNIQUE INDEX unique_jobs_key ON unique_jobs (key) WHERE key IS NOT NULL AND state IN ('SCHEDULED', 'AVAILABLE', 'RETRY');
+INSERT INTO unique_jobs (params, key, state, lease, attempt, expires) SELECT '{}', n, 'IN_PROGRESS', 44, 1, '2001-01-01' FROM generate_series(7, 8) AS n;
+SELECT * FROM ecto_job.sweep('unique_jobs', '2002-01-01');
+SELECT key, state, error FROM unique_jobs ORDER BY id;
 SELECT ecto_job.drop_queue('unique_jobs');

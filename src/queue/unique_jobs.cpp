@@ -24,9 +24,11 @@ const char *key_column(const Queue *queue) {
     return queue->layout.in_play ? "waiting_key" : "key";
 }
 
-bool is_key_index(const FormData_pg_index *index, AttrNumber column) {
-    return index->indisunique && index->indisready && index->indnkeyatts == 1 &&
-           index->indkey.values[0] == column;
+// The table's owner may have given the column another type, whose values are no texts.
+bool is_key_index(Relation index, AttrNumber column) {
+    const FormData_pg_index *const form = index->rd_index;
+    return form->indisunique && form->indisready && form->indnkeyatts == 1 &&
+           form->indkey.values[0] == column && index->rd_opcintype[0] == TEXTOID;
 }
 
 // Returns the index that keeps two jobs from waiting under one key; InvalidOid if there is none.
@@ -38,7 +40,7 @@ Oid key_index(const Queue *queue) {
     Oid found = InvalidOid;
     for (int i = 0; i < list_length(indexes); i++) {
         Relation const index = index_open(list_nth_oid(indexes, i), AccessShareLock);
-        if (is_key_index(index->rd_index, column))
+        if (is_key_index(index, column))
             found = RelationGetRelid(index);
         index_close(index, AccessShareLock);
     }

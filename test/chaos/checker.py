@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import history
+import unique_jobs
 
 LEASED = {"two_step", "start", "batch", "sql", "exec"}  # paths that name the lease, not only the attempt
 EDGE_COLUMNS = ("number", "xact", "program", "job", "token", "old_state", "new_state", "old_attempt", "new_attempt",
@@ -46,6 +47,7 @@ class Checker:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             self.edges = rows(connection, "chaos.edges", EDGE_COLUMNS)
             self.effects = rows(connection, "chaos.effects", EFFECT_COLUMNS)
+            self.unhandled = unique_jobs.unhandled(connection)
             self.queued = {job["params ->> 'token'"] for job in rows(connection, "jobs", ("params ->> 'token'",))}
         tried = history.read(histories)
         self.tokens = {name: {token: event for event in tried.get(name, []) for token in event["tokens"]}
@@ -68,7 +70,7 @@ class Checker:
         checks = [self.duplicated(), self.unexpected(), self.edges_allowed(), self.atomic(), self.fencing(),
                   self.given_back(), self.reserved(), self.acknowledged(), self.identity(), self.announced(), self.ordered()]
         if at_end:
-            checks += [self.lost(), self.left_over(), self.performed_outside()]
+            checks += [self.lost(), self.left_over(), self.performed_outside(), self.handled()]
         return checks
 
     # Jepsen's
@@ -200,12 +202,16 @@ class Checker:
         return Check("order", "I12: no job is hidden from a claim",
                      [str(event) for event in self.events.get("hidden", [])])
 
+    def handled(self):
+        return Check("handled", "I29: an event under a key is handled by a job that sees it", self.unhandled)
+
     def numbers(self):
         paths = Counter(edge["program"] for edge in self.completed)
         return {
             "enqueued": len(self.tokens["acknowledged"]), "unknown": len(self.tokens["unknown"]),
             "recovered": self.recovered(), "completed": len(self.completed), "edges": len(self.edges),
             "snoozed": len(self.events.get("snoozed", [])), "refused": len(self.events.get("stale", [])),
+            "kept": len(self.events.get("kept", [])), "superseded": len(self.events.get("superseded", [])),
             "announced": len(self.events.get("announced", [])),
             "claims in order": len(self.events.get("claimed", [])),
             "lost as allowed": sum(not self.must_survive(event) and token not in {edge["token"] for edge in

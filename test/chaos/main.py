@@ -24,6 +24,7 @@ import nemesis
 import order
 import producers
 import quiet_queue
+import unique_jobs
 import upkeep
 from checker import SHOWN, Check, Checker, Failover
 from client import CALM, RUN, STOP
@@ -125,8 +126,9 @@ class Run:
         self.as_app("chaos", space + f"SELECT ecto_job.create_queue('jobs', 'public', ectojob => {self.act.has_library})")
         self.as_app("chaos", "SELECT ecto_job.configure_queue('jobs', '60 s', '0.5 s', '0.5 s', '0.1 s', 3)")
         self.as_app("chaos", "SELECT ecto_job.create_queue('ordered', 'public')")
+        self.as_app("chaos", unique_jobs.SETUP)
         self.as_app("chaos", (HERE / "audit.sql").read_text())
-        for database, queues in (("chaos", 2), ("quiet", 1)):
+        for database, queues in (("chaos", 3), ("quiet", 1)):
             wait_until(lambda: self.primary.sql("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'",
                                                 database)[0][0] == queues, "the scheduler")
         if self.act.standby:
@@ -159,6 +161,8 @@ class Run:
         self.consumers.add("upkeep", upkeep.keep_up)
         self.consumers.add("quiet", quiet_queue.watch)
         self.consumers.add("order", order.keep_order)
+        for number in range(3):
+            self.consumers.add(f"unique{number}", unique_jobs.work)
 
     # During the act
 
@@ -188,7 +192,8 @@ class Run:
         limit = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < limit:
             self.consumers.tend()
-            if self.primary.sql("SELECT count(*) FROM jobs", "chaos")[0][0] == 0 and \
+            if self.primary.sql("SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM unique_jobs)",
+                                "chaos")[0][0] == 0 and \
                     self.primary.sql("SELECT count(*) FROM pg_prepared_xacts WHERE database = 'chaos'")[0][0] == 0:
                 return
             time.sleep(0.2)
@@ -217,7 +222,8 @@ class Run:
         self.say("checking")
         checker, checks = self.check(at_end=True)
         numbers = checker.numbers()
-        seen = [f"by {path}" for path in PATHS] + ["snoozed", "by upkeep", "refused", "announced", "claims in order"]
+        seen = [f"by {path}" for path in PATHS] + ["snoozed", "by upkeep", "refused", "announced", "claims in order",
+                                                "kept", "superseded"]
         if self.act.name != "crash":
             seen = ["completed"]  # other acts are too short for the other kinds
         idle = [what for what in seen if not numbers.get(what)]

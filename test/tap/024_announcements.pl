@@ -60,6 +60,13 @@ is_notified('jobs:scheduler', 'a SCHEDULED job that an UPDATE makes AVAILABLE is
 is_notified('', 'an UPDATE of jobs that stay AVAILABLE sends no notification', "UPDATE jobs SET priority = 1");
 is_notified('jobs:scheduler', 'a job that an UPDATE takes back from IN_PROGRESS is announced',
 	"SELECT ecto_job.start_available_jobs('jobs', 1); UPDATE jobs SET state = 'AVAILABLE' WHERE state = 'IN_PROGRESS'");
+# While their transaction was open, claims have skipped a job that waits under a key
+my $keep = "SELECT ecto_job.enqueue('jobs', '{}', key => 'k')";
+is_notified('jobs:scheduler', 'a new job with a key is announced', $keep);
+is_notified('jobs:scheduler', 'a job that an enqueue keeps is announced at the commit', $keep);
+is_notified('jobs:scheduler', 'a job that ON CONFLICT DO UPDATE changes is announced at the commit',
+	"INSERT INTO jobs (params, key) VALUES ('{}', 'k') ON CONFLICT (waiting_key) WHERE waiting_key IS NOT NULL DO UPDATE SET params = excluded.params");
+is_notified('', 'a job that an enqueue keeps is not announced at ROLLBACK', "BEGIN; $keep; ROLLBACK");
 is_notified('', 'DELETE sends no notification', 'DELETE FROM jobs');
 is_notified('', 'an UPDATE and a claim that find no row send no notification',
 	"UPDATE jobs SET state = 'AVAILABLE'; SELECT * FROM ecto_job.start_available_jobs('jobs', 10)");
