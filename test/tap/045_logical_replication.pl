@@ -31,10 +31,11 @@ $listener->query_safe('LISTEN jobs; LISTEN fence');
 $publisher->safe_psql('postgres', q{
 	SELECT ecto_job.enqueue('jobs', '{"n": 1}', notify => 'n');
 	SELECT ecto_job.enqueue('jobs', '{"n": 2}');
-	SELECT ecto_job.enqueue('jobs', '{"n": 3}', schedule => clock_timestamp() + interval '1 hour')});
+	SELECT ecto_job.enqueue('jobs', '{"n": 3}', schedule => clock_timestamp() + interval '1 hour', key => 'k')});
 $publisher->wait_for_catchup('s');
 is(there("SELECT string_agg(state || in_play, ' ' ORDER BY id) FROM jobs"),
 	'AVAILABLEtrue AVAILABLEtrue SCHEDULEDfalse', 'jobs reach the subscriber, with their generated columns');
+is(there('SELECT id, waiting_key FROM jobs WHERE key IS NOT NULL'), '3|k', 'a job with a key reaches the subscriber');
 $publisher->safe_psql('postgres', q{
 	SELECT ecto_job.complete_job('jobs', id, lease) FROM ecto_job.start_available_jobs('jobs') \gset
 	SELECT id, lease FROM ecto_job.start_available_jobs('jobs')});
