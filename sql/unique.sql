@@ -120,9 +120,63 @@ TABLE pg_temp.shown;
 DROP TRIGGER unique_raise ON unique_jobs;
 DROP FUNCTION unique_raise;
 
+-- A job that should give way and cannot be deleted does not stop the others either: it becomes FAILED, or is left out
+CREATE FUNCTION pg_temp.two_and_others() RETURNS void LANGUAGE sql AS $$
+    TRUNCATE unique_jobs RESTART IDENTITY CASCADE;
+    INSERT INTO unique_jobs (params, key, state, attempt, expires, lease) SELECT '{}', k, 'IN_PROGRESS', 1, '2001-01-01', 44 FROM unnest('{k,NULL,l}'::text[]) AS k;
+    INSERT INTO unique_jobs (params, key) VALUES ('{}', 'k');
+    INSERT INTO unique_jobs (params, state, schedule) VALUES ('{}', 'SCHEDULED', '2001-01-01');
+$$;
+CREATE TABLE unique_refs (job bigint REFERENCES unique_jobs (id));
+SELECT pg_temp.two_and_others();
+INSERT INTO unique_refs VALUES (1);
+SELECT * FROM ecto_job.sweep('unique_jobs', '2002-01-01');
+TABLE pg_temp.shown;
+DROP TABLE unique_refs;
+CREATE FUNCTION unique_nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+CREATE TRIGGER unique_nothing BEFORE DELETE ON unique_jobs FOR EACH ROW EXECUTE FUNCTION unique_nothing();
+SELECT pg_temp.two_and_others();
+SELECT * FROM ecto_job.sweep('unique_jobs', '2002-01-01');
+SELECT * FROM ecto_job.sweep('unique_jobs', '2002-01-01');
+TABLE pg_temp.shown;
+SELECT pg_temp.outcome($$SELECT ecto_job.snooze_job('unique_jobs', 1, 44)$$);
+DROP TRIGGER unique_nothing ON unique_jobs;
+DROP FUNCTION unique_nothing;
+-- A trigger refuses every change: no job becomes FAILED
+CREATE FUNCTION unique_raise() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.state <> OLD.state THEN RAISE EXCEPTION 'never'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER unique_raise BEFORE UPDATE ON unique_jobs FOR EACH ROW EXECUTE FUNCTION unique_raise();
+TRUNCATE unique_jobs RESTART IDENTITY;
+INSERT INTO unique_jobs (params, key, state, attempt, expires, lease) SELECT '{}', 'k' || n, 'IN_PROGRESS', 1, '2001-01-01', 44 FROM generate_series(1, 2) AS n;
+SELECT * FROM ecto_job.sweep('unique_jobs', '2002-01-01');
+TABLE pg_temp.shown;
+DROP TRIGGER unique_raise ON unique_jobs;
+DROP FUNCTION unique_raise;
+-- A trigger of one queue enqueues in another one, whose index has the same name
+CREATE SCHEMA unique_other;
+SELECT ecto_job.create_queue('unique_jobs', 'unique_other');
+CREATE FUNCTION unique_enqueue() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO unique_other.unique_jobs (params, key) VALUES ('{}', 'k');
+    RETURN NEW;
+END $$;
+CREATE TRIGGER unique_enqueue AFTER UPDATE ON unique_jobs FOR EACH ROW EXECUTE FUNCTION unique_enqueue();
+INSERT INTO unique_other.unique_jobs (params, key) VALUES ('{}', 'k');
+TRUNCATE unique_jobs RESTART IDENTITY;
+INSERT INTO unique_jobs (params, key, state, attempt, lease) VALUES ('{}', 'k', 'IN_PROGRESS', 1, 44);
+SELECT pg_temp.outcome($$SELECT ecto_job.fail_job('unique_jobs', 1, 44)$$);
+SELECT count(*) FROM unique_jobs;
+DROP TRIGGER unique_enqueue ON unique_jobs;
+DROP FUNCTION unique_enqueue;
+SELECT ecto_job.drop_queue('unique_other.unique_jobs');
+DROP SCHEMA unique_other;
+
 -- Arguments that are refused
 SELECT pg_temp.outcome(format('SELECT ecto_job.enqueue(''unique_jobs'', ''{}'', %s)', arguments))
-FROM unnest(ARRAY[$$key => repeat('x', 1025)$$, $$key => 'k', on_conflict => 'merge'$$, $$on_conflict => ''$$]) AS arguments;
+FROM unnest(ARRAY[$$key => repeat('x', 1025)$$, $$key => 'k', on_conflict => 'merge'$$, $$on_conflict => ''$$, $$on_conflict => 'error'$$, $$key => 'a' || NULL, on_conflict => 'replace'$$]) AS arguments;
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('unique_jobs', '{}', key => repeat('x', 1024))$$);
 -- A trigger keeps the job away: no endless search
 CREATE FUNCTION unique_nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
@@ -224,10 +278,19 @@ SELECT * FROM ecto_job.sweep('unique_jobs', '2101-01-01');
 SELECT state, params FROM unique_jobs ORDER BY id;
 SELECT f.state FROM ecto_job.start_available_jobs('unique_jobs') AS j, ecto_job.fail_job('unique_jobs', j.id, j.lease) AS f;
 SELECT ecto_job.upgrade_queue('unique_jobs');
--- The owner has given the column another type: a job whose key is taken becomes FAILED
+-- An index that covers more than the jobs that wait: a job that comes back alone is not taken for its own rival
 DROP INDEX unique_jobs_key;
+DELETE FROM unique_jobs;
+CREATE UNIQUE INDEX unique_jobs_key ON unique_jobs (key);
+INSERT INTO unique_jobs (params, key, state, lease, attempt, expires) VALUES ('{}', 'w', 'IN_PROGRESS', 44, 1, '2001-01-01');
+SELECT * FROM ecto_job.sweep('unique_jobs', '2002-01-01');
+SELECT key, state, error FROM unique_jobs ORDER BY id;
+-- The owner has given the column another type
+DROP INDEX unique_jobs_key;
+DELETE FROM unique_jobs;
 DROP TRIGGER ecto_job_changed ON unique_jobs;
 ALTER TABLE unique_jobs ALTER key TYPE integer USING 7;
+INSERT INTO unique_jobs (params, key) VALUES ('{}', 7);
 CREATE UNIQUE INDEX unique_jobs_key ON unique_jobs (key) WHERE key IS NOT NULL AND state IN ('SCHEDULED', 'AVAILABLE', 'RETRY');
 INSERT INTO unique_jobs (params, key, state, lease, attempt, expires) SELECT '{}', n, 'IN_PROGRESS', 44, 1, '2001-01-01' FROM generate_series(7, 8) AS n;
 SELECT * FROM ecto_job.sweep('unique_jobs', '2002-01-01');

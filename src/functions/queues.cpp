@@ -171,6 +171,23 @@ void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
                      qualified_name(find_queue(queue->oid)), max_attempts));
 }
 
+// Returns null for no change. ERROR 22023 for options that are none; 0A000 if the extension is
+// older than the library.
+const Jsonb *options_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
+    if (PG_ARGISNULL(at))
+        return nullptr;
+    const Jsonb *const options = PG_GETARG_JSONB_P(at);
+    check_options(options, NameStr(queue->table));
+    if (JB_ROOT_COUNT(options) > 0 && !has_paused_and_options())
+        ereport(ERROR,
+                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                 errmsg("extension ecto_job is older than its library, and queue \"%s\" has no "
+                        "options",
+                        NameStr(queue->table)),
+                 errhint("Run ALTER EXTENSION ecto_job UPDATE in this database.")));
+    return options;
+}
+
 Datum change_paused(FunctionCallInfo fcinfo, bool paused) {
     PreventCommandIfReadOnly(paused ? "pause_queue" : "resume_queue");
     SPI_connect();
@@ -251,12 +268,7 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     if (!PG_ARGISNULL(max_attempts))
         changed.max_attempts =
             max_attempts_argument(fcinfo, max_attempts, queue, "A job is attempted once at least.");
-    if (!PG_ARGISNULL(options) && (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(options)) ||
-                                   JB_ROOT_COUNT(PG_GETARG_JSONB_P(options)) > 0))
-        ereport(ERROR,
-                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                 errmsg("options are not supported yet (queue \"%s\")", NameStr(queue->table)),
-                 errhint("Leave them out.")));
+    changed.options = options_argument(fcinfo, options, queue);
     if (changed.max_attempts)
         set_max_attempts_default(queue, *changed.max_attempts);
     const Row row = change_settings(queue, changed);

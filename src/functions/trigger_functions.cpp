@@ -298,6 +298,8 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
         if (GetUserId() != trigger->tg_relation->rd_rel->relowner)
             require_owner(queue);
         require_intervals(settings, shown_table_name(queue));
+        if (const std::optional<const Jsonb *> options = settings.get<JsonbType>("options"))
+            check_options(*options, shown_table_name(queue));
     }
     if (exists)
         CacheInvalidateRelcacheByRelid(queue);

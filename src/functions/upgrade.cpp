@@ -13,20 +13,21 @@
 namespace ecto_job {
 namespace {
 
-// Drops the CHECK by which tables of versions before 0.3.0 refuse keys.
+// Drops the CHECKs by which tables of versions before 0.3.0 refuse keys.
 void allow_keys(const Queue *queue) {
     Oid types[] = {OIDOID};
     Datum values[] = {ObjectIdGetDatum(queue->oid)};
     if (SPI_execute_with_args(qualified<R"(
             SELECT c.conname FROM pg_catalog.pg_constraint AS c
              WHERE c.conrelid == $1 AND c.contype == 'c'
-               AND pg_catalog.pg_get_constraintdef(c.oid) == ANY (
+               AND pg_catalog.replace(pg_catalog.pg_get_constraintdef(c.oid), '"', '') == ANY (
                    '{CHECK ((key IS NULL)),CHECK ((key IS NULL)) NOT VALID}'::pg_catalog.text[]))">,
                               1, types, values, nullptr, false, 0) != SPI_OK_SELECT)
         elog(ERROR, "reading the constraints of a queue failed");
-    if (SPI_processed > 0)
+    const Rows constraints;
+    for (uint64 row = 0; row < constraints.size(); row++)
         execute(psprintf("ALTER TABLE ONLY %s DROP CONSTRAINT %s", qualified_name(queue),
-                         quote_identifier(*Rows()[0].get<SqlName>("conname"))));
+                         quote_identifier(*constraints[row].get<SqlName>("conname"))));
 }
 
 void renew_triggers(const Queue *queue) {

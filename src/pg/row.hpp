@@ -36,6 +36,9 @@ struct Text : ColumnType<const char *, TEXTOID> {
 struct Bytea : ColumnType<bytea *, BYTEAOID> {
     static bytea *from(Datum value, Oid) { return DatumGetByteaPP(value); }
 };
+struct JsonbType : ColumnType<Jsonb *, JSONBOID> {
+    static Jsonb *from(Datum value, Oid) { return DatumGetJsonbP(value); }
+};
 struct AnyOid : ColumnType<Oid, OIDOID> {
     static bool fits(Oid found) { return found == OIDOID || found == REGCLASSOID; }
     static Oid from(Datum value, Oid) { return DatumGetObjectId(value); }

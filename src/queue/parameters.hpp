@@ -28,6 +28,11 @@ struct Arguments {
     const void *error = nullptr;
     std::optional<bool> retry = {}; // whether a failed attempt may be followed by another one
     std::optional<Micros> due = {}; // when a job comes back, instead of as its queue says
+    // Of a queue with options for the retry back-off: see core/retry_delay.hpp
+    const void *backoff = nullptr;
+    std::optional<std::int64_t> longest_delay = {}; // in ms
+    std::optional<double> jitter = {};
+    std::optional<std::int64_t> seed = {};
     std::optional<bool> exhausted = {};
     std::optional<bool> keyed = false; // whether jobs with a key are changed, too
     const void *sessions = nullptr;
@@ -52,6 +57,7 @@ enum class SqlType {
     int8,
     int8_array,
     boolean,
+    float8,
     text,
     varchar,
     jsonb,
@@ -68,8 +74,8 @@ template <typename T> struct KeyPart {
 struct Parameter {
     std::string_view name;
     std::variant<std::optional<std::int32_t> Arguments::*, std::optional<std::int64_t> Arguments::*,
-                 std::optional<bool> Arguments::*, const void * Arguments::*, KeyPart<std::int32_t>,
-                 KeyPart<std::int64_t>>
+                 std::optional<double> Arguments::*, std::optional<bool> Arguments::*,
+                 const void * Arguments::*, KeyPart<std::int32_t>, KeyPart<std::int64_t>>
         field;
     SqlType type;
     bool may_be_null = false;
@@ -89,6 +95,10 @@ inline constexpr Parameter parameters[] = {
     {"error", &Arguments::error, SqlType::text, may_be_null},
     {"retry", &Arguments::retry, SqlType::boolean},
     {"due", &Arguments::due, SqlType::timestamptz, may_be_null},
+    {"backoff", &Arguments::backoff, SqlType::text, may_be_null},
+    {"longest_delay", &Arguments::longest_delay, SqlType::int8, may_be_null},
+    {"jitter", &Arguments::jitter, SqlType::float8, may_be_null},
+    {"seed", &Arguments::seed, SqlType::int8, may_be_null},
     {"exhausted", &Arguments::exhausted, SqlType::boolean, may_be_null},
     {"keyed", &Arguments::keyed, SqlType::boolean},
     {"sessions", &Arguments::sessions, SqlType::int8_array},

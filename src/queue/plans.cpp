@@ -13,8 +13,8 @@ namespace ecto_job {
 namespace {
 
 // In the order of SqlType
-constexpr Oid type_oids[] = {INT4OID,    INT8OID,  INT8ARRAYOID,   BOOLOID, TEXTOID,
-                             VARCHAROID, JSONBOID, TIMESTAMPTZOID, JSONBOID};
+constexpr Oid type_oids[] = {INT4OID, INT8OID,    INT8ARRAYOID, BOOLOID,        FLOAT8OID,
+                             TEXTOID, VARCHAROID, JSONBOID,     TIMESTAMPTZOID, JSONBOID};
 
 struct Types {
     Oid oids[parameter_count];
@@ -37,8 +37,12 @@ const char *quoted_or_empty(const NameData &column) {
 }
 
 const char *text_for(const Queue *queue, Statement statement) {
-    const TableText table{qualified_name(queue), quoted_or_empty(queue->inserted_at),
-                          quoted_or_empty(queue->updated_at), queue->binary, queue->layout};
+    const TableText table{qualified_name(queue),
+                          quoted_or_empty(queue->inserted_at),
+                          quoted_or_empty(queue->updated_at),
+                          queue->binary,
+                          queue->layout,
+                          queue->options.retry != RetryDelay{}};
     const Size length = write_text(statement, table, nullptr);
     auto *const text = static_cast<char *>(palloc(length + 1));
     write_text(statement, table, text);

@@ -10,6 +10,7 @@
 
 #include "pg/pg.hpp"
 #include "table/read_layout.hpp"
+#include "queue/queue_options.hpp"
 #include "queue/statements.hpp"
 
 namespace ecto_job {
@@ -37,6 +38,7 @@ struct Queue {
     int64 execution_timeout_ms;
     int64 retry_timeout_ms;
     int32 max_attempts;
+    QueueOptions options;
     bool paused; // as far as this session knows: see is_paused() in queue/queue_settings.hpp
 
     int claims_since_advance;  // of this session: see claim_start.cpp

@@ -6,6 +6,7 @@
 #include "core/qualified.hpp"
 #include "core/times.hpp"
 #include "pg/names.hpp"
+#include "queue/queue_options.hpp"
 #include "queue/registry.hpp"
 
 namespace ecto_job {
@@ -67,6 +68,9 @@ void read_settings(Oid oid, Queue *queue) {
     queue->retry_timeout_ms = milliseconds(settings, table, "retry_timeout");
     queue->max_attempts = *settings.get<Int4>("max_attempts");
     queue->paused = settings.find<Bool>("paused").value_or(false);
+    // An extension before 0.3.0 lacks the function that the statements would call
+    if (settings.columns.find<Bool>("paused") != 0)
+        queue->options = read_options(settings.get<JsonbType>("options").value_or(nullptr));
 }
 
 Row change_settings(const Queue *queue, const NewSettings &settings) {
@@ -74,13 +78,15 @@ Row change_settings(const Queue *queue, const NewSettings &settings) {
     for (const Interval *const interval : settings.intervals)
         values.add(INTERVALOID, PointerGetDatum(interval), interval == nullptr);
     values.add(INT4OID, Int32GetDatum(settings.max_attempts.value_or(0)), !settings.max_attempts);
+    values.add(JSONBOID, PointerGetDatum(settings.options), settings.options == nullptr);
     write_registry(qualified<R"(
         UPDATE ecto_job.queue_settings AS q
            SET poll_interval = COALESCE($2, q.poll_interval),
                reservation_timeout = COALESCE($3, q.reservation_timeout),
                execution_timeout = COALESCE($4, q.execution_timeout),
                retry_timeout = COALESCE($5, q.retry_timeout),
-               max_attempts = COALESCE($6, q.max_attempts)
+               max_attempts = COALESCE($6, q.max_attempts),
+               options = COALESCE(pg_catalog.jsonb_strip_nulls(q.options || $7), q.options)
          WHERE q.queue == $1 RETURNING q.*)">,
                    values);
     require_changed_row(queue);
@@ -120,7 +126,7 @@ const char *settings_as_json(Oid table) {
 }
 
 void set_settings(Oid table, const char *json) {
-    const bool knows_paused = has_paused();
+    const bool is_current = has_paused_and_options();
     write_registry(psprintf(qualified<R"(
         UPDATE ecto_job.queue_settings AS q
            SET (params_type, inserted_at, updated_at, poll_interval, reservation_timeout,
@@ -135,9 +141,10 @@ void set_settings(Oid table, const char *json) {
                       p.poll_interval, p.reservation_timeout, p.execution_timeout,
                       p.retry_timeout, p.max_attempts, p.kind %s
                  FROM pg_catalog.jsonb_populate_record(q, pg_catalog.jsonb_strip_nulls(
-                      $2::pg_catalog.jsonb - '{queue,options}'::pg_catalog.text[])) AS p)
+                      $2::pg_catalog.jsonb - 'queue'::pg_catalog.text)) AS p)
          WHERE q.queue == $1)">,
-                            knows_paused ? ", paused" : "", knows_paused ? ", p.paused" : ""),
+                            is_current ? ", paused, options" : "",
+                            is_current ? ", p.paused, p.options" : ""),
                    RegistryValues()
                        .add(REGCLASSOID, ObjectIdGetDatum(table))
                        .add(TEXTOID, CStringGetTextDatum(json)));

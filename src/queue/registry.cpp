@@ -108,7 +108,7 @@ bool is_registered(Oid oid) {
         &plan, qualified<"SELECT q.* FROM ecto_job.queue_settings AS q WHERE q.queue == $1">, oid);
 }
 
-bool has_paused() {
+bool has_paused_and_options() {
     return has_column("queue_settings", "paused");
 }
 

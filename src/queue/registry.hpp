@@ -22,9 +22,9 @@ bool read_latest(SPIPlanPtr *plan, const char *text, Oid queue);
 // The parameters of a statement on the registry
 struct RegistryValues {
     int count = 0;
-    Oid types[6] = {};
-    Datum values[6] = {};
-    char nulls[6] = {};
+    Oid types[7] = {};
+    Datum values[7] = {};
+    char nulls[7] = {};
 
     RegistryValues &add(Oid type, Datum value, bool is_null = false) {
         Assert(count < static_cast<int>(lengthof(types)));
@@ -40,8 +40,9 @@ void write_registry(const char *text, RegistryValues given = {});
 // ERROR 0A000 if the extension, being older than the library, has native queues only.
 void require_kinds();
 
-// Returns whether the extension has paused queues: it is of version 0.3.0 or later.
-bool has_paused();
+// Returns whether the extension has paused queues and the options of queues: it is of version 0.3.0
+// or later.
+bool has_paused_and_options();
 
 // ERROR 42501 unless the current role owns the table.
 void require_owner(Oid table);

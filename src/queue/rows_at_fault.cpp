@@ -29,9 +29,7 @@ struct Pass {
     std::optional<JobKey> behind; // where the walk begins; nullopt: at its start
     Taken taken;
     int fault_count;
-    int skipped_count;
     Fault faults[most_skipped];
-    Datum skipped[2 * most_skipped]; // the ids skipped from before, then those of this pass
 };
 
 bool is_claim(const Pass *pass) {
@@ -71,7 +69,6 @@ void add_fault(Pass *pass, int64 id, ErrorData *error) {
     if (is_full(pass))
         return;
     pass->faults[pass->fault_count++] = {id, error};
-    pass->skipped[pass->skipped_count++] = Int64GetDatum(id);
 }
 
 bool below(Datum a, Datum b) {
@@ -109,10 +106,12 @@ void change(Pass *pass, Datum *ids, int64 count) {
     single_job = count == 1 ? DatumGetInt64(ids[0]) : 0;
     ErrorData *const error = in_subtransaction(
         [&] { run_with(pass, pass->selection->change, ids, count, std::nullopt); });
-    single_job = 0; // the change has ended
-    if (error == nullptr) {
+    if (error == nullptr)
         add_taken(pass, ids, count);
-    } else if (count == 1) {
+    single_job = 0; // the change has ended
+    if (error == nullptr)
+        return;
+    if (count == 1) {
         add_fault(pass, DatumGetInt64(ids[0]), error);
     } else {
         FreeErrorData(error);
@@ -124,8 +123,12 @@ void change(Pass *pass, Datum *ids, int64 count) {
 // Selects jobs and changes them. Returns false if there are none.
 bool select_and_change(Pass *pass, std::optional<int64> limit) {
     Taken selected{};
+    Datum skipped[2 * most_skipped];
+    int skipped_count = skipped_ids(pass->queue->oid, skipped);
+    for (int i = 0; i < pass->fault_count; i++)
+        skipped[skipped_count++] = Int64GetDatum(pass->faults[i].id);
     ErrorData *const error = in_subtransaction([&] {
-        run_with(pass, pass->selection->select, pass->skipped, pass->skipped_count, limit);
+        run_with(pass, pass->selection->select, skipped, skipped_count, limit);
         selected = taken_ids();
         SPI_freetuptable(SPI_tuptable);
     });
@@ -364,13 +367,23 @@ Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begu
     pass->selection = &selection;
     pass->taken = begun;
     pass->cause = cause;
-    pass->skipped_count = skipped_ids(queue->oid, pass->skipped);
     walk(pass);
     raise_if_hopeless(pass);
     fail_or_skip(pass);
     const Fault *const last = last_fault(pass);
     report_pass(pass, last != nullptr ? reason_of(*last) : nullptr);
     return pass->taken;
+}
+
+int64 isolate_job(Queue *queue, const Selection &selection, int64 id, ErrorData *error,
+                  bool others_changed) {
+    auto *const pass = static_cast<Pass *>(palloc0(sizeof(Pass)));
+    pass->queue = queue;
+    pass->selection = &selection;
+    pass->taken.count = others_changed ? 1 : 0;
+    add_fault(pass, id, error);
+    fail_or_skip(pass);
+    return pass->taken.failed;
 }
 
 Taken taken_ids() {

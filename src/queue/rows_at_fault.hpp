@@ -27,7 +27,7 @@ namespace ecto_job {
 struct Selection {
     Statement whole;  // selects and changes jobs
     Statement select; // returns the ids of jobs, which are locked; skips the ids of an array
-    Statement change; // changes the jobs of an array; returns id, state and notify
+    Statement change; // changes the jobs of an array; returns id, state, notify and key
     // The order; bounded by `from` (claims), `schedule` and `id` (scheduled jobs), `to` (the
     // others)
     Walk walk;
@@ -60,6 +60,11 @@ ErrorData *run_guarded(Queue *queue, const Selection &selection);
 // selection has taken already. `cause` is what run_guarded() returned, or null.
 Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
                      ErrorData *cause);
+
+// Makes a job FAILED whose change has raised an error, or skips it; null: a trigger has kept it.
+// `others_changed`: the statement has changed other jobs. Returns how many jobs became FAILED.
+int64 isolate_job(Queue *queue, const Selection &selection, int64 id, ErrorData *error,
+                  bool others_changed);
 
 // For a batch of a single job, which its time limit may cancel. Called before the batch.
 void forget_single_job();

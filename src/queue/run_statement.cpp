@@ -30,6 +30,7 @@ struct Values {
     void add(std::int64_t value) { // a timestamptz, too
         add_datum(Int64GetDatum(value));
     }
+    void add(double value) { add_datum(Float8GetDatum(value)); }
     void add(bool value) { add_datum(BoolGetDatum(value)); }
     void add(const void *value) {
         if (value != nullptr)

@@ -51,8 +51,13 @@ constexpr Fragment fragments[] = {
     {"waiting_state", "state == ANY ('{SCHEDULED,AVAILABLE,RETRY}'::pg_catalog.text[])"},
     {"waits_under_key", R"({if_in_play j.waiting_key == :key}
                            {unless_in_play j.key == :key AND j.key IS NOT NULL AND j.{waiting_state}})"},
-    // Whether the statement changes the job: one with a key runs alone (unique_jobs.hpp)
-    {"alone", "(j.key IS NULL OR :keyed)"},
+    // Whether the statement changes the job: one with a key is changed alone (unique_jobs.hpp)
+    {"alone", "(j.key IS NOT NULL) == :keyed"},
+    // Whether another job waits under the job's key
+    {"has_rival", R"(EXISTS (SELECT FROM ONLY {table} AS o
+                              WHERE {if_in_play o.waiting_key == j.key}
+                                    {unless_in_play o.key == j.key AND o.{waiting_state}}
+                                AND o.id <> j.id))"},
 
     // The predicate of the index of AVAILABLE, RESERVED and IN_PROGRESS jobs, if the table has it
     {"in_play_and", "{if_in_play @.in_play AND}"},
@@ -80,6 +85,10 @@ constexpr Fragment fragments[] = {
     {"exhausted", "@.state == 'IN_PROGRESS' AND @.attempt >= GREATEST(@.max_attempts, 1)"},
     // Whether the job, when its attempt has failed, has another attempt left
     {"attempt_left", "j.attempt < GREATEST(j.max_attempts, 1)"},
+    // The time of the attempt after one that has failed
+    {"retry_time", R"({unless_retry_delay {next_time}}
+        {if_retry_delay ecto_job.retry_time(:now, j.attempt, :timeout, :backoff, :longest_delay,
+                                            :jitter, :seed, j.id)})"},
 
     // A lease that is bound to a session; the session's number (core/lease.hpp)
     {"bound", "(@.lease & 1) == 1"},
@@ -127,13 +136,14 @@ constexpr Fragment fragments[] = {
                        AND {session w} == ANY (:sessions))"},
     // A RESERVED job is treated as an expired one, an IN_PROGRESS job as one that failed
     {"give_back", R"(UPDATE ONLY {table} AS j
-        SET expires = CASE WHEN {given_held} THEN j.expires END, lease = NULL,
+        SET expires = CASE WHEN {given_held} THEN j.expires END,
+            lease = CASE WHEN {given_held} THEN j.lease END,
             state = CASE WHEN {given_held} THEN j.state
                          WHEN j.state == 'RESERVED' THEN 'AVAILABLE'
                          WHEN {attempt_left} THEN 'RETRY' ELSE 'FAILED' END,
             schedule = CASE WHEN j.state == 'IN_PROGRESS' AND {attempt_left}
                                  AND NOT ({given_held})
-                            THEN {as_schedule {next_time}} ELSE j.schedule END,
+                            THEN {as_schedule {retry_time}} ELSE j.schedule END,
             error = CASE WHEN j.state == 'RESERVED' THEN j.error ELSE :error END {touch})"},
     {"given_held",
      "j.key IS NOT NULL AND NOT :keyed AND (j.state == 'RESERVED' OR {attempt_left})"},
@@ -174,7 +184,7 @@ constexpr StatementSource sources[] = {
                state = CASE WHEN :due IS NOT NULL THEN EXCLUDED.state
                             WHEN j.state == 'RETRY' THEN 'SCHEDULED' ELSE j.state END,
                attempt = CASE WHEN j.state == 'RETRY' THEN 0 ELSE j.attempt END {touch}
-        RETURNING j.id)"},
+        RETURNING {key}, j.state)"},
     {Statement::lock_waiting_job, Scan::index, R"(
         SELECT {key}, j.state FROM ONLY {table} AS j WHERE {waits_under_key} FOR KEY SHARE)"},
 
@@ -247,17 +257,17 @@ constexpr StatementSource sources[] = {
            SET expires = NULL, lease = NULL, error = :error,
                state = CASE WHEN :retry AND {attempt_left} THEN 'RETRY' ELSE 'FAILED' END,
                schedule = CASE WHEN :retry AND {attempt_left}
-                               THEN {as_schedule COALESCE(:due, {next_time})}
+                               THEN {as_schedule COALESCE(:due, {retry_time})}
                                ELSE j.schedule END {touch}
          WHERE j.id == :id AND j.state == 'IN_PROGRESS'
            AND (:attempt IS NULL OR j.attempt == :attempt)
            AND (:lease IS NULL OR j.lease == :lease) AND {alone}
         RETURNING {job})"},
-    // Another job waits under the key of a job that comes back
+    // For a job that comes back and finds another one waiting under its key
     {Statement::supersede_job, Scan::index, R"(
         DELETE FROM ONLY {table} AS j
          WHERE j.id == :id AND {held j} AND (:attempt IS NULL OR j.attempt == :attempt)
-           AND (:lease IS NULL OR j.lease == :lease)
+           AND (:lease IS NULL OR j.lease == :lease) AND {has_rival}
         RETURNING {job})"},
     // An open transaction may let another job wait under the key of a job that comes back
     {Statement::postpone_return, Scan::index, R"(

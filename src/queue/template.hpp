@@ -8,7 +8,8 @@
 //       {column updated_at} the name of this column, or of inserted_at
 //       {if_priority ...}   the argument, if the table has the column priority
 //       {unless_priority ...} the argument, if the table has not. The two words exist also for
-//                           in_play, inserted_at, updated_at, and for binary params
+//                           in_play, inserted_at, updated_at, for binary params, and for
+//                           retry_delay, options of the retry back-off
 //       {as_schedule ...}   the argument, a timestamptz, as the type of the column schedule. A
 //                           parameter is converted and not the column, so that an index on the
 //                           column can be used. Also the column as timestamptz, whatever the
@@ -40,6 +41,7 @@ struct TableText {
     std::string_view updated_at;
     bool binary;
     TableLayout layout;
+    bool retry_delay = false; // the queue has options of the retry back-off
 };
 
 struct Fragment {
@@ -196,10 +198,11 @@ private:
     }
 
     constexpr bool has(std::string_view what) const {
-        return what == "priority"  ? table_.layout.priority
-               : what == "in_play" ? table_.layout.in_play
-               : what == "binary"  ? table_.binary
-                                   : !column(what).empty();
+        return what == "priority"      ? table_.layout.priority
+               : what == "in_play"     ? table_.layout.in_play
+               : what == "binary"      ? table_.binary
+               : what == "retry_delay" ? table_.retry_delay
+                                       : !column(what).empty();
     }
 
     constexpr std::string_view column(std::string_view name) const {
@@ -236,10 +239,11 @@ private:
 };
 
 // Returns the parameters of a statement. The text is expanded for a table that has everything and
-// for one that has nothing, so each word in it is checked.
+// for one that has nothing, so each word in it is checked. Only the latter has options of the retry
+// back-off, so that their parameters come last.
 constexpr Signature signature_of(std::span<const Fragment> fragments, std::string_view text) {
     constexpr TableText full{"t", "i", "u", true, {true, true, true, true, true, true}};
-    constexpr TableText bare{"t", "", "", false, {}};
+    constexpr TableText bare{"t", "", "", false, {}, true};
     Signature signature;
     Expansion(fragments, full, signature, nullptr).expand(text);
     Expansion(fragments, bare, signature, nullptr).expand(text);

@@ -192,18 +192,22 @@ void count_ended_leases(Queue *queue, EndedLeases *ended) {
 // Finishes the change of the last statement's jobs, one by one those with a key.
 void finish_ended_leases(Queue *queue, void *context) {
     auto *const sweep = static_cast<LeaseSweep *>(context);
+    EndedLeases *const ended = &sweep->ended;
     const HeldJobs held = held_jobs();
-    count_ended_leases(queue, &sweep->ended);
+    count_ended_leases(queue, ended);
     for (int64 i = 0; i < held.count; i++) {
-        const Returned returned =
-            return_job(queue, sweep->selection->change, sweep->selection->arguments, held.jobs[i],
-                       sweep->guarded);
-        if (returned == Returned::changed)
-            count_ended_leases(queue, &sweep->ended);
-        else if (returned == Returned::superseded)
-            sweep->ended.superseded++;
-        else
-            sweep->ended.postponed++;
+        const Return done = return_job(queue, *sweep->selection, held.jobs[i]);
+        if (done.error != nullptr && !sweep->guarded)
+            ReThrowError(done.error);
+        if (done.end == Return::changed)
+            count_ended_leases(queue, ended);
+        else if (done.end == Return::superseded)
+            ended->superseded++;
+        else if (done.end == Return::at_fault)
+            ended->failed += isolate_job(queue, *sweep->selection, held.jobs[i].id, done.error,
+                                         ended->count() > 0);
+        SPI_freetuptable(SPI_tuptable);
+        SPI_tuptable = nullptr;
     }
 }
 
@@ -330,6 +334,7 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
     const bool by_queue = failed.retry && !failed.delay_ms;
     Arguments arguments = by_queue ? next_time(queue, now, retry_timeout_ms)
                                    : Arguments{.now = now, .timeout = 0, .attempt_limit = 0};
+    add_retry_delay(queue->options.retry, &arguments);
     arguments.id = id;
     arguments.attempt = attempt;
     arguments.lease = lease;
@@ -398,6 +403,7 @@ EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, 
                            int64 limit, bool guarded) {
     const int64 timeout_ms = std::min(queue->retry_timeout_ms, longest_timeout_ms(now));
     Arguments arguments = next_time(queue, now, timeout_ms);
+    add_retry_delay(queue->options.retry, &arguments);
     arguments.error = cstring_to_text("the consumer's connection ended");
     arguments.sessions = sessions;
     arguments.to = to;

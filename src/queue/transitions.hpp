@@ -61,12 +61,12 @@ std::optional<TimestampTz> extend_lease(Queue *queue, int64 id, int64 lease, Tim
 // of the returned row; null: the row keeps its error.
 uint64 cancel_job(Queue *queue, int64 id, const text *reason);
 
-// The numbers of jobs whose leases were ended, by their new states; of jobs with a key, also those
-// that unique_jobs.hpp calls superseded and postponed
+// The numbers of jobs whose leases were ended, by their new states, and of those that were
+// superseded (unique_jobs.hpp)
 struct EndedLeases {
-    int64 available, retried, failed, superseded, postponed;
+    int64 available, retried, failed, superseded;
 
-    int64 count() const { return available + retried + failed + superseded + postponed; }
+    int64 count() const { return available + retried + failed + superseded; }
     // Those that have not failed for good
     int64 expired() const { return available + retried + superseded; }
 };

@@ -4,10 +4,7 @@
 #include <algorithm>
 
 #include "pg/compat.hpp"
-#include "pg/names.hpp"
-#include "pg/text.hpp"
 #include "queue/pending_changes.hpp"
-#include "queue/skipped_jobs.hpp"
 #include "queue/subtransaction.hpp"
 
 namespace ecto_job {
@@ -20,42 +17,26 @@ enum class Waiting {
     uncommitted // another transaction has let it wait, or ends its waiting, and is open
 };
 
-const char *key_column(const Queue *queue) {
-    return queue->layout.in_play ? "waiting_key" : "key";
-}
-
-// The table's owner may have given the column another type, whose values are no texts.
+// Returns whether an index finds the jobs of a key. The table's owner may have dropped the column
+// (an expression has its number, 0), or given it another type, whose values are no texts.
 bool is_key_index(Relation index, AttrNumber column) {
     const FormData_pg_index *const form = index->rd_index;
-    return form->indisunique && form->indisready && form->indnkeyatts == 1 &&
-           form->indkey.values[0] == column && index->rd_opcintype[0] == TEXTOID;
+    return AttributeNumberIsValid(column) && form->indisunique && form->indisvalid &&
+           form->indnkeyatts == 1 && form->indkey.values[0] == column &&
+           index->rd_opcintype[0] == TEXTOID;
 }
 
-// Returns the index that keeps two jobs from waiting under one key; InvalidOid if there is none.
-// The table is locked.
-Oid key_index(const Queue *queue) {
-    const AttrNumber column = get_attnum(queue->oid, key_column(queue));
-    Relation const table = table_open(queue->oid, NoLock);
-    List *const indexes = RelationGetIndexList(table);
-    Oid found = InvalidOid;
-    for (int i = 0; i < list_length(indexes); i++) {
-        Relation const index = index_open(list_nth_oid(indexes, i), AccessShareLock);
-        if (is_key_index(index, column))
-            found = RelationGetRelid(index);
-        index_close(index, AccessShareLock);
-    }
-    table_close(table, NoLock);
-    return found;
+// Returns whether the row is a job that waits. An index of the owner's own may have other rows, too.
+bool is_waiting(Relation table, TupleTableSlot *slot) {
+    const Row job = row_of(table, ExecFetchSlotHeapTuple(slot, false, nullptr));
+    const std::optional<const char *> text = job.find<AnyText>("state");
+    const std::optional<State> state = text ? state_from(*text) : std::nullopt;
+    return state == State::available || state == State::scheduled || state == State::retry;
 }
 
-// Returns what waits under the key, without waiting itself. Reads the index with the snapshot that
-// unique indexes read with, which shows the rows of open transactions.
-Waiting what_waits(const Queue *queue, text *key) {
-    const Oid index_oid = key_index(queue);
-    if (!OidIsValid(index_oid))
-        return Waiting::nothing;
-    Relation const table = table_open(queue->oid, NoLock);
-    Relation const index = index_open(index_oid, AccessShareLock);
+// Returns what waits under the key by the index. Reads with the snapshot that unique indexes read
+// with, which shows the rows of open transactions.
+Waiting read_index(Relation table, Relation index, text *key) {
     TupleTableSlot *const slot = table_slot_create(table, nullptr);
     SnapshotData dirty;
     InitDirtySnapshot(dirty);
@@ -66,29 +47,38 @@ Waiting what_waits(const Queue *queue, text *key) {
     index_rescan(scan, &wanted, 1, nullptr, 0);
     Waiting found = Waiting::nothing;
     while (found != Waiting::uncommitted && index_getnext_slot(scan, ForwardScanDirection, slot))
-        found = TransactionIdIsValid(dirty.xmin) || TransactionIdIsValid(dirty.xmax)
-                    ? Waiting::uncommitted
-                    : Waiting::job;
+        if (is_waiting(table, slot))
+            found = TransactionIdIsValid(dirty.xmin) || TransactionIdIsValid(dirty.xmax)
+                        ? Waiting::uncommitted
+                        : Waiting::job;
     index_endscan(scan);
     ExecDropSingleTupleTableSlot(slot);
-    index_close(index, AccessShareLock);
-    table_close(table, NoLock);
     return found;
 }
 
-// Returns whether an error says that another job waits under the key.
-bool is_key_taken(const Queue *queue, const ErrorData *error) {
-    const Oid index = key_index(queue);
-    const char *const name = OidIsValid(index) ? table_name_or_null(index) : nullptr;
-    return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->constraint_name != nullptr &&
-           name != nullptr && strcmp(error->constraint_name, name) == 0;
+// Returns what waits under the key, without waiting itself. The table is locked.
+Waiting what_waits(const Queue *queue, text *key) {
+    const AttrNumber column =
+        get_attnum(queue->oid, queue->layout.in_play ? "waiting_key" : "key");
+    Relation const table = table_open(queue->oid, NoLock);
+    List *const indexes = RelationGetIndexList(table);
+    Waiting found = Waiting::nothing;
+    for (int i = 0; i < list_length(indexes) && found == Waiting::nothing; i++) {
+        Relation const index = index_open(list_nth_oid(indexes, i), AccessShareLock);
+        if (is_key_index(index, column))
+            found = read_index(table, index, key);
+        index_close(index, AccessShareLock);
+    }
+    table_close(table, NoLock);
+    return found;
 }
 
 // Adds a HINT to the errors of a table that is not made for unique jobs.
 void hint_at_table(void *queue) {
     const auto *const table = static_cast<const Queue *>(queue);
     if (table->layout.in_play && geterrcode() == ERRCODE_CHECK_VIOLATION)
-        errhint("If the table was created before version 0.3.0, its owner calls "
+        errhint("If it is the constraint that key is null, the table was created before version "
+                "0.3.0: after ALTER EXTENSION ecto_job UPDATE its owner calls "
                 "ecto_job.upgrade_queue('%s').",
                 qualified_name(table));
     else if (geterrcode() == ERRCODE_INVALID_COLUMN_REFERENCE)
@@ -109,14 +99,15 @@ void hint_at_table(void *queue) {
                     errhint("It will do the work; on_conflict => 'keep' returns its id.")));
 }
 
-// Reports the job that lock_waiting_job has returned, as its trigger would: while it is locked,
-// claims and sweeps skip it.
-void report_kept(const Queue *queue) {
+// Reports the job of the last statement, as its trigger would: while the job is locked, claims and
+// sweeps skip it. EctoJob's library may make a due job AVAILABLE even then.
+void report_waiting_job(const Queue *queue) {
     const Rows rows;
     const JobKey key = KeyColumns(rows)[0];
-    if (StateColumn(rows)[0] == State::available)
+    const bool available = StateColumn(rows)[0] == State::available;
+    if (available || key.schedule <= GetCurrentTimestamp())
         record_available(queue->oid, key, true);
-    else
+    if (!available)
         record_due(queue->oid, key.schedule);
 }
 
@@ -133,29 +124,34 @@ bool add_or_keep(Queue *queue, const Arguments &job, OnConflict on_conflict) {
             if (what_waits(queue, key) != Waiting::nothing)
                 raise_key_taken(queue, key);
         } else if (run(queue, Statement::lock_waiting_job, {.key = key}) == 1) {
-            report_kept(queue);
+            report_waiting_job(queue);
             return true;
         }
     }
     return false;
 }
 
-// Runs a statement on one job with a key. Returns null, or the error, if another job waits under
-// the key; raises any other error.
+// Runs a statement on one job with a key. Returns null, or the error of a unique index.
 ErrorData *run_alone(Queue *queue, Statement statement, Arguments arguments) {
     arguments.keyed = true;
     ErrorData *const error = in_subtransaction([&] { run(queue, statement, arguments); });
-    if (error != nullptr && !is_key_taken(queue, error))
+    if (error != nullptr && error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
         ReThrowError(error);
     return error;
 }
 
-void set_failed(Queue *queue, int64 id, std::optional<Micros> now, const ErrorData *cause) {
-    const char *const message = cause->message != nullptr ? cause->message : "unknown error";
-    run(queue, Statement::fail_selected_job,
-        {.now = now,
-         .id = id,
-         .error = clipped_text(message, static_cast<int>(strlen(message)), error_bytes)});
+// Puts the job off, and returns how that has ended.
+Return postpone(Queue *queue, const Selection &sweep, const HeldJob &job) {
+    constexpr int64 postponed_ms = 1000;
+    if (sweep.walk == Walk::orphans) // the job has kept its lease, by which it is found again
+        return {Return::postponed, nullptr};
+    ErrorData *const error = in_subtransaction([&] {
+        run(queue, Statement::postpone_return,
+            {.id = job.id,
+             .expires = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), postponed_ms)});
+    });
+    const bool done = error == nullptr && SPI_processed == 1;
+    return {done ? Return::postponed : Return::at_fault, error};
 }
 
 } // namespace
@@ -163,9 +159,13 @@ void set_failed(Queue *queue, int64 id, std::optional<Micros> now, const ErrorDa
 bool enqueue_unique(Queue *queue, const Arguments &job, OnConflict on_conflict) {
     ErrorContextCallback hint{error_context_stack, hint_at_table, queue};
     error_context_stack = &hint;
-    const bool taken = on_conflict == OnConflict::replace
-                           ? run(queue, Statement::enqueue_or_replace, job) == 1
-                           : add_or_keep(queue, job, on_conflict);
+    bool taken = false;
+    if (on_conflict != OnConflict::replace)
+        taken = add_or_keep(queue, job, on_conflict);
+    else if (run(queue, Statement::enqueue_or_replace, job) == 1) {
+        report_waiting_job(queue);
+        taken = true;
+    }
     error_context_stack = hint.previous;
     return taken;
 }
@@ -173,22 +173,31 @@ bool enqueue_unique(Queue *queue, const Arguments &job, OnConflict on_conflict) 
 uint64 run_return(Queue *queue, Statement statement, Arguments arguments) {
     if (const uint64 changed = run(queue, statement, arguments))
         return changed;
-    if (run_alone(queue, statement, arguments) == nullptr)
-        return SPI_processed;
-    return run(queue, Statement::supersede_job,
-               {.id = arguments.id, .attempt = arguments.attempt, .lease = arguments.lease});
+    // Between the two statements the other job may be started, so that the job can wait after all
+    constexpr int tries = 10;
+    ErrorData *error = nullptr;
+    for (int i = 0; i < tries; i++) {
+        error = run_alone(queue, statement, arguments);
+        if (error == nullptr)
+            return SPI_processed;
+        if (run(queue, Statement::supersede_job,
+                {.id = arguments.id, .attempt = arguments.attempt, .lease = arguments.lease}) == 1)
+            return 1;
+    }
+    ReThrowError(error); // of an index of the owner's own
 }
 
 uint64 run_requeue(Queue *queue, Arguments arguments) {
     if (const uint64 changed = run(queue, Statement::requeue, arguments))
         return changed;
-    if (run_alone(queue, Statement::requeue, arguments) == nullptr)
+    const ErrorData *const error = run_alone(queue, Statement::requeue, arguments);
+    if (error == nullptr)
         return SPI_processed;
     ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
-                    errmsg("job " INT64_FORMAT " of queue \"%s\" cannot be requeued: another job "
-                           "waits under its key",
-                           *arguments.id, NameStr(queue->table)),
-                    errhint("The other job will do the work. Delete one of the two.")));
+                    errmsg("job " INT64_FORMAT " of queue \"%s\" cannot be requeued: %s",
+                           *arguments.id, NameStr(queue->table), error->message),
+                    errhint("If another job waits under its key, that job will do the work. Delete "
+                            "one of the two.")));
 }
 
 HeldJobs held_jobs() {
@@ -212,36 +221,27 @@ HeldJobs held_jobs() {
     return held;
 }
 
-Returned return_job(Queue *queue, Statement change, const Arguments &sweep, const HeldJob &job,
-                    bool guarded) {
-    constexpr int64 postponed_ms = 1000;
+Return return_job(Queue *queue, const Selection &sweep, const HeldJob &job) {
     const Waiting waiting = what_waits(queue, job.key);
-    if (waiting == Waiting::uncommitted) {
-        run(queue, Statement::postpone_return,
-            {.id = job.id,
-             .expires = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), postponed_ms)});
-        return Returned::postponed;
-    }
+    if (waiting == Waiting::uncommitted)
+        return postpone(queue, sweep, job);
+    ErrorData *error = nullptr;
     if (waiting == Waiting::nothing) {
-        Arguments arguments = sweep;
         Datum id = Int64GetDatum(job.id);
+        Arguments arguments = sweep.arguments;
         arguments.ids = bigint_array(&id, 1);
         arguments.keyed = true;
-        ErrorData *const error = in_subtransaction([&] { run(queue, change, arguments); });
-        if (error == nullptr) {
-            if (SPI_processed == 0) // a trigger keeps the job, which may wait for something
-                skip_job(queue->oid, job.id, postponed_ms);
-            return Returned::changed;
-        }
-        if (!is_key_taken(queue, error)) {
-            if (!guarded)
-                ReThrowError(error);
-            set_failed(queue, job.id, sweep.now, error);
-            return Returned::changed;
-        }
+        error = in_subtransaction([&] { run(queue, sweep.change, arguments); });
+        if (error == nullptr)
+            return {SPI_processed == 1 ? Return::changed : Return::at_fault, nullptr};
+        if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+            return {Return::at_fault, error};
     }
-    run(queue, Statement::supersede_job, {.id = job.id});
-    return Returned::superseded;
+    ErrorData *const refused =
+        in_subtransaction([&] { run(queue, Statement::supersede_job, {.id = job.id}); });
+    if (refused == nullptr && SPI_processed == 1)
+        return {Return::superseded, nullptr};
+    return {Return::at_fault, refused != nullptr ? refused : error};
 }
 
 } // namespace ecto_job

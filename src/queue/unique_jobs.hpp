@@ -10,6 +10,7 @@
 #pragma once
 
 #include "pg/pg.hpp"
+#include "queue/rows_at_fault.hpp"
 #include "queue/run_statement.hpp"
 
 namespace ecto_job {
@@ -33,19 +34,19 @@ inline constexpr int key_bytes = 1024; // of the longest key
 bool enqueue_unique(Queue *queue, const Arguments &job, OnConflict on_conflict);
 
 // Runs a statement that changes one job, which may wait then. Returns the number of rows: 0 if no
-// job is as the statement demands. A superseded job's row is as it was before.
+// job is as the statement demands. A superseded job's row is as it was before. Waits for a
+// transaction that has let another job wait under the key and may still be rolled back.
 uint64 run_return(Queue *queue, Statement statement, Arguments arguments);
 
 // Has a FAILED job wait again. Returns the number of rows. ERROR 23505 if another job waits under
 // the key.
 uint64 run_requeue(Queue *queue, Arguments arguments);
 
-// A job that a sweep has left RESERVED or IN_PROGRESS, without a lease, since it has a key
+// A job with a key that a sweep has left RESERVED or IN_PROGRESS
 struct HeldJob {
     int64 id;
     text *key;
 };
-
 struct HeldJobs {
     HeldJob *jobs;
     int64 count;
@@ -55,17 +56,20 @@ struct HeldJobs {
 // one key the later one comes back.
 HeldJobs held_jobs();
 
-enum class Returned {
-    changed,    // as the sweep changes other jobs; the row is in SPI_tuptable
-    superseded, // gone
-    postponed // still held, and due in a second, since a transaction that may let a job wait under
-              // the key is open, for which a sweep does not wait
+// How a sweep's change of such a job has ended
+struct Return {
+    enum End {
+        changed,    // as the sweep changes other jobs; the row is in SPI_tuptable
+        superseded, // the job is gone
+        postponed,  // the job is still held and comes later, since an open transaction may let
+                    // another one wait under the key: an expired job in a second, a job of an ended
+                    // session when its sweep comes again
+        at_fault    // the change has raised `error`, or a trigger has kept the job (null)
+    } end;
+    ErrorData *error;
 };
 
-// Ends a sweep's change of a job, by the statement that changes selected jobs, with the sweep's
-// arguments. If the change fails, the job becomes FAILED with the error; where not `guarded`, the
-// error is raised.
-Returned return_job(Queue *queue, Statement change, const Arguments &sweep, const HeldJob &job,
-                    bool guarded);
+// Finishes the change of a job, by the statement of the sweep that changes selected jobs.
+Return return_job(Queue *queue, const Selection &sweep, const HeldJob &job);
 
 } // namespace ecto_job

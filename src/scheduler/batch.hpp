@@ -36,7 +36,6 @@ struct Moved {
         ended.retried += more.retried;
         ended.failed += more.failed;
         ended.superseded += more.superseded;
-        ended.postponed += more.postponed;
     }
 };
 

@@ -60,7 +60,7 @@ COMMENT ON COLUMN ecto_job.queue_settings.reservation_timeout IS 'how long a RES
 COMMENT ON COLUMN ecto_job.queue_settings.execution_timeout IS 'how long an attempt may take, times its number';
 COMMENT ON COLUMN ecto_job.queue_settings.retry_timeout IS 'how long a failed job waits, times the number of the next attempt';
 COMMENT ON COLUMN ecto_job.queue_settings.max_attempts IS 'max_attempts of a job that does not say otherwise';
-COMMENT ON COLUMN ecto_job.queue_settings.options IS 'reserved';
+COMMENT ON COLUMN ecto_job.queue_settings.options IS 'keys of configure_queue''s options that are not at their default';
 COMMENT ON COLUMN ecto_job.queue_settings.paused IS 'true: claims return no jobs, until resume_queue';
 
 -- Every role may read the registry. The registry is not dumped: a queue's trigger has the queue's settings, too, and
@@ -220,8 +220,13 @@ COMMENT ON FUNCTION ecto_job.drop_queue(pg_catalog.regclass) IS
 
 -- Changes settings, in all sessions at the commit. EctoJob: EctoJob.Config. NULL = unchanged. max_attempts is also the
 -- column's default, whose change needs a short lock on the table. Only the table's owner may call it.
--- Returns the settings. Errors: 22023 out of range or with months, 42809 not a queue, 42501 not the owner,
--- 55P03 the lock was not granted, 0A000 options (reserved).
+-- options: an object of the keys that change; JSON null resets a key.
+--   backoff           "linear" (the default, EctoJob's): a failed job waits retry_timeout * (attempt + 1); "constant":
+--                     retry_timeout; "exponential": retry_timeout * 2^(attempt - 1)
+--   max_retry_delay   the longest such wait, an interval as a string; by default there is none
+--   retry_jitter      0 (the default) to 1: a share of the wait, at most this one, is taken off at random
+-- Returns the settings. Errors: 22023 out of range or with months, an unknown key, a wrong value; 42809 not a queue,
+-- 42501 not the owner, 55P03 the lock was not granted, 0A000 options, and the extension is older than the library.
 CREATE FUNCTION ecto_job.configure_queue(
     queue pg_catalog.regclass, poll_interval pg_catalog.interval DEFAULT NULL,
     reservation_timeout pg_catalog.interval DEFAULT NULL, execution_timeout
@@ -339,7 +344,8 @@ COMMENT ON FUNCTION ecto_job.complete_jobs(pg_catalog.regclass, pg_catalog.int8[
     'completes many jobs, all or none';
 
 -- Changes an IN_PROGRESS job to RETRY, or to FAILED at max_attempts, with the notification <table>.retry or .failed.
--- A RETRY is due after `delay`, or without it after (attempt + 1) * the queue's retry_timeout. retry => false: FAILED
+-- A RETRY is due after `delay`, or without it after (attempt + 1) * the queue's retry_timeout, unless the queue has options
+-- (configure_queue: backoff, max_retry_delay, retry_jitter). retry => false: FAILED
 -- whatever the attempt, for a job that can never succeed. error: cut at 8 kB; replaces the earlier error. Returns the
 -- job, or no row if the job is not held under this lease.
 -- Errors: 22004 null id, lease or retry, 22023 infinite now, delay negative, with months or too long, 22008 the schedule
@@ -530,6 +536,20 @@ CREATE FUNCTION ecto_job.reservation_expiry(
 COMMENT ON FUNCTION ecto_job.reservation_expiry(pg_catalog.timestamptz, pg_catalog.int8) IS
     'now + timeout_ms';
 
+-- Returns when a job is due again whose attempt of this number has failed, under the options of its queue; the
+-- transitions call this function. The delay is that of `backoff` ('constant': retry_timeout_ms; 'linear': times
+-- attempt + 1; 'exponential': times 2^(attempt - 1)), at most max_delay_ms, of which a share of up to `jitter` is taken
+-- off, at random by seed and id.
+-- Errors: 22008 out of range, 22023 infinite now, unknown backoff, negative milliseconds, jitter not from 0 to 1.
+CREATE FUNCTION ecto_job.retry_time(
+    now pg_catalog.timestamptz, attempt pg_catalog.int4, retry_timeout_ms pg_catalog.int8, backoff
+    pg_catalog.text, max_delay_ms pg_catalog.int8, jitter pg_catalog.float8, seed
+    pg_catalog.int8, id pg_catalog.int8
+) RETURNS pg_catalog.timestamptz
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ecto_job_retry_time';
+COMMENT ON FUNCTION ecto_job.retry_time(pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.int8, pg_catalog.text, pg_catalog.int8, pg_catalog.float8, pg_catalog.int8, pg_catalog.int8) IS
+    'when a failed job is due again, under the options of its queue';
+
 ------------------------------------------------------------------------------------------------------
 -- Status
 
@@ -583,7 +603,8 @@ CREATE VIEW ecto_job.queues AS
                     AND NOT d.tgisinternal
                     AND NOT pg_catalog.pg_has_role(p.proowner, c.relowner, 'MEMBER')) AS w (warning)
            ) AS warning,
-           s.paused
+           s.paused,
+           s.options
     FROM ecto_job.queue_settings AS s
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue
          CROSS JOIN (SELECT pg_catalog.bool_and(r.enabled) AS enabled
@@ -607,6 +628,7 @@ COMMENT ON COLUMN ecto_job.queues.next_due IS
 COMMENT ON COLUMN ecto_job.queues.warning IS
     'who, besides the owner, may have code run with his rights: by the privilege TRIGGER, or by a trigger''s function; null: nobody';
 COMMENT ON COLUMN ecto_job.queues.paused IS 'true: claims return no jobs, until resume_queue';
+COMMENT ON COLUMN ecto_job.queues.options IS 'options of configure_queue that are not at their default';
 GRANT SELECT ON ecto_job.queues TO PUBLIC;
 
 CREATE FUNCTION ecto_job.warn_unless_preloaded() RETURNS pg_catalog.void

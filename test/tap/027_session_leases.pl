@@ -138,6 +138,23 @@ for my $end (sort keys %ends)
 	quit($listener->{session});
 }
 
+# The options of the queue decide when a job that was given back is retried: here after the second attempt
+{
+	sql(q{SELECT ecto_job.configure_queue('jobs', options => '{"backoff": "exponential", "retry_jitter": 0.5, "max_retry_delay": "100 minutes"}')});
+	my @ids = enqueue(20);
+	sql('UPDATE jobs SET attempt = 1 WHERE id IN (' . jobs(@ids) . ')');
+	my $session = consumer();
+	take($session, 'start', 20);
+	quit($session);
+	becomes_now('SELECT count(*) FROM jobs WHERE state = \'RETRY\' AND id IN (' . jobs(@ids) . ')', 20,
+		'jobs of a queue with options are given back');
+	is( sql("SELECT bool_and(schedule - updated_at BETWEEN '50 minutes' AND '101 minutes'), count(DISTINCT schedule) > 10
+		FROM jobs WHERE id IN (" . jobs(@ids) . ')'),
+		't|t', 'jobs that are given back together are retried at times of their own, as the options say');
+	sql(q{SELECT ecto_job.configure_queue('jobs', options => '{"backoff": null, "retry_jitter": null, "max_retry_delay": null}')});
+	sql('DELETE FROM jobs WHERE id IN (' . jobs(@ids) . ')');
+}
+
 # Leases that are not bound to a session
 {
 	my @ids = enqueue(4);

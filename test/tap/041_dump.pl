@@ -45,7 +45,8 @@ in_database('app', q{
 	CREATE SCHEMA shop;
 	SELECT ecto_job.create_queue('Jobs "1"', 'shop');
 	SELECT ecto_job.create_queue('blobs', params_type => 'binary', timestamps_opts => '{"updated_at": "changed_at", "inserted_at": false}');
-	SELECT ecto_job.configure_queue('blobs', retry_timeout => '7 s', max_attempts => 3);
+	SELECT ecto_job.configure_queue('blobs', retry_timeout => '7 s', max_attempts => 3,
+		options => '{"backoff": "exponential", "max_retry_delay": "1 day"}');
 	GRANT INSERT (params, schedule), SELECT (id) ON shop."Jobs ""1""" TO producer;
 	GRANT SELECT, DELETE, UPDATE ON blobs TO consumer;
 	ALTER TABLE blobs ENABLE ROW LEVEL SECURITY;
@@ -74,6 +75,9 @@ my $all_settings = "SELECT * FROM ecto_job.queue_settings ORDER BY queue::text";
 is($node->safe_psql('restored', $all_settings), $node->safe_psql('app', $all_settings), 'the settings are restored');
 is($node->safe_psql('restored', q{SELECT string_agg(paused::text, ' ' ORDER BY queue::text) FROM ecto_job.queue_settings}), 'false true',
 	'a restored queue is paused as the dumped one was');
+
+is($node->safe_psql('restored', q{SELECT string_agg(options::text, ' ' ORDER BY queue::text) FROM ecto_job.queue_settings}),
+	'{"backoff": "exponential", "max_retry_delay": "1 day"} {}', 'a restored queue has the options of the dumped one');
 
 # The notification of `fence` arrives after all that were sent before
 in_database('restored', 'NOTIFY fence');
@@ -217,12 +221,13 @@ like($node->safe_psql('target', "SELECT pg_get_triggerdef(oid) FROM pg_trigger W
 	qr/"retry_timeout": "PT11S"/, 'a trigger made by an older snapshot carries the settings as they are');
 
 # Tables that cannot be queues, and trigger arguments that are no settings
-my @tables = map { "t$_" } 1 .. 6;
+my @tables = map { "t$_" } 1 .. 7;
 $node->safe_psql('target', "CREATE TABLE $_ (LIKE keep INCLUDING ALL)") for @tables;
 $node->safe_psql('target', 'ALTER TABLE t1 DROP COLUMN lease; CREATE TABLE child () INHERITS (t2)');
 my %settings = (
 	t1 => '{}', t2 => '{}', t3 => '[1]', t4 => '{"poll_interval": "1 month"}', t5 => 'not JSON',
-	t6 => '{"queue": "keep", "options": 1, "updated_at": "params", "inserted_at": "inserted_at", "max_attempts": 7}');
+	t6 => '{"queue": "keep", "updated_at": "params", "inserted_at": "inserted_at", "max_attempts": 7}',
+	t7 => '{"options": {"backoff": "none"}, "max_attempts": 7}');
 for my $table (@tables)
 {
 	my ($status, undef, $said) = $node->psql('target', sprintf($trigger, $table) =~ s/'\{.*\}'/'$settings{$table}'/r);
@@ -232,7 +237,7 @@ for my $table (@tables)
 }
 is($node->safe_psql('target', q{SELECT queue, poll_interval, max_attempts, options, inserted_at, updated_at
 		FROM ecto_job.queue_settings WHERE queue::text ~ '^t[0-9]' ORDER BY queue::text}),
-	join("\n", (map { "$_|00:01:00|5|{}||" } 't3', 't4', 't5'), 't6|00:01:00|7|{}|inserted_at|'),
+	join("\n", (map { "$_|00:01:00|5|{}||" } 't3', 't4', 't5'), 't6|00:01:00|7|{}|inserted_at|', 't7|00:01:00|5|{}||'),
 	'settings that cannot be read leave the defaults, and nothing but settings is read');
 
 # A table that a role restores does not make the database count as a restored copy

@@ -104,6 +104,13 @@ for my $old (@older)
 	in_database($database, 'SELECT ecto_job.enable()');
 	command_ok([ 'ecto_job_consumer', '-d', $node->connstr($database), '--queue', 'jobs', '--exec', 'true', '--drain' ],
 		"$old: the consumer drains a queue");
+	(undef, undef, $error) = $node->psql($database, q{SELECT ecto_job.configure_queue('jobs', options => '{"backoff": "constant"}')});
+	like($error, qr/ERROR:  extension ecto_job is older than its library.*\nHINT:  Run ALTER EXTENSION ecto_job UPDATE/,
+		"$old: an option says that the extension must be updated");
+	in_database($database, q{UPDATE ecto_job.queue_settings SET options = '{"backoff": "constant"}' WHERE queue = 'jobs'::regclass});
+	is(in_database($database, q{BEGIN; INSERT INTO jobs (params, state, attempt, lease) VALUES ('{}', 'IN_PROGRESS', 1, 44) RETURNING id \gset
+		SELECT state, schedule - '2031-01-01' FROM ecto_job.fail_job('jobs', :id, 44, now => '2031-01-01'); ROLLBACK}),
+		'RETRY|2 days', "$old: the reserved column means nothing");
 	# 0.1.0 has no queues of EctoJob's library
 	if ($old eq '0.1.0')
 	{
@@ -132,6 +139,9 @@ for my $old (@older)
 	is(in_database($database, q{SELECT ecto_job.pause_queue('blobs'); SELECT ecto_job.enqueue('blobs', params_binary => '') > 0, paused
 		FROM ecto_job.queues WHERE queue = 'blobs'::regclass; SELECT count(*) FROM ecto_job.start_available_jobs('blobs')}) =~ s/\n/ /gr,
 		' t|t 0', "$old: a queue from before the update can be paused");
+	is(in_database($database, q{SELECT options FROM ecto_job.queues WHERE queue = 'jobs'::regclass;
+		SELECT options FROM ecto_job.configure_queue('jobs', options => '{"backoff": "constant"}')}),
+		qq({}\n{"backoff": "constant"}), "$old: the reserved column is emptied, and options can be set after the update");
 }
 
 # The SQL is newer than the library that the server has loaded, as after the installation of a later release

@@ -44,6 +44,7 @@ const std::vector<Variant> &variants() {
         {"without inserted_at and updated_at",
          changed([](TableText &t) { t.inserted_at = t.updated_at = ""; })},
         {"binary params", changed([](TableText &t) { t.binary = true; })},
+        {"options of the retry back-off", changed([](TableText &t) { t.retry_delay = true; })},
         {"EctoJob's, of version 2",
          changed([](TableText &t) { t.layout = {false, false, true, true, true, true}; })},
     };
@@ -88,8 +89,8 @@ void append_missing(std::string &out, const char *sign, const std::vector<std::s
 }
 
 std::string parameters_text(Statement statement) {
-    constexpr const char *types[] = {"int4",    "int8",  "int8[]",      "bool",  "text",
-                                     "varchar", "jsonb", "timestamptz", "params"};
+    constexpr const char *types[] = {"int4", "int8",    "int8[]", "bool",        "float8",
+                                     "text", "varchar", "jsonb",  "timestamptz", "params"};
     std::string text;
     int number = 1;
     for (const std::uint8_t at : parameters_of(statement)) {

@@ -5,6 +5,9 @@ SELECT ecto_job.require_library('0.3.0');
 
 ALTER TABLE ecto_job.queue_settings ADD COLUMN paused pg_catalog.bool DEFAULT false NOT NULL;
 COMMENT ON TABLE ecto_job.queue_settings IS 'one row per queue: its settings; written by functions of the extension';
+-- Was reserved; what a superuser may have written there must not become an option
+UPDATE ecto_job.queue_settings SET options = '{}' WHERE options OPERATOR(pg_catalog.<>) '{}'::pg_catalog.jsonb;
+COMMENT ON COLUMN ecto_job.queue_settings.options IS 'keys of configure_queue''s options that are not at their default';
 COMMENT ON COLUMN ecto_job.queue_settings.paused IS 'true: claims return no jobs, until resume_queue';
 
 -- Pauses a queue: claims return no jobs from the commit on, in every session and after a restart, until resume_queue().
@@ -80,6 +83,20 @@ CREATE FUNCTION ecto_job.cancel_job(
 COMMENT ON FUNCTION ecto_job.cancel_job(pg_catalog.regclass, pg_catalog.int8, pg_catalog.text) IS
     'deletes a job in any state; whoever runs it cannot complete it';
 
+-- Returns when a job is due again whose attempt of this number has failed, under the options of its queue; the
+-- transitions call this function. The delay is that of `backoff` ('constant': retry_timeout_ms; 'linear': times
+-- attempt + 1; 'exponential': times 2^(attempt - 1)), at most max_delay_ms, of which a share of up to `jitter` is taken
+-- off, at random by seed and id.
+-- Errors: 22008 out of range, 22023 infinite now, unknown backoff, negative milliseconds, jitter not from 0 to 1.
+CREATE FUNCTION ecto_job.retry_time(
+    now pg_catalog.timestamptz, attempt pg_catalog.int4, retry_timeout_ms pg_catalog.int8, backoff
+    pg_catalog.text, max_delay_ms pg_catalog.int8, jitter pg_catalog.float8, seed
+    pg_catalog.int8, id pg_catalog.int8
+) RETURNS pg_catalog.timestamptz
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ecto_job_retry_time';
+COMMENT ON FUNCTION ecto_job.retry_time(pg_catalog.timestamptz, pg_catalog.int4, pg_catalog.int8, pg_catalog.text, pg_catalog.int8, pg_catalog.float8, pg_catalog.int8, pg_catalog.int8) IS
+    'when a failed job is due again, under the options of its queue';
+
 -- The view is replaced, not dropped and created, so that users' views on it and grants stay
 CREATE OR REPLACE VIEW ecto_job.queues AS
     SELECT s.queue,
@@ -119,7 +136,8 @@ CREATE OR REPLACE VIEW ecto_job.queues AS
                     AND NOT d.tgisinternal
                     AND NOT pg_catalog.pg_has_role(p.proowner, c.relowner, 'MEMBER')) AS w (warning)
            ) AS warning,
-           s.paused
+           s.paused,
+           s.options
     FROM ecto_job.queue_settings AS s
          JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.queue
          CROSS JOIN (SELECT pg_catalog.bool_and(r.enabled) AS enabled
@@ -130,3 +148,4 @@ CREATE OR REPLACE VIEW ecto_job.queues AS
     WHERE pg_catalog.has_table_privilege(s.queue, 'SELECT')
        OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON COLUMN ecto_job.queues.paused IS 'true: claims return no jobs, until resume_queue';
+COMMENT ON COLUMN ecto_job.queues.options IS 'options of configure_queue that are not at their default';
