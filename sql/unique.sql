@@ -199,7 +199,7 @@ SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('unique_jobs', '{}', key => 'a'
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('unique_jobs', '{}', key => 'a', on_conflict => 'error')$$);
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('unique_jobs', '{}', key => 'a')$$);
 RESET ROLE;
-GRANT UPDATE (key) ON unique_jobs TO regress_ecto_unique;
+GRANT UPDATE (waiting_key) ON unique_jobs TO regress_ecto_unique;
 SET ROLE regress_ecto_unique;
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('unique_jobs', '{}', key => 'a')$$);
 SELECT pg_temp.outcome($$SELECT ecto_job.enqueue('unique_jobs', '{}', key => 'a', on_conflict => 'replace')$$);

@@ -187,10 +187,9 @@ COMMENT ON FUNCTION ecto_job.adopt_queue(pg_catalog.regclass, pg_catalog.jsonb) 
     'makes a table of EctoJob''s a queue; EctoJob''s library goes on to work on it';
 
 -- Gives the table of a queue what new tables of the installed version have. Needed once for unique jobs in a queue that
--- was created before version 0.3.0; a queue that has everything stays as it is. Changes catalogs only, and holds a lock on
--- the table for milliseconds. Only the table's owner may call it. Example for all queues of the caller:
--- SELECT ecto_job.upgrade_queue(queue) FROM ecto_job.queues WHERE owner = current_user;
--- Errors: 42809 not a queue, 42501 not the owner, 55P03 the lock was not granted.
+-- was created or adopted before version 0.3.0; a queue that has everything stays as it is. Changes catalogs only. The
+-- table is locked until the transaction ends, so upgrade each queue in a transaction of its own. Only the table's owner
+-- may call it. Errors: 42809 not a queue, 42501 not the owner, 55P03 the lock was not granted within 2 s.
 CREATE FUNCTION ecto_job.upgrade_queue(
     queue pg_catalog.regclass
 ) RETURNS pg_catalog.void
@@ -296,11 +295,11 @@ COMMENT ON FUNCTION ecto_job.stop_scheduler() IS
 -- key: at most one job of a key waits (SCHEDULED, AVAILABLE, RETRY); 1,024 bytes at most; NULL = none. If one waits,
 -- on_conflict says what happens: 'keep' adds nothing, and the job that waits is not started before the caller's
 -- transaction ends, so that it sees the caller's writes; 'replace' gives it the arguments that are not NULL, and attempt
--- 0 if it is a RETRY; 'error' raises 23505. Waits for an open transaction that has enqueued the key: of several keys in
--- one transaction, enqueue them in one order.
+-- 0 if it is a RETRY; 'error' raises 23505. Waits for an open transaction that has enqueued, replaced, started or deleted the
+-- job that waits: of several keys in one transaction, enqueue them in one order.
 -- Returns the id of the job that does the work. Errors: 22004 no queue or params, 22023 value out of range, 22001 notify
--- or key too long, 42809 not a queue, 42501 no INSERT (with a key also UPDATE of a column), 23514 or 42P10 the table
--- knows no keys, see upgrade_queue.
+-- or key too long, 42809 not a queue, 42501 no INSERT (with a key also SELECT, and UPDATE of a
+-- column), 23514 or 42P10 the table knows no keys, see upgrade_queue.
 CREATE FUNCTION ecto_job.enqueue(
     queue pg_catalog.regclass, params pg_catalog.jsonb DEFAULT NULL, schedule
     pg_catalog.timestamptz DEFAULT NULL, max_attempts pg_catalog.int4 DEFAULT NULL, priority

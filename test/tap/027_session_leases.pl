@@ -138,6 +138,24 @@ for my $end (sort keys %ends)
 	quit($listener->{session});
 }
 
+# An open transaction may let another job wait under the key of a dead consumer's job: the job waits for the end of that
+# transaction, and for its retry as after fail_job()
+{
+	my ($id) = enqueue(1, "key => 'k'");
+	my $session = consumer();
+	take($session, 'start', 1);
+	my $enqueuer = session($node);
+	$enqueuer->query_safe("BEGIN; SELECT ecto_job.enqueue('jobs', '{}', key => 'k')");
+	quit($session);
+	becomes_now("SELECT state || ' ' || error FROM jobs WHERE id = $id", q{IN_PROGRESS the consumer's connection ended},
+		'a job is not given back while an open transaction may let another one wait under its key');
+	$enqueuer->query_safe('ROLLBACK');
+	becomes_now("SELECT state || (schedule > clock_timestamp() + interval '110 minutes') FROM jobs WHERE id = $id", 'RETRYtrue',
+		'then it is given back, and the retry waits as after fail_job()');
+	quit($enqueuer);
+	sql("DELETE FROM jobs WHERE id = $id");
+}
+
 # The options of the queue decide when a job that was given back is retried: here after the second attempt
 {
 	sql(q{SELECT ecto_job.configure_queue('jobs', options => '{"backoff": "exponential", "retry_jitter": 0.5, "max_retry_delay": "100 minutes"}')});

@@ -31,10 +31,9 @@ COMMENT ON FUNCTION ecto_job.resume_queue(pg_catalog.regclass) IS
     'ends the pause of a queue and notifies its consumers';
 
 -- Gives the table of a queue what new tables of the installed version have. Needed once for unique jobs in a queue that
--- was created before version 0.3.0; a queue that has everything stays as it is. Changes catalogs only, and holds a lock on
--- the table for milliseconds. Only the table's owner may call it. Example for all queues of the caller:
--- SELECT ecto_job.upgrade_queue(queue) FROM ecto_job.queues WHERE owner = current_user;
--- Errors: 42809 not a queue, 42501 not the owner, 55P03 the lock was not granted.
+-- was created or adopted before version 0.3.0; a queue that has everything stays as it is. Changes catalogs only. The
+-- table is locked until the transaction ends, so upgrade each queue in a transaction of its own. Only the table's owner
+-- may call it. Errors: 42809 not a queue, 42501 not the owner, 55P03 the lock was not granted within 2 s.
 CREATE FUNCTION ecto_job.upgrade_queue(
     queue pg_catalog.regclass
 ) RETURNS pg_catalog.void
