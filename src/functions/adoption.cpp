@@ -14,6 +14,7 @@
 #include "queue/registry.hpp"
 #include "queue/transaction_end.hpp"
 #include "table/check.hpp"
+#include "table/distribution.hpp"
 #include "table/triggers.hpp"
 
 namespace ecto_job {
@@ -42,6 +43,7 @@ void require_adoptable(Oid table) {
     if (get_rel_relkind(table) != RELKIND_RELATION || IsCatalogRelationOid(table))
         refuse_table(name, "it is not an ordinary table");
     require_table_name(name, "table");
+    refuse_distributed_table(table, name);
     if (is_registered(table) && find_queue(table)->kind != QueueKind::adopted)
         ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
                         errmsg("queue \"%s\" was made by ecto_job.create_queue()", name),

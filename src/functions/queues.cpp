@@ -16,6 +16,7 @@
 #include "queue/transaction_end.hpp"
 #include "table/create.hpp"
 #include "table/ddl.hpp"
+#include "table/distribution.hpp"
 
 namespace ecto_job {
 namespace {
@@ -143,6 +144,7 @@ Oid existing_queue(const NewTable &queue) {
     Oid const table = get_relname_relid(queue.table, schema);
     if (table == InvalidOid) {
         require_creation_right(queue, schema);
+        refuse_distributed_schema(schema, queue.table);
         return InvalidOid;
     }
     if (!is_registered(table))

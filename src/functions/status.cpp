@@ -14,6 +14,7 @@
 #include "shared/queue_records.hpp"
 #include "shared/scheduler_slots.hpp"
 #include "shared/scheduler_processes.hpp"
+#include "table/distribution.hpp"
 
 namespace ecto_job {
 
@@ -148,7 +149,10 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
         QueueRecord record{};
         const bool recorded = shared_state() != nullptr && read_record(queue, &record);
         const char *status = nullptr;
-        if (!PG_ARGISNULL(enabled_at) && !PG_GETARG_BOOL(enabled_at))
+        if (is_distributed_table(queue))
+            status = "not swept: Citus distributes its table; create a queue in a schema that is not "
+                     "distributed";
+        else if (!PG_ARGISNULL(enabled_at) && !PG_GETARG_BOOL(enabled_at))
             status = "disabled";
         else if (shared_state() != nullptr && PG_ARGISNULL(enabled_at))
             status =

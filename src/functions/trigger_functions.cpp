@@ -20,6 +20,7 @@
 #include "queue/registry.hpp"
 #include "queue/run_statement.hpp"
 #include "queue/transaction_end.hpp"
+#include "table/distribution.hpp"
 
 namespace ecto_job {
 namespace {
@@ -300,6 +301,8 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
         require_intervals(settings, shown_table_name(queue));
         if (const std::optional<const Jsonb *> options = settings.get<JsonbType>("options"))
             check_options(*options, shown_table_name(queue));
+        if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+            refuse_distributed_table(queue, shown_table_name(queue));
     }
     if (exists)
         CacheInvalidateRelcacheByRelid(queue);

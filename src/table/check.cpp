@@ -7,6 +7,7 @@
 
 #include "core/table_layout.hpp"
 #include "pg/compat.hpp"
+#include "table/distribution.hpp"
 
 namespace ecto_job {
 
@@ -224,6 +225,8 @@ const char *fault_of_table(Relation table) {
         return "it belongs to the system or to an extension";
     if (has_superclass(oid) || find_inheritance_children(oid, NoLock) != NIL)
         return "it takes part in inheritance";
+    if (is_distributed_table(oid))
+        return "Citus distributes it";
     return nullptr;
 }
 
