@@ -1,6 +1,7 @@
-# Versions of the extension and of the library: an updated installation equals a fresh one; an extension that was
-# not updated works in full with the newer library, its scheduler included; one that is newer than the library that
-# the server has loaded is refused.
+# Versions of the extension and of the library: an updated installation equals a fresh one, after each step; an extension
+# that was not updated works in full with the newer library, its scheduler included, and the statistics of functions show
+# that none was left uncalled; jobs and settings outlive the update; an extension that is newer than the library that the
+# server has loaded is refused.
 #
 # Seen to fail with test/mutants/upgrade_forgets_function.patch, and with the registry's columns named in select_settings().
 use strict;
@@ -16,16 +17,30 @@ my @older = sort map { /ecto_job--([^-]+)\.sql$/ } glob(source_dir() . '/src/sql
 ok(scalar(@older), "there are install scripts of older versions: @older");
 
 my $node = new_node(extension => 0);
+$node->append_conf('postgresql.conf', 'track_functions = all');
+$node->reload;
 
 sub in_database { my ($database, $query) = @_; return $node->safe_psql($database, $query); }
 
-# $catalog lists the definitions, rights and comments of all objects of the extension, without oids
+# $catalog lists the definitions, owners, rights and comments of all objects of the extension, without oids
 my $catalog = q{
 	WITH member AS (
 		SELECT d.classid, d.objid, d.objsubid, pg_describe_object(d.classid, d.objid, d.objsubid) AS name
 		FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
 		WHERE e.extname = 'ecto_job' AND d.deptype = 'e')
 	SELECT name, 'comment', obj_description(objid, classid::regclass::name) FROM member
+	UNION ALL SELECT name, 'first rights', i.initprivs::text || i.privtype::text
+		FROM member JOIN pg_init_privs i ON i.objoid = objid AND i.classoid = classid
+	UNION ALL SELECT name, 'owner', pg_get_userbyid(coalesce(
+			(SELECT proowner FROM pg_proc WHERE oid = objid AND classid = 'pg_proc'::regclass),
+			(SELECT relowner FROM pg_class WHERE oid = objid AND classid = 'pg_class'::regclass),
+			(SELECT nspowner FROM pg_namespace WHERE oid = objid AND classid = 'pg_namespace'::regclass),
+			(SELECT typowner FROM pg_type WHERE oid = objid AND classid = 'pg_type'::regclass),
+			(SELECT evtowner FROM pg_event_trigger WHERE oid = objid AND classid = 'pg_event_trigger'::regclass))) FROM member
+	UNION ALL SELECT name, 'schema', nspacl::text FROM member JOIN pg_namespace n ON n.oid = objid WHERE classid = 'pg_namespace'::regclass
+	UNION ALL SELECT name, 'type', typacl::text FROM member JOIN pg_type t ON t.oid = objid WHERE classid = 'pg_type'::regclass
+	UNION ALL SELECT name, 'index', pg_get_indexdef(indexrelid) || coalesce(obj_description(indexrelid, 'pg_class'), '')
+		FROM member JOIN pg_index i ON indrelid = objid WHERE classid = 'pg_class'::regclass
 	UNION ALL SELECT name, 'function', pg_get_functiondef(objid) || ' ' || coalesce(proacl::text, '')
 		FROM member JOIN pg_proc p ON p.oid = objid WHERE classid = 'pg_proc'::regclass
 	UNION ALL SELECT name, 'column ' || row_number() OVER (PARTITION BY attrelid ORDER BY attnum), format('%s %s %s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
@@ -33,16 +48,17 @@ my $catalog = q{
 		FROM member JOIN pg_attribute a ON attrelid = objid AND attnum > 0 AND NOT attisdropped
 		LEFT JOIN pg_attrdef f ON adrelid = objid AND adnum = attnum
 		WHERE classid = 'pg_class'::regclass
-	UNION ALL SELECT name, 'relation', format('%s %s %s', relkind, relacl, CASE relkind WHEN 'v' THEN pg_get_viewdef(objid) END)
+	UNION ALL SELECT name, 'relation', format('%s %s %s %s %s %s', relkind, relacl, reloptions, relrowsecurity, relpersistence,
+			CASE relkind WHEN 'v' THEN pg_get_viewdef(objid) END)
 		FROM member JOIN pg_class c ON c.oid = objid WHERE classid = 'pg_class'::regclass
-	UNION ALL SELECT name, 'constraint', conname || ' ' || pg_get_constraintdef(c.oid)
+	UNION ALL SELECT name, 'constraint', conname || ' ' || pg_get_constraintdef(c.oid) || coalesce(obj_description(c.oid, 'pg_constraint'), '')
 		FROM member JOIN pg_constraint c ON conrelid = objid WHERE classid = 'pg_class'::regclass
 	UNION ALL SELECT name, 'trigger', pg_get_triggerdef(t.oid) || tgenabled::text || coalesce(obj_description(t.oid, 'pg_trigger'), '')
 		FROM member JOIN pg_trigger t ON tgrelid = objid WHERE classid = 'pg_class'::regclass
 	UNION ALL SELECT name, 'attribute ' || row_number() OVER (PARTITION BY attrelid ORDER BY attnum), attname || ' ' || format_type(atttypid, atttypmod)
 		FROM member JOIN pg_type t ON t.oid = objid JOIN pg_attribute a ON attrelid = typrelid AND attnum > 0 AND NOT attisdropped
 		WHERE classid = 'pg_type'::regclass
-	UNION ALL SELECT name, 'event trigger', format('%s %s %s', evtevent, evtenabled, evttags)
+	UNION ALL SELECT name, 'event trigger', format('%s %s %s %s', evtevent, evtenabled, evttags, evtfoid::regproc)
 		FROM member JOIN pg_event_trigger v ON v.oid = objid WHERE classid = 'pg_event_trigger'::regclass
 	UNION ALL SELECT 'extension', 'dumped', extconfig::regclass[]::text || extcondition::text FROM pg_extension WHERE extname = 'ecto_job'
 	ORDER BY 1, 2, 3};
@@ -51,6 +67,17 @@ in_database('postgres', 'CREATE EXTENSION ecto_job');
 my $fresh = in_database('postgres', $catalog);
 like($fresh, qr/function ecto_job\.enqueue/, 'the catalog of a fresh installation has enqueue()');
 my ($status, undef, $error);
+
+# An update of one version to the next one equals the next one, too
+for my $step (1 .. $#older)
+{
+	my ($from, $to) = @older[ $step - 1, $step ];
+	in_database('postgres', "CREATE DATABASE step_$_") for "${step}_fresh", "${step}_updated";
+	in_database("step_${step}_fresh", "CREATE EXTENSION ecto_job VERSION '$to'");
+	in_database("step_${step}_updated", "CREATE EXTENSION ecto_job VERSION '$from'; ALTER EXTENSION ecto_job UPDATE TO '$to'");
+	is(in_database("step_${step}_updated", $catalog), in_database("step_${step}_fresh", $catalog), "$from updated to $to equals a fresh $to");
+	in_database('postgres', "DROP DATABASE step_$_") for "${step}_fresh", "${step}_updated";
+}
 
 for my $old (@older)
 {
@@ -94,6 +121,8 @@ for my $old (@older)
 	becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$old: the scheduler works with the newer library");
 	in_database($database, q{INSERT INTO jobs (params, schedule, state) VALUES ('{"due": true}', clock_timestamp(), 'SCHEDULED')});
 	becomes_in($node, $database, q{SELECT state FROM jobs WHERE params ? 'due'}, 'AVAILABLE', "$old: the scheduler sweeps");
+	is(in_database($database, q{INSERT INTO jobs (params, schedule) VALUES ('{"later": true}', '2999-01-01') RETURNING state}), 'SCHEDULED',
+		"$old: a job for the future is SCHEDULED");
 	my $listener = $node->background_psql($database);
 	$listener->query_safe('LISTEN jobs');
 	in_database($database, q{SELECT ecto_job.enqueue('jobs', '{}')});
@@ -119,9 +148,48 @@ for my $old (@older)
 			"$old: a newer feature says that the extension must be updated");
 	}
 
+	else
+	{
+		in_database($database, q{
+			CREATE TABLE library_jobs (
+				id bigserial PRIMARY KEY, state varchar(255) DEFAULT 'AVAILABLE' NOT NULL, expires timestamp,
+				schedule timestamp DEFAULT timezone('UTC', now()) NOT NULL, attempt integer DEFAULT 0 NOT NULL,
+				max_attempts integer DEFAULT 5 NOT NULL, params jsonb NOT NULL, notify varchar(255),
+				priority integer DEFAULT 0 NOT NULL, inserted_at timestamp(0) NOT NULL, updated_at timestamp(0) NOT NULL);
+			CREATE INDEX ON library_jobs (priority, schedule, id)});
+		is(in_database($database, q{SELECT ecto_job.adopt_queue('library_jobs')}), 'library_jobs', "$old: a table can be adopted");
+		is( in_database($database, q{
+			SELECT ecto_job.enqueue('library_jobs', '{}') > 0;
+			SELECT id FROM ecto_job.reserve_available_jobs('library_jobs', 1) \gset
+			UPDATE library_jobs SET state = 'AVAILABLE', expires = NULL WHERE id = :id RETURNING lease IS NULL}) =~ s/\n/ /gr,
+			't t', "$old: the trigger of an adopted table ends a lease");
+		in_database($database, q{SELECT ecto_job.release_queue('library_jobs')});
+		is(in_database($database, q{SELECT count(*) FROM ecto_job.queues WHERE queue = 'library_jobs'::regclass}), '0', "$old: a queue can be released");
+		in_database($database, 'SELECT ecto_job.stop_scheduler()');
+		becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'disabled', "$old: stop_scheduler() works");
+		in_database($database, 'SELECT ecto_job.start_scheduler()');
+		in_database($database, 'SELECT ecto_job.enable()');
+		becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$old: start_scheduler() works");
+		in_database($database, q{SELECT ecto_job.carry_settings('jobs')}) if in_database($database, q{SELECT to_regproc('ecto_job.carry_settings')});
+	}
+	becomes_in($node, $database, q{
+		SELECT coalesce(string_agg(p.proname, ' '), '') FROM pg_proc p LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
+		WHERE p.pronamespace = 'ecto_job'::regnamespace AND coalesce(s.calls, 0) = 0}, '',
+		"$old: this test has called every function of the extension");
+
 	# The update
 	in_database($database, q{SELECT ecto_job.enqueue('jobs', '{"n": 5}')});
-	my $settings = in_database($database, "SELECT queue, retry_timeout, max_attempts FROM ecto_job.queue_settings ORDER BY 1");
+	# A job in each state, at whose time nothing happens
+	in_database($database, q{
+		SELECT ecto_job.create_queue('kept');
+		INSERT INTO kept (params, state, schedule, expires, attempt, lease, error, notify, priority)
+		SELECT jsonb_build_object('state', s), s, '2999-01-01', CASE WHEN s IN ('RESERVED', 'IN_PROGRESS') THEN timestamptz '2999-01-01' END,
+			1, CASE WHEN s IN ('RESERVED', 'IN_PROGRESS') THEN 1 END, 'why', 'done', 7
+		FROM unnest('{SCHEDULED,RETRY,RESERVED,IN_PROGRESS,FAILED}'::text[]) AS s;
+		SELECT ecto_job.configure_queue('kept', poll_interval => '7 s', reservation_timeout => '8 s', execution_timeout => '9 s',
+			retry_timeout => '10 s', max_attempts => 11)});
+	in_database($database, 'CREATE TABLE before AS SELECT queue, to_jsonb(q) AS settings FROM ecto_job.queue_settings AS q');
+	my $kept = in_database($database, 'SELECT to_jsonb(k), k.ctid, k.xmin FROM kept AS k ORDER BY id');
 	in_database($database, q{
 		CREATE VIEW runs AS SELECT enabled FROM ecto_job.scheduler_state WHERE database IS NOT NULL;
 		GRANT UPDATE ON ecto_job.scheduler_state TO pg_monitor});
@@ -132,8 +200,11 @@ for my $old (@older)
 		't|t', "$old: views and grants on the extension's tables outlive the update");
 	is(in_database($database, "SELECT extversion FROM pg_extension WHERE extname = 'ecto_job'"), $version, "$old: ALTER EXTENSION UPDATE leads to the present version");
 	is(in_database($database, $catalog), $fresh, "$old: the result equals a fresh installation");
-	is(in_database($database, "SELECT queue, retry_timeout, max_attempts FROM ecto_job.queue_settings ORDER BY 1"), $settings,
-		"$old: the settings are kept");
+	is( in_database($database, q{
+		SELECT count(*), bool_and(to_jsonb(q) @> b.settings) FROM before AS b LEFT JOIN ecto_job.queue_settings AS q USING (queue)}),
+		'3|t', "$old: every setting of every queue is kept");
+	is(in_database($database, 'SELECT to_jsonb(k), k.ctid, k.xmin FROM kept AS k ORDER BY id'), $kept, "$old: the rows of jobs are unchanged");
+	becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$old: the scheduler works after the update");
 	is(in_database($database, q{SELECT params FROM ecto_job.start_available_jobs('jobs')}), '{"n": 5}', "$old: the jobs are kept");
 	is(in_database($database, "SELECT ecto_job.create_queue('mixed', ectojob => true)"), 'mixed', "$old: a newer feature works after the update");
 	is(in_database($database, q{SELECT ecto_job.pause_queue('blobs'); SELECT ecto_job.enqueue('blobs', params_binary => '') > 0, paused
