@@ -37,7 +37,7 @@ override with_llvm := no
 EXTRA_CLEAN   = $(OBJS:.o=.d) $(CONSUMER_ONLY) $(CONSUMER_ONLY:.o=.d) build output_iso tmp_check
 
 # These targets work without PGXS, PostgreSQL's build files; some of them install it
-SCRIPTED = deps check model chaos chaos-mutants mutation-test quickstart lint format dist help
+SCRIPTED = deps check model chaos chaos-mutants mutation-test package-test quickstart lint format dist deb help
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(SCRIPTED),$(MAKECMDGOALS)),all),)
 ifneq ($(shell command -v $(PG_CONFIG)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -79,8 +79,14 @@ lint:
 	+@MAKE='$(MAKE)' tools/lint
 format:
 	clang-format -i $$(tools/lib/sources)
+# The archives of a release: the zip file is what PGXN takes. DIST_TREE is what git packs
+DIST_TREE = HEAD
+deb:
+	@tools/deb
 dist:
-	git archive --prefix=$(EXTENSION)-$(EXTVERSION)/ -o $(EXTENSION)-$(EXTVERSION).tar.gz HEAD
+	for suffix in zip tar.gz; do \
+	  git archive --prefix=$(EXTENSION)-$(EXTVERSION)/ -o $(EXTENSION)-$(EXTVERSION).$$suffix $(DIST_TREE) || exit; \
+	done
 
 # The flags with which tools/lint and editors compile any source file of src/ and test/
 COMPILE_FLAGS = $(PG_CPPFLAGS) $(CONSUMER_CPPFLAGS) -std=c++20 $(WARNINGS)
@@ -94,4 +100,4 @@ compile_commands.json:
 help:
 	@cat tools/lib/help.txt
 
-.PHONY: all deps quickstart lint format dist help consumer-packages lint-flags compile_commands.json
+.PHONY: all deps quickstart lint format dist deb help consumer-packages lint-flags compile_commands.json

@@ -70,7 +70,9 @@ chaos-mutants:
 	+@MAKE='$(MAKE)' test/chaos/mutants
 mutation-test:
 	+@MAKE='$(MAKE)' tools/mutation-test $(MUTANT)
+package-test:
+	+@MAKE='$(MAKE)' test/package/run $(PACKAGE)
 bench: all $(BENCH_CLIENT)
 	+@MAKE='$(MAKE)' test/bench/run $(BENCH)
 
-.PHONY: check model chaos chaos-mutants mutation-test unit fuzz build-tests build-property bench
+.PHONY: check model chaos chaos-mutants mutation-test package-test unit fuzz build-tests build-property bench
