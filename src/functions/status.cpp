@@ -150,8 +150,9 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
         const bool recorded = shared_state() != nullptr && read_record(queue, &record);
         const char *status = nullptr;
         if (is_distributed_table(queue))
-            status = "not swept: Citus distributes its table; create a queue in a schema that is not "
-                     "distributed";
+            status =
+                "not swept: Citus distributes its table; create a queue in a schema that is not "
+                "distributed";
         else if (!PG_ARGISNULL(enabled_at) && !PG_GETARG_BOOL(enabled_at))
             status = "disabled";
         else if (shared_state() != nullptr && PG_ARGISNULL(enabled_at))
