@@ -11,6 +11,8 @@ SELECT ecto_job.enqueue('each_plain', '{}'), ecto_job.enqueue('each_shared', '{}
 INSERT INTO each_shared (params, schedule) VALUES ('{}', '2001-01-01');
 
 -- Claims
+CALL ecto_job.wait('each_plain');
+CALL ecto_job.wait('each_shared');
 SELECT id, lease FROM ecto_job.start_available_jobs('each_plain', timeout => '1 day') \gset
 SELECT state FROM ecto_job.fail_job('each_plain', :id, :lease);
 SELECT state FROM ecto_job.requeue('each_plain', :id);

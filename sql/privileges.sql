@@ -47,11 +47,14 @@ SELECT pg_temp.outcome('INSERT INTO jobs (params, state) VALUES (''{}'', ''FAILE
 SELECT col, pg_temp.outcome(format('INSERT INTO jobs (params, %I) OVERRIDING SYSTEM VALUE VALUES (''{}'', NULL)', col))
 FROM unnest('{id,attempt,lease,expires,error,inserted_at,updated_at}'::text[]) AS col;
 SELECT pg_temp.outcome('SELECT params FROM jobs');
+\set SHOW_CONTEXT never
+CALL ecto_job.wait('jobs', '0');
 
 -- A role that may only consume
 SET ROLE regress_ecto_consumer;
 SELECT call, pg_temp.outcome('SELECT ' || call) FROM pg_temp.calls
 WHERE call ~ 'enqueue|configure|drop|enable|disable|create|pause|resume' ORDER BY no;
+CALL ecto_job.wait('jobs', '0');
 SELECT id FROM ecto_job.available_jobs('jobs', 1);
 SELECT id, lease, params FROM ecto_job.start_available_jobs('jobs') \gset
 SELECT :'params';

@@ -14,6 +14,7 @@
 #include "queue/queue_settings.hpp"
 #include "queue/registry.hpp"
 #include "queue/transaction_end.hpp"
+#include "shared/waiters.hpp"
 #include "table/create.hpp"
 #include "table/ddl.hpp"
 #include "table/distribution.hpp"
@@ -199,7 +200,7 @@ Datum change_paused(FunctionCallInfo fcinfo, bool paused) {
     carry_settings(queue->oid);
     // Consumers were notified of the jobs that came during the pause, and got none
     if (!paused)
-        record_available(queue->oid, lowest_key, true);
+        record_available(queue->oid, lowest_key, true, all_waiters);
     SPI_finish();
     PG_RETURN_VOID();
 }

@@ -306,6 +306,8 @@ ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
     }
     if (exists)
         CacheInvalidateRelcacheByRelid(queue);
+    if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+        record_gone(queue);
     signal_scheduler_at_commit(Start::yes);
     return PointerGetDatum(row);
 }

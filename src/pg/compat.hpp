@@ -85,6 +85,27 @@ inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot s
 #endif
 }
 
+// Returns the wait event that pg_stat_activity shows while a session waits for a job.
+inline uint32 job_wait_event() {
+#if PG_VERSION_NUM >= 170000
+    static uint32 event = 0;
+    if (event == 0)
+        event = WaitEventExtensionNew("EctoJobWait");
+    return event;
+#else
+    return PG_WAIT_EXTENSION;
+#endif
+}
+
+// Returns the setting transaction_timeout in ms; 0: there is no limit.
+inline int transaction_timeout_ms() {
+#if PG_VERSION_NUM >= 170000
+    return TransactionTimeout;
+#else
+    return 0;
+#endif
+}
+
 inline bool is_background_worker(const PGPROC *process) {
 #if PG_VERSION_NUM >= 180000
     return !process->isRegularBackend;

@@ -6,6 +6,7 @@
 #include "queue/notifications.hpp"
 #include "shared/mailbox.hpp"
 #include "shared/prepared_notes.hpp"
+#include "shared/waiters.hpp"
 
 namespace ecto_job {
 
@@ -19,10 +20,16 @@ struct PendingChange {
 
 PendingChange *pending = nullptr; // in TopTransactionContext; the latest first
 
+uint32 saturated_sum(uint32 a, uint32 b) {
+    return a > all_waiters - b ? all_waiters : a + b;
+}
+
 void merge(Change *into, const Change &change) {
     into->available = into->available || change.available;
     into->lowest = std::min(into->lowest, change.lowest);
     merge(&into->report, change.report);
+    into->came = saturated_sum(into->came, change.came);
+    into->claimed = saturated_sum(into->claimed, change.claimed);
 }
 
 PendingChange *find_pending(Oid queue, SubTransactionId made_in) {
@@ -55,8 +62,8 @@ void free_first(PendingChange **link) {
 
 } // namespace
 
-void record_available(Oid queue, const JobKey &key, bool announce) {
-    record({.queue = queue, .available = announce, .lowest = key});
+void record_available(Oid queue, const JobKey &key, bool announce, uint32 jobs) {
+    record({.queue = queue, .available = announce, .lowest = key, .came = announce ? jobs : 0});
 }
 
 void record_due(Oid queue, TimestampTz schedule) {
@@ -65,6 +72,14 @@ void record_due(Oid queue, TimestampTz schedule) {
 
 void record_lease(Oid queue, const JobKey &key, TimestampTz expires) {
     record({.queue = queue, .report = {.expiry = expires, .leased_up_to = key}});
+}
+
+void record_claim(Oid queue, uint64 jobs) {
+    record({.queue = queue, .claimed = static_cast<uint32>(std::min<uint64>(jobs, all_waiters))});
+}
+
+void record_gone(Oid queue) {
+    record({.queue = queue, .came = all_waiters});
 }
 
 void notify_unserved() {
@@ -78,6 +93,11 @@ void report_changes() {
         report(own->change);
 }
 
+void wake_for_undone_claims() {
+    for (const PendingChange *own = pending; own != nullptr; own = own->next)
+        wake(own->change.queue, own->change.claimed);
+}
+
 void add_changes_to(PreparedNote *note) {
     for (const PendingChange *own = pending; own != nullptr; own = own->next)
         add_change(note, own->change);
@@ -89,9 +109,10 @@ void forget_changes() {
 
 void forget_changes_of(SubTransactionId subtransaction) {
     for (PendingChange **link = &pending; *link != nullptr;)
-        if ((*link)->made_in == subtransaction)
+        if ((*link)->made_in == subtransaction) {
+            wake((*link)->change.queue, (*link)->change.claimed);
             free_first(link);
-        else
+        } else
             link = &(*link)->next;
 }
 

@@ -10,13 +10,19 @@
 namespace ecto_job {
 
 // Records that a job is AVAILABLE under this key. `announce`: it has just become
-// AVAILABLE.
-void record_available(Oid queue, const JobKey &key, bool announce);
+// AVAILABLE. `jobs`: how many waiters the commit wakes.
+void record_available(Oid queue, const JobKey &key, bool announce, uint32 jobs = 1);
 // Records that a SCHEDULED or RETRY job is due at `schedule`.
 void record_due(Oid queue, TimestampTz schedule);
 // Records that there are RESERVED or IN_PROGRESS jobs with keys up to this one, and that the first
 // of their leases ends at `expires`.
 void record_lease(Oid queue, const JobKey &key, TimestampTz expires);
+// Records that claims have taken this number of jobs. If they are rolled back, as many waiters are
+// woken.
+void record_claim(Oid queue, uint64 jobs);
+// Records that a queue is a queue no longer, so that the commit wakes the sessions that wait for
+// its jobs.
+void record_gone(Oid queue);
 
 // For the end of the transaction: see transaction_end.cpp.
 
@@ -26,6 +32,7 @@ void notify_unserved();
 
 // Cannot fail:
 void report_changes();
+void wake_for_undone_claims();
 void add_changes_to(PreparedNote *note);
 void forget_changes();
 void give_changes_to_parent(SubTransactionId subtransaction, SubTransactionId parent);

@@ -10,6 +10,7 @@
 #include "queue/pending_changes.hpp"
 #include "queue/prepared_changes.hpp"
 #include "queue/queue.hpp"
+#include "shared/waiters.hpp"
 
 namespace ecto_job {
 
@@ -55,17 +56,21 @@ void at_transaction_end(XactEvent event, void *) {
         report_changes();
         finish_advances();
         send_requests();
+        end_transaction_of_waiter(true);
         break;
     case XACT_EVENT_PREPARE:
         Assert(CritSectionCount == 0 && InterruptHoldoffCount > 0);
         leave_prepared_note(requests.signal);
         cancel_advances();
+        end_transaction_of_waiter(true);
         break;
     case XACT_EVENT_ABORT:
         Assert(CritSectionCount == 0 && InterruptHoldoffCount > 0);
         cancel_advances();
         if (requests.signal_if_aborted)
             signal_scheduler(Start::yes);
+        wake_for_undone_claims();
+        end_transaction_of_waiter(false);
         break;
     default: // a parallel worker writes nothing
         return;

@@ -16,6 +16,7 @@
 #include "table/triggers.hpp"
 #include "shared/queue_records.hpp"
 #include "shared/session_leases.hpp"
+#include "shared/waiters.hpp"
 
 namespace ecto_job {
 
@@ -124,6 +125,7 @@ uint64 claim_from(Queue *queue, Selection claim, const JobKey &from) {
     const JobKey last = last_key(rows);
     record_lease(queue->oid, last,
                  first_expiry(rows)); // once, where the trigger would for each job
+    record_claim(queue->oid, claimed);
     if (is_bound(*claim.arguments.lease))
         remember_claim(queue->oid, last);
     return claimed;
@@ -131,6 +133,7 @@ uint64 claim_from(Queue *queue, Selection claim, const JobKey &from) {
 
 // Claims from the low-water mark on, and only if there is no job, from where the mark may hide one.
 uint64 run_from_mark(Queue *queue, const Selection &claim) {
+    settle_wake_up(queue->oid);
     const uint64 claimed = claim_from(queue, claim, claim_start(queue));
     if (claimed > 0)
         return claimed;
@@ -434,6 +437,13 @@ JobKey last_held(Queue *queue) {
 
 std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {
     return find_key(queue, Statement::first_available, {.from = from});
+}
+
+std::optional<JobKey> find_available(Queue *queue) {
+    if (const std::optional<JobKey> key = first_available(queue, claim_start(queue)))
+        return key;
+    const std::optional<JobKey> again = claim_start_again(queue);
+    return again ? first_available(queue, *again) : std::nullopt;
 }
 
 JobKey end_of_head(Queue *queue) {

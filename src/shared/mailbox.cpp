@@ -9,6 +9,7 @@
 #include "shared/queue_records.hpp"
 #include "shared/scheduler_signals.hpp"
 #include "shared/scheduler_slots.hpp"
+#include "shared/waiters.hpp"
 
 namespace ecto_job {
 
@@ -73,6 +74,7 @@ void report(const Change &change) {
         unserved = change.available && record != nullptr && scheduler == nullptr;
         forgotten = scheduler == nullptr && may_be_forgotten();
     }
+    wake(change.queue, change.came); // after the mark was lowered, from which a waiter searches
     if (unserved)
         signal_scheduler(Start::yes);
     else if (forgotten)
@@ -94,6 +96,7 @@ void report_unknown_changes(const PreparedNote *note) {
             forget(&record->low_water);
         });
     }
+    wake_all();
     signal_scheduler(Start::yes);
 }
 

@@ -25,7 +25,8 @@ Size memory_size() {
     Size size = size_of<SharedState>(1);
     for (const Size part :
          {size_of<SchedulerSlot>(max_worker_processes), size_of<QueueRecord>(settings::max_queues),
-          size_of<PreparedNote>(max_prepared_xacts), size_of<uint32>(MaxBackends)})
+          size_of<PreparedNote>(max_prepared_xacts), size_of<uint32>(MaxBackends),
+          size_of<Waiter>(MaxBackends)})
         size = add_size(size, part);
     return size;
 }
@@ -34,7 +35,7 @@ void request_memory() {
     if (next_request != nullptr)
         next_request();
     RequestAddinShmemSpace(memory_size());
-    RequestNamedLWLockTranche(memory_name, 1);
+    RequestNamedLWLockTranche(memory_name, 2);
 }
 
 // Takes the next part of the memory, for `count` elements that hold their default values.
@@ -45,7 +46,7 @@ template <typename T> std::span<T> part_of(char **memory, int count) {
     return {first, static_cast<Size>(count)};
 }
 
-void lay_out(char *memory, LWLock *lock) {
+void lay_out(char *memory, LWLock *lock, LWLock *lock_of_waiters) {
     char *part = memory;
     the_state = part_of<SharedState>(&part, 1).data();
     the_state->lock = lock;
@@ -53,6 +54,9 @@ void lay_out(char *memory, LWLock *lock) {
     the_state->records.first = part_of<QueueRecord>(&part, settings::max_queues);
     the_state->prepared = part_of<PreparedNote>(&part, max_prepared_xacts);
     the_state->sessions.numbers = part_of<uint32>(&part, MaxBackends);
+    the_state->waiters.lock = lock_of_waiters;
+    pg_atomic_init_u32(&the_state->waiters.count, 0);
+    the_state->waiters.by_process = part_of<Waiter>(&part, MaxBackends);
     Assert(part == memory + memory_size());
 }
 
@@ -89,7 +93,8 @@ void set_up_memory() {
     LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
     char *const memory = static_cast<char *>(ShmemInitStruct(memory_name, memory_size(), &found));
     if (!found) {
-        lay_out(memory, &GetNamedLWLockTranche(memory_name)->lock);
+        LWLockPadded *const locks = GetNamedLWLockTranche(memory_name);
+        lay_out(memory, &locks[0].lock, &locks[1].lock);
         map_further_records();
     }
     the_state = reinterpret_cast<SharedState *>(memory);
@@ -112,7 +117,7 @@ void make_private_state() {
     auto *const lock =
         static_cast<LWLock *>(MemoryContextAlloc(TopMemoryContext, sizeof(LWLockPadded)));
     LWLockInitialize(lock, LWTRANCHE_FIRST_USER_DEFINED);
-    lay_out(memory, lock);
+    lay_out(memory, lock, nullptr); // nobody waits there
 }
 
 bool is_state_shared() {

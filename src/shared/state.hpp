@@ -1,12 +1,12 @@
 // Shared memory and its lock: which scheduler serves which database, what sessions request of the
 // launcher, and how the sweeps of each queue go.
 //
-// One LWLock guards everything. A process holds it while it reads small arrays, and never while it
-// waits. A spinlock of each queue's record also guards what commits write there, so that commits
-// need the LWLock in shared mode only. A crash empties shared memory, and every fact in it can be
-// found again in the tables. Without preload there is no shared memory, and `shared_state()` is
-// null; a scheduler that was started by hand has a state in its own memory, so that its code is the
-// same.
+// One LWLock guards everything but the waiters, which have another one. A process holds it while it
+// reads small arrays, and never while it waits. A spinlock of each queue's record also guards what
+// commits write there, so that commits need the LWLock in shared mode only. A crash empties shared
+// memory, and every fact in it can be found again in the tables. Without preload there is no shared
+// memory, and `shared_state()` is null; a scheduler that was started by hand has a state in its own
+// memory, so that its code is the same.
 //
 // The records of queues are two arrays. The first, of ecto_job.max_queues, is part of the server's
 // shared memory. The second is address space that the postmaster maps at its start, and that all
@@ -144,6 +144,8 @@ struct Change {
     bool available = false;      // a job became AVAILABLE: to be announced
     JobKey lowest = highest_key; // lowest key of a job that became AVAILABLE, or was moved
     Report report = {};
+    uint32 came = 0;    // how many jobs became AVAILABLE; all_waiters: nobody knows
+    uint32 claimed = 0; // how many jobs claims have taken, which a rollback gives back
 };
 
 // The note of a prepared transaction, kept until the transaction is finished. See
@@ -198,6 +200,27 @@ struct LiveSessions {
     std::span<uint32> numbers; // by process; 0: it has none
 };
 
+// A session that waits for a job, by its process. See waiters.hpp.
+using WaiterNumber = uint32; // from 1; 0: none
+struct Waiter {
+    Oid database = InvalidOid; // InvalidOid: the process does not wait
+    Oid queue = InvalidOid;
+    bool woken = false; // by a commit, and has not taken notice yet
+    WaiterNumber next = 0;
+    WaiterNumber previous = 0;
+};
+struct WaiterList {
+    WaiterNumber first = 0; // the one that has waited longest
+    WaiterNumber last = 0;
+};
+constexpr int waiter_lists = 256; // by database and queue
+struct Waiters {
+    LWLock *lock = nullptr;      // guards the lists; null without preload
+    pg_atomic_uint32 count = {}; // how many wait; commits read it without the lock
+    std::span<Waiter> by_process = {};
+    WaiterList lists[waiter_lists] = {};
+};
+
 constexpr int max_owner_backoffs = 64;
 
 struct SharedState {
@@ -207,6 +230,7 @@ struct SharedState {
     RecordTable records = {};
     std::span<PreparedNote> prepared = {};
     LiveSessions sessions = {};
+    Waiters waiters = {};
     OwnerBackoff owner_backoffs[max_owner_backoffs] = {};
 };
 

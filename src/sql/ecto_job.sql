@@ -323,6 +323,22 @@ CREATE FUNCTION ecto_job.start_available_jobs(
 COMMENT ON FUNCTION ecto_job.start_available_jobs(pg_catalog.regclass, pg_catalog.int4, pg_catalog.interval, pg_catalog.timestamptz) IS
     'starts up to demand jobs: AVAILABLE to IN_PROGRESS, in one step';
 
+-- Waits until the queue has a job to start, and sets `available` to true; to false after `timeout`, or a little before
+-- statement_timeout. For clients that cannot LISTEN; call it when start_available_jobs has returned no job, and call
+-- start_available_jobs afterwards, which may return none if another consumer was quicker. Commits wake as many waiting
+-- sessions as jobs became AVAILABLE, those that have waited longest. Meanwhile the session holds no snapshot; the
+-- procedure commits, so that it must be called outside of a transaction block. A paused queue has no job to start. Looks
+-- for jobs once in each poll_interval even if nobody wakes it, and once a second without preload. Needs SELECT on the
+-- table. available: its value at the call is ignored.
+-- Errors: 22004 null queue or timeout, 22023 timeout negative or with months, 25001 in a transaction block, 25006 on a
+-- standby, 42P01 the queue was dropped, 42809, 42501.
+CREATE PROCEDURE ecto_job.wait(
+    queue pg_catalog.regclass, timeout pg_catalog.interval DEFAULT '60 s', INOUT available pg_catalog.bool DEFAULT NULL
+)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_wait';
+COMMENT ON PROCEDURE ecto_job.wait(pg_catalog.regclass, pg_catalog.interval, pg_catalog.bool) IS
+    'waits until a queue has a job to start, without holding a snapshot';
+
 -- Completes the job: deletes its row in the caller's transaction, with the notification <table>.completed. Call it
 -- first in the transaction of the job's own writes. Errors: JQ001 the job is gone or under another lease:
 -- roll back; 22004 null; 42809; 42501.

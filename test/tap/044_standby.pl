@@ -65,7 +65,7 @@ for my $call (q{create_queue('more')}, q{configure_queue('jobs', max_attempts =>
 	my (undef, undef, $error) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT ecto_job.$call");
 	like($error, qr/ERROR:  25006: cannot execute .* (?:in a read-only transaction|during recovery)/, "$call is refused with 25006");
 }
-for my $statement ('LISTEN jobs', 'NOTIFY jobs', "INSERT INTO jobs (params) VALUES ('{}')", 'SELECT FROM jobs FOR UPDATE',
+for my $statement ("CALL ecto_job.wait('jobs')", 'LISTEN jobs', 'NOTIFY jobs', "INSERT INTO jobs (params) VALUES ('{}')", 'SELECT FROM jobs FOR UPDATE',
 	"SELECT nextval('jobs_id_seq')")
 {
 	my (undef, undef, $error) = $standby->psql('postgres', "\\set VERBOSITY verbose\n$statement");

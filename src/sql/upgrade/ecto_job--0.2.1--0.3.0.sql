@@ -41,6 +41,22 @@ CREATE FUNCTION ecto_job.upgrade_queue(
 COMMENT ON FUNCTION ecto_job.upgrade_queue(pg_catalog.regclass) IS
     'gives the table of a queue what new tables of the installed version have';
 
+-- Waits until the queue has a job to start, and sets `available` to true; to false after `timeout`, or a little before
+-- statement_timeout. For clients that cannot LISTEN; call it when start_available_jobs has returned no job, and call
+-- start_available_jobs afterwards, which may return none if another consumer was quicker. Commits wake as many waiting
+-- sessions as jobs became AVAILABLE, those that have waited longest. Meanwhile the session holds no snapshot; the
+-- procedure commits, so that it must be called outside of a transaction block. A paused queue has no job to start. Looks
+-- for jobs once in each poll_interval even if nobody wakes it, and once a second without preload. Needs SELECT on the
+-- table. available: its value at the call is ignored.
+-- Errors: 22004 null queue or timeout, 22023 timeout negative or with months, 25001 in a transaction block, 25006 on a
+-- standby, 42P01 the queue was dropped, 42809, 42501.
+CREATE PROCEDURE ecto_job.wait(
+    queue pg_catalog.regclass, timeout pg_catalog.interval DEFAULT '60 s', INOUT available pg_catalog.bool DEFAULT NULL
+)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_wait';
+COMMENT ON PROCEDURE ecto_job.wait(pg_catalog.regclass, pg_catalog.interval, pg_catalog.bool) IS
+    'waits until a queue has a job to start, without holding a snapshot';
+
 -- Puts a job back that the caller holds and will not perform now, as if this attempt had not begun: an IN_PROGRESS job
 -- gets its attempt back. With a delay the job is SCHEDULED and due after the delay; with none it is AVAILABLE at its old
 -- place in the queue, which is how a consumer that stops gives back what it has not begun. The error stays. Sends no

@@ -1,0 +1,190 @@
+// The lists of sessions that wait, and this session's wake-up. See waiters.hpp.
+#include "shared/waiters.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace ecto_job {
+
+namespace {
+
+Oid waits_for = InvalidOid;  // this session is in the list; InvalidOid: it is not
+bool has_wake_up = false;    // taken from the list, and not dropped, settled or passed on
+Oid to_claim = InvalidOid;   // the queue of a wake-up with which a wait has returned
+bool wait_has_ended = false; // to_claim: and so has the transaction in which it returned
+
+class WaitersLock {
+public:
+    explicit WaitersLock(LWLockMode mode) { LWLockAcquire(shared_state()->waiters.lock, mode); }
+    ~WaitersLock() { LWLockRelease(shared_state()->waiters.lock); }
+    WaitersLock(const WaitersLock &) = delete;
+    WaitersLock &operator=(const WaitersLock &) = delete;
+};
+
+Waiter &waiter_at(WaiterNumber number) {
+    Assert(number != 0);
+    return shared_state()->waiters.by_process[number - 1];
+}
+
+WaiterNumber my_number() {
+    const auto index = static_cast<Size>(MyProc - ProcGlobal->allProcs);
+    Assert(index < shared_state()->waiters.by_process.size());
+    return static_cast<WaiterNumber>(index + 1);
+}
+
+WaiterList &list_of(Oid database, Oid queue) {
+    const uint32 hash = hash_combine(murmurhash32(database), murmurhash32(queue));
+    return shared_state()->waiters.lists[hash % waiter_lists];
+}
+
+// Returns whether any session waits. Its barrier, and that of the lock that a session takes to
+// enter itself, order this: what the commit made visible and this number on one side, the number
+// and the snapshot on the other. So one of both sees the other.
+bool anybody_waits() {
+    if (shared_state() == nullptr)
+        return false;
+    pg_memory_barrier();
+    return pg_atomic_read_u32(&shared_state()->waiters.count) > 0;
+}
+
+void append(Oid queue) {
+    const WaitersLock lock(LW_EXCLUSIVE);
+    const WaiterNumber number = my_number();
+    WaiterList &list = list_of(MyDatabaseId, queue);
+    waiter_at(number) = {.database = MyDatabaseId, .queue = queue, .previous = list.last};
+    (list.last != 0 ? waiter_at(list.last).next : list.first) = number;
+    list.last = number;
+    pg_atomic_fetch_add_u32(&shared_state()->waiters.count, 1);
+}
+
+// Removes this session from its list, and returns whether it was woken and has not taken notice.
+bool remove() {
+    const WaitersLock lock(LW_EXCLUSIVE);
+    const Waiter mine = std::exchange(waiter_at(my_number()), Waiter{});
+    WaiterList &list = list_of(mine.database, mine.queue);
+    (mine.previous != 0 ? waiter_at(mine.previous).next : list.first) = mine.next;
+    (mine.next != 0 ? waiter_at(mine.next).previous : list.last) = mine.previous;
+    pg_atomic_fetch_sub_u32(&shared_state()->waiters.count, 1);
+    return mine.woken;
+}
+
+// Gives wake-ups to the first `size` sessions in the list for which is_concerned() is true, and
+// writes their numbers into `woken`. Returns how many there were.
+template <typename F>
+int give_wake_ups(const WaiterList &list, F is_concerned, WaiterNumber *woken, int size) {
+    int count = 0;
+    for (WaiterNumber at = list.first; at != 0 && count < size; at = waiter_at(at).next) {
+        Waiter &waiter = waiter_at(at);
+        if (waiter.woken || waiter.database != MyDatabaseId || !is_concerned(waiter))
+            continue;
+        waiter.woken = true;
+        woken[count++] = at;
+    }
+    return count;
+}
+
+// Wakes at most `most` of the list's sessions for which is_concerned() is true. The latches are set
+// without the lock, some dozens at a time, since each costs a signal. A latch of a process that has
+// ended meanwhile may be set, too.
+template <typename F> void wake_in(const WaiterList &list, F is_concerned, uint32 most) {
+    WaiterNumber woken[64];
+    int count = 0;
+    do {
+        const int size = static_cast<int>(std::min<uint32>(most, lengthof(woken)));
+        {
+            const WaitersLock lock(LW_EXCLUSIVE);
+            count = give_wake_ups(list, is_concerned, woken, size);
+        }
+        for (int i = 0; i < count; i++)
+            SetLatch(&ProcGlobal->allProcs[woken[i] - 1].procLatch);
+        most -= static_cast<uint32>(count);
+    } while (count == static_cast<int>(lengthof(woken)) && most > 0);
+}
+
+// Passes on the wake-up with which a wait has returned, unless a claim has settled it.
+void pass_on() {
+    if (OidIsValid(to_claim))
+        wake(std::exchange(to_claim, InvalidOid), 1);
+}
+
+// Not before_shmem_exit: by then the transaction may still hold its locks.
+void at_exit(int, Datum) {
+    stop_waiting(false);
+    pass_on();
+}
+
+} // namespace
+
+void wake(Oid queue, uint32 count) {
+    if (count > 0 && anybody_waits())
+        wake_in(
+            list_of(MyDatabaseId, queue),
+            [queue](const Waiter &waiter) { return waiter.queue == queue; }, count);
+}
+
+void wake_all() {
+    if (!anybody_waits())
+        return;
+    for (const WaiterList &list : shared_state()->waiters.lists)
+        wake_in(
+            list, [](const Waiter &) { return true; }, all_waiters);
+}
+
+void start_waiting(Oid queue) {
+    static bool has_callback = false;
+    if (!is_state_shared())
+        return;
+    if (!has_callback)
+        on_shmem_exit(at_exit, 0);
+    has_callback = true;
+    Assert(!OidIsValid(waits_for) && !has_wake_up && !OidIsValid(to_claim));
+    waits_for = queue;
+    append(queue);
+}
+
+bool is_woken() {
+    if (!OidIsValid(waits_for))
+        return false;
+    const WaitersLock lock(LW_SHARED);
+    return waiter_at(my_number()).woken;
+}
+
+bool take_wake_up() {
+    if (!OidIsValid(waits_for))
+        return false;
+    const WaitersLock lock(LW_EXCLUSIVE);
+    has_wake_up = std::exchange(waiter_at(my_number()).woken, false) || has_wake_up;
+    return has_wake_up;
+}
+
+void drop_wake_up() {
+    has_wake_up = false;
+}
+
+void stop_waiting(bool found) {
+    if (!OidIsValid(waits_for))
+        return;
+    const Oid queue = std::exchange(waits_for, InvalidOid);
+    const bool had_one = std::exchange(has_wake_up, false);
+    const bool got_another = remove();
+    if (had_one && found) {
+        to_claim = queue;
+        wait_has_ended = false;
+    }
+    wake(queue, (had_one && !found ? 1 : 0) + (got_another ? 1 : 0));
+}
+
+void settle_wake_up(Oid queue) {
+    if (to_claim == queue)
+        to_claim = InvalidOid;
+}
+
+void end_transaction_of_waiter(bool committed) {
+    if (!committed)
+        stop_waiting(false);
+    if (committed && !std::exchange(wait_has_ended, true))
+        return;
+    pass_on();
+}
+
+} // namespace ecto_job
