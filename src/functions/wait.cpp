@@ -10,19 +10,20 @@
 #include "functions/composite.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
+#include "queue/claim_start.hpp"
 #include "queue/queue_settings.hpp"
-#include "queue/transitions.hpp"
 #include "shared/waiters.hpp"
 
 namespace ecto_job {
 namespace {
 
-// The step of a clock that nobody sets
+// A clock that nobody sets
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// Without shared memory nobody wakes a session; and nobody reports the end of a lock on the table.
-constexpr milliseconds blind_interval{1000};
+// The time to the next search where nobody wakes the session: without preload, and while the table
+// is locked.
+constexpr milliseconds unwoken_interval{1000};
 constexpr milliseconds longest_sleep{3'600'000}; // WaitLatch has a limit
 constexpr milliseconds longest_pause{1000};
 
@@ -34,9 +35,9 @@ struct Wait {
     milliseconds poll_interval;
 };
 
-// The job with which this session's last wait returned, and how long the next wait pauses if that
-// is again the first one: it is AVAILABLE, but claims do not get it, since a transaction has it
-// locked.
+// The job for which this session's last wait returned true. If the next wait finds this job again,
+// it pauses before it returns: claims do not get the job, since a transaction has locked the row or
+// since claims skip the job, and a client that claims and waits in turn would occupy a processor.
 struct Reported {
     Oid queue = InvalidOid;
     JobKey key = {};
@@ -80,7 +81,7 @@ milliseconds limit_of(int64 timeout_ms) {
 
 // Searches for an AVAILABLE job of the queue, by a snapshot of this moment.
 Found search(Wait *wait) {
-    // Else a wait might make a SERIALIZABLE transaction fail
+    // Otherwise the search might make another session's SERIALIZABLE transaction fail
     set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION,
                       GUC_ACTION_LOCAL, true, 0, false);
     if (!ConditionalLockRelationOid(wait->queue, AccessShareLock))
@@ -107,8 +108,8 @@ void report_job(const Wait &wait, const JobKey &job) {
     reported = {wait.queue, job, pause};
 }
 
-// Sleeps until a commit wakes this session, at most until that time. Also ends if the session is to
-// take in invalidations, which the next search does.
+// Sleeps until a commit wakes this session, at most until that time. Returns earlier if PostgreSQL
+// asks the session to take in invalidations, which the next search does.
 void sleep_until(Clock::time_point until) {
     Assert(!TransactionIdIsValid(MyProc->xmin));
     for (;;) {
@@ -128,8 +129,8 @@ Clock::time_point next_search(const Wait &wait, const Found &found) {
     if (found.job)
         return wait.began + reported.pause;
     milliseconds interval =
-        found.searched && is_state_shared() ? wait.poll_interval : blind_interval;
-    // The sleep is in a transaction, though one without a snapshot
+        found.searched && is_state_shared() ? wait.poll_interval : unwoken_interval;
+    // PostgreSQL has begun a transaction, though one without a snapshot
     if (const int limit_ms = transaction_timeout_ms())
         interval = std::min(interval, milliseconds(limit_ms / 2));
     return Clock::now() + std::min(interval, longest_sleep);
@@ -169,7 +170,7 @@ ECTO_JOB_FUNCTION(ecto_job_wait) {
     enum { timeout = 1 };
     constexpr int64 shortest_ms = 0;
     require_no_transaction_block(fcinfo);
-    PreventCommandDuringRecovery("wait"); // there no consumer can claim
+    PreventCommandDuringRecovery("wait"); // no consumer can claim on a standby
     const DeclaredRow columns = declared_row(fcinfo);
     SPI_connect_ext(SPI_OPT_NONATOMIC);
     const Queue *const queue = find_queue(table_argument(fcinfo));

@@ -74,4 +74,11 @@ std::optional<JobKey> claim_start_again(Queue *queue) {
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }
 
+std::optional<JobKey> find_available(Queue *queue) {
+    if (const std::optional<JobKey> key = first_available(queue, claim_start(queue)))
+        return key;
+    const std::optional<JobKey> again = claim_start_again(queue);
+    return again ? first_available(queue, *again) : std::nullopt;
+}
+
 } // namespace ecto_job

@@ -18,6 +18,11 @@ JobKey claim_start(Queue *queue);
 // needed, since the mark was checked lately.
 std::optional<JobKey> claim_start_again(Queue *queue);
 
+// Returns the key of the first AVAILABLE job, searched for from where a claim would start; nullopt:
+// there is none. Locks no row, and finds jobs that other transactions have claimed and not
+// committed. SPI is connected.
+std::optional<JobKey> find_available(Queue *queue);
+
 // For the end of the transaction: see transaction_end.cpp. Cannot fail.
 void finish_advances();
 void cancel_advances();

@@ -439,13 +439,6 @@ std::optional<JobKey> first_available(Queue *queue, const JobKey &from) {
     return find_key(queue, Statement::first_available, {.from = from});
 }
 
-std::optional<JobKey> find_available(Queue *queue) {
-    if (const std::optional<JobKey> key = first_available(queue, claim_start(queue)))
-        return key;
-    const std::optional<JobKey> again = claim_start_again(queue);
-    return again ? first_available(queue, *again) : std::nullopt;
-}
-
 JobKey end_of_head(Queue *queue) {
     constexpr int64 head = 10'000;
     return find_key(queue, Statement::end_of_head, {.limit = head - 1}).value_or(highest_key);

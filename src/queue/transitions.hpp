@@ -110,8 +110,4 @@ JobKey end_of_head(Queue *queue);
 // Returns the key of the first AVAILABLE job at or above `from`. Locks no row.
 std::optional<JobKey> first_available(Queue *queue, const JobKey &from);
 
-// Returns the key of the first AVAILABLE job, found as claims find it: from the low-water mark on.
-// Locks no row.
-std::optional<JobKey> find_available(Queue *queue);
-
 } // namespace ecto_job

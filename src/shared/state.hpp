@@ -205,18 +205,18 @@ using WaiterNumber = uint32; // from 1; 0: none
 struct Waiter {
     Oid database = InvalidOid; // InvalidOid: the process does not wait
     Oid queue = InvalidOid;
-    bool woken = false; // by a commit, and has not taken notice yet
+    bool woken = false; // it was given a wake-up and has not taken it yet
     WaiterNumber next = 0;
     WaiterNumber previous = 0;
 };
 struct WaiterList {
-    WaiterNumber first = 0; // the one that has waited longest
+    WaiterNumber first = 0; // has waited longest
     WaiterNumber last = 0;
 };
 constexpr int waiter_lists = 256; // by database and queue
 struct Waiters {
-    LWLock *lock = nullptr;      // guards the lists; null without preload
-    pg_atomic_uint32 count = {}; // how many wait; commits read it without the lock
+    LWLock *lock = nullptr;      // guards the lists; null in a private state
+    pg_atomic_uint32 count = {}; // of those who wait; commits read it without the lock
     std::span<Waiter> by_process = {};
     WaiterList lists[waiter_lists] = {};
 };

@@ -37,9 +37,9 @@ WaiterList &list_of(Oid database, Oid queue) {
     return shared_state()->waiters.lists[hash % waiter_lists];
 }
 
-// Returns whether any session waits. Its barrier, and that of the lock that a session takes to
-// enter itself, order this: what the commit made visible and this number on one side, the number
-// and the snapshot on the other. So one of both sees the other.
+// Returns whether any session waits. The barrier is between the end of the commit and the reading
+// of the number; the lock under which a session enters itself is between the writing of the number
+// and the session's snapshot. So the commit sees the session, or the session sees the jobs.
 bool anybody_waits() {
     if (shared_state() == nullptr)
         return false;
@@ -57,7 +57,7 @@ void append(Oid queue) {
     pg_atomic_fetch_add_u32(&shared_state()->waiters.count, 1);
 }
 
-// Removes this session from its list, and returns whether it was woken and has not taken notice.
+// Removes this session from its list, and returns whether it had a wake-up that it has not taken.
 bool remove() {
     const WaitersLock lock(LW_EXCLUSIVE);
     const Waiter mine = std::exchange(waiter_at(my_number()), Waiter{});
