@@ -203,17 +203,18 @@ for my $file (@files)
 	}
 }
 
-# The reference has the signature of every function, as in the catalog
+# The reference has the signature of every function and procedure, as in the catalog
 my $reference = slurp_source('docs/reference.md');
 (my $one_line = $reference) =~ s/\s+/ /g;
 my $functions = $node->safe_psql('postgres', q{
-	SELECT proname || '(' || pg_get_function_arguments(oid) || ') RETURNS ' || pg_get_function_result(oid)
+	SELECT proname || '(' || pg_get_function_arguments(oid) || ')' || COALESCE(' RETURNS ' || pg_get_function_result(oid), '')
 	FROM pg_proc WHERE pronamespace = 'ecto_job'::regnamespace ORDER BY 1});
 for my $signature (split /\n/, $functions)
 {
 	my ($name) = $signature =~ /^(\w+)/;
 	$signature =~ s/timestamp with time zone/timestamptz/g;
 	$signature =~ s/::\w+//g;
+	$signature =~ s/\bIN //g; # of a procedure
 	$signature =~ s/ RETURNS record$//; # the OUT arguments stand for the result
 	like($one_line, qr/\Q$signature\E/, "docs/reference.md has $name as it is");
 }
