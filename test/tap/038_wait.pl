@@ -176,6 +176,13 @@ for my $how (qw(cancel terminate))
 	end_waiters($doomed, $last);
 }
 
+# A session whose client is gone notices that when it returns
+my $gone = start_waiter($wait);
+my $heir = start_waiter($wait, $claim);
+$gone->{psql}->kill_kill;
+sql($job);
+is_woken_to($heir, 't 1', 'a session whose client is gone passes the wake-up on');
+
 # A session that returns and takes nothing
 my $idle = session($node);
 my $next = start_waiter($wait, $claim);
