@@ -1,6 +1,8 @@
 // Definition and checks of the settings. See server_settings.hpp.
 #include "server_settings.hpp"
 
+#include "core/traceparent.hpp"
+
 namespace ecto_job::settings {
 
 bool enabled = true;
@@ -11,6 +13,7 @@ int sweep_timeout_ms = 10'000;
 int safety_interval_ms = 600'000;
 int log_min_duration_ms = -1;
 bool session_leases = false;
+char *traceparent = nullptr;
 
 namespace {
 
@@ -30,6 +33,14 @@ bool check_databases(char **value, void **, GucSource) {
     const bool valid = strcmp(*value, "*") == 0 || for_each_name(*value, [](const char *) {});
     if (!valid)
         GUC_check_errdetail("It is a list of database names, or '*' for all of them.");
+    return valid;
+}
+
+bool check_traceparent(char **value, void **, GucSource) {
+    const bool valid = **value == '\0' || is_traceparent(*value);
+    if (!valid)
+        GUC_check_errdetail("It is empty, or a traceparent of W3C Trace Context, such as "
+                            "\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\".");
     return valid;
 }
 
@@ -64,6 +75,10 @@ void define(bool preloading) {
                              "For consumers that keep their connection. Needs the library in "
                              "shared_preload_libraries.",
                              &session_leases, false, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomStringVariable(
+        "ecto_job.traceparent", "Trace that the jobs which this session enqueues belong to.",
+        "A W3C traceparent, which enqueue() adds to the job's meta.", &traceparent, "", PGC_USERSET,
+        0, check_traceparent, nullptr, nullptr);
     if (!preloading)
         return;
     DefineCustomIntVariable(

@@ -17,6 +17,7 @@ extern int sweep_timeout_ms;
 extern int safety_interval_ms;
 extern int log_min_duration_ms;
 extern bool session_leases;
+extern char *traceparent; // empty: none
 
 // Defines the settings; `preloading`: also those that size shared memory.
 void define(bool preloading);

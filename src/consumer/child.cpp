@@ -65,6 +65,12 @@ private:
     posix_spawn_file_actions_t actions_{};
 };
 
+// Returns whether a variable of the consumer's own environment would speak for a job.
+bool is_of_a_job(std::string_view variable) {
+    return variable.starts_with("ECTO_JOB_") || variable.starts_with("TRACEPARENT=") ||
+           variable.starts_with("TRACESTATE=");
+}
+
 pid_t spawn(const std::string &command, const std::vector<std::string> &variables,
             const Redirections &redirections) {
     // posix_spawn does not write to its char * arguments.
@@ -74,7 +80,7 @@ pid_t spawn(const std::string &command, const std::vector<std::string> &variable
     std::array<char *, 4> arguments{text(shell), text(option), text(command), nullptr};
     std::vector<char *> environment;
     for (char **variable = environ; *variable != nullptr; variable++)
-        if (!std::string_view(*variable).starts_with("ECTO_JOB_"))
+        if (!is_of_a_job(*variable))
             environment.push_back(*variable);
     for (const std::string &variable : variables)
         environment.push_back(text(variable));

@@ -19,9 +19,9 @@ namespace ecto_job::consumer {
 
 class Child {
 public:
-    // Starts the program. Its environment is the consumer's, with all ECTO_JOB_* variables replaced
-    // by `variables` ("NAME=value"). Throws std::system_error if the program cannot be started;
-    // `input` is unchanged then.
+    // Starts the program. Its environment is the consumer's, with all ECTO_JOB_* variables and
+    // those of a trace replaced by `variables` ("NAME=value"). Throws std::system_error if the
+    // program cannot be started; `input` is unchanged then.
     Child(const std::string &command, const std::vector<std::string> &variables,
           std::string &&input);
     Child(const Child &) = delete; // the poller holds its address

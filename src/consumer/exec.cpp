@@ -7,6 +7,7 @@
 #include "consumer/exec.hpp"
 
 #include "consumer/report.hpp"
+#include "consumer/trace.hpp"
 
 #include <csignal>
 #include <spdlog/spdlog.h>
@@ -79,6 +80,8 @@ std::unique_ptr<Child> Exec::start_program(Job &job) const {
     };
     if (!job.meta)
         return start();
+    if (const auto traceparent = traceparent_of(*job.meta))
+        environment.push_back("TRACEPARENT=" + *traceparent);
     environment.push_back("ECTO_JOB_META=" + *job.meta);
     try {
         return start();

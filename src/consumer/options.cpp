@@ -30,6 +30,7 @@ queue's params) and in its environment:
   ECTO_JOB_ID, ECTO_JOB_ATTEMPT, ECTO_JOB_MAX_ATTEMPTS, ECTO_JOB_QUEUE (as given to --queue), and
   ECTO_JOB_META (JSON; absent if the job has none). Where meta is longer than the system lets a
   variable be (128 kB), ECTO_JOB_META_OMITTED stands in its place: its length in bytes
+  TRACEPARENT, if meta has a traceparent: the parent of the first attempt; of a retry a link only
 Exit status 0 completes the job. 65 (EX_DATAERR) fails it for good, whatever its attempt. 75
 (EX_TEMPFAIL) puts it back for --snooze seconds, and the attempt does not count. Any other status, or
 death by a signal, fails it. A failed job's error is the status and the end of what the program wrote

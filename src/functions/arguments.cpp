@@ -7,6 +7,7 @@
 #include "pg/names.hpp"
 #include "pg/text.hpp"
 #include "queue/queue_settings.hpp"
+#include "server_settings.hpp"
 
 namespace ecto_job {
 
@@ -18,6 +19,21 @@ void require_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const
         ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
                         errmsg("%s must not be null (queue \"%s\")", name, NameStr(queue->table)),
                         errhint("%s", hint)));
+}
+
+// Returns an object with this key alone.
+Jsonb *object_of(const char *key, char *text) {
+    JsonbParseState *state = nullptr;
+    pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr);
+    JsonbValue value;
+    value.type = jbvString;
+    value.val.string.val = const_cast<char *>(key);
+    value.val.string.len = static_cast<int>(strlen(key));
+    pushJsonbValue(&state, WJB_KEY, &value);
+    value.val.string.val = text;
+    value.val.string.len = static_cast<int>(strlen(text));
+    pushJsonbValue(&state, WJB_VALUE, &value);
+    return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, nullptr));
 }
 
 constexpr const char *leave_it_out = "Leave it out to have its default.";
@@ -155,6 +171,18 @@ int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, c
                         name, minimum, NameStr(queue->table), timeout),
                  errhint("Leave it out to use the queue's setting.")));
     return timeout;
+}
+
+const Jsonb *meta_argument(FunctionCallInfo fcinfo, int at) {
+    Jsonb *const meta = PG_ARGISNULL(at) ? nullptr : PG_GETARG_JSONB_P(at);
+    if (settings::traceparent[0] == '\0' || (meta != nullptr && !JB_ROOT_IS_OBJECT(meta)))
+        return meta;
+    Jsonb *const trace = object_of("traceparent", settings::traceparent);
+    if (meta == nullptr)
+        return trace;
+    // A key of both is that of the second object
+    return DatumGetJsonbP(
+        DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(trace), JsonbPGetDatum(meta)));
 }
 
 const text *error_argument(FunctionCallInfo fcinfo, int at) {

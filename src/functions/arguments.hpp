@@ -73,6 +73,10 @@ std::optional<int64> lease_argument(FunctionCallInfo fcinfo, int at);
 // Returns a timeout in ms; `setting`, that of the queue, for NULL. ERROR 22023 below `minimum`.
 int64 timeout_ms_argument(FunctionCallInfo fcinfo, int at, const Queue *queue, const char *name,
                           int64 setting, int64 minimum);
+// Returns a job's meta, with the key traceparent from the setting ecto_job.traceparent if the
+// setting is not empty. A meta that has the key, or is no object, is returned as it is; so is NULL,
+// as null, if the setting is empty.
+const Jsonb *meta_argument(FunctionCallInfo fcinfo, int at);
 // Returns the text, cut at error_bytes at a character's end; null for NULL.
 const text *error_argument(FunctionCallInfo fcinfo, int at);
 

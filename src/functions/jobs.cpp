@@ -160,7 +160,7 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
                                                        "Leave it out to use the queue's setting.");
         job.priority = priority_argument(fcinfo, priority, queue);
         job.notify = notify_argument(fcinfo, notify, queue);
-        job.meta = PG_ARGISNULL(meta) ? nullptr : PG_GETARG_POINTER(meta);
+        job.meta = meta_argument(fcinfo, meta);
         job.key = key_argument(fcinfo, key, queue);
         const OnConflict choice = on_conflict_argument(fcinfo, on_conflict, queue);
         if (job.key == nullptr && choice != OnConflict::keep)
@@ -176,6 +176,8 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
             job.new_max_attempts = job.max_attempts;
         if (!PG_ARGISNULL(priority))
             job.new_priority = job.priority;
+        if (!PG_ARGISNULL(meta))
+            job.new_meta = job.meta;
         return enqueue(queue, job, choice);
     });
 }

@@ -50,6 +50,7 @@ struct Arguments {
     // What a job that is replaced gets; nullopt: as it was
     std::optional<std::int32_t> new_max_attempts = {};
     std::optional<std::int32_t> new_priority = {};
+    const void *new_meta = nullptr;
 };
 
 enum class SqlType {
@@ -119,6 +120,7 @@ inline constexpr Parameter parameters[] = {
     {"key", &Arguments::key, SqlType::text},
     {"new_max_attempts", &Arguments::new_max_attempts, SqlType::int4, may_be_null},
     {"new_priority", &Arguments::new_priority, SqlType::int4, may_be_null},
+    {"new_meta", &Arguments::new_meta, SqlType::jsonb, may_be_null},
 };
 inline constexpr std::size_t parameter_count = std::size(parameters);
 

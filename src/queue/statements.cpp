@@ -180,7 +180,7 @@ constexpr StatementSource sources[] = {
                max_attempts = COALESCE(:new_max_attempts, j.max_attempts),
                {if_priority priority = COALESCE(:new_priority, j.priority),}
                notify = COALESCE(EXCLUDED.notify, j.notify),
-               meta = COALESCE(EXCLUDED.meta, j.meta),
+               meta = COALESCE(:new_meta, j.meta),
                state = CASE WHEN :due IS NOT NULL THEN EXCLUDED.state
                             WHEN j.state == 'RETRY' THEN 'SCHEDULED' ELSE j.state END,
                attempt = CASE WHEN j.state == 'RETRY' THEN 0 ELSE j.attempt END {touch}

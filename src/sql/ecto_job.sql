@@ -291,7 +291,7 @@ COMMENT ON FUNCTION ecto_job.stop_scheduler() IS
 -- Adds a job, which is AVAILABLE, or SCHEDULED if `schedule` lies in the future. EctoJob: new, enqueue. If NULL:
 -- schedule = now, max_attempts = the queue's setting, priority = 0 (lower is first), now = the clock. notify: payload of
 -- the notifications .completed, .retry, .failed, 255 characters at most; NULL = none. A map queue needs params, an
--- object; a binary queue params_binary.
+-- object; a binary queue params_binary. The setting ecto_job.traceparent, if not empty, is added to meta.
 -- key: at most one job of a key waits (SCHEDULED, AVAILABLE, RETRY); 1,024 bytes at most; NULL = none. If one waits,
 -- on_conflict says what happens: 'keep' adds nothing, and the job that waits is not started before the caller's
 -- transaction ends, so that it sees the caller's writes; 'replace' gives it the arguments that are not NULL, and attempt

@@ -146,6 +146,14 @@ EOS
 	sql(q{INSERT INTO by_exec (params, meta) VALUES ('{}', '{"trace": "ü"}')});
 	is((run_consumer($node, '--queue', 'by_exec', '--exec', $report, '--drain'))[0], 0, 'the consumer drains the queue and exits with 0');
 	like(slurp_file("$report.environment"), qr/^META=\{"trace": "ü"\}$/m, 'a program has its job\'s meta in the environment');
+
+	# The trace of the session that has enqueued the job, and not the consumer's own
+	local $ENV{TRACEPARENT} = '00-11111111111111111111111111111111-1111111111111111-00';
+	my $trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+	sql(qq{SET ecto_job.traceparent = '$trace'; SELECT ecto_job.enqueue('by_exec', '{}')});
+	sql(q{SELECT ecto_job.enqueue('by_exec', '{}', meta => '{"traceparent": "00-bad"}')});
+	run_consumer($node, '--queue', 'by_exec', '--exec', "echo \"\${TRACEPARENT-none}\" >>$directory/traces", '--drain');
+	is(slurp_file("$directory/traces"), "$trace\nnone\n", 'a program has its job\'s trace in the environment');
 }
 
 # Binary params to a program and to a statement, and a program's error in any bytes

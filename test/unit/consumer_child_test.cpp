@@ -114,6 +114,16 @@ TEST(child, has_our_environment_with_its_job_s_variables) {
             .complaint,
         "7,ours,none");
     unsetenv("ECTO_JOB_META");
+}
+
+TEST(child, does_not_get_the_consumers_own_trace) {
+    setenv("TRACEPARENT", "the consumer's", 1);
+    setenv("TRACESTATE", "the consumer's", 1);
+    EXPECT_EQ(run("echo \"${TRACEPARENT-none},${TRACESTATE-none}\" >&2").complaint, "none,none");
+    EXPECT_EQ(run("echo \"$TRACEPARENT\" >&2", "", {"TRACEPARENT=the job's"}).complaint,
+              "the job's");
+    unsetenv("TRACEPARENT");
+    unsetenv("TRACESTATE");
     // NOLINTEND(concurrency-mt-unsafe)
 }
 
