@@ -276,7 +276,7 @@ private:
         return step.job < 4 ? std::nullopt : std::optional("key " + std::to_string(step.job % 2));
     }
     static const char *on_conflict(const Step &step) {
-        constexpr const char *choices[] = {"keep", "replace", "error"};
+        constexpr const char *choices[] = {"keep", "keep", "keep", "replace", "error"};
         return choices[static_cast<std::size_t>(step.clock) % std::size(choices)];
     }
     static std::int32_t demand(const Step &step) { return step.number - (step.shift == 2 ? 6 : 0); }
@@ -417,7 +417,7 @@ private:
         const Token held = token(step);
         switch (step.call) {
         case Call::enqueue:
-            if (max_attempts(step) < 1)
+            if (max_attempts(step) < 1 || (!key(step) && on_conflict(step) != std::string("keep")))
                 return model::error(model::bad_value);
             return enqueue(step, actual);
         case Call::insert:
