@@ -164,11 +164,11 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
         job.key = key_argument(fcinfo, key, queue);
         const OnConflict choice = on_conflict_argument(fcinfo, on_conflict, queue);
         if (job.key == nullptr && choice != OnConflict::keep)
-            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                            errmsg("on_conflict needs a key for queue \"%s\"",
-                                   NameStr(queue->table)),
-                            errhint("Give key => '...'; a text that is put together is null if a "
-                                    "part of it is null.")));
+            ereport(ERROR,
+                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                     errmsg("on_conflict needs a key for queue \"%s\"", NameStr(queue->table)),
+                     errhint("Give key => '...'; a text that is put together is null if a "
+                             "part of it is null.")));
         // A job that is replaced keeps what the caller does not give
         if (!PG_ARGISNULL(schedule))
             job.due = job.schedule;

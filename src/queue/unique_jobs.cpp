@@ -26,7 +26,8 @@ bool is_key_index(Relation index, AttrNumber column) {
            index->rd_opcintype[0] == TEXTOID;
 }
 
-// Returns whether the row is a job that waits. An index of the owner's own may have other rows, too.
+// Returns whether the row is a job that waits. An index of the owner's own may have other rows,
+// too.
 bool is_waiting(Relation table, TupleTableSlot *slot) {
     const Row job = row_of(table, ExecFetchSlotHeapTuple(slot, false, nullptr));
     const std::optional<const char *> text = job.find<AnyText>("state");
@@ -58,8 +59,7 @@ Waiting read_index(Relation table, Relation index, text *key) {
 
 // Returns what waits under the key, without waiting itself. The table is locked.
 Waiting what_waits(const Queue *queue, text *key) {
-    const AttrNumber column =
-        get_attnum(queue->oid, queue->layout.in_play ? "waiting_key" : "key");
+    const AttrNumber column = get_attnum(queue->oid, queue->layout.in_play ? "waiting_key" : "key");
     Relation const table = table_open(queue->oid, NoLock);
     List *const indexes = RelationGetIndexList(table);
     Waiting found = Waiting::nothing;

@@ -630,7 +630,8 @@ private:
             (kind_.is_migrated
                  ? "expires AT TIME ZONE 'UTC' AS expires, schedule AT TIME ZONE 'UTC' AS schedule"
                  : "expires, schedule") +
-            ", attempt, max_attempts, priority, lease, error, key, updated_at AT TIME ZONE 'UTC' AS "
+            ", attempt, max_attempts, priority, lease, error, key, updated_at AT TIME ZONE 'UTC' "
+            "AS "
             "updated_at FROM " +
             table_ + ") AS q ORDER BY id");
         std::vector<Job> actual = jobs_of(result);
