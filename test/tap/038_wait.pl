@@ -261,10 +261,11 @@ sql("BEGIN; $job; PREPARE TRANSACTION 'p'");
 sql("ROLLBACK PREPARED 'p'");
 sleeps_on([$second], 'ROLLBACK PREPARED wakes nobody');
 end_waiters($second);
-@waiters = map { start_waiter("CALL ecto_job.wait('q$_', '10 min')") } 3 .. 6;
+# A note has room for four queues, the last ones; of the others it does not know how many jobs came
+@waiters = map { start_waiter("CALL ecto_job.wait('$_', '10 min')") } qw(jobs q2 q6);
 sql('BEGIN; ' . join('; ', map { "INSERT INTO $_ (params) VALUES ('{}')" } @queues) . "; PREPARE TRANSACTION 'p'");
 sql("COMMIT PREPARED 'p'");
-is(join(' ', map { output_of($_) } @waiters), 't t t t', 'COMMIT PREPARED of more queues than a note has room for wakes those who wait');
+is(join(' ', map { output_of($_) } @waiters), 't t t', 'COMMIT PREPARED of more queues than a note has room for wakes those who wait');
 sql("DELETE FROM $_") for @queues;
 
 # A queue that is gone, and a table that is locked
