@@ -7,6 +7,7 @@
 SELECT ecto_job.create_queue('each_plain');
 SELECT ecto_job.create_queue('each_shared', ectojob => true);
 SELECT max_attempts FROM ecto_job.configure_queue('each_plain', max_attempts => 1);
+SELECT options FROM ecto_job.configure_queue('each_plain', options => '{"backoff": "exponential", "failed_retention": "1 day"}');
 SELECT ecto_job.enqueue('each_plain', '{}'), ecto_job.enqueue('each_shared', '{}');
 INSERT INTO each_shared (params, schedule) VALUES ('{}', '2001-01-01');
 

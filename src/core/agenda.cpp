@@ -27,14 +27,21 @@ Micros Agenda::sweep_at() const {
     return std::max(first, not_before_);
 }
 
+// Returns when FAILED jobs are deleted, which nobody waits for: never while the queue is failing.
+Micros Agenda::purge_at() const {
+    return is_failing() ? never : std::max(purge_, not_before_);
+}
+
 Micros Agenda::next() const {
-    return is_failing() ? sweep_at() : std::min(reclaim_at(), sweep_at());
+    return is_failing() ? sweep_at() : std::min({reclaim_at(), sweep_at(), purge_at()});
 }
 
 Work Agenda::due(Micros now) const {
     if (!is_failing() && reclaim_at() <= now)
         return {
             .reclaim = true, .orphans_in_head = orphans_in_head_, .orphans_up_to = reclaim_.up_to};
+    if (purge_at() <= now && (swept_since_purge_ || sweep_at() > now))
+        return {.purge = true};
     if (sweep_at() > now)
         return {};
     if (full_sweep_ <= now)
@@ -78,6 +85,22 @@ void Agenda::plan_reclaim(const Work &work, const Found &found) {
     }
 }
 
+// Plans the next batch that deletes FAILED jobs. These batches take turns with those of sweeps, so
+// that neither waits for the end of the other.
+void Agenda::plan_purge(const Work &work, const Found &found, Micros now) {
+    swept_since_purge_ = !work.purge;
+    const Micros next_pass =
+        now + std::clamp(found.retention / 10, shortest_purge_pause, longest_purge_pause);
+    if (found.retention == 0)
+        purge_ = never;
+    else if (purge_ == never)
+        purge_ = now;
+    else if (work.purge && found.end != BatchEnd::more)
+        purge_ = next_pass;
+    else
+        purge_ = std::min(purge_, next_pass); // the retention may be shorter now
+}
+
 // Returns how long the queue pauses: after a sweep for as long as the sweep took, so that a queue
 // never has more than half of the time.
 Micros Agenda::pause_after(BatchEnd end, const Pace &pace) {
@@ -100,6 +123,7 @@ void Agenda::finished(const Work &work, const Found &found, Micros now, const Pa
         return;
     table_lock_.reset();
     failures_.reset();
+    plan_purge(work, found, now);
     plan_reclaim(work, found);
     if (found.end != BatchEnd::looked_ahead)
         return;
@@ -117,6 +141,9 @@ void Agenda::finished(const Work &work, const Found &found, Micros now, const Pa
 
 void Agenda::failed(Micros now) {
     sweep_took_ = 0;
+    // The purge may have failed, and the sweeps that follow may not
+    if (purge_ <= now)
+        purge_ = now + shortest_purge_pause;
     set_next_full_sweep(now, failures_.next());
 }
 
@@ -136,6 +163,8 @@ void Agenda::start_over() {
         return;
     full_sweep_ = reclaim_.at = at_once;
     orphans_in_head_ = true;
+    if (purge_ != never)
+        purge_ = at_once;
 }
 
 void Agenda::limit_wait(Micros now, Micros full_interval) {

@@ -32,11 +32,12 @@ struct Work {
     bool expire = false;          // leases that have ended, up to `leases_up_to`
     bool reclaim = false;         // jobs of ended sessions, up to `orphans_up_to`
     bool full = false;            // all of the above, and whatever nobody has reported
+    bool purge = false;           // FAILED jobs that the queue keeps no longer; never with others
     bool orphans_in_head = false; // up to the end of the queue's head, which the batch reads
     JobKey leases_up_to = lowest_key;
     JobKey orphans_up_to = lowest_key;
 
-    bool empty() const { return !activate && !expire && !reclaim; }
+    bool empty() const { return !activate && !expire && !reclaim && !purge; }
     bool only_reclaims() const { return reclaim && !full; }
 };
 
@@ -61,6 +62,11 @@ enum class Orphans : std::uint8_t {
     stuck, // all that are left are locked by other sessions
 };
 
+// The times between two passes that delete FAILED jobs: a tenth of the retention, within these
+// limits, since a pass reads the whole table.
+inline constexpr Micros shortest_purge_pause = 600'000'000;
+inline constexpr Micros longest_purge_pause = 86'400'000'000;
+
 // What a batch has found.
 struct Found {
     BatchEnd end = BatchEnd::looked_ahead;
@@ -69,6 +75,7 @@ struct Found {
     Earliest expiry = {};
     JobKey last_held = lowest_key; // highest key of a job with a lease, if all leases were read
     Orphans orphans = Orphans::unknown;
+    Micros retention = 0; // how long FAILED jobs are kept; 0: for ever
 };
 
 // How long a batch took, and what the settings allow.
@@ -117,9 +124,11 @@ private:
 
     Micros reclaim_at() const;
     Micros sweep_at() const;
+    Micros purge_at() const;
     Micros pause_after(BatchEnd end, const Pace &pace);
     void set_next_full_sweep(Micros now, Micros pause);
     void plan_reclaim(const Work &work, const Found &found);
+    void plan_purge(const Work &work, const Found &found, Micros now);
     static void plan(Task *task, const Earliest &earliest, Micros swept_at);
 
     static constexpr Micros longest_lock_pause = 1'000'000;
@@ -133,7 +142,9 @@ private:
     Micros full_pause_ = 0;       // from the time when full_sweep_ was set to full_sweep_
     Micros not_before_ = at_once;
     Micros reclaim_not_before_ = at_once;
-    Micros sweep_took_ = 0; // the batches of the current sweep
+    Micros purge_ = never;           // when a pass through the table begins, or goes on
+    bool swept_since_purge_ = false; // so it is the turn of the purge
+    Micros sweep_took_ = 0;          // the batches of the current sweep
     Backoff failures_ = failure_backoff();
     // The transaction that woke the scheduler may have the table locked, and is about to end
     Backoff table_lock_{10'000, longest_lock_pause};

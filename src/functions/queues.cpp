@@ -174,8 +174,8 @@ void set_max_attempts_default(const Queue *queue, int32 max_attempts) {
                      qualified_name(find_queue(queue->oid)), max_attempts));
 }
 
-// Returns null for no change. ERROR 22023 for options that are none; 0A000 if the extension is
-// older than the library.
+// Returns null for no change. ERROR 22023 for options that are none, or that the queue cannot have;
+// 0A000 if the extension is older than the library.
 const Jsonb *options_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
     if (PG_ARGISNULL(at))
         return nullptr;
@@ -188,6 +188,13 @@ const Jsonb *options_argument(FunctionCallInfo fcinfo, int at, const Queue *queu
                         "options",
                         NameStr(queue->table)),
                  errhint("Run ALTER EXTENSION ecto_job UPDATE in this database.")));
+    if (read_options(options).failed_retention_ms && NameStr(queue->updated_at)[0] == '\0')
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("queue \"%s\" cannot have the option failed_retention",
+                               NameStr(queue->table)),
+                        errdetail("Its table has no column for the time of the last change, so "
+                                  "that nobody knows when a job failed."),
+                        errhint("Delete FAILED jobs by a statement of your own.")));
     return options;
 }
 

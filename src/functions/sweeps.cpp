@@ -1,6 +1,7 @@
 // The sweeps as SQL functions: every row that is due and not locked, in one statement each.
 #include "functions/arguments.hpp"
 #include "functions/composite.hpp"
+#include "queue/retention.hpp"
 #include "queue/transitions.hpp"
 
 namespace ecto_job {
@@ -17,6 +18,14 @@ Datum end_leases(FunctionCallInfo fcinfo, bool exhausted) {
             end_expired_leases(queue, highest_key, now, all, guarded, exhausted);
         return exhausted ? ended.failed : ended.expired();
     });
+}
+
+// Deletes all FAILED jobs that the queue keeps no longer.
+void purge(Queue *queue, TimestampTz now) {
+    constexpr int64 window = 1000;
+    Purge pass;
+    while (!purge_failed_jobs(queue, &pass, now, window).at_end)
+        CHECK_FOR_INTERRUPTS();
 }
 
 } // namespace
@@ -39,13 +48,14 @@ ECTO_JOB_FUNCTION(ecto_job_fail_expired_jobs_at_max_attempts) {
     return end_leases(fcinfo, true);
 }
 
-// The three in the scheduler's order, all with the same `now`
+// The three in the scheduler's order, and the option failed_retention, all with the same `now`
 ECTO_JOB_FUNCTION(ecto_job_sweep) {
     const DeclaredRow result = declared_row(fcinfo);
     return with_queue(fcinfo, [&](Queue *queue) {
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
         const EndedLeases ended = end_expired_leases(queue, highest_key, now, all, guarded);
         const uint64 activated = activate_scheduled_jobs(queue, now, all, guarded);
+        purge(queue, now);
         Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),
                           Int64GetDatum(ended.expired()), Int64GetDatum(ended.failed)};
         bool nulls[] = {false, false, false};

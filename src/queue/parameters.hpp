@@ -33,6 +33,7 @@ struct Arguments {
     std::optional<std::int64_t> longest_delay = {}; // in ms
     std::optional<double> jitter = {};
     std::optional<std::int64_t> seed = {};
+    std::optional<Micros> failed_before = {};
     std::optional<bool> exhausted = {};
     std::optional<bool> keyed = false; // whether jobs with a key are changed, too
     const void *sessions = nullptr;
@@ -100,6 +101,7 @@ inline constexpr Parameter parameters[] = {
     {"longest_delay", &Arguments::longest_delay, SqlType::int8, may_be_null},
     {"jitter", &Arguments::jitter, SqlType::float8, may_be_null},
     {"seed", &Arguments::seed, SqlType::int8, may_be_null},
+    {"failed_before", &Arguments::failed_before, SqlType::timestamptz},
     {"exhausted", &Arguments::exhausted, SqlType::boolean, may_be_null},
     {"keyed", &Arguments::keyed, SqlType::boolean},
     {"sessions", &Arguments::sessions, SqlType::int8_array},

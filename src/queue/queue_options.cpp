@@ -74,6 +74,16 @@ bool read_retry_jitter(const JsonbValue &value, QueueOptions *options) {
     return is_share;
 }
 
+bool read_failed_retention(const JsonbValue &value, QueueOptions *options) {
+    const std::optional<int64> retention_ms = interval_of(value);
+    if (retention_ms)
+        options->failed_retention_ms = retention_ms;
+    return retention_ms.has_value();
+}
+
+constexpr const char *interval_values =
+    "an interval as a string, such as \"6 hours\", of 1 millisecond to 3650 days, without months";
+
 struct Option {
     const char *name;
     bool (*read)(const JsonbValue &value, QueueOptions *options); // false: not such a value
@@ -81,9 +91,9 @@ struct Option {
 };
 constexpr Option known_options[] = {
     {"backoff", read_backoff, "\"linear\", \"constant\" or \"exponential\""},
-    {"max_retry_delay", read_max_retry_delay,
-     "an interval as a string, such as \"6 hours\", of 1 millisecond to 3650 days, without months"},
+    {"max_retry_delay", read_max_retry_delay, interval_values},
     {"retry_jitter", read_retry_jitter, "a number from 0 to 1"},
+    {"failed_retention", read_failed_retention, interval_values},
 };
 
 const char *known_names() {

@@ -2,6 +2,8 @@
 // key that is missing or null has its default.
 #pragma once
 
+#include <optional>
+
 #include "core/retry_delay.hpp"
 #include "pg/pg.hpp"
 #include "queue/parameters.hpp"
@@ -10,6 +12,7 @@ namespace ecto_job {
 
 struct QueueOptions {
     RetryDelay retry;
+    std::optional<int64> failed_retention_ms; // nullopt: FAILED jobs are kept for ever
 };
 
 // Returns the options. Never raises an ERROR for what the object says: a key that this version does

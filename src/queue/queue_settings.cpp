@@ -71,6 +71,8 @@ void read_settings(Oid oid, Queue *queue) {
     // An extension before 0.3.0 lacks the function that the statements would call
     if (settings.columns.find<Bool>("paused") != 0)
         queue->options = read_options(settings.get<JsonbType>("options").value_or(nullptr));
+    if (NameStr(queue->updated_at)[0] == '\0') // when a job failed is not known
+        queue->options.failed_retention_ms = std::nullopt;
 }
 
 Row change_settings(const Queue *queue, const NewSettings &settings) {

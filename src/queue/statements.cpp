@@ -327,6 +327,20 @@ constexpr StatementSource sources[] = {
          WHERE j.id == :id AND j.state == 'FAILED' AND {alone}
         RETURNING {job})"},
 
+    // A window is a number of rows in the order of id, the only index that has all jobs
+    {Statement::failed_jobs_of_window, Scan::index, R"(
+        SELECT h.id::pg_catalog.int8 AS id,
+               (h.state == 'FAILED' AND h.updated_at <= :failed_before) AS is_old
+          FROM (SELECT j.id, j.state, {updated_at} AS updated_at FROM ONLY {table} AS j
+                 WHERE j.id > :id ORDER BY j.id LIMIT :limit) AS h)"},
+    // A job that was requeued since the window was read stays
+    {Statement::delete_failed_jobs, Scan::index, R"(
+        DELETE FROM ONLY {table} AS d
+         WHERE d.id == ANY (ARRAY(
+                 SELECT j.id FROM ONLY {table} AS j
+                  WHERE {among} AND j.state == 'FAILED' AND {updated_at} <= :failed_before
+                    FOR UPDATE SKIP LOCKED)))"},
+
     {Statement::next_due, Scan::own_index, R"(
         SELECT {schedule}::pg_catalog.timestamptz AS time FROM ONLY {table} AS j
          WHERE {waiting j} AND j.schedule >= {as_schedule :now}

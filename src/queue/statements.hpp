@@ -53,6 +53,8 @@ enum class Statement {
     select_orphaned_jobs,
     give_back_selected_jobs,
     requeue,
+    failed_jobs_of_window,
+    delete_failed_jobs,
     next_due,
     next_expiry,
     first_available,

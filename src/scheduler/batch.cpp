@@ -22,6 +22,7 @@ struct Run {
     Queue *queue;
     const Assignment &assignment;
     Batch *batch;
+    Purge *pass;
     const Work &work = assignment.work;
     TimestampTz now = assignment.now;
     int64 size = watched->batch_size.jobs();
@@ -110,8 +111,23 @@ void look_ahead(const Run &run) {
         run.batch->announces = true; // the job may have been written with triggers off
 }
 
+// Deletes FAILED jobs that the queue keeps no longer. Returns whether the pass goes on.
+bool purge(const Run &run) {
+    constexpr int64 largest = 1000;
+    const Purged purged =
+        purge_failed_jobs(run.queue, run.pass, run.now, std::min(run.size, largest));
+    run.batch->deleted = purged.deleted;
+    if (purged.at_end)
+        *run.pass = {};
+    return !purged.at_end;
+}
+
 void perform(const Run &run) {
     Batch *const batch = run.batch;
+    if (run.work.purge) {
+        batch->found.end = purge(run) ? BatchEnd::more : BatchEnd::looked_ahead;
+        return;
+    }
     batch->found.end = run.assignment.only_looks_ahead ? BatchEnd::looked_ahead : move(run);
     batch->announces = batch->moved.activated + batch->moved.ended.available > 0;
     if (batch->found.end == BatchEnd::looked_ahead)
@@ -134,6 +150,7 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
         return;
     require_plain_table(table);
     Queue *const queue = find_queue(watched->oid);
+    batch->found.retention = queue->options.failed_retention_ms.value_or(0) * 1000;
     watched->poll_interval_ms = std::max<int64>(queue->poll_interval_ms, 1);
     set_name(watched, qualified_name(queue));
     pgstat_report_activity(STATE_RUNNING, psprintf("sweeping queue %s", watched->name));
@@ -142,7 +159,11 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
     const FormerSelf self = become_owner(watched->owner, watched->oid);
     limit_time(assignment.limit_ms);
     limit_process(2 * assignment.limit_ms);
-    perform({.watched = watched, .queue = queue, .assignment = assignment, .batch = batch});
+    perform({.watched = watched,
+             .queue = queue,
+             .assignment = assignment,
+             .batch = batch,
+             .pass = &watched->purge});
     become_self(self);
     if (batch->announces && !watched->has_place)
         send_notice(queue, Notice::available, ""); // the queue has no flag; kept until the commit

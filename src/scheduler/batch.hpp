@@ -43,6 +43,7 @@ struct Moved {
 struct Batch {
     Found found = {};
     Moved moved = {};
+    int64 deleted = 0;      // FAILED jobs
     bool announces = false; // there are AVAILABLE jobs that may not have been announced
     bool in_commit = false; // all but the commit is done
 };

@@ -29,14 +29,19 @@ const WatchedQueue *in_sweep = nullptr; // the queue whose batch is running: own
 
 // Logs the batch as ecto_job.log_min_duration says. 0: if it has moved jobs; more: if it has taken
 // so long; -1: never.
-void log_batch(const WatchedQueue *queue, const Moved &moved, int64 ms) {
+void log_batch(const WatchedQueue *queue, const Batch &batch, int64 ms) {
+    const Moved &moved = batch.moved;
     const int least_ms = settings::log_min_duration_ms;
-    const bool wanted = least_ms == 0 ? moved.count() > 0 : least_ms > 0 && ms >= least_ms;
+    const bool wanted =
+        least_ms == 0 ? moved.count() + batch.deleted > 0 : least_ms > 0 && ms >= least_ms;
     if (wanted)
-        ereport(LOG, (errmsg("swept queue \"%s\" in " INT64_FORMAT " ms: " INT64_FORMAT
-                             " jobs activated, " INT64_FORMAT " expired, " INT64_FORMAT " failed",
-                             queue->name, ms, moved.activated, moved.ended.expired(),
-                             moved.ended.failed)));
+        ereport(
+            LOG,
+            (errmsg("swept queue \"%s\" in " INT64_FORMAT " ms: " INT64_FORMAT
+                    " jobs activated, " INT64_FORMAT " expired, " INT64_FORMAT " failed%s",
+                    queue->name, ms, moved.activated, moved.ended.expired(), moved.ended.failed,
+                    batch.deleted > 0 ? psprintf(", " INT64_FORMAT " FAILED deleted", batch.deleted)
+                                      : "")));
 }
 
 // Returns the time limit of a further transaction of the batch: the rest of ecto_job.sweep_timeout,
@@ -164,11 +169,11 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
         shrink_batch(queue, error, last.in_commit);
         record_failure(queue, error, last.in_commit);
     } else {
-        if (batch.found.end != BatchEnd::locked)
+        if (batch.found.end != BatchEnd::locked && !work.purge)
             queue->batch_size.finished(batch.moved.count(), moved_us);
         record_result(queue, work, last.found, watch.us());
     }
-    log_batch(queue, batch.moved, watch.us() / 1000);
+    log_batch(queue, batch, watch.us() / 1000);
     const bool idle = work.full && batch.moved.count() == 0;
     if (idle && full_interval_ms(queue) > longest_kept_idle_ms)
         free_queue(queue->oid); // with its plans

@@ -6,6 +6,7 @@
 #include "pg/oid_map.hpp"
 #include "pg/pg.hpp"
 #include "queue/registry.hpp"
+#include "queue/retention.hpp"
 #include "shared/state.hpp"
 
 namespace ecto_job {
@@ -19,6 +20,7 @@ struct WatchedQueue {
     BatchSize batch_size;
     int64 poll_interval_ms = 1000;      // the queue's setting, once a batch has read it
     TimestampTz isolate_rows_until = 0; // since a row was at fault: rows_at_fault.hpp
+    Purge purge;                        // the pass that deletes FAILED jobs
     QueueRecord *record = nullptr; // in shared memory; in this process while all places are taken
     char *name = nullptr;          // schema and table, quoted
 };

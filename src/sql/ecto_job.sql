@@ -224,6 +224,8 @@ COMMENT ON FUNCTION ecto_job.drop_queue(pg_catalog.regclass) IS
 --                     retry_timeout; "exponential": retry_timeout * 2^(attempt - 1)
 --   max_retry_delay   the longest such wait, an interval as a string; by default there is none
 --   retry_jitter      0 (the default) to 1: a share of the wait, at most this one, is taken off at random
+--   failed_retention  FAILED jobs are deleted when they are older, by updated_at; an interval as a string; by default they
+--                     are kept for ever
 -- Returns the settings. Errors: 22023 out of range or with months, an unknown key, a wrong value; 42809 not a queue,
 -- 42501 not the owner, 55P03 the lock was not granted, 0A000 options, and the extension is older than the library.
 CREATE FUNCTION ecto_job.configure_queue(
@@ -521,7 +523,8 @@ CREATE FUNCTION ecto_job.fail_expired_jobs_at_max_attempts(
 COMMENT ON FUNCTION ecto_job.fail_expired_jobs_at_max_attempts(pg_catalog.regclass, pg_catalog.timestamptz) IS
     'makes jobs FAILED whose last lease has ended; returns how many';
 
--- Makes the three sweeps in the scheduler's order, with one value of now.
+-- Makes the three sweeps in the scheduler's order, with one value of now. In a queue with the option failed_retention also
+-- deletes FAILED jobs that are older, for which the whole table is read and the caller needs the right DELETE (42501).
 CREATE FUNCTION ecto_job.sweep(
     queue pg_catalog.regclass, now pg_catalog.timestamptz DEFAULT NULL, OUT activated
     pg_catalog.int8, OUT expired pg_catalog.int8, OUT failed pg_catalog.int8

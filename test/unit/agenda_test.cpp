@@ -313,4 +313,92 @@ TEST(Agenda, ASchedulerTakesOverWhatFails) {
     EXPECT_TRUE(agenda.due(start + 4 * second).full);
 }
 
+// Returns what a batch has found that has nothing more to do, in a queue that keeps FAILED jobs for
+// this time
+Found nothing_more(Micros retention) {
+    Found found;
+    found.retention = retention;
+    return found;
+}
+
+constexpr Micros day = 86'400 * second;
+constexpr Pace quick{0, longest_sweep, 600 * second};
+
+TEST(Agenda, FailedJobsAreKeptForEverByDefault) {
+    Agenda agenda;
+    agenda.finished(agenda.due(start), nothing_more(0), start, quick);
+    EXPECT_EQ(agenda.next(), start + 600 * second);
+    EXPECT_TRUE(agenda.due(start + 600 * second).full);
+}
+
+TEST(Agenda, PassesAreATenthOfTheRetentionApart) {
+    for (const auto &[retention, pause] :
+         {std::pair{second, 600 * second}, std::pair{10 * day, day}, std::pair{5 * day, day / 2},
+          std::pair{3650 * day, day}}) {
+        Agenda agenda;
+        agenda.finished(agenda.due(start), nothing_more(retention), start, quick);
+        const Work purge = agenda.due(start);
+        EXPECT_TRUE(purge.purge && !purge.activate && !purge.expire && !purge.reclaim);
+        Found more = nothing_more(retention);
+        more.end = BatchEnd::more;
+        agenda.finished(purge, more, start, quick);
+        EXPECT_TRUE(agenda.due(start).purge) << "the pass goes on";
+        agenda.finished(purge, nothing_more(retention), start, quick);
+        // No other work than full sweeps until then
+        for (Micros at = agenda.next(); !agenda.due(at).purge; at = agenda.next()) {
+            EXPECT_LT(at, start + pause + 600 * second);
+            agenda.finished(agenda.due(at), nothing_more(retention), at, quick);
+            if (agenda.due(at).purge)
+                break;
+        }
+        EXPECT_GE(agenda.next(), start + pause);
+    }
+}
+
+TEST(Agenda, SweepsAndPurgesTakeTurns) {
+    Agenda agenda;
+    agenda.finished(agenda.due(start), nothing_more(day), start, quick);
+    agenda.reported({.due = start});
+    Found more = nothing_more(day);
+    more.end = BatchEnd::more;
+    int purges = 0;
+    for (int i = 0; i < 10; i++) {
+        const Work work = agenda.due(start + i);
+        EXPECT_FALSE(work.empty());
+        purges += work.purge ? 1 : 0;
+        agenda.finished(work, more, start + i, quick);
+    }
+    EXPECT_EQ(purges, 5);
+}
+
+TEST(Agenda, APurgeThatFailsIsTriedAgainLater) {
+    Agenda agenda;
+    agenda.finished(agenda.due(start), nothing_more(day), start, quick);
+    EXPECT_TRUE(agenda.due(start).purge);
+    agenda.failed(start);
+    const Micros again = start + second;
+    EXPECT_TRUE(agenda.due(again).full);
+    agenda.finished(agenda.due(again), nothing_more(day), again, quick);
+    EXPECT_FALSE(agenda.due(start + 599 * second).purge);
+    EXPECT_TRUE(agenda.due(start + 600 * second).purge);
+}
+
+TEST(Agenda, AShorterRetentionShortensThePause) {
+    Agenda agenda;
+    agenda.finished(agenda.due(start), nothing_more(10 * day), start, quick);
+    agenda.finished(agenda.due(start), nothing_more(10 * day), start, quick);
+    const Micros full = agenda.next();
+    agenda.finished(agenda.due(full), nothing_more(second), full, quick);
+    EXPECT_FALSE(agenda.due(full + 599 * second).purge);
+    EXPECT_TRUE(agenda.due(full + 600 * second).purge);
+}
+
+TEST(Agenda, AResetRetentionEndsThePurge) {
+    Agenda agenda;
+    agenda.finished(agenda.due(start), nothing_more(day), start, quick);
+    EXPECT_TRUE(agenda.due(start).purge);
+    agenda.finished(agenda.due(start), nothing_more(0), start, quick);
+    EXPECT_FALSE(agenda.due(start + 3 * day).purge);
+}
+
 } // namespace
