@@ -100,6 +100,14 @@ sql(q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs') \gset
 	DELETE FROM jobs WHERE id = (SELECT min(id) FROM jobs)});
 found('failed', 'FAILED jobs: the query groups them by their error');
 like(query('FAILED jobs', qr/requeue/), qr/^1$/m, 'FAILED jobs: requeue() makes one be tried again');
+sql(q{INSERT INTO jobs (params, state, error, schedule)
+	SELECT '{}', 'FAILED', CASE n % 2 WHEN 0 THEN 'no such address' END, '2999-01-01' FROM generate_series(1, 4100) AS n});
+query('FAILED jobs', qr/^DO /);
+is(sql(q{SELECT string_agg(state || ' ' || n, ', ' ORDER BY state) FROM
+		(SELECT state, count(*) AS n FROM jobs WHERE schedule > '2998-01-01' GROUP BY state) AS s}),
+	'FAILED 2050, SCHEDULED 2050', 'FAILED jobs: the block requeues those of its condition in batches');
+is(sql(q{SELECT count(DISTINCT xmin::text) FROM jobs WHERE state = 'SCHEDULED' AND schedule > '2998-01-01'}), 3,
+	'FAILED jobs: each batch is a transaction of its own');
 sql('TRUNCATE jobs');
 
 # A consumer hangs in the transaction that completes its job
