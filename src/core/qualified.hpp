@@ -50,7 +50,8 @@ public:
             write(sql.substr(0, end + 1));
             return sql.substr(end + 1);
         }
-        if (const std::string_view found = operator_at(sql); blank_ && !found.empty()) {
+        // Only behind a blank, also since compilers limit the steps that a constant may take
+        if (const auto found = blank_ ? operator_at(sql) : std::string_view(); !found.empty()) {
             write("OPERATOR(pg_catalog.");
             write(found == "==" ? "=" : found);
             write(")");

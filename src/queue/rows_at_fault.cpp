@@ -251,20 +251,13 @@ bool skip(const Pass *pass, const Fault &fault) {
     return skip_job(pass->queue->oid, fault.id, for_ms);
 }
 
-// Returns the first fault with an error; null if there is none.
-const Fault *first_fault(const Pass *pass) {
+// Returns the first fault with an error, or the last one; null if there is none.
+const Fault *fault_with_error(const Pass *pass, bool last) {
+    const Fault *found = nullptr;
     for (int i = 0; i < pass->fault_count; i++)
-        if (pass->faults[i].error != nullptr)
-            return &pass->faults[i];
-    return nullptr;
-}
-
-// Returns the last fault with an error; null if there is none.
-const Fault *last_fault(const Pass *pass) {
-    for (int i = pass->fault_count - 1; i >= 0; i--)
-        if (pass->faults[i].error != nullptr)
-            return &pass->faults[i];
-    return nullptr;
+        if (pass->faults[i].error != nullptr && (last || found == nullptr))
+            found = &pass->faults[i];
+    return found;
 }
 
 void fail_or_skip(Pass *pass) {
@@ -295,7 +288,7 @@ void report_pass(const Pass *pass, const char *reason) {
 // Raises the error of a pass that has changed nothing, if a right or an object is missing, or if
 // the pass is full.
 void raise_if_hopeless(const Pass *pass) {
-    const Fault *const first = first_fault(pass);
+    const Fault *const first = fault_with_error(pass, false);
     if (pass->taken.count > 0 || first == nullptr)
         return;
     const bool missing = is_missing_something(first->error);
@@ -370,7 +363,7 @@ Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begu
     walk(pass);
     raise_if_hopeless(pass);
     fail_or_skip(pass);
-    const Fault *const last = last_fault(pass);
+    const Fault *const last = fault_with_error(pass, true);
     report_pass(pass, last != nullptr ? reason_of(*last) : nullptr);
     return pass->taken;
 }

@@ -171,7 +171,6 @@ constexpr StatementSource sources[] = {
         INSERT INTO {table} ({new_columns}, key) VALUES ({new_values}, :key)
         ON CONFLICT {key_index} DO NOTHING
         RETURNING id)"},
-    // EXCLUDED.state is what our trigger has made of the new schedule
     {Statement::enqueue_or_replace, Scan::statistics, R"(
         INSERT INTO {table} AS j ({new_columns}, key) VALUES ({new_values}, :key)
         ON CONFLICT {key_index} DO UPDATE
@@ -263,13 +262,11 @@ constexpr StatementSource sources[] = {
            AND (:attempt IS NULL OR j.attempt == :attempt)
            AND (:lease IS NULL OR j.lease == :lease) AND {alone}
         RETURNING {job})"},
-    // For a job that comes back and finds another one waiting under its key
     {Statement::supersede_job, Scan::index, R"(
         DELETE FROM ONLY {table} AS j
          WHERE j.id == :id AND {held j} AND (:attempt IS NULL OR j.attempt == :attempt)
            AND (:lease IS NULL OR j.lease == :lease) AND {has_rival}
         RETURNING {job})"},
-    // An open transaction may let another job wait under the key of a job that comes back
     {Statement::postpone_return, Scan::index, R"(
         UPDATE ONLY {table} AS j SET expires = {as_expires :expires}
          WHERE j.id == :id AND {held j}

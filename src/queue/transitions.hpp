@@ -12,6 +12,7 @@
 #include "core/key.hpp"
 #include "pg/pg.hpp"
 #include "queue/queue.hpp"
+#include "queue/run_selection.hpp"
 #include "queue/unique_jobs.hpp"
 
 namespace ecto_job {
@@ -60,16 +61,6 @@ std::optional<TimestampTz> extend_lease(Queue *queue, int64 id, int64 lease, Tim
 // Deletes a job in any state, unless another transaction has locked it. `reason` becomes the error
 // of the returned row; null: the row keeps its error.
 uint64 cancel_job(Queue *queue, int64 id, const text *reason);
-
-// The numbers of jobs whose leases were ended, by their new states, and of those that were
-// superseded (unique_jobs.hpp)
-struct EndedLeases {
-    int64 available, retried, failed, superseded;
-
-    int64 count() const { return available + retried + failed + superseded; }
-    // Those that have not failed for good
-    int64 expired() const { return available + retried + superseded; }
-};
 
 // Ends leases in one scan of the rows in play up to `to`. `exhausted`: false does the work of
 // activate_expired_jobs, true that of fail_expired_jobs_at_max_attempts, nullopt that of both.

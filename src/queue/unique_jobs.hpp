@@ -4,9 +4,9 @@
 //
 // A job with a key that comes back (it failed, was put back, or its lease or session ended) may
 // find another job waiting under its key. Then the other job does the work, and the one that comes
-// back is superseded: its row is deleted. Such a job is therefore changed in a statement of its own:
-// where the parameter `keyed` is false, the statements of transitions skip a job with a key, and
-// those of sweeps leave its state as it was.
+// back is superseded: its row is deleted. Such a job is therefore changed in a statement of its
+// own: where the parameter `keyed` is false, the statements of transitions skip a job with a key,
+// and those of sweeps leave its state as it was.
 #pragma once
 
 #include "pg/pg.hpp"

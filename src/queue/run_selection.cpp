@@ -1,0 +1,123 @@
+// Running selections. See run_selection.hpp.
+#include "queue/run_selection.hpp"
+
+#include "queue/notifications.hpp"
+#include "queue/unique_jobs.hpp"
+#include "shared/queue_records.hpp"
+#include "table/triggers.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+// Returns whether a trigger may have kept jobs: it can, and there was room for more jobs.
+bool may_have_missed(const Queue *queue, const Selection &selection, uint64 changed) {
+    const std::optional<int64> &limit = selection.arguments.limit;
+    return (!limit || static_cast<int64>(changed) < *limit) && may_veto(queue->oid);
+}
+
+// A sweep of leases while it runs
+struct LeaseSweep {
+    const Selection *selection;
+    bool guarded;
+    EndedLeases ended;
+};
+
+// Counts the jobs of the last statement by their new states, and sends their notifications. Jobs
+// with a key that the statement has left RESERVED or IN_PROGRESS are not counted.
+void count_ended_leases(Queue *queue, EndedLeases *ended) {
+    const Rows rows;
+    const StateColumn states(rows);
+    const Column<Shown> notify(rows, "notify");
+    const Column<Shown> key(rows, "key");
+    for (uint64 row = 0; row < rows.size(); row++) {
+        const std::optional<State> state = states[row];
+        if (is_held(state) && key[row]) {
+            continue;
+        } else if (state == State::failed) {
+            ended->failed++;
+            send_notice(queue, Notice::failed, notify[row].value_or(nullptr));
+        } else if (state == State::retry) {
+            ended->retried++;
+            send_notice(queue, Notice::retry, notify[row].value_or(nullptr));
+        } else {
+            ended->available++;
+        }
+    }
+}
+
+// Finishes the change of the last statement's jobs, one by one those with a key.
+void finish_ended_leases(Queue *queue, void *context) {
+    auto *const sweep = static_cast<LeaseSweep *>(context);
+    EndedLeases *const ended = &sweep->ended;
+    const HeldJobs held = held_jobs();
+    count_ended_leases(queue, ended);
+    for (int64 i = 0; i < held.count; i++) {
+        const Return done = return_job(queue, *sweep->selection, held.jobs[i]);
+        if (done.error != nullptr && !sweep->guarded)
+            ReThrowError(done.error);
+        if (done.end == Return::changed)
+            count_ended_leases(queue, ended);
+        else if (done.end == Return::superseded)
+            ended->superseded++;
+        else if (done.end == Return::at_fault)
+            ended->failed += isolate_job(queue, *sweep->selection, held.jobs[i].id, done.error,
+                                         ended->count() > 0);
+        SPI_freetuptable(SPI_tuptable);
+        SPI_tuptable = nullptr;
+    }
+}
+
+} // namespace
+
+uint64 run_claim(Queue *queue, const Selection &selection) {
+    Taken begun{};
+    ErrorData *cause = nullptr;
+    if (!skips_jobs(queue)) {
+        const bool guarded = !queue->last_claim_succeeded;
+        if (guarded)
+            cause = run_guarded(queue, selection);
+        else
+            run_unguarded(queue, selection);
+        queue->last_claim_succeeded = cause == nullptr;
+        if (guarded && cause == nullptr && SPI_processed > 0)
+            record_skipped_jobs(queue->oid, true, 0, nullptr, true);
+        if (cause == nullptr && !may_have_missed(queue, selection, SPI_processed))
+            return SPI_processed;
+        if (cause == nullptr)
+            begun = taken_ids();
+    }
+    const Taken taken = take_by_halves(queue, selection, begun, cause);
+    return run(queue, Statement::claimed_jobs, {.ids = bigint_array(taken.ids, taken.count)});
+}
+
+Taken run_sweep(Queue *queue, const Selection &selection, bool guarded) {
+    Taken begun{};
+    ErrorData *cause = nullptr;
+    if (!skips_jobs(queue) &&
+        selection.arguments.limit != 1) { // the id of a single job must be known before its change
+        if (guarded)
+            cause = run_guarded(queue, selection);
+        else
+            run(queue, selection.whole, selection.arguments);
+        if (cause == nullptr) {
+            begun.count = static_cast<int64>(SPI_processed);
+            if (selection.on_change != nullptr)
+                selection.on_change(queue, selection.context);
+            if (!may_have_missed(queue, selection, static_cast<uint64>(begun.count)))
+                return begun;
+        }
+    }
+    return take_by_halves(queue, selection, begun, cause);
+}
+
+EndedLeases sweep_leases(Queue *queue, Selection selection, bool guarded) {
+    LeaseSweep leases{&selection, guarded, {}};
+    selection.on_change = finish_ended_leases;
+    selection.context = &leases;
+    const Taken taken = run_sweep(queue, selection, guarded);
+    leases.ended.failed += taken.failed;
+    return leases.ended;
+}
+
+} // namespace ecto_job
