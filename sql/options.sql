@@ -26,7 +26,7 @@ SELECT options FROM ecto_job.queues WHERE queue = 'opt_jobs'::regclass;
 SELECT pg_temp.outcome(format('SELECT ecto_job.configure_queue(''opt_jobs'', poll_interval => ''9 s'', options => %L)', value))
 FROM unnest(ARRAY['null', '1', '[]', '["backoff"]', '{"Backoff": "linear"}', '{"a": null}', '{"backoff": "Linear"}', '{"backoff": 1}',
     '{"backoff": {"a": 1}}', '{"max_retry_delay": 60}', '{"max_retry_delay": "1 month"}', '{"max_retry_delay": "0"}',
-    '{"max_retry_delay": "-1 s"}', '{"max_retry_delay": "soon"}', '{"max_retry_delay": "99999999999999 days"}', '{"max_retry_delay": "3651 days"}',
+    '{"max_retry_delay": "-1 s"}', '{"max_retry_delay": "2 days -1 hours"}', '{"max_retry_delay": "soon"}', '{"max_retry_delay": "99999999999999 days"}', '{"max_retry_delay": "3651 days"}',
     '{"retry_jitter": "0.5"}', '{"retry_jitter": -0.1}', '{"retry_jitter": 1.1}', '{"retry_jitter": 1e40}',
     '{"backoff": "linear", "retry_jitter": true}']) AS value;
 SELECT poll_interval, options FROM ecto_job.queues WHERE queue = 'opt_jobs'::regclass;

@@ -55,7 +55,7 @@ SELECT '{}', CASE WHEN n % 1500 = 0 THEN 'FAILED' ELSE 'AVAILABLE' END, '2001-01
 SELECT * FROM ecto_job.sweep('ret_jobs', '2031-01-01');
 SELECT state, count(*) FROM ret_jobs GROUP BY state;
 
--- A caller needs the right DELETE then
+-- A caller without the right DELETE sweeps all the same
 CREATE ROLE regress_ecto_job_sweeper;
 GRANT SELECT, UPDATE ON ret_jobs TO regress_ecto_job_sweeper;
 INSERT INTO ret_jobs (params, state, updated_at) VALUES ('{}', 'FAILED', '2001-01-01');
@@ -65,6 +65,21 @@ RESET ROLE;
 SELECT count(*) FROM ret_jobs WHERE state = 'FAILED';
 DROP OWNED BY regress_ecto_job_sweeper;
 DROP ROLE regress_ecto_job_sweeper;
+
+-- A trigger that refuses some deletions, with an error of any kind, stops nothing
+CREATE FUNCTION ret_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.id % 2 = 0 THEN RAISE insufficient_privilege USING MESSAGE = 'legal hold'; END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER ret_hold BEFORE DELETE ON ret_jobs FOR EACH ROW EXECUTE FUNCTION ret_hold();
+TRUNCATE ret_jobs RESTART IDENTITY;
+INSERT INTO ret_jobs (params, state, updated_at) SELECT '{}', 'FAILED', '2001-01-01' FROM generate_series(1, 5);
+INSERT INTO ret_jobs (params, state, schedule) VALUES ('{}', 'SCHEDULED', '2001-01-01');
+SELECT * FROM ecto_job.sweep('ret_jobs', '2031-01-01');
+SELECT pg_temp.jobs();
+DROP TRIGGER ret_hold ON ret_jobs;
+DROP FUNCTION ret_hold;
 
 -- A queue that does not know when a job failed
 SELECT ecto_job.create_queue('ret_timeless', timestamps_opts => 'false');

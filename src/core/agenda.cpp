@@ -29,7 +29,7 @@ Micros Agenda::sweep_at() const {
 
 // Returns when FAILED jobs are deleted, which nobody waits for: never while the queue is failing.
 Micros Agenda::purge_at() const {
-    return is_failing() ? never : std::max(purge_, not_before_);
+    return is_failing() ? never : std::max(purge_, purge_not_before_);
 }
 
 Micros Agenda::next() const {
@@ -101,13 +101,13 @@ void Agenda::plan_purge(const Work &work, const Found &found, Micros now) {
         purge_ = std::min(purge_, next_pass); // the retention may be shorter now
 }
 
-// Returns how long the queue pauses: after a sweep for as long as the sweep took, so that a queue
-// never has more than half of the time.
-Micros Agenda::pause_after(BatchEnd end, const Pace &pace) {
-    sweep_took_ += pace.took;
-    if (end == BatchEnd::more && sweep_took_ < pace.longest_sweep)
+// Returns how long the queue pauses: after a sweep for as long as the sweep took, so that a queue's
+// sweeps never have more than half of the time. `so_far`: what the batches of the sweep took.
+Micros Agenda::pause_after(BatchEnd end, const Pace &pace, Micros *so_far) {
+    *so_far += pace.took;
+    if (end == BatchEnd::more && *so_far < pace.longest_sweep)
         return 0;
-    const Micros took = std::exchange(sweep_took_, 0);
+    const Micros took = std::exchange(*so_far, 0);
     if (end == BatchEnd::locked)
         return table_lock_.next();
     if (end == BatchEnd::gone) // the registry will say so
@@ -118,7 +118,12 @@ Micros Agenda::pause_after(BatchEnd end, const Pace &pace) {
 void Agenda::finished(const Work &work, const Found &found, Micros now, const Pace &pace) {
     if (found.end == BatchEnd::interrupted)
         return;
-    (work.only_reclaims() ? reclaim_not_before_ : not_before_) = now + pause_after(found.end, pace);
+    // The pauses of a purge delay no due job, and those of sweeps no purge
+    if (work.purge)
+        purge_not_before_ = now + pause_after(found.end, pace, &purge_took_);
+    else
+        (work.only_reclaims() ? reclaim_not_before_ : not_before_) =
+            now + pause_after(found.end, pace, &sweep_took_);
     if (found.end == BatchEnd::locked)
         return;
     table_lock_.reset();
@@ -140,7 +145,7 @@ void Agenda::finished(const Work &work, const Found &found, Micros now, const Pa
 }
 
 void Agenda::failed(Micros now) {
-    sweep_took_ = 0;
+    sweep_took_ = purge_took_ = 0;
     // The purge may have failed, and the sweeps that follow may not
     if (purge_ <= now)
         purge_ = now + shortest_purge_pause;
@@ -158,7 +163,7 @@ void Agenda::request_full_sweep() {
 }
 
 void Agenda::start_over() {
-    not_before_ = reclaim_not_before_ = at_once;
+    not_before_ = reclaim_not_before_ = purge_not_before_ = at_once;
     if (is_failing())
         return;
     full_sweep_ = reclaim_.at = at_once;

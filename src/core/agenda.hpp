@@ -125,7 +125,7 @@ private:
     Micros reclaim_at() const;
     Micros sweep_at() const;
     Micros purge_at() const;
-    Micros pause_after(BatchEnd end, const Pace &pace);
+    Micros pause_after(BatchEnd end, const Pace &pace, Micros *so_far);
     void set_next_full_sweep(Micros now, Micros pause);
     void plan_reclaim(const Work &work, const Found &found);
     void plan_purge(const Work &work, const Found &found, Micros now);
@@ -144,7 +144,9 @@ private:
     Micros reclaim_not_before_ = at_once;
     Micros purge_ = never;           // when a pass through the table begins, or goes on
     bool swept_since_purge_ = false; // so it is the turn of the purge
-    Micros sweep_took_ = 0;          // the batches of the current sweep
+    Micros purge_not_before_ = at_once;
+    Micros sweep_took_ = 0; // the batches of the current sweep
+    Micros purge_took_ = 0; // the batches of the purge since its last pause
     Backoff failures_ = failure_backoff();
     // The transaction that woke the scheduler may have the table locked, and is about to end
     Backoff table_lock_{10'000, longest_lock_pause};

@@ -20,9 +20,20 @@ Datum end_leases(FunctionCallInfo fcinfo, bool exhausted) {
     });
 }
 
-// Deletes all FAILED jobs that the queue keeps no longer.
+// Deletes all FAILED jobs that the queue keeps no longer. A caller who may not delete has swept
+// nevertheless.
 void purge(Queue *queue, TimestampTz now) {
     constexpr int64 window = 1000;
+    if (!queue->options.failed_retention_ms)
+        return;
+    if (pg_class_aclcheck(queue->oid, GetUserId(), ACL_DELETE) != ACLCHECK_OK) {
+        ereport(WARNING,
+                (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                 errmsg("FAILED jobs of queue \"%s\" are not deleted: the right DELETE is missing",
+                        NameStr(queue->table)),
+                 errhint("Grant DELETE on the table, or let the scheduler delete them.")));
+        return;
+    }
     Purge pass;
     while (!purge_failed_jobs(queue, &pass, now, window).at_end)
         CHECK_FOR_INTERRUPTS();

@@ -45,8 +45,12 @@ const char *text_of(const JsonbValue &value) {
 }
 
 std::optional<int64> interval_of(const JsonbValue &value) {
+    // What follows a minus depends on the session's IntervalStyle, and each session reads the text
+    constexpr std::size_t longest_text = 100;
     const char *const text = text_of(value);
-    return text != nullptr ? interval_from(text) : std::nullopt;
+    const bool is_plain =
+        text != nullptr && strlen(text) <= longest_text && strchr(text, '-') == nullptr;
+    return is_plain ? interval_from(text) : std::nullopt;
 }
 
 bool read_backoff(const JsonbValue &value, QueueOptions *options) {

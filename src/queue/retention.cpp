@@ -54,10 +54,6 @@ void remove(Removal *removal, Datum *ids, int64 count) {
         deleted = run(removal->queue, Statement::delete_failed_jobs,
                       {.ids = bigint_array(ids, count), .failed_before = removal->failed_before});
     });
-    // A right or an object is missing, which is no fault of a job
-    if (error != nullptr &&
-        ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
-        ReThrowError(error);
     if (error == nullptr) {
         removal->deleted += static_cast<int64>(deleted);
     } else if (count > 1) {

@@ -145,6 +145,8 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
     if (!ConditionalLockRelationOid(watched->oid, RowExclusiveLock))
         return;
     batch->found.end = BatchEnd::gone;
+    limit_time(assignment.limit_ms);
+    limit_process(2 * assignment.limit_ms);
     Relation table = try_relation_open(watched->oid, NoLock);
     if (table == nullptr)
         return;
@@ -157,8 +159,6 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
 
     watched->owner = table->rd_rel->relowner;
     const FormerSelf self = become_owner(watched->owner, watched->oid);
-    limit_time(assignment.limit_ms);
-    limit_process(2 * assignment.limit_ms);
     perform({.watched = watched,
              .queue = queue,
              .assignment = assignment,

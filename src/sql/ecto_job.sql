@@ -524,7 +524,8 @@ COMMENT ON FUNCTION ecto_job.fail_expired_jobs_at_max_attempts(pg_catalog.regcla
     'makes jobs FAILED whose last lease has ended; returns how many';
 
 -- Makes the three sweeps in the scheduler's order, with one value of now. In a queue with the option failed_retention also
--- deletes FAILED jobs that are older, for which the whole table is read and the caller needs the right DELETE (42501).
+-- deletes FAILED jobs that are older at `now`, for which the whole table is read; without the right DELETE it raises a
+-- WARNING instead.
 CREATE FUNCTION ecto_job.sweep(
     queue pg_catalog.regclass, now pg_catalog.timestamptz DEFAULT NULL, OUT activated
     pg_catalog.int8, OUT expired pg_catalog.int8, OUT failed pg_catalog.int8

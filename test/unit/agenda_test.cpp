@@ -371,6 +371,16 @@ TEST(Agenda, SweepsAndPurgesTakeTurns) {
     EXPECT_EQ(purges, 5);
 }
 
+TEST(Agenda, ALongPurgeDelaysNoDueJob) {
+    Agenda agenda;
+    agenda.finished(agenda.due(start), nothing_more(day), start, quick);
+    const Micros took = 3 * second;
+    agenda.finished(agenda.due(start), nothing_more(day), start, {took, longest_sweep, day});
+    agenda.reported({.due = start});
+    EXPECT_LE(agenda.next(), start);
+    EXPECT_TRUE(agenda.due(start).activate);
+}
+
 TEST(Agenda, APurgeThatFailsIsTriedAgainLater) {
     Agenda agenda;
     agenda.finished(agenda.due(start), nothing_more(day), start, quick);
