@@ -33,6 +33,7 @@ struct Wait {
     Clock::time_point began;
     Clock::time_point ends;
     milliseconds poll_interval;
+    bool may_be_woken; // else it would take wake-ups that it cannot use
 };
 
 // The job for which this session's last wait returned true. If the next wait finds this job again,
@@ -67,6 +68,15 @@ void require_select(Oid table) {
         aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, shown_table_name(table));
 }
 
+// Returns whether the caller can claim every job of the queue.
+bool can_claim(Oid table) {
+    const AttrNumber state = get_attnum(table, "state");
+    return check_enable_rls(table, InvalidOid, true) != RLS_ENABLED &&
+           (pg_class_aclcheck(table, GetUserId(), ACL_UPDATE) == ACLCHECK_OK ||
+            (AttributeNumberIsValid(state) &&
+             pg_attribute_aclcheck(table, state, GetUserId(), ACL_UPDATE) == ACLCHECK_OK));
+}
+
 // Returns how long a wait may last. A little before statement_timeout it returns, where it would be
 // cancelled.
 milliseconds limit_of(int64 timeout_ms) {
@@ -79,8 +89,8 @@ milliseconds limit_of(int64 timeout_ms) {
     return milliseconds(std::max<int64>(limit_ms, 0));
 }
 
-// Searches for an AVAILABLE job of the queue, by a snapshot of this moment.
-Found search(Wait *wait) {
+// Searches for an AVAILABLE job of the queue, by a snapshot of this moment. SPI is connected.
+Found search_now(Wait *wait) {
     // Otherwise the search might make another session's SERIALIZABLE transaction fail
     set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION,
                       GUC_ACTION_LOCAL, true, 0, false);
@@ -95,6 +105,16 @@ Found search(Wait *wait) {
     require_select(queue->oid);
     wait->poll_interval = milliseconds(queue->poll_interval_ms);
     return {true, is_paused(queue) ? std::nullopt : find_available(queue)};
+}
+
+// Searches in a transaction of its own. Its SPI connection ends with it, since SPI frees what a
+// statement has left only then.
+Found search(Wait *wait) {
+    SPI_connect_ext(SPI_OPT_NONATOMIC);
+    const Found found = search_now(wait);
+    SPI_commit();
+    SPI_finish();
+    return found;
 }
 
 bool is_reported(const Wait &wait, const JobKey &job) {
@@ -126,23 +146,22 @@ void sleep_until(Clock::time_point until) {
 
 // Returns when the next search is due if nobody wakes the session.
 Clock::time_point next_search(const Wait &wait, const Found &found) {
-    if (found.job)
-        return wait.began + reported.pause;
-    milliseconds interval =
-        found.searched && is_state_shared() ? wait.poll_interval : unwoken_interval;
+    const bool is_woken_by_others = found.searched && is_state_shared() && wait.may_be_woken;
+    milliseconds interval = is_woken_by_others ? wait.poll_interval : unwoken_interval;
     // PostgreSQL has begun a transaction, though one without a snapshot
     if (const int limit_ms = transaction_timeout_ms())
         interval = std::min(interval, milliseconds(limit_ms / 2));
-    return Clock::now() + std::min(interval, longest_sleep);
+    const Clock::time_point next = Clock::now() + std::min(interval, longest_sleep);
+    return found.job ? std::min(next, wait.began + reported.pause) : next;
 }
 
 // Waits until there is a job, or the time is up; returns whether there is a job.
 bool wait_for_job(Wait *wait) {
-    start_waiting(wait->queue);
+    if (wait->may_be_woken)
+        start_waiting(wait->queue);
     for (;;) {
-        const bool woken = take_wake_up();
+        const bool woken = take_wake_up() == WakeUp::by_commit;
         const Found found = search(wait);
-        SPI_commit();
         if (found.searched && !found.job)
             drop_wake_up();
         const Clock::time_point now = Clock::now();
@@ -178,10 +197,12 @@ ECTO_JOB_FUNCTION(ecto_job_wait) {
     const milliseconds limit =
         limit_of(required_interval_argument(fcinfo, timeout, queue, "timeout", shortest_ms));
     const Clock::time_point now = Clock::now();
-    Wait wait{queue->oid, queue->table, now, now + limit, milliseconds(queue->poll_interval_ms)};
+    Wait wait{
+        queue->oid,           queue->table, now, now + limit, milliseconds(queue->poll_interval_ms),
+        can_claim(queue->oid)};
     SPI_commit();
-    Datum available = BoolGetDatum(wait_for_job(&wait));
     SPI_finish();
+    Datum available = BoolGetDatum(wait_for_job(&wait));
     bool is_null = false;
     return to_row(columns, &available, &is_null);
 }

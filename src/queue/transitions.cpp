@@ -105,12 +105,12 @@ uint64 claim_from(Queue *queue, Selection claim, const JobKey &from) {
 
 // Claims from the low-water mark on, and only if there is no job, from where the mark may hide one.
 uint64 run_from_mark(Queue *queue, const Selection &claim) {
-    settle_wake_up(queue->oid);
-    const uint64 claimed = claim_from(queue, claim, claim_start(queue));
-    if (claimed > 0)
-        return claimed;
-    const std::optional<JobKey> again = claim_start_again(queue);
-    return again ? claim_from(queue, claim, *again) : 0;
+    uint64 claimed = claim_from(queue, claim, claim_start(queue));
+    if (claimed == 0)
+        if (const std::optional<JobKey> again = claim_start_again(queue))
+            claimed = claim_from(queue, claim, *again);
+    settle_wake_up(queue->oid); // not before: a claim that fails has the wake-up passed on
+    return claimed;
 }
 
 std::optional<JobKey> find_key(Queue *queue, Statement statement, const Arguments &arguments) {

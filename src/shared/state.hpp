@@ -202,10 +202,16 @@ struct LiveSessions {
 
 // A session that waits for a job, by its process. See waiters.hpp.
 using WaiterNumber = uint32; // from 1; 0: none
+enum class WakeUp : uint8 {
+    none,
+    passed_on, // by a session that did not use it: perhaps nobody can claim the job
+    by_commit  // that brought a job, or by a rollback that gave one back
+};
 struct Waiter {
     Oid database = InvalidOid; // InvalidOid: the process does not wait
     Oid queue = InvalidOid;
-    bool woken = false; // it was given a wake-up and has not taken it yet
+    uint64 ticket = 0;           // the number of its coming
+    WakeUp woken = WakeUp::none; // it was given a wake-up and has not taken it yet
     WaiterNumber next = 0;
     WaiterNumber previous = 0;
 };
@@ -215,7 +221,8 @@ struct WaiterList {
 };
 constexpr int waiter_lists = 256; // by database and queue
 struct Waiters {
-    LWLock *lock = nullptr;      // guards the lists; null in a private state
+    LWLock *lock = nullptr; // guards the lists; null in a private state
+    uint64 last_ticket = 0;
     pg_atomic_uint32 count = {}; // of those who wait; commits read it without the lock
     std::span<Waiter> by_process = {};
     WaiterList lists[waiter_lists] = {};

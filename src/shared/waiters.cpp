@@ -8,10 +8,10 @@ namespace ecto_job {
 
 namespace {
 
-Oid waits_for = InvalidOid;  // this session is in the list; InvalidOid: it is not
-bool has_wake_up = false;    // taken from the list, and not dropped, settled or passed on
-Oid to_claim = InvalidOid;   // the queue of a wake-up with which a wait has returned
-bool wait_has_ended = false; // to_claim: and so has the transaction in which it returned
+Oid waits_for = InvalidOid;    // this session is in the list; InvalidOid: it is not
+WakeUp wake_up = WakeUp::none; // taken from the list, and not dropped, settled or passed on
+Oid to_claim = InvalidOid;     // the queue of a wake-up with which a wait has returned
+bool wait_has_ended = false;   // to_claim: and so has the transaction in which it returned
 
 class WaitersLock {
 public:
@@ -51,14 +51,17 @@ void append(Oid queue) {
     const WaitersLock lock(LW_EXCLUSIVE);
     const WaiterNumber number = my_number();
     WaiterList &list = list_of(MyDatabaseId, queue);
-    waiter_at(number) = {.database = MyDatabaseId, .queue = queue, .previous = list.last};
+    waiter_at(number) = {.database = MyDatabaseId,
+                         .queue = queue,
+                         .ticket = ++shared_state()->waiters.last_ticket,
+                         .previous = list.last};
     (list.last != 0 ? waiter_at(list.last).next : list.first) = number;
     list.last = number;
     pg_atomic_fetch_add_u32(&shared_state()->waiters.count, 1);
 }
 
-// Removes this session from its list, and returns whether it had a wake-up that it has not taken.
-bool remove() {
+// Removes this session from its list, and returns the wake-up that it has not taken.
+WakeUp remove() {
     const WaitersLock lock(LW_EXCLUSIVE);
     const Waiter mine = std::exchange(waiter_at(my_number()), Waiter{});
     WaiterList &list = list_of(mine.database, mine.queue);
@@ -68,32 +71,47 @@ bool remove() {
     return mine.woken;
 }
 
-// Gives wake-ups to the first `size` sessions in the list for which is_concerned() is true, and
-// writes their numbers into `woken`. Returns how many there were.
+// Sessions that have come after `behind`, up to `last`
+struct Tickets {
+    uint64 behind, last;
+};
+
+// Gives wake-ups to the first `size` sessions of the tickets for which is_concerned() is true,
+// writes their numbers into `woken`, and moves the tickets behind them. Returns how many there
+// were.
 template <typename F>
-int give_wake_ups(const WaiterList &list, F is_concerned, WaiterNumber *woken, int size) {
+int give_wake_ups(const WaiterList &list, F is_concerned, WakeUp kind, Tickets *tickets,
+                  WaiterNumber *woken, int size) {
     int count = 0;
     for (WaiterNumber at = list.first; at != 0 && count < size; at = waiter_at(at).next) {
         Waiter &waiter = waiter_at(at);
-        if (waiter.woken || waiter.database != MyDatabaseId || !is_concerned(waiter))
+        if (waiter.woken != WakeUp::none || waiter.database != MyDatabaseId ||
+            waiter.ticket <= tickets->behind || waiter.ticket > tickets->last ||
+            !is_concerned(waiter))
             continue;
-        waiter.woken = true;
+        waiter.woken = kind;
+        tickets->behind = waiter.ticket;
         woken[count++] = at;
     }
     return count;
 }
 
 // Wakes at most `most` of the list's sessions for which is_concerned() is true. The latches are set
-// without the lock, some dozens at a time, since each costs a signal. A latch of a process that has
-// ended meanwhile may be set, too.
-template <typename F> void wake_in(const WaiterList &list, F is_concerned, uint32 most) {
+// without the lock, some dozens at a time, since each costs a signal. Each session is woken once,
+// and those that come meanwhile are not, so that the end of a transaction, which cannot be
+// cancelled, comes to its end. A latch of a process that has ended meanwhile may be set, too.
+template <typename F>
+void wake_in(const WaiterList &list, F is_concerned, uint32 most, WakeUp kind) {
     WaiterNumber woken[64];
+    Tickets tickets{0, 0};
     int count = 0;
     do {
         const int size = static_cast<int>(std::min<uint32>(most, lengthof(woken)));
         {
             const WaitersLock lock(LW_EXCLUSIVE);
-            count = give_wake_ups(list, is_concerned, woken, size);
+            if (tickets.last == 0)
+                tickets.last = shared_state()->waiters.last_ticket;
+            count = give_wake_ups(list, is_concerned, kind, &tickets, woken, size);
         }
         for (int i = 0; i < count; i++)
             SetLatch(&ProcGlobal->allProcs[woken[i] - 1].procLatch);
@@ -104,7 +122,7 @@ template <typename F> void wake_in(const WaiterList &list, F is_concerned, uint3
 // Passes on the wake-up with which a wait has returned, unless a claim has settled it.
 void pass_on() {
     if (OidIsValid(to_claim))
-        wake(std::exchange(to_claim, InvalidOid), 1);
+        wake(std::exchange(to_claim, InvalidOid), 1, WakeUp::passed_on);
 }
 
 // Not before_shmem_exit: by then the transaction may still hold its locks.
@@ -115,11 +133,11 @@ void at_exit(int, Datum) {
 
 } // namespace
 
-void wake(Oid queue, uint32 count) {
+void wake(Oid queue, uint32 count, WakeUp kind) {
     if (count > 0 && anybody_waits())
         wake_in(
             list_of(MyDatabaseId, queue),
-            [queue](const Waiter &waiter) { return waiter.queue == queue; }, count);
+            [queue](const Waiter &waiter) { return waiter.queue == queue; }, count, kind);
 }
 
 void wake_all() {
@@ -127,7 +145,7 @@ void wake_all() {
         return;
     for (const WaiterList &list : shared_state()->waiters.lists)
         wake_in(
-            list, [](const Waiter &) { return true; }, all_waiters);
+            list, [](const Waiter &) { return true; }, all_waiters, WakeUp::by_commit);
 }
 
 void start_waiting(Oid queue) {
@@ -137,7 +155,8 @@ void start_waiting(Oid queue) {
     if (!has_callback)
         on_shmem_exit(at_exit, 0);
     has_callback = true;
-    Assert(!OidIsValid(waits_for) && !has_wake_up && !OidIsValid(to_claim));
+    pass_on(); // of a wait that has returned in this transaction
+    Assert(!OidIsValid(waits_for) && wake_up == WakeUp::none);
     waits_for = queue;
     append(queue);
 }
@@ -146,32 +165,33 @@ bool is_woken() {
     if (!OidIsValid(waits_for))
         return false;
     const WaitersLock lock(LW_SHARED);
-    return waiter_at(my_number()).woken;
+    return waiter_at(my_number()).woken != WakeUp::none;
 }
 
-bool take_wake_up() {
+WakeUp take_wake_up() {
     if (!OidIsValid(waits_for))
-        return false;
+        return WakeUp::none;
     const WaitersLock lock(LW_EXCLUSIVE);
-    has_wake_up = std::exchange(waiter_at(my_number()).woken, false) || has_wake_up;
-    return has_wake_up;
+    wake_up = std::max(std::exchange(waiter_at(my_number()).woken, WakeUp::none), wake_up);
+    return wake_up;
 }
 
 void drop_wake_up() {
-    has_wake_up = false;
+    wake_up = WakeUp::none;
 }
 
 void stop_waiting(bool found) {
     if (!OidIsValid(waits_for))
         return;
     const Oid queue = std::exchange(waits_for, InvalidOid);
-    const bool had_one = std::exchange(has_wake_up, false);
-    const bool got_another = remove();
+    const bool had_one = std::exchange(wake_up, WakeUp::none) != WakeUp::none;
+    const WakeUp another = remove();
     if (had_one && found) {
         to_claim = queue;
         wait_has_ended = false;
     }
-    wake(queue, (had_one && !found ? 1 : 0) + (got_another ? 1 : 0));
+    wake(queue, had_one && !found ? 1 : 0, WakeUp::passed_on);
+    wake(queue, another != WakeUp::none ? 1 : 0, another);
 }
 
 void settle_wake_up(Oid queue) {

@@ -6,12 +6,17 @@
 // takes the snapshot in which it searches for a job, and a commit reads the list after its jobs
 // have become visible. So a job is in the snapshot, or its commit finds the session. Whoever has a
 // wake-up either finds no job, after which nobody need be woken for it; or calls a function that
-// claims jobs of the queue; or the wake-up is passed on to the next session: at the session's end,
-// at the end of its next transaction if that has claimed nothing, or at once if the wait ends by an
-// error. A claim that is rolled back gives a wake-up for each of its jobs.
+// claims jobs of the queue, and succeeds; or the wake-up is passed on to the next session: at the
+// session's end, at the end of its next transaction if that has claimed nothing, or at once if the
+// wait ends by an error. A claim that is rolled back gives a wake-up for each of its jobs.
 //
-// A lock of their own guards the lists. A commit that finds nobody waiting takes no lock: it reads
-// one number. Without preload there is no list, and sessions search once a second.
+// Only a session that can claim every job of the queue enters itself. Others, such as one with the
+// right SELECT alone or under a policy of row-level security, would take wake-ups that they cannot
+// use; they search once a second.
+//
+// A lock of their own guards the lists. A commit that finds nobody waiting, in any database, takes
+// no lock: it reads one number. Without preload there is no list, and sessions search once a
+// second.
 #pragma once
 
 #include "shared/state.hpp"
@@ -24,7 +29,7 @@ namespace ecto_job {
 constexpr uint32 all_waiters = PG_UINT32_MAX;
 
 // Gives wake-ups to as many sessions as wait for jobs of this database's queue, `count` at most.
-void wake(Oid queue, uint32 count);
+void wake(Oid queue, uint32 count, WakeUp kind = WakeUp::by_commit);
 
 // Gives a wake-up to each session that waits in this database.
 void wake_all();
@@ -32,15 +37,16 @@ void wake_all();
 // By a session that waits:
 
 // Enters this session as the last one of the queue. An abort of its transaction, and the end of its
-// process, take it out again. ERROR or FATAL only at the first call, if memory is short.
+// process, take it out again. FATAL only at the first call, if the process has no place for another
+// callback.
 void start_waiting(Oid queue);
 
 // Returns whether this session was given a wake-up and has not taken it yet.
 bool is_woken();
 
-// Takes this session's wake-up, if it was given one, and returns whether it has one, also from an
+// Takes this session's wake-up, if it was given one, and returns the one that it has, also from an
 // earlier call. Called before the snapshot of the search.
-bool take_wake_up();
+WakeUp take_wake_up();
 
 // Drops the wake-up that was taken: the search found no job.
 void drop_wake_up();
@@ -49,7 +55,8 @@ void drop_wake_up();
 // the job in the next transaction. Otherwise, its wake-up is passed on. Cannot fail.
 void stop_waiting(bool found);
 
-// Records that this session claims jobs of the queue, so that its wake-up has served its purpose.
+// Records that this session has claimed jobs of the queue, or found none, so that its wake-up has
+// served its purpose.
 void settle_wake_up(Oid queue);
 
 // Passes on, at the end of a transaction, the wake-up of a session that did not claim. See

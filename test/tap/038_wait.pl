@@ -312,6 +312,27 @@ for my $mode (qw(extended prepared))
 	$node->command_ok([ 'pgbench', '-n', '-t', '3', '-M', $mode, '-f', $script, $node->connstr('postgres') ],
 		"a wait can be called by the extended protocol, $mode");
 }
+# A claim that fails passes the wake-up on
+sql('DELETE FROM jobs');
+sql(q{CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+	'BEGIN IF current_setting(''test.refuse'', true) = ''on'' THEN RAISE SQLSTATE ''55000''; END IF; RETURN NEW; END';
+	CREATE TRIGGER refuse BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION refuse()});
+$first = start_waiter('SET test.refuse = on', $wait, $claim);
+$second = start_waiter($wait, $claim);
+sql($job);
+is_woken_to($first, 't55000', 'a session is woken, and its claim fails');
+is_woken_to($second, 't 1', 'a wake-up is passed on whose claim has failed');
+sql('DROP TRIGGER refuse ON jobs; DELETE FROM jobs');
+
+# A session that cannot claim takes no wake-up of others
+sql('CREATE ROLE reader; GRANT SELECT ON jobs TO reader');
+$first = start_waiter('SET ROLE reader', $wait, 'SELECT pg_sleep(1000)');
+$second = start_waiter($wait, $claim);
+sql($job);
+is_woken_to($second, 't 1', 'a session that may only read, and that waits longer, takes no wake-up');
+sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '$first->{name}'");
+output_of($first);
+
 $node->stop;
 
 # Without preload a session searches once a second
