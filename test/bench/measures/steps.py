@@ -23,7 +23,7 @@ STATEMENTS = (f"""WITH started AS (
 
 NO_TRIGGERS = ["ALTER TABLE jobs DISABLE TRIGGER USER"]
 NO_CHECKS = NO_TRIGGERS + [f"ALTER TABLE jobs DROP CONSTRAINT jobs_{name}_check"
-                           for name in ("attempt", "key", "max_attempts", "params", "state")]
+                           for name in ("attempt", "max_attempts", "params", "state")]
 BARE = NO_CHECKS + ["ALTER TABLE jobs ALTER in_play DROP EXPRESSION, ALTER waiting_key DROP EXPRESSION",
                     "ALTER TABLE jobs ALTER in_play SET DEFAULT true",
                     "DROP INDEX jobs_waiting_key_idx, jobs_schedule_idx"]
