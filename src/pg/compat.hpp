@@ -63,16 +63,22 @@ inline bool may_create_databases(Oid role) {
     return result;
 }
 
-// Returns the wait event that pg_stat_activity shows while the launcher or a scheduler sleeps.
-inline uint32 wait_event() {
+// Returns the wait event of this name, and keeps its number in `event`, which is 0 at first. Before
+// 17 the wait events of extensions have no names.
+inline uint32 named_wait_event([[maybe_unused]] const char *name, [[maybe_unused]] uint32 *event) {
 #if PG_VERSION_NUM >= 170000
-    static uint32 event = 0;
-    if (event == 0)
-        event = WaitEventExtensionNew("EctoJobMain");
-    return event;
+    if (*event == 0)
+        *event = WaitEventExtensionNew(name);
+    return *event;
 #else
     return PG_WAIT_EXTENSION;
 #endif
+}
+
+// Returns the wait event that pg_stat_activity shows while the launcher or a scheduler sleeps.
+inline uint32 wait_event() {
+    static uint32 event = 0;
+    return named_wait_event("EctoJobMain", &event);
 }
 
 // Begins a scan of an index, without order, under `key_count` conditions.
@@ -87,14 +93,8 @@ inline IndexScanDesc begin_index_scan(Relation table, Relation index, Snapshot s
 
 // Returns the wait event that pg_stat_activity shows while a session waits for a job.
 inline uint32 job_wait_event() {
-#if PG_VERSION_NUM >= 170000
     static uint32 event = 0;
-    if (event == 0)
-        event = WaitEventExtensionNew("EctoJobWait");
-    return event;
-#else
-    return PG_WAIT_EXTENSION;
-#endif
+    return named_wait_event("EctoJobWait", &event);
 }
 
 // Returns the setting transaction_timeout in ms; 0: there is no limit.

@@ -75,10 +75,8 @@ std::optional<JobKey> claim_start_again(Queue *queue) {
 }
 
 std::optional<JobKey> find_available(Queue *queue) {
-    if (const std::optional<JobKey> key = first_available(queue, claim_start(queue)))
-        return key;
-    const std::optional<JobKey> again = claim_start_again(queue);
-    return again ? first_available(queue, *again) : std::nullopt;
+    return search_from_mark(queue,
+                            [queue](const JobKey &from) { return first_available(queue, from); });
 }
 
 } // namespace ecto_job

@@ -18,6 +18,16 @@ JobKey claim_start(Queue *queue);
 // needed, since the mark was checked lately.
 std::optional<JobKey> claim_start_again(Queue *queue);
 
+// Returns what search(key) finds from where a claim starts, and only if it finds nothing, from
+// where the mark may hide a job.
+template <typename F> auto search_from_mark(Queue *queue, F search) {
+    const auto found = search(claim_start(queue));
+    if (found)
+        return found;
+    const std::optional<JobKey> again = claim_start_again(queue);
+    return again ? search(*again) : found;
+}
+
 // Returns the key of the first AVAILABLE job, searched for from where a claim would start; nullopt:
 // there is none. Locks no row, and finds jobs that other transactions have claimed and not
 // committed. SPI is connected.

@@ -64,7 +64,6 @@ void finish_ended_leases(Queue *queue, void *context) {
             ended->failed += isolate_job(queue, *sweep->selection, held.jobs[i].id, done.error,
                                          ended->count() > 0);
         SPI_freetuptable(SPI_tuptable);
-        SPI_tuptable = nullptr;
     }
 }
 

@@ -13,8 +13,6 @@
 #include "queue/run_statement.hpp"
 #include "queue/stale_completion.hpp"
 #include "queue/unique_jobs.hpp"
-#include "table/triggers.hpp"
-#include "shared/queue_records.hpp"
 #include "shared/session_leases.hpp"
 #include "shared/waiters.hpp"
 
@@ -103,12 +101,9 @@ uint64 claim_from(Queue *queue, Selection claim, const JobKey &from) {
     return claimed;
 }
 
-// Claims from the low-water mark on, and only if there is no job, from where the mark may hide one.
 uint64 run_from_mark(Queue *queue, const Selection &claim) {
-    uint64 claimed = claim_from(queue, claim, claim_start(queue));
-    if (claimed == 0)
-        if (const std::optional<JobKey> again = claim_start_again(queue))
-            claimed = claim_from(queue, claim, *again);
+    const uint64 claimed =
+        search_from_mark(queue, [&](const JobKey &from) { return claim_from(queue, claim, from); });
     settle_wake_up(queue->oid); // not before: a claim that fails has the wake-up passed on
     return claimed;
 }
