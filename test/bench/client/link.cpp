@@ -55,26 +55,49 @@ void Link::next_result(std::vector<Row> *rows) {
         PQclear(PQgetResult(connection_.get())); // the null pointer that ends a statement's results
 }
 
+// Sends a call whose statement is prepared
+void Link::send(const Call &call) {
+    std::vector<const char *> values;
+    for (const std::string &parameter : call.parameters)
+        values.push_back(parameter.c_str());
+    if (PQsendQueryPrepared(connection_.get(), prepared(call.sql).c_str(),
+                            static_cast<int>(values.size()), values.data(), nullptr, nullptr,
+                            0) != 1)
+        fail(call.sql);
+}
+
+void Link::sync() {
+    if (PQpipelineSync(connection_.get()) != 1)
+        fail("sync");
+}
+
 std::vector<std::vector<Row>> Link::trip(const std::vector<Call> &calls) {
     if (calls.empty())
         return {};
     for (const Call &call : calls)
         prepared(call.sql);
-    for (const Call &call : calls) {
-        std::vector<const char *> values;
-        for (const std::string &parameter : call.parameters)
-            values.push_back(parameter.c_str());
-        if (PQsendQueryPrepared(connection_.get(), prepared(call.sql).c_str(),
-                                static_cast<int>(values.size()), values.data(), nullptr, nullptr,
-                                0) != 1)
-            fail(call.sql);
-    }
-    if (PQpipelineSync(connection_.get()) != 1)
-        fail("sync");
+    for (const Call &call : calls)
+        send(call);
+    sync();
     std::vector<std::vector<Row>> results(calls.size());
     for (std::vector<Row> &rows : results)
         next_result(&rows);
     next_result(nullptr); // of the sync
+    return results;
+}
+
+std::vector<std::vector<Row>> Link::transactions(const std::vector<Call> &calls) {
+    for (const Call &call : calls)
+        prepared(call.sql);
+    for (const Call &call : calls) {
+        send(call);
+        sync();
+    }
+    std::vector<std::vector<Row>> results(calls.size());
+    for (std::vector<Row> &rows : results) {
+        next_result(&rows);
+        next_result(nullptr); // of the sync
+    }
     return results;
 }
 

@@ -23,8 +23,10 @@ struct Call {
 class Link {
 public:
     Link();
-    // Makes one round trip; returns one result for each call
+    // Makes one round trip with all calls in one transaction; returns one result for each call
     std::vector<std::vector<Row>> trip(const std::vector<Call> &calls);
+    // Makes one round trip with a transaction for each call; returns one result for each call
+    std::vector<std::vector<Row>> transactions(const std::vector<Call> &calls);
     std::vector<Row> query(const std::string &sql, std::vector<std::string> parameters = {});
     void execute(const std::string &sql) { query(sql); }
     // Waits for a notification up to this time; one that has already arrived counts
@@ -36,6 +38,8 @@ private:
     };
     [[noreturn]] void fail(const std::string &what);
     std::string prepared(const std::string &sql);
+    void send(const Call &call);
+    void sync();
     void next_result(std::vector<Row> *rows);
 
     std::unique_ptr<PGconn, Finish> connection_;

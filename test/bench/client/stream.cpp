@@ -52,7 +52,8 @@ Json produce(const Json &script) {
     return {{"committed", committed}};
 }
 
-// Waits for jobs. Task: {"listen": channel, "poll_ms", "claim": SQL that returns (n, id, lease,
+// Waits for jobs. Task: {"listen": channel, "poll_ms", or "wait": the CALL that waits in the server
+// and is sent together with the claim, as a transaction of its own; "claim": SQL that returns (n, id, lease,
 // attempt, schedule, expires), "first": SQL for a job at its first attempt, "then": at later
 // attempts ($1 = id, $2 = lease), "count": jobs to be done, "limit_ms"}. Result: {"started": [[n,
 // attempt, us, schedule, expires, us of the last wake-up], ...], "heard", "polled", "claims"}. Rows
@@ -64,9 +65,10 @@ Json consume(const Json &script) {
     const std::string first = script.value("first", "");
     const std::string then = script.value("then", "");
     const std::string begin = script.value("begin", "");
+    const std::string wait = script.value("wait", "");
     const std::int64_t limit = now_us() + 1000 * script.value("limit_ms", std::int64_t{600'000});
     const int count = script["count"];
-    if (script.contains("listen"))
+    if (wait.empty() && script.contains("listen"))
         link.execute("LISTEN " + script["listen"].get<std::string>());
     Json started = Json::array();
     int done = 0;
@@ -77,8 +79,10 @@ Json consume(const Json &script) {
     bool announced = false;
     std::int64_t woken = now_us();
     while (done < count && now_us() < limit) {
-        for (bool found = true; found;) {
-            const std::vector<Row> jobs = link.query(claim);
+        for (bool found = true; found && done < count;) {
+            const std::vector<Row> jobs = announced && !wait.empty()
+                                              ? link.transactions({{wait, {}}, {claim, {}}})[1]
+                                              : link.query(claim);
             claims++;
             found = false;
             for (const Row &job : jobs) {
@@ -105,7 +109,7 @@ Json consume(const Json &script) {
         if (!announced)
             std::cerr << "ready" << std::endl; // NOLINT(performance-avoid-endl)
         announced = true;
-        if (done < count) {
+        if (done < count && wait.empty()) {
             const bool notified = link.wait_for_notification(script.value("poll_ms", 60'000));
             woken = now_us();
             (notified ? heard : polled)++;

@@ -10,16 +10,22 @@ MEASURE = "latency"
 
 
 def by_client(postgres, side, insert, options, **script):
-    with streams.waiting_client(postgres, listen=side.channel, count=options.samples, **script) as consumer:
+    script = {"listen": side.channel, "count": options.samples} | script
+    with streams.waiting_client(postgres, **script) as consumer:
         committed = servers.result_of(streams.produce(postgres, insert, options.samples))["committed"]
         started = servers.result_of(consumer)["started"]
     commits = dict(committed)
     return [(start[2] - commits[start[0]]) / 1000 for start in started]
 
 
-def ours(postgres, side, size, options):
+def ours(postgres, side, size, options, **script):
     insert = f"INSERT INTO jobs (params) VALUES ({streams.params(size)})"
-    return by_client(postgres, side, insert, options, claim=streams.claim(side), first=side.complete_one())
+    return by_client(postgres, side, insert, options, claim=streams.claim(side), first=side.complete_one(), **script)
+
+
+def ours_waiting(postgres, side, size, options):
+    """Measures a client that waits in the server, and sends wait and the claim together."""
+    return ours(postgres, side, size, options, wait=f"CALL ecto_job.wait('{side.table}')")
 
 
 def ours_notifying(postgres, side, size, options):
@@ -71,7 +77,8 @@ def consumer(*arguments, from_file=False):
 
 NOTE = "INSERT INTO stamps SELECT ($1 ->> 'n')::int, clock_timestamp() WHERE $1 ? 'n'"
 WAYS = [
-    ("ecto_job, libpq", sides.ours, ours),
+    ("ecto_job, libpq: LISTEN", sides.ours, ours),
+    ("ecto_job, libpq: wait", sides.ours, ours_waiting),
     ("ecto_job, libpq, no scheduler: NOTIFY", sides.ours, ours_notifying),
     ("ecto_job_consumer --sql", sides.ours, consumer("--sql", NOTE)),
     ("ecto_job_consumer --exec", sides.ours, consumer("--exec", "CLIENT stamp", from_file=True)),
