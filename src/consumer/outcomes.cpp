@@ -74,7 +74,7 @@ Statement Outcomes::statement(const Outcome &outcome) {
 
 void Outcomes::step(Clock::time_point now) {
     if (shutdown_.requested())
-        give_up_overdue(now);
+        drop_overdue(now);
     if (!connection_.idle())
         return;
     in_flight_ = take_due(now);
@@ -110,7 +110,7 @@ void Outcomes::watch(Poller &poller) const {
     }
 }
 
-void Outcomes::give_up_overdue(Clock::time_point now) {
+void Outcomes::drop_overdue(Clock::time_point now) {
     const auto overdue =
         std::stable_partition(waiting_.begin(), waiting_.end(), [&](const Outcome &outcome) {
             return outcome.job.lease_over > now ||

@@ -62,7 +62,7 @@ private:
 
     void add(Outcome outcome);
     static Statement statement(const Outcome &outcome);
-    void give_up_overdue(Clock::time_point now);
+    void drop_overdue(Clock::time_point now);
     std::vector<Outcome> take_due(Clock::time_point now);
     void report_together(const std::optional<Claim> &claim);
     void on_results_together(const Results &results, const std::optional<Claim> &claim);

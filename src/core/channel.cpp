@@ -1,5 +1,5 @@
 // Builds a queue's channel names in place, without an allocation: a trigger calls this for every
-// notice, where no destructor may stand in the way of a PostgreSQL error. No lock.
+// notification, where no destructor may stand in the way of a PostgreSQL error. No lock.
 #include "core/channel.hpp"
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::array<std::string_view, 4> suffixes{"", ".completed", ".retry", ".failed"};
 
-// Whatever the notice, an accepted name fits with its NUL.
+// Whatever the notification, an accepted name fits with its NUL.
 static_assert(std::all_of(suffixes.begin(), suffixes.end(), [](std::string_view suffix) {
     return max_table_name_bytes + suffix.size() < sizeof(Channel::name);
 }));
@@ -23,11 +23,11 @@ constexpr bool is_control(char character) {
 
 } // namespace
 
-std::optional<Channel> channel(std::string_view table, Notice notice) {
+std::optional<Channel> channel(std::string_view table, Notification notification) {
     if (table.empty() || table.size() > max_table_name_bytes ||
         table.find('\0') != std::string_view::npos)
         return std::nullopt;
-    const std::string_view suffix = suffixes[static_cast<std::size_t>(notice)];
+    const std::string_view suffix = suffixes[static_cast<std::size_t>(notification)];
     Channel result{};
     std::copy(suffix.begin(), suffix.end(),
               std::copy(table.begin(), table.end(), std::begin(result.name)));

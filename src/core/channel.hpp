@@ -3,7 +3,7 @@
 // A channel is the table's present name, without its schema as in EctoJob, and a suffix for what
 // happened. PostgreSQL's channels end at 63 bytes, and LISTEN silently cuts a longer name: so a
 // queue's name has room for the longest suffix. check_table_name() is for creation; channel() is
-// for every notice, since a RENAME may bring a name that creation would refuse. No lock.
+// for every notification, since a RENAME may bring a name that creation would refuse. No lock.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ namespace ecto_job {
 
 inline constexpr std::size_t max_table_name_bytes = 53;
 
-enum class Notice { available, completed, retry, failed };
+enum class Notification { available, completed, retry, failed };
 
 struct Channel {
     char name[64]; // NUL-terminated
@@ -22,7 +22,7 @@ struct Channel {
 
 // Returns "<table>", "<table>.completed", "<table>.retry", "<table>.failed"; nullopt when the
 // table's name is empty, longer than max_table_name_bytes, or contains NUL.
-std::optional<Channel> channel(std::string_view table, Notice notice);
+std::optional<Channel> channel(std::string_view table, Notification notification);
 
 enum class NameFault { none, empty, too_long, control_character };
 

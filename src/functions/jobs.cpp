@@ -122,12 +122,12 @@ template <typename F> Datum with_jobs(FunctionCallInfo fcinfo, F body) {
     });
 }
 
-Datum delete_by_attempt(FunctionCallInfo fcinfo, bool with_notice) {
+Datum delete_by_attempt(FunctionCallInfo fcinfo, bool with_notification) {
     enum { id = 1, attempt, lease };
     return with_queue(fcinfo, [&](Queue *queue) {
         delete_job(queue, bigint_argument(fcinfo, id, queue, "id"),
                    integer_argument(fcinfo, attempt, queue, "attempt"),
-                   lease_argument(fcinfo, lease), with_notice);
+                   lease_argument(fcinfo, lease), with_notification);
     });
 }
 

@@ -9,13 +9,13 @@ namespace {
 
 constexpr int now_at = 1; // of each function
 constexpr std::optional<int64> all = std::nullopt;
-constexpr bool guarded = true; // a row at fault must not end the caller's transaction
+constexpr bool isolates_rows = true; // a row at fault must not end the caller's transaction
 
 Datum end_leases(FunctionCallInfo fcinfo, bool exhausted) {
     return with_queue(fcinfo, [&](Queue *queue) {
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
         const EndedLeases ended =
-            end_expired_leases(queue, highest_key, now, all, guarded, exhausted);
+            end_expired_leases(queue, highest_key, now, all, isolates_rows, exhausted);
         return exhausted ? ended.failed : ended.expired();
     });
 }
@@ -47,7 +47,7 @@ using namespace ecto_job;
 ECTO_JOB_FUNCTION(ecto_job_activate_scheduled_jobs) {
     return with_queue(fcinfo, [&](Queue *queue) {
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
-        return static_cast<int64>(activate_scheduled_jobs(queue, now, all, guarded));
+        return static_cast<int64>(activate_scheduled_jobs(queue, now, all, isolates_rows));
     });
 }
 
@@ -64,8 +64,8 @@ ECTO_JOB_FUNCTION(ecto_job_sweep) {
     const DeclaredRow result = declared_row(fcinfo);
     return with_queue(fcinfo, [&](Queue *queue) {
         const TimestampTz now = now_argument(fcinfo, now_at, queue);
-        const EndedLeases ended = end_expired_leases(queue, highest_key, now, all, guarded);
-        const uint64 activated = activate_scheduled_jobs(queue, now, all, guarded);
+        const EndedLeases ended = end_expired_leases(queue, highest_key, now, all, isolates_rows);
+        const uint64 activated = activate_scheduled_jobs(queue, now, all, isolates_rows);
         purge(queue, now);
         Datum values[] = {Int64GetDatum(static_cast<int64>(activated)),
                           Int64GetDatum(ended.expired()), Int64GetDatum(ended.failed)};

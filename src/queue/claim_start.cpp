@@ -62,7 +62,7 @@ void cancel_advances() {
 JobKey claim_start(Queue *queue) {
     const bool wants = ++queue->claims_since_advance >= claims_between_advances;
     const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
-    if (start.guarded) // a claim, of any session, has met a row at fault
+    if (start.isolates_rows) // a claim, of any session, has met a row at fault
         queue->last_claim_succeeded = false;
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }

@@ -1,5 +1,5 @@
-// Sending and keeping notices. See notifications.hpp. Duplicates within a transaction are folded by
-// PostgreSQL.
+// Sending and keeping notifications. See notifications.hpp. Duplicates within a transaction are
+// folded by PostgreSQL.
 #include "queue/notifications.hpp"
 
 #include "pg/names.hpp"
@@ -13,20 +13,20 @@ constexpr Size most_kept = Size{1024} * 1024;
 // NOTIFY's own limit. The column has a lower one, but the table's owner may have altered its type
 constexpr Size payload_limit = BLCKSZ - NAMEDATALEN - 128;
 
-MemoryContext kept_context = nullptr; // null: notices are sent at once
-KeptNotice *kept = nullptr;           // the latest first
+MemoryContext kept_context = nullptr; // null: notifications are sent at once
+KeptNotification *kept = nullptr;     // the latest first
 // The latest of a committed transaction; those before it in `kept` are not committed yet
-KeptNotice *committed_kept = nullptr;
+KeptNotification *committed_kept = nullptr;
 bool lost = false; // since the last time that all were sent
 
-void keep(Oid queue, Notice notice, const char *payload) {
+void keep(Oid queue, Notification notification, const char *payload) {
     const Size length = strlen(payload);
-    if (kept != nullptr && kept->queue == queue && kept->notice == notice &&
+    if (kept != nullptr && kept->queue == queue && kept->notification == notification &&
         strcmp(kept->payload, payload) == 0)
         return;
     if (MemoryContextMemAllocated(kept_context, false) > most_kept) {
         if (!lost)
-            ereport(WARNING, (errmsg("notices of retries and failures are lost"),
+            ereport(WARNING, (errmsg("notifications of retries and failures are lost"),
                               errdetail("More of them wait to be sent than are kept."),
                               errhint("The status in the view ecto_job.queues says why "
                                       "notifications cannot be sent. The jobs are not "
@@ -34,17 +34,17 @@ void keep(Oid queue, Notice notice, const char *payload) {
         lost = true;
         return;
     }
-    auto *const added = static_cast<KeptNotice *>(
-        MemoryContextAlloc(kept_context, offsetof(KeptNotice, payload) + length + 1));
+    auto *const added = static_cast<KeptNotification *>(
+        MemoryContextAlloc(kept_context, offsetof(KeptNotification, payload) + length + 1));
     added->queue = queue;
-    added->notice = notice;
+    added->notification = notification;
     added->next = kept;
     memcpy(added->payload, payload, length + 1);
     kept = added;
 }
 
-// Returns whether the notice is too long. It is dropped, with one WARNING, and the job's transition
-// goes on.
+// Returns whether the notification is too long. It is dropped, with one WARNING, and the job's
+// transition goes on.
 bool is_too_long(Oid table_oid, const char *table, const char *payload) {
     static Oid warned_of = InvalidOid;
     if (strlen(payload) < payload_limit)
@@ -59,9 +59,10 @@ bool is_too_long(Oid table_oid, const char *table, const char *payload) {
 
 } // namespace
 
-void send_notice_now(Oid table_oid, const char *table, Notice notice, const char *payload) {
+void send_notification_now(Oid table_oid, const char *table, Notification notification,
+                           const char *payload) {
     static Oid warned_of = InvalidOid;
-    if (const std::optional<Channel> to = channel(table, notice)) {
+    if (const std::optional<Channel> to = channel(table, notification)) {
         Async_Notify(to->name, payload);
     } else if (warned_of != table_oid) {
         warned_of = table_oid;
@@ -71,18 +72,19 @@ void send_notice_now(Oid table_oid, const char *table, Notice notice, const char
     }
 }
 
-void send_notice(Oid table_oid, const char *table, Notice notice, const char *payload) {
+void send_notification(Oid table_oid, const char *table, Notification notification,
+                       const char *payload) {
     if (payload == nullptr || is_too_long(table_oid, table, payload))
         return;
     if (kept_context != nullptr)
-        keep(table_oid, notice, payload);
+        keep(table_oid, notification, payload);
     else
-        send_notice_now(table_oid, table, notice, payload);
+        send_notification_now(table_oid, table, notification, payload);
 }
 
 void notify_available(Oid queue) {
     if (const char *const table = table_name_or_null(queue))
-        send_notice(queue, table, Notice::available, "");
+        send_notification(queue, table, Notification::available, "");
 }
 
 bool notify_unless_served(Oid queue) {
@@ -92,25 +94,25 @@ bool notify_unless_served(Oid queue) {
     return true;
 }
 
-void keep_notices() {
+void keep_notifications() {
     kept_context =
-        AllocSetContextCreate(TopMemoryContext, "ecto_job notices", ALLOCSET_DEFAULT_SIZES);
+        AllocSetContextCreate(TopMemoryContext, "ecto_job notifications", ALLOCSET_DEFAULT_SIZES);
 }
 
-void settle_notices(bool committed) {
+void settle_notifications(bool committed) {
     while (!committed && kept != committed_kept) {
-        KeptNotice *const undone = kept;
+        KeptNotification *const undone = kept;
         kept = kept->next;
         pfree(undone);
     }
     committed_kept = kept;
 }
 
-const KeptNotice *kept_notices() {
+const KeptNotification *kept_notifications() {
     return committed_kept;
 }
 
-void forget_kept_notices() {
+void forget_kept_notifications() {
     if (kept == nullptr && !lost)
         return;
     MemoryContextReset(kept_context);

@@ -206,7 +206,8 @@ bool set_failed(Pass *pass, const Fault &fault) {
     });
     if (error != nullptr || !failed)
         return false;
-    send_notice(pass->queue, Notice::failed, Rows().only().get<Shown>("notify").value_or(nullptr));
+    send_notification(pass->queue, Notification::failed,
+                      Rows().only().get<Shown>("notify").value_or(nullptr));
     return true;
 }
 
@@ -219,11 +220,10 @@ const char *reason_of(const Fault &fault) {
 void warn(const Pass *pass, const Fault &first, int count) {
     const char *const table = NameStr(pass->queue->table);
     ereport(WARNING,
-            (count == 1
-                 ? errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", first.id, table,
-                          reason_of(first))
-                 : errmsg("%d jobs of queue \"%s\" are left out; of job " INT64_FORMAT ": %s",
-                          count, table, first.id, reason_of(first)),
+            (count == 1 ? errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", first.id,
+                                 table, reason_of(first))
+                        : errmsg("%d jobs of queue \"%s\" are left out; of job " INT64_FORMAT ": %s",
+                                 count, table, first.id, reason_of(first)),
              first.error != nullptr && first.error->detail != nullptr
                  ? errdetail_internal("%s", first.error->detail)
                  : 0,
@@ -324,7 +324,7 @@ bool skips_jobs(const Queue *queue) {
     return skipped_count(queue->oid) > 0;
 }
 
-void run_unguarded(Queue *queue, const Selection &selection) {
+void run_directly(Queue *queue, const Selection &selection) {
     MemoryContext const context = CurrentMemoryContext;
     PG_TRY();
     { run(queue, selection.whole, selection.arguments); }
@@ -349,7 +349,7 @@ void run_unguarded(Queue *queue, const Selection &selection) {
     PG_END_TRY();
 }
 
-ErrorData *run_guarded(Queue *queue, const Selection &selection) {
+ErrorData *run_in_subtransaction(Queue *queue, const Selection &selection) {
     return in_subtransaction([&] { run(queue, selection.whole, selection.arguments); });
 }
 

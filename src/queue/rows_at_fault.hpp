@@ -50,14 +50,14 @@ bool skips_jobs(const Queue *queue);
 // Runs the whole selection of a claim. If a row raises an error, the queue's record and this
 // session remember that, so that the next claims run guarded, and the error gets a HINT to call
 // again.
-void run_unguarded(Queue *queue, const Selection &selection);
+void run_directly(Queue *queue, const Selection &selection);
 
 // Runs the whole selection in a subtransaction. Returns null, with the rows in SPI_tuptable, or the
 // error of a row.
-ErrorData *run_guarded(Queue *queue, const Selection &selection);
+ErrorData *run_in_subtransaction(Queue *queue, const Selection &selection);
 
 // Takes the jobs of the selection, in halves where necessary. `begun`: the jobs that the whole
-// selection has taken already. `cause` is what run_guarded() returned, or null.
+// selection has taken already. `cause` is what run_in_subtransaction() returned, or null.
 Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
                      ErrorData *cause);
 

@@ -19,7 +19,7 @@ bool may_have_missed(const Queue *queue, const Selection &selection, uint64 chan
 // A sweep of leases while it runs
 struct LeaseSweep {
     const Selection *selection;
-    bool guarded;
+    bool isolates_rows;
     EndedLeases ended;
 };
 
@@ -36,10 +36,10 @@ void count_ended_leases(Queue *queue, EndedLeases *ended) {
             continue;
         } else if (state == State::failed) {
             ended->failed++;
-            send_notice(queue, Notice::failed, notify[row].value_or(nullptr));
+            send_notification(queue, Notification::failed, notify[row].value_or(nullptr));
         } else if (state == State::retry) {
             ended->retried++;
-            send_notice(queue, Notice::retry, notify[row].value_or(nullptr));
+            send_notification(queue, Notification::retry, notify[row].value_or(nullptr));
         } else {
             ended->available++;
         }
@@ -54,7 +54,7 @@ void finish_ended_leases(Queue *queue, void *context) {
     count_ended_leases(queue, ended);
     for (int64 i = 0; i < held.count; i++) {
         const Return done = return_job(queue, *sweep->selection, held.jobs[i]);
-        if (done.error != nullptr && !sweep->guarded)
+        if (done.error != nullptr && !sweep->isolates_rows)
             ReThrowError(done.error);
         if (done.end == Return::changed)
             count_ended_leases(queue, ended);
@@ -73,13 +73,13 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
     Taken begun{};
     ErrorData *cause = nullptr;
     if (!skips_jobs(queue)) {
-        const bool guarded = !queue->last_claim_succeeded;
-        if (guarded)
-            cause = run_guarded(queue, selection);
+        const bool isolates_rows = !queue->last_claim_succeeded;
+        if (isolates_rows)
+            cause = run_in_subtransaction(queue, selection);
         else
-            run_unguarded(queue, selection);
+            run_directly(queue, selection);
         queue->last_claim_succeeded = cause == nullptr;
-        if (guarded && cause == nullptr && SPI_processed > 0)
+        if (isolates_rows && cause == nullptr && SPI_processed > 0)
             record_skipped_jobs(queue->oid, true, 0, nullptr, true);
         if (cause == nullptr && !may_have_missed(queue, selection, SPI_processed))
             return SPI_processed;
@@ -90,13 +90,13 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
     return run(queue, Statement::claimed_jobs, {.ids = bigint_array(taken.ids, taken.count)});
 }
 
-Taken run_sweep(Queue *queue, const Selection &selection, bool guarded) {
+Taken run_sweep(Queue *queue, const Selection &selection, bool isolates_rows) {
     Taken begun{};
     ErrorData *cause = nullptr;
     if (!skips_jobs(queue) &&
         selection.arguments.limit != 1) { // the id of a single job must be known before its change
-        if (guarded)
-            cause = run_guarded(queue, selection);
+        if (isolates_rows)
+            cause = run_in_subtransaction(queue, selection);
         else
             run(queue, selection.whole, selection.arguments);
         if (cause == nullptr) {
@@ -110,11 +110,11 @@ Taken run_sweep(Queue *queue, const Selection &selection, bool guarded) {
     return take_by_halves(queue, selection, begun, cause);
 }
 
-EndedLeases sweep_leases(Queue *queue, Selection selection, bool guarded) {
-    LeaseSweep leases{&selection, guarded, {}};
+EndedLeases sweep_leases(Queue *queue, Selection selection, bool isolates_rows) {
+    LeaseSweep leases{&selection, isolates_rows, {}};
     selection.on_change = finish_ended_leases;
     selection.context = &leases;
-    const Taken taken = run_sweep(queue, selection, guarded);
+    const Taken taken = run_sweep(queue, selection, isolates_rows);
     leases.ended.failed += taken.failed;
     return leases.ended;
 }

@@ -10,7 +10,7 @@ namespace ecto_job {
 uint64 run_claim(Queue *queue, const Selection &selection);
 
 // Runs a batch of a sweep; `guarded`: a row at fault does not end the batch.
-Taken run_sweep(Queue *queue, const Selection &selection, bool guarded);
+Taken run_sweep(Queue *queue, const Selection &selection, bool isolates_rows);
 
 // The numbers of jobs whose leases were ended, by their new states, and of those that were
 // superseded (unique_jobs.hpp)
@@ -23,6 +23,6 @@ struct EndedLeases {
 };
 
 // Runs a batch of a sweep that ends leases. Sends the jobs' notifications.
-EndedLeases sweep_leases(Queue *queue, Selection selection, bool guarded);
+EndedLeases sweep_leases(Queue *queue, Selection selection, bool isolates_rows);
 
 } // namespace ecto_job

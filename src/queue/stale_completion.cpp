@@ -32,28 +32,28 @@ bool is_held_by(const Row &job, const Holder &holder) {
     return state && is_held(state_from(*state));
 }
 
-struct HeldJob {
+struct LeasedJob {
     int64 id;
     int64 lease;
 
-    friend bool operator<(const HeldJob &a, const HeldJob &b) {
+    friend bool operator<(const LeasedJob &a, const LeasedJob &b) {
         return a.id != b.id ? a.id < b.id : a.lease < b.lease;
     }
 };
 
 // Jobs in the memory of the running statement
-using HeldJobs = std::span<HeldJob>;
+using LeasedJobs = std::span<LeasedJob>;
 
-HeldJobs room_for(Size count) {
-    return {static_cast<HeldJob *>(palloc((count + 1) * sizeof(HeldJob))), count};
+LeasedJobs room_for(Size count) {
+    return {static_cast<LeasedJob *>(palloc((count + 1) * sizeof(LeasedJob))), count};
 }
 
 // Returns the last statement's rows, sorted.
-HeldJobs held_rows() {
+LeasedJobs leased_jobs() {
     const Rows rows;
     const Column<AnyInteger> id(rows, "id");
     const Column<AnyInteger> lease(rows, "lease");
-    const HeldJobs jobs = room_for(rows.size());
+    const LeasedJobs jobs = room_for(rows.size());
     for (Size row = 0; row < jobs.size(); row++)
         jobs[row] = {id[row].value_or(0), lease[row].value_or(0)};
     std::sort(jobs.begin(), jobs.end());
@@ -61,14 +61,14 @@ HeldJobs held_rows() {
 }
 
 // Removes the jobs that are among `others`, and returns those that are left.
-HeldJobs without(HeldJobs jobs, HeldJobs others) {
-    const auto left = std::remove_if(jobs.begin(), jobs.end(), [others](const HeldJob &job) {
+LeasedJobs without(LeasedJobs jobs, LeasedJobs others) {
+    const auto left = std::remove_if(jobs.begin(), jobs.end(), [others](const LeasedJob &job) {
         return std::binary_search(others.begin(), others.end(), job);
     });
     return jobs.first(static_cast<Size>(left - jobs.begin()));
 }
 
-const char *ids_of(HeldJobs jobs) {
+const char *ids_of(LeasedJobs jobs) {
     constexpr Size shown_at_most = 100;
     StringInfoData text;
     initStringInfo(&text);
@@ -114,15 +114,15 @@ void raise_stale(Queue *queue, int64 id, const Holder &holder) {
 }
 
 void raise_if_stale(Queue *queue, ArrayType *ids, ArrayType *leases) {
-    HeldJobs left = room_for(elements_of(ids).size());
+    LeasedJobs left = room_for(elements_of(ids).size());
     for (Size i = 0; i < left.size(); i++)
         left[i] = {elements_of(ids)[i], elements_of(leases)[i]};
-    left = without(left, held_rows());
+    left = without(left, leased_jobs());
     if (left.empty())
         return;
     run(queue, Statement::kept_jobs, {.ids = ids, .lease = only_lease(leases), .leases = leases});
     const char *const left_ids = ids_of(left);
-    const HeldJobs stale = without(left, held_rows());
+    const LeasedJobs stale = without(left, leased_jobs());
     if (stale.empty())
         raise_kept(queue, psprintf("jobs %s", left_ids));
     ereport(ERROR, (errcode(sqlstate_stale),

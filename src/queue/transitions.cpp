@@ -20,11 +20,11 @@ namespace ecto_job {
 
 namespace {
 
-void notice_each(Queue *queue, Notice notice) {
+void notify_each(Queue *queue, Notification notification) {
     const Rows rows;
     const Column<Shown> notify(rows, "notify");
     for (uint64 row = 0; row < rows.size(); row++)
-        send_notice(queue, notice, notify[row].value_or(nullptr));
+        send_notification(queue, notification, notify[row].value_or(nullptr));
 }
 
 void warn_if_started_here(Queue *queue, int64 lease) {
@@ -147,14 +147,14 @@ int64 enqueue(Queue *queue, const Arguments &job, OnConflict on_conflict) {
 }
 
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
-                               bool guarded) {
+                               bool isolates_rows) {
     const Taken taken = run_sweep(queue,
                                   {Statement::activate_scheduled_jobs,
                                    Statement::select_scheduled_jobs,
                                    Statement::activate_selected_jobs,
                                    Walk::scheduled,
                                    {.now = now, .limit = limit}},
-                                  guarded);
+                                  isolates_rows);
     return static_cast<uint64>(taken.count);
 }
 
@@ -190,20 +190,20 @@ uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 t
 }
 
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
-                bool with_notice) {
+                bool with_notification) {
     if (run(queue, Statement::delete_job, {.id = id, .attempt = attempt, .lease = lease}) != 1)
         raise_stale(queue, id, {lease, attempt});
     if (lease)
         warn_if_started_here(queue, *lease);
-    if (with_notice)
-        notice_each(queue, Notice::completed);
+    if (with_notification)
+        notify_each(queue, Notification::completed);
 }
 
 void complete_job(Queue *queue, int64 id, int64 lease) {
     if (run(queue, Statement::complete_job, {.id = id, .lease = lease}) != 1)
         raise_stale(queue, id, {lease, std::nullopt});
     warn_if_started_here(queue, lease);
-    notice_each(queue, Notice::completed);
+    notify_each(queue, Notification::completed);
 }
 
 uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
@@ -213,7 +213,7 @@ uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
         raise_if_stale(queue, ids, leases);
     if (!elements_of(leases).empty())
         warn_if_started_here(queue, elements_of(leases)[0]);
-    notice_each(queue, Notice::completed);
+    notify_each(queue, Notification::completed);
     return deleted;
 }
 
@@ -233,9 +233,9 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
     const uint64 changed = run_return(queue, Statement::job_failed, arguments);
     const std::optional<State> state = changed > 0 ? StateColumn(Rows())[0] : std::nullopt;
     if (state == State::failed)
-        notice_each(queue, Notice::failed);
+        notify_each(queue, Notification::failed);
     else if (state == State::retry)
-        notice_each(queue, Notice::retry);
+        notify_each(queue, Notification::retry);
     return changed;
 }
 
@@ -257,12 +257,12 @@ std::optional<TimestampTz> extend_lease(Queue *queue, int64 id, int64 lease, Tim
 
 uint64 cancel_job(Queue *queue, int64 id, const text *reason) {
     const uint64 deleted = run(queue, Statement::cancel_job, {.id = id, .error = reason});
-    notice_each(queue, Notice::failed);
+    notify_each(queue, Notification::failed);
     return deleted;
 }
 
 EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now,
-                               std::optional<int64> limit, bool guarded,
+                               std::optional<int64> limit, bool isolates_rows,
                                std::optional<bool> exhausted) {
     return sweep_leases(queue,
                         {Statement::end_expired_leases,
@@ -270,7 +270,7 @@ EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now,
                          Statement::end_selected_leases,
                          Walk::leases,
                          {.now = now, .exhausted = exhausted, .to = to, .limit = limit}},
-                        guarded);
+                        isolates_rows);
 }
 
 ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
@@ -288,7 +288,7 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
 }
 
 EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
-                           int64 limit, bool guarded) {
+                           int64 limit, bool isolates_rows) {
     const int64 timeout_ms = std::min(queue->retry_timeout_ms, longest_timeout_ms(now));
     Arguments arguments = next_time(queue, now, timeout_ms);
     add_retry_delay(queue->options.retry, &arguments);
@@ -299,7 +299,7 @@ EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, 
     return sweep_leases(queue,
                         {Statement::give_back_jobs, Statement::select_orphaned_jobs,
                          Statement::give_back_selected_jobs, Walk::orphans, arguments},
-                        guarded);
+                        isolates_rows);
 }
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now) {

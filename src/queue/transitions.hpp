@@ -25,7 +25,7 @@ int64 enqueue(Queue *queue, const Arguments &job, OnConflict on_conflict);
 // The sweeps take a limit of jobs, or none. `guarded`: a row at fault is isolated, which costs a
 // subtransaction; otherwise the row ends the sweep with an ERROR. See rows_at_fault.hpp.
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
-                               bool guarded);
+                               bool isolates_rows);
 uint64 available_jobs(Queue *queue, int64 demand);
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
@@ -35,7 +35,7 @@ uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 t
 // The guarded deletes. ERROR JQ001 if the job is no longer the caller's; 09000 if the job is the
 // caller's and a trigger or policy keeps its row.
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
-                bool with_notice);
+                bool with_notification);
 void complete_job(Queue *queue, int64 id, int64 lease);
 uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases);
 
@@ -65,7 +65,7 @@ uint64 cancel_job(Queue *queue, int64 id, const text *reason);
 // Ends leases in one scan of the rows in play up to `to`. `exhausted`: false does the work of
 // activate_expired_jobs, true that of fail_expired_jobs_at_max_attempts, nullopt that of both.
 EndedLeases end_expired_leases(Queue *queue, const JobKey &to, TimestampTz now,
-                               std::optional<int64> limit, bool guarded,
+                               std::optional<int64> limit, bool isolates_rows,
                                std::optional<bool> exhausted = std::nullopt);
 
 // Returns the ended sessions whose leases hold jobs up to `to`; null if there are none. For the
@@ -75,7 +75,7 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to);
 // Gives back the jobs of these sessions: a RESERVED job becomes AVAILABLE, and an IN_PROGRESS job
 // is treated as by job_failed(). Locked jobs are skipped.
 EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
-                           int64 limit, bool guarded);
+                           int64 limit, bool isolates_rows);
 
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 

@@ -57,15 +57,15 @@ void notify(const Oid *queues, int count) {
                       true, 0, false);
     for (int i = 0; i < count; i++)
         if (const char *const table = present_name(queues[i]))
-            send_notice_now(queues[i], table, Notice::available, "");
+            send_notification_now(queues[i], table, Notification::available, "");
     Oid named = InvalidOid;
     const char *table = nullptr;
-    for (const KeptNotice *kept = kept_notices(); kept != nullptr; kept = kept->next) {
+    for (const KeptNotification *kept = kept_notifications(); kept != nullptr; kept = kept->next) {
         if (kept->queue != named)
             table = present_name(kept->queue);
         named = kept->queue;
         if (table != nullptr)
-            send_notice_now(kept->queue, table, kept->notice, kept->payload);
+            send_notification_now(kept->queue, table, kept->notification, kept->payload);
     }
 }
 
@@ -126,8 +126,8 @@ void record_success(int slot) {
     limit_ms = std::max(limit_ms - limit_ms / 8, first_limit_ms);
 }
 
-// Sends the notifications of the queues in `announcing`, and the kept notices. Returns null, or the
-// error.
+// Sends the notifications of the queues in `announcing`, and the kept notifications. Returns null,
+// or the error.
 const ErrorData *announce() {
     limit_time(limit_ms);
     const ErrorData *const error = try_transaction([] { notify(announcing, announcing_count); });
@@ -137,7 +137,7 @@ const ErrorData *announce() {
     }
     sent = true;
     announcing_count = 0;
-    forget_kept_notices();
+    forget_kept_notifications();
     return nullptr;
 }
 
@@ -145,7 +145,7 @@ const ErrorData *announce() {
 
 void prepare_announcing() {
     before_shmem_exit(at_exit, 0);
-    keep_notices();
+    keep_notifications();
 }
 
 // Makes one pass over the flags, however many are set meanwhile, so that sweeps go on. After a
@@ -156,7 +156,7 @@ bool announce_pending(int slot) {
     do {
         const RecordNumber began = next_record;
         announcing_count = take_announcements(announcing, lengthof(announcing), &next_record);
-        if (announcing_count == 0 && kept_notices() == nullptr)
+        if (announcing_count == 0 && kept_notifications() == nullptr)
             continue;
         if (const ErrorData *const error = announce()) {
             next_record = began;

@@ -1,5 +1,5 @@
 // Announcing: a transaction of its own sends NOTIFY for the queues whose flags are set, because
-// commits have made jobs AVAILABLE there, and for the notices that sweeps have kept.
+// commits have made jobs AVAILABLE there, and for the notifications that sweeps have kept.
 //
 // NOTIFY takes a lock of the whole cluster. A commit that waits for a synchronous standby may hold
 // the lock without end, and NOTIFY fails while the server's queue of notifications is full. So

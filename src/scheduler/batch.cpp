@@ -165,8 +165,9 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
              .batch = batch,
              .pass = &watched->purge});
     become_self(self);
-    if (batch->announces && !watched->has_place)
-        send_notice(queue, Notice::available, ""); // the queue has no flag; kept until the commit
+    if (batch->announces && !watched->has_shared_record)
+        send_notification(queue, Notification::available,
+                          ""); // the queue has no flag; kept until the commit
     batch->in_commit = true;
     limit_time(commit_limit_ms);
     relation_close(table, NoLock);

@@ -56,7 +56,7 @@ int time_left_ms(const Stopwatch &watch) {
 ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Batch *batch) {
     forget_single_job();
     ErrorData *const error = try_transaction([&] { run_batch(queue, assignment, batch); });
-    settle_notices(error == nullptr);
+    settle_notifications(error == nullptr);
     if (error == nullptr && batch->announces)
         report({.queue = queue->oid, .available = true});
     return error;

@@ -9,7 +9,7 @@
 namespace ecto_job {
 
 int64 full_interval_ms(const WatchedQueue *queue) {
-    return queue->has_place ? settings::safety_interval_ms : queue->poll_interval_ms;
+    return queue->has_shared_record ? settings::safety_interval_ms : queue->poll_interval_ms;
 }
 
 void set_name(WatchedQueue *queue, const char *name) {
@@ -59,7 +59,7 @@ void WatchedQueues::forget_unlisted() {
     queues_.for_each([this](WatchedQueue *queue) {
         if (queue->is_listed)
             return;
-        if (!queue->has_place)
+        if (!queue->has_shared_record)
             pfree(queue->record);
         pfree(queue->name);
         queues_.erase(queue->oid);
@@ -81,7 +81,7 @@ void WatchedQueues::warn_of_max_queues() {
 
 // Gives the queue a place in shared memory. A former scheduler may have given the queue its place,
 // and left the queue's health there. Returns false if all places are taken.
-bool WatchedQueues::assign_place(WatchedQueue *queue) {
+bool WatchedQueues::assign_record(WatchedQueue *queue) {
     QueueRecord *const place = claim_record(queue->oid);
     if (place == nullptr)
         return false;
@@ -93,7 +93,7 @@ bool WatchedQueues::assign_place(WatchedQueue *queue) {
     }
     pfree(queue->record);
     queue->record = place;
-    queue->has_place = true;
+    queue->has_shared_record = true;
     queue->agenda.request_full_sweep(); // earlier commits have reported nothing
     if (place->health.in_sweep)
         record_death(queue);
@@ -101,12 +101,12 @@ bool WatchedQueues::assign_place(WatchedQueue *queue) {
 }
 
 // Gives each queue without a place a free one, for as long as there are any.
-void WatchedQueues::assign_places() {
+void WatchedQueues::assign_records() {
     bool all_taken = !is_state_shared();
     queues_.for_each([&](WatchedQueue *queue) {
-        if (queue->has_place || all_taken)
+        if (queue->has_shared_record || all_taken)
             return;
-        all_taken = !assign_place(queue);
+        all_taken = !assign_record(queue);
         if (all_taken)
             warn_of_max_queues();
     });
@@ -117,12 +117,12 @@ void WatchedQueues::update(const RegisteredQueues &listed) {
     for (uint64 i = 0; i < listed.count; i++)
         watch(listed.queues[i]);
     forget_unlisted();
-    assign_places();
+    assign_records();
 }
 
 void WatchedQueues::make_unreported_due() {
     queues_.for_each([](WatchedQueue *queue) {
-        if (!queue->has_place)
+        if (!queue->has_shared_record)
             queue->agenda.request_full_sweep();
     });
 }

@@ -14,8 +14,8 @@ namespace ecto_job {
 struct WatchedQueue {
     Oid oid = InvalidOid;
     Oid owner = InvalidOid;
-    bool is_listed = false; // in the registry when it was last read
-    bool has_place = false; // in shared memory, so that commits report what they do
+    bool is_listed = false;         // in the registry when it was last read
+    bool has_shared_record = false; // in shared memory, so that commits report what they do
     Agenda agenda;
     BatchSize batch_size;
     int64 poll_interval_ms = 1000;      // the queue's setting, once a batch has read it
@@ -50,8 +50,8 @@ public:
 private:
     void watch(const RegisteredQueue &listed);
     void forget_unlisted();
-    void assign_places();
-    bool assign_place(WatchedQueue *queue);
+    void assign_records();
+    bool assign_record(WatchedQueue *queue);
     QueueRecord *make_own_record();
     void warn_of_max_queues();
 

@@ -75,7 +75,7 @@ ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
     const TimestampTz now = GetCurrentTimestamp();
     with_record(queue, [&](QueueRecord *record) {
         LowWater *const mark = &record->low_water;
-        start.guarded = record->skipped_by_claims.until > now;
+        start.isolates_rows = record->skipped_by_claims.until > now;
         const bool outdated = is_over(mark->checked, trusted_us, now);
         const bool relied = mark->relied != 0 && is_over(mark->relied, relied_us, now);
         const bool overdue = outdated && (relied || !mark->known || !may_advance);

@@ -14,7 +14,7 @@ struct SchedulerArguments {
     Oid database;
     int slot; // on_demand_slot: none, since there is no launcher
     uint64 generation;
-    TransactionId starter; // by hand: the transaction that it waits for, and must have committed
+    TransactionId starter; // on demand: the transaction that it waits for, and must have committed
 };
 static_assert(sizeof(SchedulerArguments) <= BGW_EXTRALEN);
 constexpr int on_demand_slot = -1;

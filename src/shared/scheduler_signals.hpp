@@ -10,7 +10,7 @@ namespace ecto_job {
 
 // Requests that the scheduler of this database reads the registry and updates every queue. If there
 // is no scheduler, `start` says whether the launcher starts one. Without preload this wakes the
-// scheduler that was started by hand. Cannot fail.
+// scheduler that was started on demand. Cannot fail.
 enum class Start : bool { no, yes };
 void signal_scheduler(Start start);
 
@@ -26,7 +26,7 @@ LauncherRequests take_launcher_requests();
 void stop_scheduler_of(Oid database);
 
 // Stops the scheduler of this database and waits for its end. No other scheduler starts until the
-// transaction ends. A scheduler that was started by hand is terminated.
+// transaction ends. A scheduler that was started on demand is terminated.
 void stop_scheduler();
 
 } // namespace ecto_job

@@ -5,8 +5,8 @@
 // reads small arrays, and never while it waits. A spinlock of each queue's record also guards what
 // commits write there, so that commits need the LWLock in shared mode only. A crash empties shared
 // memory, and every fact in it can be found again in the tables. Without preload there is no shared
-// memory, and `shared_state()` is null; a scheduler that was started by hand has a state in its own
-// memory, so that its code is the same.
+// memory, and `shared_state()` is null; a scheduler that was started on demand has a state in its
+// own memory, so that its code is the same.
 //
 // The records of queues are two arrays. The first, of ecto_job.max_queues, is part of the server's
 // shared memory. The second is address space that the postmaster maps at its start, and that all

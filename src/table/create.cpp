@@ -93,7 +93,7 @@ void comment_table(const NewTable &queue, const char *table) {
         {"priority", "lower is started first"},
         {queue.inserted_at, "when it was enqueued, UTC"},
         {"params", "what the job is about"},
-        {"notify", "payload of the notices .completed, .retry and .failed"},
+        {"notify", "payload of the notifications .completed, .retry and .failed"},
         {"in_play", "true: can be started or is; false: waits for its time; null: FAILED"},
         {"waiting_key", "key while the job waits"},
     };

@@ -17,9 +17,9 @@ void require(bool truth) {
         std::abort();
 }
 
-void check_channel(const std::string &table, Notice notice, const std::string &suffix) {
+void check_channel(const std::string &table, Notification notification, const std::string &suffix) {
     const bool has_nul = std::strlen(table.c_str()) != table.size();
-    const auto made = channel(table, notice);
+    const auto made = channel(table, notification);
     require(made.has_value() == (!table.empty() && table.size() <= 53 && !has_nul));
     require(!made || ::strnlen(made->name, sizeof made->name) < sizeof made->name);
     require(!made || made->name == table + suffix);
@@ -52,10 +52,10 @@ void check_name(const std::string &table) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *bytes, std::size_t size) {
     const std::string text(reinterpret_cast<const char *>(bytes), size);
     check_name(text);
-    check_channel(text, Notice::available, "");
-    check_channel(text, Notice::completed, ".completed");
-    check_channel(text, Notice::retry, ".retry");
-    check_channel(text, Notice::failed, ".failed");
+    check_channel(text, Notification::available, "");
+    check_channel(text, Notification::completed, ".completed");
+    check_channel(text, Notification::retry, ".retry");
+    check_channel(text, Notification::failed, ".failed");
     const auto state = state_from(text);
     require(!state || name(*state) == text);
     return 0;

@@ -1,5 +1,5 @@
 # start_scheduler() and stop_scheduler() start and stop a scheduler, above all where the library is not preloaded: there
-# the scheduler is started by hand and ends with the server.
+# the scheduler is started on demand and ends with the server.
 use strict;
 use warnings;
 use FindBin;
@@ -70,7 +70,7 @@ like(try($start),
 	'start_scheduler() warns that the scheduler runs until the next restart');
 becomes($node, schedulers(), 1, 'a scheduler runs after start_scheduler()');
 becomes($node, $status, 'ok', 'the view reports the queues as ok after start_scheduler()');
-moves('a scheduler started by hand moves a due job');
+moves('a scheduler started on demand moves a due job');
 my $pid = scheduler_pid($node);
 like(try($start), qr/WARNING: /, 'start_scheduler() gives its WARNING again when a scheduler runs');
 like(try("$start; $start"), qr/WARNING: /, 'start_scheduler() twice at once gives its WARNING, with no worker free');
@@ -84,11 +84,11 @@ sql('DELETE FROM jobs');
 wait_for_sleep($node);
 my $listener = new_listener($node, 'jobs');
 sql("INSERT INTO jobs (params) VALUES ('{}')");
-is(notifications($listener), 'jobs:session', 'a session notifies by itself beside a scheduler started by hand');
+is(notifications($listener), 'jobs:session', 'a session notifies by itself beside a scheduler started on demand');
 sql("DELETE FROM jobs; SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms');
      INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp() + interval '50 ms', 'SCHEDULED')");
 is(next_notification($listener, 'jobs'), 'jobs:scheduler',
-	'a scheduler started by hand announces the job that it moves');
+	'a scheduler started on demand announces the job that it moves');
 $listener->{session}->quit;
 sql("SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day')");
 wait_for_sleep($node);
@@ -99,15 +99,15 @@ becomes($node, "SELECT state FROM jobs WHERE params ->> 'what' = 'told'", 'AVAIL
 sql("SELECT ecto_job.create_queue('more')");
 sql("INSERT INTO more (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')");
 sql("SELECT ecto_job.configure_queue('more', poll_interval => '100 ms')");
-becomes($node, 'SELECT state FROM more', 'AVAILABLE', 'a scheduler started by hand sweeps a new queue');
+becomes($node, 'SELECT state FROM more', 'AVAILABLE', 'a scheduler started on demand sweeps a new queue');
 
 # Settings
 set_everywhere('ALTER SYSTEM SET ecto_job.enabled = off');
 becomes($node, $status, 'no scheduler: ecto_job.enabled is off',
-	'ecto_job.enabled = off stops a scheduler started by hand');
+	'ecto_job.enabled = off stops a scheduler started on demand');
 set_everywhere('ALTER SYSTEM RESET ecto_job.enabled');
 set_everywhere("ALTER SYSTEM SET ecto_job.databases = 'elsewhere'");
-moves('a scheduler started by hand ignores ecto_job.databases');
+moves('a scheduler started on demand ignores ecto_job.databases');
 set_everywhere('ALTER SYSTEM RESET ecto_job.databases');
 
 # Stop
@@ -199,12 +199,12 @@ like(try($start, role => 'owner', database => 'one'), qr/WARNING/,
 # Without preload no hook makes the scheduler leave for DROP DATABASE
 becomes($node, schedulers('one'), 1, 'a scheduler runs in the database to be dropped');
 like(try('DROP DATABASE one'), qr/ERROR: +55006: database "one" is being accessed by other users/,
-	'DROP DATABASE is refused while a scheduler started by hand runs');
+	'DROP DATABASE is refused while a scheduler started on demand runs');
 is(try($stop, database => 'one') . try('DROP DATABASE one'), '', 'DROP DATABASE succeeds after stop_scheduler()');
 like(try($start, database => 'two'), qr/WARNING/, 'start_scheduler() gives its WARNING in another database');
 becomes($node, schedulers('two'), 1, 'a scheduler runs in the other database to be dropped');
 is(try('DROP DATABASE two WITH (FORCE)'), '',
-	'DROP DATABASE WITH (FORCE) succeeds while a scheduler started by hand runs');
+	'DROP DATABASE WITH (FORCE) succeeds while a scheduler started on demand runs');
 
 # DROP EXTENSION
 $pid = scheduler_pid($node);
@@ -218,13 +218,13 @@ $holder->query_safe('ROLLBACK');
 $holder->quit;
 moves('a due job is moved after DROP EXTENSION was rolled back later');
 sql('SET client_min_messages = error; DROP EXTENSION ecto_job CASCADE; DROP TABLE jobs, more, fence');
-becomes($node, schedulers(), 0, 'DROP EXTENSION ends a scheduler started by hand');
+becomes($node, schedulers(), 0, 'DROP EXTENSION ends a scheduler started on demand');
 sql('SET client_min_messages = error; CREATE EXTENSION ecto_job');
 sql("SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms')");
 sql("SET client_min_messages = error; $start");
 moves('a due job is moved after CREATE EXTENSION and start_scheduler()');
 
-# A scheduler started by hand ends with the server, however that ends
+# A scheduler started on demand ends with the server, however that ends
 my $offset = -s $node->logfile;
 kill 9, scheduler_pid($node);
 ok(wait_for_log($node, qr/reinitializing.*ready to accept/s, $offset), 'the server restarts after a crash');
@@ -234,7 +234,7 @@ is(sql(schedulers()), 0, 'no scheduler runs after a crash');
 sql("SET client_min_messages = error; $start");
 moves('a scheduler started after a crash moves a due job');
 sql('SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = \'ecto_job scheduler\'');
-is(sql($status), $none, 'a scheduler started by hand does not come back when it is terminated');
+is(sql($status), $none, 'a scheduler started on demand does not come back when it is terminated');
 sql("SET client_min_messages = error; $start");
 moves('a scheduler started after one was terminated moves a due job');
 

@@ -14,11 +14,11 @@ using namespace ecto_job;
 
 namespace {
 
-constexpr std::array<std::pair<Notice, std::string_view>, 4> notices{{
-    {Notice::available, ""},
-    {Notice::completed, ".completed"},
-    {Notice::retry, ".retry"},
-    {Notice::failed, ".failed"},
+constexpr std::array<std::pair<Notification, std::string_view>, 4> notifications{{
+    {Notification::available, ""},
+    {Notification::completed, ".completed"},
+    {Notification::retry, ".retry"},
+    {Notification::failed, ".failed"},
 }};
 
 std::string_view text_of(const Channel &channel) {
@@ -27,8 +27,8 @@ std::string_view text_of(const Channel &channel) {
 }
 
 TEST(channel, is_the_table_and_what_happened) {
-    for (const auto &[notice, suffix] : notices) {
-        const auto made = channel("jobs", notice);
+    for (const auto &[notification, suffix] : notifications) {
+        const auto made = channel("jobs", notification);
         ASSERT_TRUE(made);
         EXPECT_EQ(text_of(*made), "jobs" + std::string{suffix});
     }
@@ -36,25 +36,25 @@ TEST(channel, is_the_table_and_what_happened) {
 
 TEST(channel, the_longest_name_fills_63_bytes) {
     const std::string longest(53, 'x');
-    const auto made = channel(longest, Notice::completed);
+    const auto made = channel(longest, Notification::completed);
     ASSERT_TRUE(made);
     EXPECT_EQ(text_of(*made), longest + ".completed");
     EXPECT_EQ(text_of(*made).size(), 63U);
 }
 
 TEST(channel, refuses_the_same_tables_for_every_notice) {
-    for (const auto &[notice, suffix] : notices) {
-        EXPECT_FALSE(channel("", notice));
-        EXPECT_FALSE(channel(std::string(54, 'x'), notice));
-        EXPECT_FALSE(channel(std::string_view{"jo\0bs", 5}, notice));
-        EXPECT_FALSE(channel(std::string_view{"\0", 1}, notice));
-        EXPECT_FALSE(channel(std::string_view{"jobs\0", 5}, notice));
+    for (const auto &[notification, suffix] : notifications) {
+        EXPECT_FALSE(channel("", notification));
+        EXPECT_FALSE(channel(std::string(54, 'x'), notification));
+        EXPECT_FALSE(channel(std::string_view{"jo\0bs", 5}, notification));
+        EXPECT_FALSE(channel(std::string_view{"\0", 1}, notification));
+        EXPECT_FALSE(channel(std::string_view{"jobs\0", 5}, notification));
     }
 }
 
 // After a RENAME the table may have a name that creation refuses; the queue still has its channels.
 TEST(channel, takes_control_characters) {
-    const auto made = channel("jo\nbs", Notice::retry);
+    const auto made = channel("jo\nbs", Notification::retry);
     ASSERT_TRUE(made);
     EXPECT_EQ(text_of(*made), "jo\nbs.retry");
 }
@@ -91,9 +91,9 @@ TEST(table_name, refuses_each_control_byte_and_no_other) {
 RC_GTEST_PROP(channel, agrees_with_strings, ()) {
     const auto length = *rc::gen::inRange<std::size_t>(0, 60);
     const auto table = *rc::gen::container<std::string>(length, rc::gen::arbitrary<char>());
-    const auto [notice, suffix] = *rc::gen::elementOf(notices);
+    const auto [notification, suffix] = *rc::gen::elementOf(notifications);
     const bool fits = !table.empty() && table.size() <= 53 && table.find('\0') == std::string::npos;
-    const auto made = channel(table, notice);
+    const auto made = channel(table, notification);
     RC_ASSERT(made.has_value() == fits);
     if (made)
         RC_ASSERT(text_of(*made) == table + std::string{suffix});
@@ -103,8 +103,8 @@ RC_GTEST_PROP(channel, agrees_with_strings, ()) {
 RC_GTEST_PROP(channel, exists_for_every_accepted_name, ()) {
     const auto length = *rc::gen::inRange<std::size_t>(0, 60);
     const auto table = *rc::gen::container<std::string>(length, rc::gen::inRange<char>(' ', '~'));
-    for (const auto &[notice, suffix] : notices)
-        RC_ASSERT(channel(table, notice).has_value() ==
+    for (const auto &[notification, suffix] : notifications)
+        RC_ASSERT(channel(table, notification).has_value() ==
                   (check_table_name(table) == NameFault::none));
 }
 
