@@ -120,7 +120,7 @@ TABLE pg_temp.shown;
 DROP TRIGGER unique_raise ON unique_jobs;
 DROP FUNCTION unique_raise;
 
--- A job that should give way and cannot be deleted does not stop the others either: it becomes FAILED, or is left out
+-- A job that should give way and cannot be deleted does not stop the others either: it becomes FAILED, or is skipped
 CREATE FUNCTION pg_temp.two_and_others() RETURNS void LANGUAGE sql AS $$
     TRUNCATE unique_jobs RESTART IDENTITY CASCADE;
     INSERT INTO unique_jobs (params, key, state, attempt, expires, lease) SELECT '{}', k, 'IN_PROGRESS', 1, '2001-01-01', 44 FROM unnest('{k,NULL,l}'::text[]) AS k;

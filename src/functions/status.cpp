@@ -62,7 +62,7 @@ bool do_all_fail(const SkippedJobs &jobs) {
 const char *skipped_by(const char *what, const SkippedJobs &jobs) {
     if (jobs.count == 0 || jobs.until <= GetCurrentTimestamp())
         return nullptr;
-    return psprintf("ok; %d job%s left out of %s: %s", jobs.count, jobs.count == 1 ? "" : "s", what,
+    return psprintf("ok; %d job%s skipped by %s: %s", jobs.count, jobs.count == 1 ? "" : "s", what,
                     jobs.reason);
 }
 

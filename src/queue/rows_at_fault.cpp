@@ -220,9 +220,9 @@ const char *reason_of(const Fault &fault) {
 void warn(const Pass *pass, const Fault &first, int count) {
     const char *const table = NameStr(pass->queue->table);
     ereport(WARNING,
-            (count == 1 ? errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", first.id,
+            (count == 1 ? errmsg("job " INT64_FORMAT " of queue \"%s\" is skipped: %s", first.id,
                                  table, reason_of(first))
-                        : errmsg("%d jobs of queue \"%s\" are left out; of job " INT64_FORMAT ": %s",
+                        : errmsg("%d jobs of queue \"%s\" are skipped; of job " INT64_FORMAT ": %s",
                                  count, table, first.id, reason_of(first)),
              first.error != nullptr && first.error->detail != nullptr
                  ? errdetail_internal("%s", first.error->detail)
@@ -313,7 +313,7 @@ void skip_slow_job(Oid queue, const char *name) {
     const char *const reason = "its change took longer than ecto_job.sweep_timeout";
     if (skip_job(queue, single_job, settings::safety_interval_ms))
         ereport(WARNING,
-                (errmsg("job " INT64_FORMAT " of queue \"%s\" is left out: %s", single_job, name,
+                (errmsg("job " INT64_FORMAT " of queue \"%s\" is skipped: %s", single_job, name,
                         reason),
                  errhint("A trigger of the table may be slow. The job is tried again when the "
                          "table's definition changes, and from time to time.")));
@@ -342,7 +342,7 @@ void run_directly(Queue *queue, const Selection &selection) {
         FlushErrorState();
         record_skipped_jobs(queue->oid, true, skipped_count(queue->oid), reason_of({0, error}),
                             true);
-        const char *const hint = "Call again: the next call leaves out the job at fault.";
+        const char *const hint = "Call again: the next call skips the job at fault.";
         error->hint = error->hint == nullptr ? pstrdup(hint) : psprintf("%s %s", error->hint, hint);
         ReThrowError(error);
     }

@@ -48,8 +48,8 @@ sql(q{CREATE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS
 due('raised', 'good', 'bad');
 moved('raised', 'good');
 $offset =
-  wait_for_log($node, qr/WARNING:  job \d+ of queue "bad" is left out: no change today\n.*DETAIL:  a detail/, $offset);
-ok($offset, "the log names the job that is left out, with the trigger's error");
+  wait_for_log($node, qr/WARNING:  job \d+ of queue "bad" is skipped: no change today\n.*DETAIL:  a detail/, $offset);
+ok($offset, "the log names the job that is skipped, with the trigger's error");
 becomes($node, "SELECT status FROM ecto_job.queues WHERE queue = 'bad'::regclass",
 	'failing: no change today', "the status shows the trigger's error");
 is(status_of('good'), 'ok', 'the status of the other queue is ok');

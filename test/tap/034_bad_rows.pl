@@ -51,22 +51,22 @@ my $offset = -s $node->logfile;
 sql("BEGIN; INSERT INTO kept (params, schedule) VALUES ('{\"bad\": 1}', now() + interval '300 ms'), ('{}', now() + interval '300 ms');
 	ALTER TABLE kept ADD CONSTRAINT good CHECK (NOT params ? 'bad') NOT VALID; COMMIT");
 becomes($node, 'SELECT state FROM kept WHERE id = 2', 'AVAILABLE', 'the row beside one that cannot be changed moves');
-my $left_out = 'ok; 1 job left out of sweeps: new row for relation "kept" violates check constraint "good"';
-becomes($node, status_of('kept'), $left_out, 'the status says that one job is left out, and why');
+my $skipped = 'ok; 1 job skipped by sweeps: new row for relation "kept" violates check constraint "good"';
+becomes($node, status_of('kept'), $skipped, 'the status says that one job is skipped, and why');
 is(sql('SELECT state FROM kept WHERE id = 1'), 'SCHEDULED', 'the row that cannot be changed is as it was');
 for my $id (3 .. 5)
 {
 	sql("INSERT INTO kept (params, schedule) VALUES ('{}', clock_timestamp() + interval '200 ms')");
 	becomes($node, "SELECT state FROM kept WHERE id = $id", 'AVAILABLE',
-		"job $id, which is due later, does not wait for the row left out");
+		"job $id, which is due later, does not wait for the skipped row");
 }
 my $log = slurp_file($node->logfile, $offset);
-is(scalar(() = $log =~ /WARNING:  job 1 of queue "kept" is left out: new row/g), 1,
-	'the log warns once of the row left out');
+is(scalar(() = $log =~ /WARNING:  job 1 of queue "kept" is skipped: new row/g), 1,
+	'the log warns once of the skipped row');
 unlike($log, qr/sweep of queue "public.kept" failed/, 'the log speaks of no sweep that failed');
 sql('ALTER TABLE kept DROP CONSTRAINT good');
-becomes($node, 'SELECT state FROM kept WHERE id = 1', 'AVAILABLE', 'the row left out moves when the table has changed');
-becomes($node, status_of('kept'), 'ok', 'the status is ok when the row left out has moved');
+becomes($node, 'SELECT state FROM kept WHERE id = 1', 'AVAILABLE', 'the skipped row moves when the table has changed');
+becomes($node, status_of('kept'), 'ok', 'the status is ok when the skipped row has moved');
 
 # Claims of two sessions that have claimed before: the first claim that meets the row sees its error; the other session
 # skips the row, which the first has recorded in shared memory
@@ -87,8 +87,8 @@ my ($out) = $sessions[0]->query("DO \$\$ BEGIN PERFORM ecto_job.start_available_
 like($out, qr/yes/, 'the first session to meet the row gets its error');
 is($sessions[1]->query_safe($start), 1, 'the other session gets a job at its first try');
 is($sessions[0]->query_safe($start), 1, 'the first session gets a job at its second try');
-is(sql('SELECT state FROM claimed WHERE id = 3'), 'AVAILABLE', 'the row that claims leave out is as it was');
-is(sql(status_of('claimed')), 'ok; 1 job left out of claims: not this one', 'the status says that claims leave one job out, and why');
+is(sql('SELECT state FROM claimed WHERE id = 3'), 'AVAILABLE', 'the row that claims skip is as it was');
+is(sql(status_of('claimed')), 'ok; 1 job skipped by claims: not this one', 'the status says that claims skip one job, and why');
 $_->quit for @sessions;
 
 # A queue of which no claim succeeds has the status `failing`, until a claim succeeds
@@ -127,8 +127,8 @@ sql(q{CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS
 	INSERT INTO slow (params, schedule) SELECT CASE n WHEN 1 THEN '{"slow": 1}' ELSE '{}' END::jsonb, now() + interval '1 s' + n * interval '1 ms'
 	FROM generate_series(1, 20) AS n});
 becomes($node, "SELECT count(*) FROM slow WHERE state = 'AVAILABLE'", 19, 'the jobs behind the slow one move');
-becomes($node, status_of('slow'), 'ok; 1 job left out of sweeps: its change took longer than ecto_job.sweep_timeout',
-	'the status says that a job is left out which takes too long');
+becomes($node, status_of('slow'), 'ok; 1 job skipped by sweeps: its change took longer than ecto_job.sweep_timeout',
+	'the status says that a job is skipped which takes too long');
 
 $node->stop;
 done_testing();
