@@ -1,7 +1,7 @@
 // Outcomes sends the reports and handles the server's results.
 //
 // While the program stops, an outcome that cannot be reported (no server, or a read-only one) is
-// kept until its lease ends and then given up; otherwise the program might never end. While the
+// kept until its lease ends and then dropped; otherwise the program might never end. While the
 // program runs, an outcome is kept without limit, since a lease stays valid until a sweep ends it.
 #include "consumer/outcomes.hpp"
 

@@ -29,7 +29,7 @@ class Outcomes {
 public:
     using NextClaim = std::function<std::optional<Claim>()>;
 
-    // `finished` is called for each job that was reported or given up.
+    // `finished` is called for each job whose outcome was reported or dropped.
     Outcomes(
         Connection &connection, Shutdown &shutdown, std::function<void()> finished,
         NextClaim next_claim = [] { return std::nullopt; });

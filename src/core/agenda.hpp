@@ -1,6 +1,6 @@
-// The agenda of a queue says when which work is due: a pure function of what commits and ended
-// sessions have reported, and of what the batches of sweeps have found. No clock, no lock, no
-// server.
+// The agenda of a queue says when which work of this queue is due: a pure function of what commits
+// and ended sessions have reported, and of what the batches of sweeps have found. Which of the
+// queues with due work comes next is decided by core/fairness. No clock, no lock, no server.
 //
 // No work is later than reported, and whatever a batch leaves undone becomes due again; a queue has
 // at most half of the scheduler's time; and work that cannot be done now is not tried again at
@@ -28,11 +28,11 @@ struct Report {
 
 // The work of a batch.
 struct Work {
-    bool activate = false;        // scheduled jobs that are due
-    bool expire = false;          // leases that have ended, up to `leases_up_to`
-    bool reclaim = false;         // jobs of ended sessions, up to `orphans_up_to`
-    bool full = false;            // all of the above, and whatever nobody has reported
-    bool purge = false;           // FAILED jobs that the queue keeps no longer; never with others
+    bool activate = false; // scheduled jobs that are due
+    bool expire = false;   // leases that have ended, up to `leases_up_to`
+    bool reclaim = false;  // orphans, jobs of ended sessions: give back, up to `orphans_up_to`
+    bool full = false;     // all of the above, and whatever nobody has reported
+    bool purge = false;    // FAILED jobs that the queue keeps no longer; never with others
     bool orphans_in_head = false; // up to the end of the queue's head, which the batch reads
     JobKey leases_up_to = lowest_key;
     JobKey orphans_up_to = lowest_key;

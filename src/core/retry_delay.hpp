@@ -1,5 +1,10 @@
-// The retry back-off: how long a failed job waits for its next attempt. Delays are in whole
-// milliseconds. Nothing overflows, and nothing waits longer than the longest delay. No lock.
+// The retry back-off of a queue with options: how long a failed job waits for its next attempt.
+// Delays are in whole milliseconds. Nothing overflows, and nothing waits longer than the longest
+// delay. No lock.
+//
+// Not here: a queue without such options never calls this. There the fragment `next_time` in
+// queue/statements calls increase_time() (core/times). A delay that the caller of fail_job gives
+// counts in every queue.
 #pragma once
 
 #include <cstdint>

@@ -18,8 +18,8 @@ JobKey claim_start(Queue *queue);
 // needed, since the mark was checked lately.
 std::optional<JobKey> claim_start_again(Queue *queue);
 
-// Returns what search(key) finds from where a claim starts, and only if it finds nothing, from
-// where the mark may hide a job.
+// Calls search(key) with the key where a claim starts and, if that finds nothing and the mark may
+// hide a job, again from the beginning. Returns what was found.
 template <typename F> auto search_from_mark(Queue *queue, F search) {
     const auto found = search(claim_start(queue));
     if (found)

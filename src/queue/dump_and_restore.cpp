@@ -61,7 +61,7 @@ void carry_settings(Oid table) {
                 ObjectIdGetDatum(table));
     SysScanDesc scan =
         systable_beginscan(triggers, TriggerRelidNameIndexId, true, nullptr, 1, &key);
-    // All of them, so that none that somebody else has added brings other settings
+    // Every such trigger: one that somebody has added must not bring other settings
     while (HeapTuple const row = systable_getnext(scan))
         if (reinterpret_cast<Form_pg_trigger>(GETSTRUCT(row))->tgfoid == function)
             set_argument(triggers, row, text);

@@ -5,8 +5,11 @@ namespace ecto_job {
 
 namespace {
 
-Oid swept = InvalidOid;   // the table, and
-Oid sweeper = InvalidOid; // its owner, while a sweep runs
+// The table that is swept, and its owner. An ERROR leaves both set until the next sweep, which does
+// no harm: the abort has restored the user, so the owner is the current user only if both are the
+// scheduler's own superuser, whom no policy concerns
+Oid swept = InvalidOid;
+Oid sweeper = InvalidOid;
 
 } // namespace
 

@@ -5,8 +5,9 @@
 // restricted operation also keeps it from changing the session: roles, settings, temporary tables,
 // prepared statements, deferred triggers.
 //
-// After an ERROR the abort restores user and settings, so there is no destructor. The caller holds
-// a lock on the table, so that its owner cannot change.
+// After an ERROR the abort restores user and settings, so there is no destructor; what
+// sees_all_jobs() compares stays, without harm (owner.cpp). The caller holds a lock on the table,
+// so that its owner cannot change.
 #pragma once
 
 #include "pg/pg.hpp"

@@ -42,7 +42,7 @@ struct Queue {
     bool paused; // as far as this session knows: see is_paused() in queue/queue_settings.hpp
 
     int claims_since_advance;  // of this session: see claim_start.cpp
-    bool last_claim_succeeded; // one of this session has, so the next is not guarded
+    bool last_claim_succeeded; // of this session, so the next one need not isolate rows
 
     std::array<SPIPlanPtr, statement_count> plans;
 };

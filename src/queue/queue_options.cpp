@@ -45,7 +45,8 @@ const char *text_of(const JsonbValue &value) {
 }
 
 std::optional<int64> interval_of(const JsonbValue &value) {
-    // What follows a minus depends on the session's IntervalStyle, and each session reads the text
+    // What follows a minus depends on the session's IntervalStyle, and each session reads the text,
+    // so a minus is refused
     constexpr std::size_t longest_text = 100;
     const char *const text = text_of(value);
     const bool is_plain =

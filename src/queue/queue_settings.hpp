@@ -32,9 +32,9 @@ struct NewSettings {
 // dropped just now.
 Row change_settings(const Queue *queue, const NewSettings &settings);
 
-// Returns whether claims return no jobs; functions/jobs asks before each claim. A queue that seems
-// paused is read again: a consumer that resume_queue() has announced the queue to may not have
-// received the change of the cached settings.
+// Returns whether claims return no jobs; functions/jobs asks before each claim. A queue that is
+// paused by the cached settings is read again: resume_queue() announces the queue before the
+// invalidation of the settings arrives.
 bool is_paused(const Queue *queue);
 
 // Pauses or resumes a queue. ERROR 42P01 if the queue was dropped just now.

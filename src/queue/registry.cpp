@@ -51,10 +51,10 @@ bool keeps_only_row() {
     return has_column("scheduler_state", "only_row");
 }
 
-// Records with the first queue that the database runs. A copied or restored database has a record
-// that says otherwise. Registered queues do not count, since any role may restore its own table.
-// Two sessions that create the first queue at once do not wait for each other: each writes a row,
-// and the second row is harmless.
+// Records, when the first queue is created, that the database runs. A copied or restored database
+// has a record that says otherwise. Registered queues do not count, since any role may restore its
+// own table. Two sessions that create the first queue at once do not wait for each other: each
+// writes a row, and the second row is harmless.
 void record_that_database_runs() {
     write_registry(keeps_only_row() ? qualified<R"(
         INSERT INTO ecto_job.scheduler_state AS s (database, enabled)
@@ -80,7 +80,7 @@ bool read_latest(SPIPlanPtr *plan, const char *text, Oid queue) {
         SPI_keepplan(fresh);
         *plan = fresh;
     }
-    // The row is kept beyond the transaction, whose own snapshot may be too old
+    // Callers cache the row for longer than the transaction, whose own snapshot may be too old
     if (SPI_execute_snapshot(*plan, values, nullptr, GetLatestSnapshot(), InvalidSnapshot, true,
                              false, 1) != SPI_OK_SELECT)
         elog(ERROR, "reading ecto_job.queue_settings failed");

@@ -332,7 +332,7 @@ void run_directly(Queue *queue, const Selection &selection) {
     {
         MemoryContextSwitchTo(context);
         ErrorData *const error = CopyErrorData();
-        // No row is at fault, but the session or the server: the next claim is as cheap
+        // The session or the server is at fault, so the next claim need not isolate rows
         if (!is_row_error(error->sqlerrcode))
             PG_RE_THROW();
         queue->last_claim_succeeded = false;

@@ -1,11 +1,13 @@
 // Claims and sweeps of many rows, when one of the rows is at fault: its change raises an error, or
 // a trigger keeps the row as it is.
 //
-// The first fault ends a claim with an error, or has the batch of a sweep repeated. From then on,
-// for a while, the statement runs in a subtransaction (it is guarded), and the other rows are
-// changed nevertheless: if a guarded statement fails, or if a trigger may have kept rows, since
-// fewer were changed than demanded, a pass by halves follows. The rows are selected and locked, and
-// then changed in halves, each half in a subtransaction, down to the row at fault.
+// A statement *isolates rows* if it runs in a subtransaction: a session's first claim on a queue,
+// and every claim and batch for a while after a fault. Any other claim raises the error of a row at
+// fault; any other batch is repeated after such an error, and then isolates rows. A pass by halves
+// follows if a statement that isolates rows fails, or if a trigger may have kept rows, since fewer
+// were changed than demanded. While this process skips jobs of the queue, passes replace the
+// statement. A pass selects and locks the rows, and then changes them in halves, each half in a
+// subtransaction, down to the row at fault.
 //
 // - The row becomes FAILED, with the error, if another row could be changed, or if it was the only
 //   row and its data are at fault.
@@ -39,7 +41,7 @@ struct Selection {
 
 // The jobs that were taken
 struct Taken {
-    Datum *ids; // int8, in no order; of claims only
+    Datum *ids; // int8, `count` of them, in no order; null in the result of a sweep
     int64 count;
     int64 failed; // jobs at fault that became FAILED, which `count` does not include
 };
@@ -47,9 +49,9 @@ struct Taken {
 // Returns whether this process skips jobs of the queue.
 bool skips_jobs(const Queue *queue);
 
-// Runs the whole selection of a claim. If a row raises an error, the queue's record and this
-// session remember that, so that the next claims run guarded, and the error gets a HINT to call
-// again.
+// Runs the whole selection of a claim that does not isolate rows. If a row raises an error, the
+// queue's record and this session remember that, so that the next claims isolate rows, and the
+// error gets a HINT to call again.
 void run_directly(Queue *queue, const Selection &selection);
 
 // Runs the whole selection in a subtransaction. Returns null, with the rows in SPI_tuptable, or the
@@ -61,17 +63,19 @@ ErrorData *run_in_subtransaction(Queue *queue, const Selection &selection);
 Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
                      ErrorData *cause);
 
-// Makes a job FAILED whose change has raised an error, or skips it; null: a trigger has kept it.
-// `others_changed`: the statement has changed other jobs. Returns how many jobs became FAILED.
+// Makes a job FAILED whose change has raised `error`, or skips the job. `error` null: a trigger has
+// kept the job. `others_changed`: the statement has changed other jobs. Returns how many jobs
+// became FAILED.
 int64 isolate_job(Queue *queue, const Selection &selection, int64 id, ErrorData *error,
                   bool others_changed);
 
-// For a batch of a single job, which its time limit may cancel. Called before the batch.
+// Forgets the single job of an earlier batch, which its time limit may have cancelled. Called
+// before each batch.
 void forget_single_job();
 // Skips the job whose change was cancelled, if there is one. Called after the batch.
 void skip_slow_job(Oid queue, const char *name);
 
-// Returns the ids of the last statement's rows, as the beginning of a pass.
+// Returns the ids of the last statement's rows.
 Taken taken_ids();
 
 } // namespace ecto_job

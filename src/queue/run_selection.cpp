@@ -10,7 +10,8 @@ namespace ecto_job {
 
 namespace {
 
-// Returns whether a trigger may have kept jobs: it can, and there was room for more jobs.
+// Returns whether a trigger may have kept jobs: a trigger of the table can, and fewer jobs were
+// changed than demanded.
 bool may_have_missed(const Queue *queue, const Selection &selection, uint64 changed) {
     const std::optional<int64> &limit = selection.arguments.limit;
     return (!limit || static_cast<int64>(changed) < *limit) && may_veto(queue->oid);
@@ -46,7 +47,7 @@ void count_ended_leases(Queue *queue, EndedLeases *ended) {
     }
 }
 
-// Finishes the change of the last statement's jobs, one by one those with a key.
+// Counts the last statement's jobs, and changes those with a key one by one.
 void finish_ended_leases(Queue *queue, void *context) {
     auto *const sweep = static_cast<LeaseSweep *>(context);
     EndedLeases *const ended = &sweep->ended;

@@ -9,7 +9,7 @@ namespace ecto_job {
 // Claims jobs, whose rows are in SPI_tuptable then, and returns their number.
 uint64 run_claim(Queue *queue, const Selection &selection);
 
-// Runs a batch of a sweep; `guarded`: a row at fault does not end the batch.
+// Runs a batch of a sweep. `isolates_rows`: a row at fault does not end the batch.
 Taken run_sweep(Queue *queue, const Selection &selection, bool isolates_rows);
 
 // The numbers of jobs whose leases were ended, by their new states, and of those that were

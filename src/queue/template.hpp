@@ -10,11 +10,10 @@
 //       {unless_priority ...} the argument, if the table has not. The two words exist also for
 //                           in_play, inserted_at, updated_at, for binary params, and for
 //                           retry_delay, options of the retry back-off
-//       {as_schedule ...}   the argument, a timestamptz, as the type of the column schedule. A
-//                           parameter is converted and not the column, so that an index on the
-//                           column can be used. Also the column as timestamptz, whatever the
-//                           session's TimeZone. The word exists also for expires, inserted_at,
-//                           updated_at
+//       {as_schedule ...}   the argument, converted between timestamptz and the type of the column
+//                           schedule, whatever the session's TimeZone. Convert the parameter and
+//                           not the column where an index on the column shall be used. The word
+//                           exists also for expires, inserted_at, updated_at
 //   {word argument}   a fragment, itself in this language, in which @ stands for the argument
 //
 // What is not in the language does not compile.

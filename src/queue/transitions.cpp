@@ -79,10 +79,10 @@ TimestampTz first_expiry(const Rows &rows) {
     return first;
 }
 
-// Returns the arguments of a statement that ends something as many timeouts after `now` as the
-// next attempt's number says.
+// Returns the arguments of the fragment {next_time} in statements.cpp. ERROR 22008 if the time
+// after one timeout is out of range.
 Arguments next_time(Queue *queue, TimestampTz now, int64 timeout_ms) {
-    expiry(queue, now, timeout_ms); // or an error
+    expiry(queue, now, timeout_ms);
     return {.now = now, .timeout = timeout_ms, .attempt_limit = last_attempt(now, timeout_ms) - 1};
 }
 
@@ -104,7 +104,7 @@ uint64 claim_from(Queue *queue, Selection claim, const JobKey &from) {
 uint64 run_from_mark(Queue *queue, const Selection &claim) {
     const uint64 claimed =
         search_from_mark(queue, [&](const JobKey &from) { return claim_from(queue, claim, from); });
-    settle_wake_up(queue->oid); // not before: a claim that fails has the wake-up passed on
+    settle_wake_up(queue->oid); // not earlier: if the claim fails, another session gets the wake-up
     return claimed;
 }
 
@@ -122,8 +122,8 @@ std::optional<TimestampTz> find_time(Queue *queue, Statement statement,
 } // namespace
 
 int64 enqueue(Queue *queue, const Arguments &job, OnConflict on_conflict) {
-    // A replica's triggers do not fire, ours neither; else the column is the triggers' to write,
-    // and not granted to whoever enqueues
+    // Under session_replication_role = replica our triggers do not set the state, so the statement
+    // does. Otherwise they do, and producers need no right to the column
     const bool scheduled = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
                            job.schedule > GetCurrentTimestamp();
     if (scheduled && job.key != nullptr)

@@ -1,10 +1,12 @@
 // The life of a job: each transition is one guarded statement on the queue's table, which changes
-// the row or changes nothing. One function for each row of the table in docs/design.md, in its
-// order.
+// the row or changes nothing. The functions follow the table in docs/design.md.
+// end_expired_leases() has two of its rows; superseding is in unique_jobs.hpp, faults are in
+// rows_at_fault.hpp, and the deletion of FAILED jobs is in retention.hpp.
 //
-// The caller has connected SPI. A transition leaves the changed rows in SPI_tuptable, with the
-// attributes of ecto_job.job, and returns their number. Each sends the notifications of its change.
-// Only transitions of a single job wait for locks.
+// The caller has connected SPI. A claim, update_job_in_progress(), job_failed(), snooze_job(),
+// cancel_job() and requeue() leave the changed rows in SPI_tuptable, with the attributes of
+// ecto_job.job. Each transition sends the notifications of its change. Transitions of jobs that the
+// caller names wait for their row locks, except cancel_job(). Claims and sweeps skip locked rows.
 #pragma once
 
 #include <optional>
@@ -17,13 +19,14 @@
 
 namespace ecto_job {
 
-// Inserts a job, whose columns are the fields `params` to `key` of Arguments, and returns its id;
-// if another job waits under the key, what `on_conflict` says (unique_jobs.hpp). In a queue without
+// Inserts a job and returns its id. The columns are the fields `params` to `key` of Arguments. If
+// another job waits under the key, `on_conflict` decides (unique_jobs.hpp). In a queue without
 // priorities the caller has refused any priority but 0.
 int64 enqueue(Queue *queue, const Arguments &job, OnConflict on_conflict);
 
-// The sweeps take a limit of jobs, or none. `guarded`: a row at fault is isolated, which costs a
-// subtransaction; otherwise the row ends the sweep with an ERROR. See rows_at_fault.hpp.
+// The sweeps take a limit of jobs, or none. `isolates_rows`: a row at fault does not end the sweep,
+// which costs a subtransaction; otherwise the row ends the sweep with an ERROR. See
+// rows_at_fault.hpp.
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
                                bool isolates_rows);
 uint64 available_jobs(Queue *queue, int64 demand);
@@ -32,8 +35,8 @@ uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz
                               int64 timeout_ms, std::optional<int64> lease);
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
 
-// The guarded deletes. ERROR JQ001 if the job is no longer the caller's; 09000 if the job is the
-// caller's and a trigger or policy keeps its row.
+// Delete the row of a job that is done. ERROR JQ001 if the job is no longer the caller's; 09000 if
+// the job is the caller's and a trigger or policy keeps its row.
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
                 bool with_notification);
 void complete_job(Queue *queue, int64 id, int64 lease);
@@ -89,9 +92,9 @@ std::optional<TimestampTz> next_due(Queue *queue, TimestampTz from);
 std::optional<TimestampTz> next_expiry(Queue *queue, const JobKey &to, TimestampTz from);
 
 // Returns the key of the last RESERVED or IN_PROGRESS job, lowest_key if there is none. The scan
-// reads all rows in play behind that job. Returns highest_key for a table of EctoJob's. It has
-// no index of the rows in play, so scans go to the end anyway; and a remembered key might become
-// too low, since a changed priority is not reported.
+// reads all rows in play behind that job. Returns highest_key for a table of EctoJob's. Such a
+// table has no index of the rows in play, so scans go to the end anyway; and a remembered key might
+// become too low, since a changed priority is not reported.
 JobKey last_held(Queue *queue);
 
 // Returns the key of the 10,000th job in play, highest_key if there are fewer. Jobs are started in

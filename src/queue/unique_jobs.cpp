@@ -13,12 +13,13 @@ namespace {
 
 enum class Waiting {
     nothing,
-    job,        // for all to see, or let wait by this transaction
-    uncommitted // another transaction has let it wait, or ends its waiting, and is open
+    job,        // a committed job, or one of this transaction
+    uncommitted // an open transaction has let the job wait, or ends its waiting
 };
 
-// Returns whether an index finds the jobs of a key. The table's owner may have dropped the column
-// (an expression has its number, 0), or given it another type, whose values are no texts.
+// Returns whether an index finds the jobs of a key. If the table's owner has dropped the column,
+// its number is 0, as that of an expression. The column may also have another type, whose values
+// are no texts.
 bool is_key_index(Relation index, AttrNumber column) {
     const FormData_pg_index *const form = index->rd_index;
     return AttributeNumberIsValid(column) && form->indisunique && form->indisvalid &&
@@ -35,8 +36,8 @@ bool is_waiting(Relation table, TupleTableSlot *slot) {
     return state == State::available || state == State::scheduled || state == State::retry;
 }
 
-// Returns what waits under the key by the index. Reads with the snapshot that unique indexes read
-// with, which shows the rows of open transactions.
+// Returns what waits under the key by the index. Reads with a dirty snapshot, as unique indexes do,
+// which shows the rows of open transactions.
 Waiting read_index(Relation table, Relation index, text *key) {
     TupleTableSlot *const slot = table_slot_create(table, nullptr);
     SnapshotData dirty;

@@ -1,5 +1,5 @@
 // Unique jobs: of a queue's jobs with one key, at most one waits, that is, is SCHEDULED, AVAILABLE
-// or RETRY. A unique index holds this. A job that is RESERVED, IN_PROGRESS or FAILED does not
+// or RETRY. A unique index enforces this. A job that is RESERVED, IN_PROGRESS or FAILED does not
 // count, so that an enqueue never waits for the transaction that performs a job.
 //
 // A job with a key that comes back (it failed, was put back, or its lease or session ended) may
@@ -33,8 +33,8 @@ inline constexpr int key_bytes = 1024; // of the longest key
 // unique jobs, with a HINT.
 bool enqueue_unique(Queue *queue, const Arguments &job, OnConflict on_conflict);
 
-// Runs a statement that changes one job, which may wait then. Returns the number of rows: 0 if no
-// job is as the statement demands. A superseded job's row is as it was before. Waits for a
+// Runs a statement that may have one held job wait again. Returns the number of rows: 0 if no job
+// is as the statement demands. The row of a superseded job is returned unchanged. Waits for a
 // transaction that has let another job wait under the key and may still be rolled back.
 uint64 run_return(Queue *queue, Statement statement, Arguments arguments);
 
@@ -52,11 +52,11 @@ struct HeldJobs {
     int64 count;
 };
 
-// Returns the jobs of that kind among the last statement's rows, the latest first: of two jobs of
-// one key the later one comes back.
+// Returns the HeldJobs among the last statement's rows, the latest first: of two jobs of one key
+// the later one comes back.
 HeldJobs held_jobs();
 
-// How a sweep's change of such a job has ended
+// How a sweep's change of a HeldJob has ended
 struct Return {
     enum End {
         changed,    // as the sweep changes other jobs; the row is in SPI_tuptable
@@ -69,7 +69,7 @@ struct Return {
     ErrorData *error;
 };
 
-// Finishes the change of a job, by the statement of the sweep that changes selected jobs.
+// Finishes the change of one HeldJob by `sweep.change`.
 Return return_job(Queue *queue, const Selection &sweep, const HeldJob &job);
 
 } // namespace ecto_job

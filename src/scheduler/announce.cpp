@@ -88,8 +88,9 @@ void at_exit(int, Datum) {
 }
 
 // Sets the pause and the limit of the next try after a try that was over its limit. `holder` holds
-// NOTIFY's lock now. If one commit keeps the lock, the pause is long and the limit short; if others
-// take it in turn, the limit grows, and the pause is half of the limit.
+// NOTIFY's lock now. If the same commit held the lock at the last try, too, the pause is a second
+// and the limit short. Otherwise the limit doubles, and the pause is half of the limit, at most a
+// second.
 void set_next_try(const VirtualTransactionId &holder) {
     const bool is_kept =
         VirtualTransactionIdIsValid(holder) && VirtualTransactionIdEquals(holder, last_holder);

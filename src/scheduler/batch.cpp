@@ -165,9 +165,9 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
              .batch = batch,
              .pass = &watched->purge});
     become_self(self);
+    // The queue has no flag, so the notification is kept
     if (batch->announces && !watched->has_shared_record)
-        send_notification(queue, Notification::available,
-                          ""); // the queue has no flag; kept until the commit
+        send_notification(queue, Notification::available, "");
     batch->in_commit = true;
     limit_time(commit_limit_ms);
     relation_close(table, NoLock);

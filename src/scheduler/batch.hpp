@@ -1,9 +1,11 @@
-// One of the one to three transactions of a batch, as the table's owner. One moves jobs; one
-// repeats it if a row is at fault; one looks ahead for the time when the next job is due.
+// One of the one to three transactions of a batch, as the table's owner. One moves jobs; if no job
+// had to be moved, it also looks ahead for the time when the next job is due. One repeats the first
+// if a row is at fault. One looks ahead after the last due job was moved. A batch that deletes old
+// FAILED jobs neither moves jobs nor looks ahead.
 //
-// The order matters: lock the extension and check that it still exists, lock the table if its lock
-// is free, check the table's kind, read the queue's settings, become the owner, do the work under a
-// time limit, become oneself again.
+// The order of steps matters: lock the extension and check that it still exists, lock the table if
+// its lock is free, set the time limits, check the table's kind, read the queue's settings, become
+// the owner, do the work, become oneself again. The commit has a time limit of its own.
 #pragma once
 
 #include "core/agenda.hpp"

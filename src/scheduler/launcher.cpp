@@ -20,7 +20,8 @@
 //
 //   any state but running:
 //           -- a session requests a scheduler ------> wanted
-//           -- one, after 3 quick starts ----------> pausing, to 2 s after the last start
+//           -- a session requests one, after 3
+//              quick starts in a row --------------> pausing, to 2 s after the last start
 //
 // A request thus also ends the pause after a failure. A request that comes while a scheduler is
 // running takes effect at that scheduler's end.

@@ -77,7 +77,8 @@ bool wait_for_commit(TransactionId starter) {
     BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
     force_settings();
     protect_session();
-    // Another scheduler that has the lock sees what was committed: Scheduler::leave_if_idle()
+    // If another scheduler has the lock, it reads the registry once more before it leaves, and so
+    // sees what was committed: Scheduler::leave_if_idle()
     if (on_demand && (!wait_for_commit(arguments.starter) || !try_singleton_lock()))
         proc_exit(0);
     if (!on_demand)

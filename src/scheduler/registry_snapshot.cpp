@@ -33,8 +33,8 @@ void log_copy() {
 
 RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues) {
     RegistrySnapshot snapshot;
-    // A wait for pg_extension with the extension locked would be a deadlock with a session that has
-    // locked pg_extension and drops the extension
+    // Locks pg_extension before the extension, in the order of a session that drops the extension;
+    // in the other order the two would wait for each other
     LockRelationOid(ExtensionRelationId, AccessShareLock);
     snapshot.extension = get_extension_oid("ecto_job", true);
     const bool was_replaced = OidIsValid(known_extension) && snapshot.extension != known_extension;

@@ -57,8 +57,8 @@ Size size_of_memory() {
 
 // Empties PostgreSQL's caches of catalogs and relations if many queues were freed since the last
 // time. The caches never shrink by themselves, and a table with its indexes and types takes some
-// 100 kB there. While no more queues are at work than the session keeps, none is freed, and every
-// sweep finds its plans.
+// 100 kB there. A session that works on no more queues than queue.cpp keeps frees none of them, and
+// every sweep finds its plans.
 void trim_memory() {
     constexpr uint64 freed_between = 50;
     static uint64 freed_before = 0;

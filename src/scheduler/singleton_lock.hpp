@@ -1,8 +1,8 @@
 // The lock that keeps a second scheduler out of a database: a session-level advisory lock of a
 // class that SQL cannot take.
 //
-// The lock is the only advisory lock of the session. Code of a table's owner may have taken others
-// during a sweep, which would stay for as long as the scheduler lives.
+// Code of a table's owner may take other session-level advisory locks in a sweep, which would last
+// as long as the process. So each function here first releases all.
 #pragma once
 
 namespace ecto_job {

@@ -20,8 +20,8 @@ enum class AfterBatch : uint8_t {
 // agenda, the status and the log.
 AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int slot);
 
-// Returns the owner of the queue whose batch is running, also after AfterBatch::end_process: at the
-// process's exit, that owner backs off (process.cpp). Else InvalidOid.
+// Returns the owner of the queue whose batch is running or has returned AfterBatch::end_process;
+// InvalidOid: there is no such queue. At the process's exit, that owner backs off (process.cpp).
 Oid owner_in_sweep();
 
 } // namespace ecto_job

@@ -1,6 +1,7 @@
-// The hook on utility commands: those that need a database for themselves, those that finish a
-// prepared transaction, and those that may drop the extension, which a sleeping scheduler would not
-// notice.
+// The hook on utility commands: those that need a database for themselves; CREATE DATABASE, after
+// which the launcher scans pg_database; PREPARE TRANSACTION, whose identifier is kept for the note;
+// those that finish a prepared transaction; and those that may drop the extension, of which a
+// sleeping scheduler would not learn.
 #include "pg/boundary.hpp"
 #include "queue/prepared_changes.hpp"
 #include "queue/transaction_end.hpp"

@@ -1,4 +1,4 @@
-// Queues, and their places in shared memory. See watched_queues.hpp.
+// Queues, and their records in shared memory. See watched_queues.hpp.
 #include "scheduler/watched_queues.hpp"
 
 #include "pg/names.hpp"
@@ -79,28 +79,28 @@ void WatchedQueues::warn_of_max_queues() {
     warned_of_max_queues_ = true;
 }
 
-// Gives the queue a place in shared memory. A former scheduler may have given the queue its place,
-// and left the queue's health there. Returns false if all places are taken.
+// Gives the queue a record in shared memory. A former scheduler may have given the queue that
+// record, and left the queue's health there. Returns false if all records are in use.
 bool WatchedQueues::assign_record(WatchedQueue *queue) {
-    QueueRecord *const place = claim_record(queue->oid);
-    if (place == nullptr)
+    QueueRecord *const shared = claim_record(queue->oid);
+    if (shared == nullptr)
         return false;
-    if (place->health.failures > 0) {
-        queue->agenda.resume(place->health.failures, place->health.last_sweep);
+    if (shared->health.failures > 0) {
+        queue->agenda.resume(shared->health.failures, shared->health.last_sweep);
     } else if (queue->agenda.is_failing()) {
         const SharedLock lock(LW_EXCLUSIVE);
-        place->health = queue->record->health;
+        shared->health = queue->record->health;
     }
     pfree(queue->record);
-    queue->record = place;
+    queue->record = shared;
     queue->has_shared_record = true;
     queue->agenda.request_full_sweep(); // earlier commits have reported nothing
-    if (place->health.in_sweep)
+    if (shared->health.in_sweep)
         record_death(queue);
     return true;
 }
 
-// Gives each queue without a place a free one, for as long as there are any.
+// Gives each queue without a record in shared memory a free one, for as long as there are any.
 void WatchedQueues::assign_records() {
     bool all_taken = !is_state_shared();
     queues_.for_each([&](WatchedQueue *queue) {

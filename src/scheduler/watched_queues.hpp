@@ -15,17 +15,18 @@ struct WatchedQueue {
     Oid oid = InvalidOid;
     Oid owner = InvalidOid;
     bool is_listed = false;         // in the registry when it was last read
-    bool has_shared_record = false; // in shared memory, so that commits report what they do
+    bool has_shared_record = false; // so that commits report what they do
     Agenda agenda;
     BatchSize batch_size;
     int64 poll_interval_ms = 1000;      // the queue's setting, once a batch has read it
     TimestampTz isolate_rows_until = 0; // since a row was at fault: rows_at_fault.hpp
     Purge purge;                        // the pass that deletes FAILED jobs
-    QueueRecord *record = nullptr; // in shared memory; in this process while all places are taken
-    char *name = nullptr;          // schema and table, quoted
+    // In shared memory; in this process while all records there are in use, and without preload
+    QueueRecord *record = nullptr;
+    char *name = nullptr; // schema and table, quoted
 };
 
-// Returns the time between full sweeps, which is short if the queue has no place in shared memory:
+// Returns the time between full sweeps, which is short if the queue has no record in shared memory:
 // then commits report nothing, and only a full sweep finds what they did.
 int64 full_interval_ms(const WatchedQueue *queue);
 
@@ -40,8 +41,8 @@ public:
     // their records in shared memory. In a transaction.
     void update(const RegisteredQueues &listed);
 
-    // Makes a full sweep due of each queue without a place in shared memory. Its commits report
-    // nothing, and its settings, which a batch reads, may be new.
+    // Makes a full sweep due of each queue without a record in shared memory. Commits report
+    // nothing of such a queue, and its settings, which a batch reads, may be new.
     void make_unreported_due();
 
     template <typename F> void for_each(F visit) const { queues_.for_each(visit); }

@@ -9,23 +9,24 @@ namespace ecto_job {
 
 namespace {
 
-// How long claims rely on the mark before one that finds no job scans from the beginning,
+// If the last scan is longer ago, a claim that finds no job scans from the beginning
 constexpr int64 trusted_us = 500'000;
-// and how long after that before one that finds jobs scans
+// If a claim has relied on such an old mark longer ago, a claim that finds jobs scans, too
 constexpr int64 relied_us = 250'000;
-// An advance that lasts longer belongs to a long transaction: another one may begin
+// If an advance lasts longer, its transaction is long, and another advance may begin
 constexpr int64 advance_us = 1'000'000;
 
 // Tolerated difference, since another session may write a later time before this one
 constexpr int64 skew_us = 50'000;
 
-// Returns true also if the clock was set back.
+// Returns whether more than `duration_us` has passed since then; also true if the clock was set
+// back.
 bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
     return since > now + skew_us || now - since > duration_us;
 }
 
-// Decides whether a claim scans from the beginning, which is `overdue` or not, and whether it
-// advances the mark, and begins that advance.
+// Decides whether a claim for which a scan is `overdue` scans from the beginning. Begins an advance
+// of the mark if the claim makes one.
 void decide(LowWater *mark, bool may_advance, bool overdue, TimestampTz now, ClaimStart *start) {
     const bool advances = may_advance && is_over(mark->advance_began, advance_us, now);
     // While another claim scans, the mark may serve a little longer

@@ -33,8 +33,8 @@ void forget(LowWater *mark);
 struct ClaimStart {
     JobKey from;
     bool from_beginning; // a scan for what the mark may hide
-    uint64 advance;      // a number for the calls below; 0: it is not
-    bool isolates_rows;  // a job was at fault in a claim not long ago
+    uint64 advance;      // a number for the calls below; 0: the claim does not advance the mark
+    bool isolates_rows;  // since a job was at fault in a claim not long ago
 };
 
 // Returns where a claim starts. Called before the claim takes its snapshot. A claim advances the

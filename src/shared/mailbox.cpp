@@ -74,7 +74,7 @@ void report(const Change &change) {
         unserved = change.available && record != nullptr && scheduler == nullptr;
         forgotten = scheduler == nullptr && may_be_forgotten();
     }
-    wake(change.queue, change.came); // after the mark was lowered, from which a waiter searches
+    wake(change.queue, change.came); // after the mark is lowered: a waiter searches from the mark
     if (unserved)
         signal_scheduler(Start::yes);
     else if (forgotten)

@@ -51,7 +51,9 @@ Report take_report(QueueRecord *record);
 // Sets why notifications cannot be sent, for the status of the queues; null: they can.
 void show_unannounced(int slot, const char *why);
 
-// What ends the scheduler's sleep early, besides a request to read the registry or to leave.
+// Which reports keep the scheduler from going to sleep, and whether earlier times wake it. A new
+// announcement or an ended session sets its latch whatever this says, as does a request to read the
+// registry or to leave.
 enum class WakeOn : uint8_t {
     everything,    // reports of jobs to announce, of earlier times, of ended sessions
     times,         // not announcements: notifying fails

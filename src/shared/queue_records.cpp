@@ -90,7 +90,8 @@ void clear_record(QueueRecord *record) {
     QueueRecord empty;
     // An advance of the mark that is under way is not taken for a later one
     empty.low_water.advance = record->low_water.advance + 1;
-    // The spinlock stays free: nobody takes it without the lock of the shared state
+    // The spinlock is free. Only take_report(), in the database's scheduler, takes it without the
+    // lock of the shared state, and that scheduler is this process, or has ended
     empty.mutex = record->mutex;
     *record = empty;
 }
@@ -158,7 +159,7 @@ bool read_record(Oid queue, QueueRecord *copy) {
         return false;
     const RecordLock record_lock(record);
     *copy = *record;
-    // The scheduler has not yet taken a time that is not due
+    // A reported time may still be in the mailbox
     copy->health.next_due = std::min(copy->health.next_due, copy->mailbox.report.due);
     return true;
 }

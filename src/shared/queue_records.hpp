@@ -1,7 +1,9 @@
 // The record of each queue in shared memory. See QueueRecord in state.hpp.
 //
 // The scheduler of the queue's database keeps a pointer to the record, and changes the record's
-// health under the lock of the shared state. Every other process reads a copy.
+// health under the lock of the shared state. Other processes use the record only under that lock,
+// or read a copy. Where the number of records matters, as in ecto_job.max_queues, users read of
+// *places* in shared memory: one for each record.
 #pragma once
 
 #include <functional>
@@ -59,9 +61,9 @@ void release_records_of(Oid database);
 // Releases the records of every database that is not kept.
 void release_records_unless(bool (*is_kept)(Oid database));
 
-// Records for the view ecto_job.queues how many jobs this process skips in claims or sweeps. With a
-// `reason`, why a job was at fault just now; the claims of all sessions are then guarded for a
-// while. `others_move`: other jobs could be changed.
+// Records for the view ecto_job.queues how many jobs this process skips in claims or sweeps.
+// `reason`: why a job was at fault just now; null: no job was. After a fault in a claim the claims
+// of all sessions isolate rows for a while. `others_move`: other jobs could be changed.
 void record_skipped_jobs(Oid queue, bool claims, int count, const char *reason, bool others_move);
 
 // Copies this database's record of the queue. Returns false if there is none.

@@ -14,7 +14,8 @@ struct SchedulerArguments {
     Oid database;
     int slot; // on_demand_slot: none, since there is no launcher
     uint64 generation;
-    TransactionId starter; // on demand: the transaction that it waits for, and must have committed
+    // On demand: the transaction that called start_scheduler(), whose commit the process awaits
+    TransactionId starter;
 };
 static_assert(sizeof(SchedulerArguments) <= BGW_EXTRALEN);
 constexpr int on_demand_slot = -1;

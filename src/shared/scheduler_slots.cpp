@@ -73,7 +73,7 @@ SchedulerEnd free_slot(int slot) {
     const SharedLock lock(LW_EXCLUSIVE);
     SchedulerSlot &ended = slot_at(slot);
     move(ended, SchedulerState::free);
-    // One that was asked to leave, and was terminated because it did not, is not missed
+    // A scheduler that was terminated because it did not leave counts as having left
     return ended.asked_to_leave ? SchedulerEnd::left : ended.end;
 }
 

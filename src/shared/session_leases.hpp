@@ -1,8 +1,12 @@
 // The sessions that hold jobs under leases bound to them, so that the scheduler knows which
 // sessions have ended, and is woken when one ends.
 //
+// This file only says which sessions are live. The jobs of the others are *given back* elsewhere:
+// core/agenda says when (`reclaim`), queue/statements which jobs and to which states
+// (`give_back_jobs`), and queue/transitions has the function.
+//
 // A session enters its number here before it draws its first bound lease. A callback removes the
-// number when the session's process ends, by whatever ERROR, FATAL or signal, after the transaction
+// number when the session's process ends, normally, by FATAL or by a signal, after the transaction
 // was aborted and its locks were released. A crash, which no process survives, empties the list
 // with all of shared memory. So a number that is read first from a lease in a table, and is then
 // not found here, belongs to a session that has ended. Numbers are given in sequence, from a random

@@ -4,9 +4,10 @@
 // One LWLock guards everything but the waiters, which have another one. A process holds it while it
 // reads small arrays, and never while it waits. A spinlock of each queue's record also guards what
 // commits write there, so that commits need the LWLock in shared mode only. A crash empties shared
-// memory, and every fact in it can be found again in the tables. Without preload there is no shared
-// memory, and `shared_state()` is null; a scheduler that was started on demand has a state in its
-// own memory, so that its code is the same.
+// memory. Every fact that the work needs can be found again in the tables; counters of the status,
+// and pauses after failures, are lost. Without preload there is no shared memory, and
+// `shared_state()` is null; a scheduler that was started on demand has a state in its own memory,
+// so that its code is the same.
 //
 // The records of queues are two arrays. The first, of ecto_job.max_queues, is part of the server's
 // shared memory. The second is address space that the postmaster maps at its start, and that all
@@ -79,7 +80,7 @@ struct LowWater {
     TimestampTz scan_began = 0; // when a scan began that has not ended; 0: none
     uint64 advance = 0;         // the number of the advance under way, and
     TimestampTz advance_began = 0;
-    JobKey lowered_to = {}; // the lowest key that was made AVAILABLE since it began
+    JobKey lowered_to = {}; // the lowest key that was made AVAILABLE since the advance began
 };
 
 // The number of a record, from 1; 0: none.
@@ -127,7 +128,7 @@ struct QueueRecord {
     LowWater low_water = {};
 
     Health health;
-    SkippedJobs skipped_by_claims = {}; // `until`: how long claims are guarded
+    SkippedJobs skipped_by_claims = {}; // `until`: how long claims isolate rows
     SkippedJobs skipped_by_sweeps = {};
 };
 
