@@ -87,7 +87,7 @@ struct LowWater {
 using RecordNumber = uint32;
 // Jobs that claims or sweeps skip, because changing them fails
 struct SkippedJobs {
-    TimestampTz until; // 0: none was
+    TimestampTz until; // the last fault counts as recent until then; 0: no fault
     int32 count;
     bool all; // no other job was changed since
     char reason[160];
