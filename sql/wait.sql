@@ -1,4 +1,5 @@
--- wait: arguments, errors, and what returns at once. test/tap/038_wait.pl has sessions that wait and are woken.
+-- wait and wait_any: arguments, errors, and what returns at once. test/tap/038_wait.pl and 048_wait_any.pl have sessions
+-- that wait and are woken.
 \set ECHO none
 \getenv top PG_ABS_SRCDIR
 \i :top/test/regress/prepare.sql
@@ -100,5 +101,61 @@ SET ROLE regress_wait_writer;
 CALL ecto_job.wait('wait_jobs', '0');
 \echo :SQLSTATE
 RESET ROLE;
-SELECT ecto_job.drop_queue(q) FROM unnest('{wait_jobs,wait_shared}'::regclass[]) AS q;
+SELECT ecto_job.resume_queue('wait_jobs');
+-- Several queues: the first that has a job
+SELECT ecto_job.create_queue(name) FROM unnest('{wait_a,wait_b,wait_c}'::text[]) AS name;
+CALL ecto_job.wait_any('{wait_a,wait_b,wait_c}', '0');
+CALL ecto_job.wait_any(queues => '{wait_a}', timeout => '1 ms', queue => 'wait_b');
+SELECT FROM ecto_job.enqueue('wait_b', '{}');
+CALL ecto_job.wait_any('{wait_a,wait_b,wait_c}');
+CALL ecto_job.wait_any('{wait_a,wait_c}', '0');
+CALL ecto_job.wait_any('{{wait_a,wait_b},{wait_b,wait_a}}', '1 day');
+-- In turn, if more have jobs
+SELECT FROM ecto_job.enqueue('wait_a', '{}');
+SELECT FROM ecto_job.enqueue('wait_c', '{}');
+CALL ecto_job.wait_any('{wait_a,wait_b,wait_c}');
+CALL ecto_job.wait_any('{wait_a,wait_b,wait_c}');
+CALL ecto_job.wait_any('{wait_a,wait_b,wait_c}');
+-- Not a paused one
+SELECT ecto_job.pause_queue('wait_a');
+CALL ecto_job.wait_any('{wait_a,wait_b}');
+CALL ecto_job.wait_any('{wait_a,wait_b}');
+CALL ecto_job.wait_any('{wait_a}', '1 ms');
+-- 16 of them, however often; not 17
+SELECT ecto_job.create_queue('wait_' || n) FROM generate_series(4, 17) AS n \g /dev/null
+SELECT array_agg('wait_' || n) AS many FROM unnest('{a,b,c,4,5,6,7,8,9,10,11,12,13,14,15,16}'::text[]) AS n \gset
+CALL ecto_job.wait_any(:'many'::regclass[] || :'many'::regclass[]);
+CALL ecto_job.wait_any(:'many'::regclass[] || 'wait_17'::regclass);
+\echo :SQLSTATE
+-- Arguments
+CALL ecto_job.wait_any(NULL);
+\echo :SQLSTATE
+CALL ecto_job.wait_any('{}');
+\echo :SQLSTATE
+CALL ecto_job.wait_any('{wait_a,NULL}');
+\echo :SQLSTATE
+CALL ecto_job.wait_any('{wait_a,pg_class}');
+\echo :SQLSTATE
+CALL ecto_job.wait_any('{wait_a,1}');
+\echo :SQLSTATE
+CALL ecto_job.wait_any('{wait_a}', NULL);
+\echo :SQLSTATE
+CALL ecto_job.wait_any('{wait_a}', '-1 ms');
+\echo :SQLSTATE
+BEGIN;
+CALL ecto_job.wait_any('{wait_b}');
+\echo :SQLSTATE
+ROLLBACK;
+-- A little before statement_timeout
+SET statement_timeout = '2 s';
+CALL ecto_job.wait_any('{wait_a}', '1 day');
+RESET statement_timeout;
+-- Rights: SELECT on each
+GRANT SELECT ON wait_b, wait_c TO regress_wait_reader;
+SET ROLE regress_wait_reader;
+CALL ecto_job.wait_any('{wait_b,wait_c}');
+CALL ecto_job.wait_any('{wait_b,wait_a}');
+\echo :SQLSTATE
+RESET ROLE;
+SELECT ecto_job.drop_queue(queue) FROM ecto_job.queues WHERE queue::text LIKE 'wait%' \g /dev/null
 DROP ROLE regress_wait_reader, regress_wait_writer;

@@ -1,10 +1,13 @@
-// The procedure wait(): a session waits for a job of a queue, without a transaction's snapshot.
+// The procedures wait() and wait_any(): a session waits for a job of a queue, or of several,
+// without a transaction's snapshot.
 //
 // A procedure that is called outside of a transaction block may commit. So each search for a job
 // has a transaction of its own, and while the session sleeps there is none that holds back VACUUM.
 // shared/waiters.hpp says why no wake-up is lost.
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <span>
 
 #include "functions/arguments.hpp"
 #include "functions/composite.hpp"
@@ -27,36 +30,47 @@ constexpr milliseconds unwoken_interval{1000};
 constexpr milliseconds longest_sleep{3'600'000}; // WaitLatch has a limit
 constexpr milliseconds longest_pause{1000};
 
-struct Wait {
-    Oid queue;
+struct WaitedQueue {
+    Oid oid;
     NameData table; // the name at the beginning
-    Clock::time_point began;
-    Clock::time_point ends;
     milliseconds poll_interval;
     bool may_be_woken; // else it would take wake-ups that it cannot use
 };
 
-// The job for which this session's last wait returned true. If the next wait finds this job again,
-// it pauses before it returns: claims do not get the job, since a transaction has locked the row or
-// since claims skip the job, and a client that claims and waits in turn would occupy a processor.
+struct Wait {
+    std::array<WaitedQueue, max_waited_queues> all;
+    Size count;
+    Clock::time_point began;
+    Clock::time_point ends;
+};
+
+std::span<WaitedQueue> queues_of(Wait *wait) {
+    return {wait->all.data(), wait->count};
+}
+
+// The job of a queue for which this session's last wait returned. If the next wait finds this job
+// again, it pauses before it returns: claims do not get the job, since a transaction has locked the
+// row or since claims skip the job, and a client that claims and waits in turn would occupy a
+// processor.
 struct Reported {
     Oid queue = InvalidOid;
     JobKey key = {};
     milliseconds pause = {};
 };
-Reported reported;
+std::array<Reported, max_waited_queues> reported; // by age, the last one first
 
 // What a search found
 struct Found {
-    bool searched; // false: the table is locked
-    std::optional<JobKey> job;
+    const WaitedQueue *queue = nullptr; // null: no job for which the wait returns
+    JobKey job = {};
+    Clock::time_point next_search = Clock::time_point::max(); // if nobody wakes the session
 };
 
-void require_no_transaction_block(FunctionCallInfo fcinfo) {
+void require_no_transaction_block(FunctionCallInfo fcinfo, const char *procedure) {
     const auto *const call = reinterpret_cast<const CallContext *>(fcinfo->context);
     if (call == nullptr || !IsA(call, CallContext) || call->atomic || IsSubTransaction())
         ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-                        errmsg("ecto_job.wait cannot run inside a transaction block"),
+                        errmsg("ecto_job.%s cannot run inside a transaction block", procedure),
                         errdetail("While it waits it must hold no snapshot."),
                         errhint("Call it in autocommit, as the only statement that is sent; with "
                                 "psql in a -c option of its own.")));
@@ -89,43 +103,87 @@ milliseconds limit_of(int64 timeout_ms) {
     return milliseconds(std::max<int64>(limit_ms, 0));
 }
 
-// Searches for an AVAILABLE job of the queue, by a snapshot of this moment. SPI is connected.
-Found search_now(Wait *wait) {
-    // Otherwise the search might make another session's SERIALIZABLE transaction fail
-    set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION,
-                      GUC_ACTION_LOCAL, true, 0, false);
-    if (!ConditionalLockRelationOid(wait->queue, AccessShareLock))
-        return {false, std::nullopt};
-    if (table_name_or_null(wait->queue) == nullptr)
-        ereport(ERROR,
-                (errcode(ERRCODE_UNDEFINED_TABLE),
-                 errmsg("queue \"%s\" was dropped while the session waited", NameStr(wait->table)),
-                 errhint("The view ecto_job.queues lists the queues.")));
-    Queue *const queue = find_queue(wait->queue);
+// Returns the place of what was reported of the queue, or else of the oldest report.
+Reported *report_of(Oid queue) {
+    const auto at = std::find_if(reported.begin(), reported.end() - 1,
+                                 [queue](const Reported &each) { return each.queue == queue; });
+    return &*at;
+}
+
+// Returns how long a wait pauses before it returns for this job.
+milliseconds pause_before(Oid queue, const JobKey &job) {
+    const Reported &report = *report_of(queue);
+    return report.queue == queue && report.key == job ? report.pause : milliseconds::zero();
+}
+
+void report_job(Oid queue, const JobKey &job) {
+    constexpr milliseconds first_pause{1};
+    const milliseconds pause = std::clamp(2 * pause_before(queue, job), first_pause, longest_pause);
+    Reported *const report = report_of(queue);
+    std::rotate(reported.data(), report, report + 1);
+    reported.front() = {queue, job, pause};
+}
+
+// Searches for an AVAILABLE job of the queue, by a snapshot of this moment. SPI is connected, and
+// the queue's table locked.
+std::optional<JobKey> search_in(WaitedQueue *waited) {
+    if (table_name_or_null(waited->oid) == nullptr)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("queue \"%s\" was dropped while the session waited",
+                               NameStr(waited->table)),
+                        errhint("The view ecto_job.queues lists the queues.")));
+    Queue *const queue = find_queue(waited->oid);
     require_select(queue->oid);
-    wait->poll_interval = milliseconds(queue->poll_interval_ms);
-    return {true, is_paused(queue) ? std::nullopt : find_available(queue)};
+    waited->poll_interval = milliseconds(queue->poll_interval_ms);
+    return is_paused(queue) ? std::nullopt : find_available(queue);
+}
+
+// Returns when the next search in the queue is due if nobody wakes the session.
+Clock::time_point next_search(const WaitedQueue &queue, bool searched, Clock::time_point now) {
+    const bool is_woken_by_others = searched && is_state_shared() && queue.may_be_woken;
+    milliseconds interval = is_woken_by_others ? queue.poll_interval : unwoken_interval;
+    // PostgreSQL has begun a transaction, though one without a snapshot
+    if (const int limit_ms = transaction_timeout_ms())
+        interval = std::min(interval, milliseconds(limit_ms / 2));
+    return now + std::min(interval, longest_sleep);
+}
+
+// Searches the queues one after the other, up to a job for which the wait returns. SPI is
+// connected.
+Found search_now(Wait *wait, Clock::time_point now) {
+    Found found;
+    for (WaitedQueue &queue : queues_of(wait)) {
+        const bool searched = ConditionalLockRelationOid(queue.oid, AccessShareLock);
+        const std::optional<JobKey> job = searched ? search_in(&queue) : std::nullopt;
+        found.next_search = std::min(found.next_search, next_search(queue, searched, now));
+        if (searched && !job)
+            drop_wake_up(queue.oid);
+        if (!job)
+            continue;
+        const Clock::time_point pause_ends = wait->began + pause_before(queue.oid, *job);
+        const bool returns = now >= pause_ends || taken_wake_up(queue.oid) == WakeUp::by_commit;
+        if (returns || (found.queue == nullptr && now >= wait->ends)) {
+            found.queue = &queue;
+            found.job = *job;
+        }
+        if (returns)
+            break;
+        found.next_search = std::min(found.next_search, pause_ends);
+    }
+    return found;
 }
 
 // Searches in a transaction of its own. Its SPI connection ends with it, since SPI frees what a
 // statement has left only then.
-Found search(Wait *wait) {
+Found search(Wait *wait, Clock::time_point now) {
     SPI_connect_ext(SPI_OPT_NONATOMIC);
-    const Found found = search_now(wait);
+    // Otherwise the search might make another session's SERIALIZABLE transaction fail
+    set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION,
+                      GUC_ACTION_LOCAL, true, 0, false);
+    const Found found = search_now(wait, now);
     SPI_commit();
     SPI_finish();
     return found;
-}
-
-bool is_reported(const Wait &wait, const JobKey &job) {
-    return reported.queue == wait.queue && reported.key == job;
-}
-
-void report_job(const Wait &wait, const JobKey &job) {
-    constexpr milliseconds first_pause{1};
-    const milliseconds pause =
-        is_reported(wait, job) ? std::min(2 * reported.pause, longest_pause) : first_pause;
-    reported = {wait.queue, job, pause};
 }
 
 // Sleeps until a commit wakes this session, at most until that time. Returns earlier if PostgreSQL
@@ -144,40 +202,108 @@ void sleep_until(Clock::time_point until) {
     }
 }
 
-// Returns when the next search is due if nobody wakes the session.
-Clock::time_point next_search(const Wait &wait, const Found &found) {
-    const bool is_woken_by_others = found.searched && is_state_shared() && wait.may_be_woken;
-    milliseconds interval = is_woken_by_others ? wait.poll_interval : unwoken_interval;
-    // PostgreSQL has begun a transaction, though one without a snapshot
-    if (const int limit_ms = transaction_timeout_ms())
-        interval = std::min(interval, milliseconds(limit_ms / 2));
-    const Clock::time_point next = Clock::now() + std::min(interval, longest_sleep);
-    return found.job ? std::min(next, wait.began + reported.pause) : next;
+// Enters the session in the lists of the queues whose jobs it can claim.
+void start_waiting_for(Wait *wait) {
+    std::array<Oid, max_waited_queues> entered = {};
+    Size count = 0;
+    for (const WaitedQueue &queue : queues_of(wait))
+        if (queue.may_be_woken)
+            entered[count++] = queue.oid;
+    if (count > 0)
+        start_waiting({entered.data(), count});
 }
 
-// Waits until there is a job, or the time is up; returns whether there is a job.
-bool wait_for_job(Wait *wait) {
-    if (wait->may_be_woken)
-        start_waiting(wait->queue);
+// Puts the queue that was reported last behind the others, so that a client that waits and claims
+// in turn is not kept in the first queue that is busy.
+void rotate_queues(Wait *wait) {
+    const std::span<WaitedQueue> queues = queues_of(wait);
+    const auto last = std::find_if(queues.begin(), queues.end(), [](const WaitedQueue &queue) {
+        return queue.oid == reported.front().queue;
+    });
+    if (last != queues.end())
+        std::rotate(queues.begin(), last + 1, queues.end());
+}
+
+// Puts queues first for which the session has a wake-up: others would be woken in vain.
+void advance_woken(Wait *wait) {
+    const std::span<WaitedQueue> queues = queues_of(wait);
+    std::partition(queues.begin(), queues.end(), [](const WaitedQueue &queue) {
+        return taken_wake_up(queue.oid) != WakeUp::none;
+    });
+}
+
+// Waits until there is a job, or the time is up; returns the queue of the job, or InvalidOid.
+Oid wait_for_job(Wait *wait) {
+    rotate_queues(wait);
+    start_waiting_for(wait);
     for (;;) {
-        const bool woken = take_wake_up() == WakeUp::by_commit;
-        const Found found = search(wait);
-        if (found.searched && !found.job)
-            drop_wake_up();
         const Clock::time_point now = Clock::now();
-        const bool is_over = now >= wait->ends;
-        if (found.job && (woken || is_over || !is_reported(*wait, *found.job) ||
-                          now >= wait->began + reported.pause)) {
-            report_job(*wait, *found.job);
-            stop_waiting(true);
-            return true;
+        take_wake_up();
+        advance_woken(wait);
+        const Found found = search(wait, now);
+        if (found.queue != nullptr) {
+            report_job(found.queue->oid, found.job);
+            stop_waiting(found.queue->oid);
+            return found.queue->oid;
         }
-        if (is_over) {
-            stop_waiting(false);
-            return false;
+        if (now >= wait->ends) {
+            stop_waiting(InvalidOid);
+            return InvalidOid;
         }
-        sleep_until(std::min(next_search(*wait, found), wait->ends));
+        sleep_until(std::min(found.next_search, wait->ends));
     }
+}
+
+// Adds a queue, unless the wait has it. SPI is connected.
+void add_queue(Wait *wait, Oid table) {
+    for (const WaitedQueue &queue : queues_of(wait))
+        if (queue.oid == table)
+            return;
+    if (wait->count == wait->all.size())
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("a session cannot wait for more than %d queues", max_waited_queues),
+                        errhint("Give %d queues to a session, and the others to further sessions.",
+                                max_waited_queues)));
+    const Queue *const queue = find_queue(table);
+    require_select(queue->oid);
+    wait->all[wait->count++] = {queue->oid, queue->table, milliseconds(queue->poll_interval_ms),
+                                can_claim(queue->oid)};
+}
+
+void add_queues(Wait *wait, FunctionCallInfo fcinfo) {
+    ArrayType *const array = PG_ARGISNULL(queue_at) ? nullptr : PG_GETARG_ARRAYTYPE_P(queue_at);
+    if (array == nullptr || array_contains_nulls(array))
+        ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                        errmsg(array == nullptr ? "queues must not be null"
+                                                : "queues must not contain nulls"),
+                        errhint("Give the queues' tables, such as '{jobs,app.jobs}'.")));
+    const int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+    if (count == 0)
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("queues must not be empty"),
+                 errhint("Give the queues' tables, such as '{jobs,app.jobs}'.")));
+    for (int i = 0; i < count; i++)
+        add_queue(wait, reinterpret_cast<const Oid *>(ARR_DATA_PTR(array))[i]);
+}
+
+// The frame of both procedures: waits for the queues that add(wait) adds, and returns the queue
+// that has a job, or InvalidOid. `procedure`: the name for errors.
+template <typename F> Oid wait_for(FunctionCallInfo fcinfo, const char *procedure, F add) {
+    enum { timeout = 1 };
+    constexpr int64 shortest_ms = 0;
+    require_no_transaction_block(fcinfo, procedure);
+    PreventCommandDuringRecovery(procedure); // no consumer can claim on a standby
+    SPI_connect_ext(SPI_OPT_NONATOMIC);
+    Wait wait = {};
+    add(&wait);
+    const Queue *const first = find_queue(wait.all[0].oid);
+    const milliseconds limit =
+        limit_of(required_interval_argument(fcinfo, timeout, first, "timeout", shortest_ms));
+    wait.began = Clock::now();
+    wait.ends = wait.began + limit;
+    SPI_commit();
+    SPI_finish();
+    return wait_for_job(&wait);
 }
 
 } // namespace
@@ -186,23 +312,19 @@ bool wait_for_job(Wait *wait) {
 using namespace ecto_job;
 
 ECTO_JOB_FUNCTION(ecto_job_wait) {
-    enum { timeout = 1 };
-    constexpr int64 shortest_ms = 0;
-    require_no_transaction_block(fcinfo);
-    PreventCommandDuringRecovery("wait"); // no consumer can claim on a standby
     const DeclaredRow columns = declared_row(fcinfo);
-    SPI_connect_ext(SPI_OPT_NONATOMIC);
-    const Queue *const queue = find_queue(table_argument(fcinfo));
-    require_select(queue->oid);
-    const milliseconds limit =
-        limit_of(required_interval_argument(fcinfo, timeout, queue, "timeout", shortest_ms));
-    const Clock::time_point now = Clock::now();
-    Wait wait{
-        queue->oid,           queue->table, now, now + limit, milliseconds(queue->poll_interval_ms),
-        can_claim(queue->oid)};
-    SPI_commit();
-    SPI_finish();
-    Datum available = BoolGetDatum(wait_for_job(&wait));
+    const Oid found =
+        wait_for(fcinfo, "wait", [fcinfo](Wait *wait) { add_queue(wait, table_argument(fcinfo)); });
+    Datum available = BoolGetDatum(OidIsValid(found));
     bool is_null = false;
     return to_row(columns, &available, &is_null);
+}
+
+ECTO_JOB_FUNCTION(ecto_job_wait_any) {
+    const DeclaredRow columns = declared_row(fcinfo);
+    const Oid found =
+        wait_for(fcinfo, "wait_any", [fcinfo](Wait *wait) { add_queues(wait, fcinfo); });
+    Datum queue = ObjectIdGetDatum(found);
+    bool is_null = !OidIsValid(found);
+    return to_row(columns, &queue, &is_null);
 }

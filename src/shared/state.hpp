@@ -201,20 +201,25 @@ struct LiveSessions {
     std::span<uint32> numbers; // by process; 0: it has none
 };
 
-// A session that waits for a job, by its process. See waiters.hpp.
-using WaiterNumber = uint32; // from 1; 0: none
+// A session that waits for jobs, by its process. See waiters.hpp.
+constexpr int max_waited_queues = 16; // of one session
 enum class WakeUp : uint8 {
     none,
     passed_on, // by a session that did not use it: perhaps nobody can claim the job
     by_commit  // that brought a job, or by a rollback that gave one back
 };
-struct Waiter {
-    Oid database = InvalidOid; // InvalidOid: the process does not wait
+using WaiterNumber = uint32; // of a session's place in the list of one of its queues; 0: none
+struct WaiterPlace {
     Oid queue = InvalidOid;
-    uint64 ticket = 0;           // the number of its coming
-    WakeUp woken = WakeUp::none; // it was given a wake-up and has not taken it yet
     WaiterNumber next = 0;
     WaiterNumber previous = 0;
+};
+struct Waiter {
+    Oid database = InvalidOid;   // InvalidOid: the process does not wait
+    WakeUp woken = WakeUp::none; // it was given a wake-up and has not taken it yet
+    uint8 woken_at = 0;          // for the queue of this place
+    uint64 ticket = 0;           // the number of its coming
+    WaiterPlace places[max_waited_queues] = {};
 };
 struct WaiterList {
     WaiterNumber first = 0; // has waited longest
@@ -224,7 +229,7 @@ constexpr int waiter_lists = 256; // by database and queue
 struct Waiters {
     LWLock *lock = nullptr; // guards the lists; null in a private state
     uint64 last_ticket = 0;
-    pg_atomic_uint32 count = {}; // of those who wait; commits read it without the lock
+    pg_atomic_uint32 count = {}; // of sessions; commits read it without the lock
     std::span<Waiter> by_process = {};
     WaiterList lists[waiter_lists] = {};
 };

@@ -2,16 +2,21 @@
 #include "shared/waiters.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace ecto_job {
 
 namespace {
 
-Oid waits_for = InvalidOid;    // this session is in the list; InvalidOid: it is not
-WakeUp wake_up = WakeUp::none; // taken from the list, and not dropped, settled or passed on
-Oid to_claim = InvalidOid;     // the queue of a wake-up with which a wait has returned
-bool wait_has_ended = false;   // to_claim: and so has the transaction in which it returned
+// The queues of this session, and the wake-ups for them that were taken, and not dropped, settled
+// or passed on
+std::array<Oid, max_waited_queues> waits_for;
+std::array<WakeUp, max_waited_queues> taken;
+Size queue_count = 0; // 0: this session is in no list
+
+Oid to_claim = InvalidOid;   // the queue of a wake-up with which a wait has returned
+bool wait_has_ended = false; // to_claim: and so has the transaction in which it returned
 
 class WaitersLock {
 public:
@@ -23,13 +28,26 @@ public:
 
 Waiter &waiter_at(WaiterNumber number) {
     Assert(number != 0);
-    return shared_state()->waiters.by_process[number - 1];
+    return shared_state()->waiters.by_process[(number - 1) / max_waited_queues];
 }
 
-WaiterNumber my_number() {
-    const auto index = static_cast<Size>(MyProc - ProcGlobal->allProcs);
-    Assert(index < shared_state()->waiters.by_process.size());
-    return static_cast<WaiterNumber>(index + 1);
+WaiterPlace &place_at(WaiterNumber number) {
+    return waiter_at(number).places[(number - 1) % max_waited_queues];
+}
+
+PGPROC *process_of(WaiterNumber number) {
+    return &ProcGlobal->allProcs[(number - 1) / max_waited_queues];
+}
+
+// Returns the number of this session's place for its queue of this index.
+WaiterNumber my_number(Size at) {
+    const auto process = static_cast<Size>(MyProc - ProcGlobal->allProcs);
+    Assert(process < shared_state()->waiters.by_process.size());
+    return static_cast<WaiterNumber>(process * max_waited_queues + at + 1);
+}
+
+Waiter &myself() {
+    return waiter_at(my_number(0));
 }
 
 WaiterList &list_of(Oid database, Oid queue) {
@@ -47,28 +65,51 @@ bool anybody_waits() {
     return pg_atomic_read_u32(&shared_state()->waiters.count) > 0;
 }
 
-void append(Oid queue) {
-    const WaitersLock lock(LW_EXCLUSIVE);
-    const WaiterNumber number = my_number();
+void append(WaiterNumber number, Oid queue) {
     WaiterList &list = list_of(MyDatabaseId, queue);
-    waiter_at(number) = {.database = MyDatabaseId,
-                         .queue = queue,
-                         .ticket = ++shared_state()->waiters.last_ticket,
-                         .previous = list.last};
-    (list.last != 0 ? waiter_at(list.last).next : list.first) = number;
+    place_at(number) = {.queue = queue, .previous = list.last};
+    (list.last != 0 ? place_at(list.last).next : list.first) = number;
     list.last = number;
+}
+
+void remove(WaiterNumber number) {
+    const WaiterPlace mine = std::exchange(place_at(number), WaiterPlace{});
+    WaiterList &list = list_of(MyDatabaseId, mine.queue);
+    (mine.previous != 0 ? place_at(mine.previous).next : list.first) = mine.next;
+    (mine.next != 0 ? place_at(mine.next).previous : list.last) = mine.previous;
+}
+
+// Enters this session in the lists of its queues, all under one lock: tickets grow along each list.
+void enter_lists() {
+    const WaitersLock lock(LW_EXCLUSIVE);
+    myself() = {.database = MyDatabaseId, .ticket = ++shared_state()->waiters.last_ticket};
+    for (Size i = 0; i < queue_count; i++)
+        append(my_number(i), waits_for[i]);
     pg_atomic_fetch_add_u32(&shared_state()->waiters.count, 1);
 }
 
-// Removes this session from its list, and returns the wake-up that it has not taken.
-WakeUp remove() {
+// A wake-up that was given and not taken, and the index of its queue
+struct Given {
+    WakeUp kind;
+    Size at;
+};
+
+Given leave_lists(Size count) {
     const WaitersLock lock(LW_EXCLUSIVE);
-    const Waiter mine = std::exchange(waiter_at(my_number()), Waiter{});
-    WaiterList &list = list_of(mine.database, mine.queue);
-    (mine.previous != 0 ? waiter_at(mine.previous).next : list.first) = mine.next;
-    (mine.next != 0 ? waiter_at(mine.next).previous : list.last) = mine.previous;
+    for (Size i = 0; i < count; i++)
+        remove(my_number(i));
+    const Waiter mine = std::exchange(myself(), Waiter{});
     pg_atomic_fetch_sub_u32(&shared_state()->waiters.count, 1);
-    return mine.woken;
+    return {mine.woken, mine.woken_at};
+}
+
+// Returns the wake-up for this queue that was taken; null: this session does not wait for the
+// queue.
+WakeUp *taken_for(Oid queue) {
+    for (Size i = 0; i < queue_count; i++)
+        if (waits_for[i] == queue)
+            return &taken[i];
+    return nullptr;
 }
 
 // Sessions that have come after `behind`, up to `last`
@@ -83,13 +124,14 @@ template <typename F>
 int give_wake_ups(const WaiterList &list, F is_concerned, WakeUp kind, Tickets *tickets,
                   WaiterNumber *woken, int size) {
     int count = 0;
-    for (WaiterNumber at = list.first; at != 0 && count < size; at = waiter_at(at).next) {
+    for (WaiterNumber at = list.first; at != 0 && count < size; at = place_at(at).next) {
         Waiter &waiter = waiter_at(at);
         if (waiter.woken != WakeUp::none || waiter.database != MyDatabaseId ||
             waiter.ticket <= tickets->behind || waiter.ticket > tickets->last ||
-            !is_concerned(waiter))
+            !is_concerned(place_at(at)))
             continue;
         waiter.woken = kind;
+        waiter.woken_at = static_cast<uint8>((at - 1) % max_waited_queues);
         tickets->behind = waiter.ticket;
         woken[count++] = at;
     }
@@ -114,7 +156,7 @@ void wake_in(const WaiterList &list, F is_concerned, uint32 most, WakeUp kind) {
             count = give_wake_ups(list, is_concerned, kind, &tickets, woken, size);
         }
         for (int i = 0; i < count; i++)
-            SetLatch(&ProcGlobal->allProcs[woken[i] - 1].procLatch);
+            SetLatch(&process_of(woken[i])->procLatch);
         most -= static_cast<uint32>(count);
     } while (count == static_cast<int>(lengthof(woken)) && most > 0);
 }
@@ -127,7 +169,7 @@ void pass_on() {
 
 // Not before_shmem_exit: by then the transaction may still hold its locks.
 void at_exit(int, Datum) {
-    stop_waiting(false);
+    stop_waiting(InvalidOid);
     pass_on();
 }
 
@@ -137,7 +179,7 @@ void wake(Oid queue, uint32 count, WakeUp kind) {
     if (count > 0 && anybody_waits())
         wake_in(
             list_of(MyDatabaseId, queue),
-            [queue](const Waiter &waiter) { return waiter.queue == queue; }, count, kind);
+            [queue](const WaiterPlace &place) { return place.queue == queue; }, count, kind);
 }
 
 void wake_all() {
@@ -145,10 +187,10 @@ void wake_all() {
         return;
     for (const WaiterList &list : shared_state()->waiters.lists)
         wake_in(
-            list, [](const Waiter &) { return true; }, all_waiters, WakeUp::by_commit);
+            list, [](const WaiterPlace &) { return true; }, all_waiters, WakeUp::by_commit);
 }
 
-void start_waiting(Oid queue) {
+void start_waiting(std::span<const Oid> queues) {
     static bool has_callback = false;
     if (!is_state_shared())
         return;
@@ -156,42 +198,51 @@ void start_waiting(Oid queue) {
         on_shmem_exit(at_exit, 0);
     has_callback = true;
     pass_on(); // of a wait that has returned in this transaction
-    Assert(!OidIsValid(waits_for) && wake_up == WakeUp::none);
-    waits_for = queue;
-    append(queue);
+    Assert(queue_count == 0 && !queues.empty() && queues.size() <= waits_for.size());
+    std::copy(queues.begin(), queues.end(), waits_for.begin());
+    taken.fill(WakeUp::none);
+    queue_count = queues.size();
+    enter_lists();
 }
 
 bool is_woken() {
-    if (!OidIsValid(waits_for))
+    if (queue_count == 0)
         return false;
     const WaitersLock lock(LW_SHARED);
-    return waiter_at(my_number()).woken != WakeUp::none;
+    return myself().woken != WakeUp::none;
 }
 
-WakeUp take_wake_up() {
-    if (!OidIsValid(waits_for))
-        return WakeUp::none;
-    const WaitersLock lock(LW_EXCLUSIVE);
-    wake_up = std::max(std::exchange(waiter_at(my_number()).woken, WakeUp::none), wake_up);
-    return wake_up;
-}
-
-void drop_wake_up() {
-    wake_up = WakeUp::none;
-}
-
-void stop_waiting(bool found) {
-    if (!OidIsValid(waits_for))
+void take_wake_up() {
+    if (queue_count == 0)
         return;
-    const Oid queue = std::exchange(waits_for, InvalidOid);
-    const bool had_one = std::exchange(wake_up, WakeUp::none) != WakeUp::none;
-    const WakeUp another = remove();
-    if (had_one && found) {
-        to_claim = queue;
-        wait_has_ended = false;
-    }
-    wake(queue, had_one && !found ? 1 : 0, WakeUp::passed_on);
-    wake(queue, another != WakeUp::none ? 1 : 0, another);
+    const WaitersLock lock(LW_EXCLUSIVE);
+    WakeUp &mine = taken[myself().woken_at];
+    mine = std::max(std::exchange(myself().woken, WakeUp::none), mine);
+}
+
+WakeUp taken_wake_up(Oid queue) {
+    const WakeUp *const mine = taken_for(queue);
+    return mine != nullptr ? *mine : WakeUp::none;
+}
+
+void drop_wake_up(Oid queue) {
+    if (WakeUp *const mine = taken_for(queue))
+        *mine = WakeUp::none;
+}
+
+void stop_waiting(Oid found) {
+    if (queue_count == 0)
+        return;
+    const Size count = std::exchange(queue_count, 0);
+    const Given another = leave_lists(count);
+    for (Size i = 0; i < count; i++)
+        if (taken[i] != WakeUp::none && waits_for[i] == found) {
+            to_claim = found;
+            wait_has_ended = false;
+        } else if (taken[i] != WakeUp::none)
+            wake(waits_for[i], 1, WakeUp::passed_on);
+    if (another.kind != WakeUp::none)
+        wake(waits_for[another.at], 1, another.kind);
 }
 
 void settle_wake_up(Oid queue) {
@@ -201,7 +252,7 @@ void settle_wake_up(Oid queue) {
 
 void end_transaction_of_waiter(bool committed) {
     if (!committed)
-        stop_waiting(false);
+        stop_waiting(InvalidOid);
     if (committed && !std::exchange(wait_has_ended, true))
         return;
     pass_on();

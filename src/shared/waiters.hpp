@@ -19,6 +19,8 @@
 // second.
 #pragma once
 
+#include <span>
+
 #include "shared/state.hpp"
 
 namespace ecto_job {
@@ -36,24 +38,28 @@ void wake_all();
 
 // By a session that waits:
 
-// Enters this session as the last one of the queue. An abort of its transaction, and the end of its
-// process, take it out again. FATAL only at the first call, if the process has no place for another
-// callback.
-void start_waiting(Oid queue);
+// Enters this session as the last one of each of the queues, 1 to max_waited_queues, none of them
+// twice. An abort of its transaction, and the end of its process, take it out again. FATAL only at
+// the first call, if the process has no place for another callback.
+void start_waiting(std::span<const Oid> queues);
 
 // Returns whether this session was given a wake-up and has not taken it yet.
 bool is_woken();
 
-// Takes this session's wake-up, if it was given one, and returns the one that it has, also from an
-// earlier call. Called before the snapshot of the search.
-WakeUp take_wake_up();
+// Takes this session's wake-up, if it was given one. Called before the snapshots of a search, which
+// then goes through all queues: the commits of the others have not woken a session that was woken.
+void take_wake_up();
 
-// Drops the wake-up that was taken: the search found no job.
-void drop_wake_up();
+// Returns the wake-up for this queue that was taken, now or by an earlier call.
+WakeUp taken_wake_up(Oid queue);
 
-// Takes this session out of the list. `found`: it returns to the client, who is expected to claim
-// the job in the next transaction. Otherwise, its wake-up is passed on. Cannot fail.
-void stop_waiting(bool found);
+// Drops the wake-up for this queue that was taken: a search that began later found no job.
+void drop_wake_up(Oid queue);
+
+// Takes this session out of the lists. `found`: it returns to the client, who is expected to claim
+// a job of this queue in the next transaction. Wake-ups for other queues are passed on, and all of
+// them if it is InvalidOid. Cannot fail.
+void stop_waiting(Oid found);
 
 // Records that this session has claimed jobs of the queue, or found none, so that its wake-up has
 // served its purpose.

@@ -341,6 +341,19 @@ CREATE PROCEDURE ecto_job.wait(
 COMMENT ON PROCEDURE ecto_job.wait(pg_catalog.regclass, pg_catalog.interval, pg_catalog.bool) IS
     'waits until a queue has a job to start, without holding a snapshot';
 
+-- The same for the first of several queues that has a job to start: sets `queue` to this queue, or to null after
+-- `timeout`. queues: at most 16; one that stands there twice counts once. The search begins behind the queue that this
+-- session's last wait has returned, so that no busy queue keeps a client from the others. A commit wakes the session
+-- for one of the queues at a time. One that is dropped meanwhile ends the wait. Needs SELECT on each table. queue: its
+-- value at the call is ignored.
+-- Errors: those of wait; 22004 null queues, or one of them is null; 22023 no queue; 54000 more than 16 queues.
+CREATE PROCEDURE ecto_job.wait_any(
+    queues pg_catalog.regclass[], timeout pg_catalog.interval DEFAULT '60 s', INOUT queue pg_catalog.regclass DEFAULT NULL
+)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ecto_job_wait_any';
+COMMENT ON PROCEDURE ecto_job.wait_any(pg_catalog.regclass[], pg_catalog.interval, pg_catalog.regclass) IS
+    'waits until one of several queues has a job to start, without holding a snapshot';
+
 -- Completes the job: deletes its row in the caller's transaction, with the notification <table>.completed. Call it
 -- first in the transaction of the job's own writes. Errors: JQ001 the job is gone or under another lease:
 -- roll back; 22004 null; 42809; 42501.
