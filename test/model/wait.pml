@@ -1,30 +1,49 @@
-/* The model of wait(): sessions that wait for jobs, commits that give them wake-ups, and wake-ups that are passed on.
- * test/model/run has Spin visit every reachable state.
+/* The model of wait() and wait_any(): sessions that wait for jobs of one queue or of several, commits that give them
+ * wake-ups, and wake-ups that are passed on. test/model/run has Spin visit every reachable state.
  *
  * Jobs come, at any time, in commits; each becomes visible first and is reported afterwards. Sessions claim, wait when a
  * claim has found nothing, and may end, give up waiting, roll back a claim or do something else, at any time. Each step
- * of a session is one access to shared memory or one snapshot. A name that begins with WITHOUT_ is a missing guard: the
- * assertion must fail. */
+ * of a session is one access to shared memory or one snapshot, which is of one queue. A session searches its queues in
+ * any order: no property depends on the order. A name that begins with WITHOUT_ is a missing guard: the assertion must
+ * fail. */
 
 #ifndef SESSIONS
 #define SESSIONS 2
 #endif
+#ifndef QUEUES
+#define QUEUES 1
+#endif
+#ifndef JOBS
 #define JOBS 2
+#endif
 
-/* The table: the jobs that are AVAILABLE, and those that a claim has locked and not committed */
-byte available;
-byte locked;
+/* The first sessions, SEVERAL of them, wait for all queues, each other one for a single queue */
+#ifndef SEVERAL
+#define SEVERAL 1
+#endif
+#define WAITS_FOR(n, queue) (n < SEVERAL || (n - SEVERAL) % QUEUES == queue)
+
+/* A set of queues has a bit for each */
+#define BIT(queue) (1 << (queue))
+#define HAS(set, queue) (((set) & BIT(queue)) != 0)
+
+/* The table of each queue: the jobs that are AVAILABLE, and those that a claim has locked and not committed */
+byte available[QUEUES];
+byte locked[QUEUES];
 
 /* Commits whose jobs are visible and not yet reported; claims that were rolled back and not yet reported */
-byte to_report;
+byte to_report[QUEUES];
 
-/* Shared memory: who waits, in order, and who has been given a wake-up that he has not taken */
+/* Shared memory: who waits, in order, and for which queue he has been given a wake-up that he has not taken: its bit */
 bool waits[SESSIONS];
-bool woken[SESSIONS];
+byte woken[SESSIONS];
 byte turn[SESSIONS];
 
-/* A session's own memory: whether it has taken a wake-up, and what it is doing */
-bool has_wake_up[SESSIONS];
+/* A session's own memory: the queues for which it has taken a wake-up, those in which it has searched since, the queue
+ * of its job, and what it is doing */
+byte taken[SESSIONS];
+byte searched[SESSIONS];
+byte found[SESSIONS];
 mtype:place = { CLIENT, ENTERED, SEARCHING, ASLEEP, RETURNED, CLAIMED, ENDED };
 mtype:place place[SESSIONS];
 
@@ -32,30 +51,47 @@ byte coming = JOBS;
 
 /* Gives a wake-up to the session that has waited longest and has none. To be called within a d_step */
 byte at, best;
-inline wake_one()
+inline wake_one(queue)
 {
     best = SESSIONS;
     at = 0;
     do
     :: at < SESSIONS ->
         if
-        :: waits[at] && !woken[at] && (best == SESSIONS || turn[at] < turn[best]) -> best = at
+        :: waits[at] && WAITS_FOR(at, queue) && woken[at] == 0 && (best == SESSIONS || turn[at] < turn[best]) -> best = at
         :: else
         fi;
         at++
     :: else -> break
     od;
     if
-    :: best < SESSIONS -> woken[best] = true
+    :: best < SESSIONS -> woken[best] = BIT(queue)
     :: else
     fi;
     at = 0; best = 0
 }
 
+/* Gives a wake-up for each queue of the set */
+byte each;
+inline wake_for(set)
+{
+    each = 0;
+    do
+    :: each < QUEUES ->
+        if
+        :: HAS(set, each) -> wake_one(each)
+        :: else
+        fi;
+        each++
+    :: else -> break
+    od;
+    each = 0
+}
+
 inline enter(me)
 {
     waits[me] = true;
-    woken[me] = false;
+    woken[me] = 0;
     turn[me] = 0;
     at = 0;
     do
@@ -78,53 +114,67 @@ inline remove(me)
     turn[me] = 0
 }
 
-/* Leaves the list, and passes on a wake-up that was not taken, and one that was taken in vain */
-inline leave(me, keeps)
+/* Leaves the lists. Passes on a wake-up that was not taken, and those that were taken for other queues than `kept`, which
+ * is a set of the one queue whose job was found, or empty */
+byte untaken, in_vain;
+inline leave(me, kept)
 {
     remove(me);
-    if
-    :: woken[me] ->
-        woken[me] = false;
+    untaken = woken[me];
+    woken[me] = 0;
+    in_vain = taken[me] & ~(kept);
+    taken[me] = taken[me] & (kept);
+    searched[me] = 0;
 #ifndef WITHOUT_PASSING_ON_UNTAKEN
-        wake_one()
+    wake_for(untaken);
 #endif
+#ifdef WITHOUT_QUEUE_OF_WAKE_UP
+    if
+    :: in_vain != 0 && (kept) != 0 -> wake_for(kept)
+    :: in_vain != 0 && (kept) == 0 -> wake_for(in_vain)
     :: else
     fi;
+#elif defined(WITHOUT_PASSING_ON_OTHERS)
     if
-    :: has_wake_up[me] && !(keeps) ->
-        has_wake_up[me] = false;
-#ifndef WITHOUT_PASSING_ON_AT_ERROR
-        wake_one()
-#endif
+    :: (kept) == 0 -> wake_for(in_vain)
     :: else
-    fi
+    fi;
+#elif !defined(WITHOUT_PASSING_ON_AT_ERROR)
+    wake_for(in_vain);
+#endif
+    untaken = 0; in_vain = 0
 }
 
 /* The wake-up of a session that was expected to claim and does not */
 inline pass_on(me)
 {
-    if
-    :: has_wake_up[me] ->
-        has_wake_up[me] = false;
+    in_vain = taken[me];
+    taken[me] = 0;
 #ifndef WITHOUT_PASSING_ON
-        wake_one()
+    wake_for(in_vain);
 #endif
-    :: else
-    fi
+    in_vain = 0
 }
 
-/* While a job is there and a session sleeps, somebody is about to act: a commit that has to report, a session that was
- * woken, or one that is expected to claim. Nobody else need act ever. */
-#define SLEEPS(n) (place[n] == ASLEEP && !woken[n])
-#define ACTS(n) (woken[n] || has_wake_up[n] || place[n] == CLAIMED || place[n] == SEARCHING)
+/* While a job is there and a session sleeps that waits for its queue, somebody is about to act: a commit that has to
+ * report, a session that was woken, or one that is expected to claim. Nobody else need act ever. A session that was
+ * woken for one queue acts for all of its queues, since it searches in all of them. */
+#define SLEEPS(n, queue) (place[n] == ASLEEP && woken[n] == 0 && WAITS_FOR(n, queue))
+#define ACTS(n, queue) ((woken[n] != 0 && WAITS_FOR(n, queue)) || HAS(taken[n], queue) || \
+    (place[n] == CLAIMED && found[n] == queue) || (place[n] == SEARCHING && WAITS_FOR(n, queue)))
 #if SESSIONS == 2
-#define ANY_SLEEPS (SLEEPS(0) || SLEEPS(1))
-#define ANY_ACTS (ACTS(0) || ACTS(1))
+#define ANY_SLEEPS(queue) (SLEEPS(0, queue) || SLEEPS(1, queue))
+#define ANY_ACTS(queue) (ACTS(0, queue) || ACTS(1, queue))
 #else
-#define ANY_SLEEPS (SLEEPS(0) || SLEEPS(1) || SLEEPS(2))
-#define ANY_ACTS (ACTS(0) || ACTS(1) || ACTS(2))
+#define ANY_SLEEPS(queue) (SLEEPS(0, queue) || SLEEPS(1, queue) || SLEEPS(2, queue))
+#define ANY_ACTS(queue) (ACTS(0, queue) || ACTS(1, queue) || ACTS(2, queue))
 #endif
-#define NOT_LOST (available == 0 || to_report > 0 || !ANY_SLEEPS || ANY_ACTS)
+#define KEPT(queue) (available[queue] == 0 || to_report[queue] > 0 || !ANY_SLEEPS(queue) || ANY_ACTS(queue))
+#if QUEUES == 1
+#define NOT_LOST (KEPT(0))
+#else
+#define NOT_LOST (KEPT(0) && KEPT(1))
+#endif
 
 proctype watch()
 {
@@ -132,73 +182,116 @@ end:
     atomic { !NOT_LOST -> assert(NOT_LOST) }
 }
 
-proctype commits()
+proctype commits(byte queue)
 {
 end:
     do
 #ifdef WITHOUT_VISIBLE_FIRST
-    :: d_step { coming > 0 && to_report == 0 -> coming--; wake_one(); to_report = 1 }
-    :: d_step { to_report > 0 -> to_report--; available++ }
+    :: d_step { coming > 0 && to_report[queue] == 0 -> coming--; wake_one(queue); to_report[queue] = 1 }
+    :: d_step { to_report[queue] > 0 -> to_report[queue]--; available[queue]++ }
 #else
-    :: d_step { coming > 0 -> coming--; available++; to_report++ }
-    :: d_step { to_report > 0 -> to_report--; wake_one() }
+    :: d_step { coming > 0 -> coming--; available[queue]++; to_report[queue]++ }
+    :: d_step { to_report[queue] > 0 -> to_report[queue]--; wake_one(queue) }
 #endif
     od
 }
+
+/* A claim of a job of this queue. The claim of a session that was woken for the queue serves its wake-up; one that
+ * returned from a wait for another queue does something else first */
+#define CLAIMS(queue) \
+    :: d_step { \
+           (place[me] == CLIENT || (place[me] == RETURNED && found[me] == queue)) && available[queue] > 0 -> \
+           available[queue]--; locked[queue]++; taken[me] = 0; found[me] = queue; place[me] = CLAIMED \
+       } \
+    :: d_step { \
+           place[me] == RETURNED && found[me] == queue && available[queue] == 0 -> \
+           taken[me] = 0; found[me] = 0; place[me] = CLIENT \
+       }
+
+/* A search in this queue, by a snapshot that is taken after the wake-up */
+#ifdef WITHOUT_OTHER_QUEUES
+#define MAY_SEARCH(queue) (taken[me] == 0 || HAS(taken[me], queue))
+#else
+#define MAY_SEARCH(queue) true
+#endif
+#define SEARCHES(queue) \
+    :: d_step { \
+           place[me] == SEARCHING && WAITS_FOR(me, queue) && !HAS(searched[me], queue) && MAY_SEARCH(queue) && \
+           available[queue] + locked[queue] > 0 -> \
+           place[me] = RETURNED; found[me] = queue; leave(me, BIT(queue)) \
+       }
 
 proctype session(byte me)
 {
     byte seen;
 end:
     do
-    /* A claim, of one job. The claim of a session that was woken serves its wake-up */
-    :: d_step {
-           (place[me] == CLIENT || place[me] == RETURNED) && available > 0 ->
-           available--; locked++; has_wake_up[me] = false; place[me] = CLAIMED
-       }
-    :: d_step { place[me] == RETURNED && available == 0 -> has_wake_up[me] = false; place[me] = CLIENT }
-    :: d_step { place[me] == CLAIMED -> locked--; place[me] = CLIENT }
-    :: d_step {
-           place[me] == CLAIMED && to_report < JOBS -> /* rolled back */
-           locked--; available++;
-#ifndef WITHOUT_WAKE_UP_AT_ROLLBACK
-           to_report++;
+    CLAIMS(0)
+#if QUEUES > 1
+    CLAIMS(1)
 #endif
-           place[me] = CLIENT
+    :: d_step { place[me] == CLAIMED -> locked[found[me]]--; found[me] = 0; place[me] = CLIENT }
+    :: d_step {
+           place[me] == CLAIMED && to_report[found[me]] < JOBS -> /* rolled back */
+           locked[found[me]]--; available[found[me]]++;
+#ifndef WITHOUT_WAKE_UP_AT_ROLLBACK
+           to_report[found[me]]++;
+#endif
+           found[me] = 0; place[me] = CLIENT
        }
     /* Something else than a claim, or the session's end */
-    :: d_step { place[me] == RETURNED -> pass_on(me); place[me] = CLIENT }
+    :: d_step { place[me] == RETURNED -> pass_on(me); found[me] = 0; place[me] = CLIENT }
 
-    /* A wait. The session enters the list first, then takes a snapshot */
+    /* A wait. The session enters the lists first, then takes a snapshot */
 #ifdef WITHOUT_ENTERING_FIRST
-    :: d_step { place[me] == CLIENT -> seen = available; place[me] = ENTERED }
+    :: d_step { place[me] == CLIENT -> seen = available[0]; place[me] = ENTERED }
     :: d_step { place[me] == ENTERED && seen == 0 -> enter(me); place[me] = ASLEEP }
     :: d_step { place[me] == ENTERED && seen > 0 -> seen = 0; place[me] = RETURNED }
 #else
     :: d_step { place[me] == CLIENT -> enter(me); place[me] = ENTERED }
     :: d_step {
-           place[me] == ENTERED -> has_wake_up[me] = has_wake_up[me] || woken[me];
-           woken[me] = false; place[me] = SEARCHING
+           place[me] == ENTERED -> taken[me] = taken[me] | woken[me];
+           woken[me] = 0; place[me] = SEARCHING
        }
 #endif
     :: d_step {
-           place[me] == ASLEEP && woken[me] ->
+           place[me] == ASLEEP && woken[me] != 0 ->
 #ifdef WITHOUT_TAKING_FIRST
            place[me] = SEARCHING
 #else
-           has_wake_up[me] = true; woken[me] = false; place[me] = SEARCHING
+           taken[me] = taken[me] | woken[me]; woken[me] = 0; place[me] = SEARCHING
 #endif
        }
-    :: d_step { place[me] == SEARCHING && available + locked > 0 -> place[me] = RETURNED; leave(me, true) }
+    SEARCHES(0)
+#if QUEUES > 1
+    SEARCHES(1)
+#endif
 #ifdef WITHOUT_TAKING_FIRST
-    :: d_step { place[me] == SEARCHING && available + locked == 0 && seen == 0 -> seen = 1 }
-    :: d_step { place[me] == SEARCHING && seen == 1 -> seen = 0; woken[me] = false; has_wake_up[me] = false; place[me] = ASLEEP }
+    :: d_step { place[me] == SEARCHING && available[0] + locked[0] == 0 && seen == 0 -> seen = 1 }
+    :: d_step { place[me] == SEARCHING && seen == 1 -> seen = 0; woken[me] = 0; taken[me] = 0; place[me] = ASLEEP }
 #else
-    :: d_step { place[me] == SEARCHING && available + locked == 0 -> has_wake_up[me] = false; place[me] = ASLEEP }
+#define FINDS_NOTHING(queue) \
+    :: d_step { \
+           place[me] == SEARCHING && WAITS_FOR(me, queue) && !HAS(searched[me], queue) && MAY_SEARCH(queue) && \
+           available[queue] + locked[queue] == 0 -> \
+           searched[me] = searched[me] | BIT(queue); taken[me] = taken[me] & ~BIT(queue) \
+       }
+    FINDS_NOTHING(0)
+#if QUEUES > 1
+    FINDS_NOTHING(1)
+#endif
+#define SEARCHED(queue) (HAS(searched[me], queue) || !WAITS_FOR(me, queue))
+#ifdef WITHOUT_OTHER_QUEUES
+    :: d_step { place[me] == SEARCHING && searched[me] != 0 && taken[me] == 0 -> searched[me] = 0; place[me] = ASLEEP }
+#elif QUEUES > 1
+    :: d_step { place[me] == SEARCHING && SEARCHED(0) && SEARCHED(1) -> searched[me] = 0; place[me] = ASLEEP }
+#else
+    :: d_step { place[me] == SEARCHING && SEARCHED(0) -> searched[me] = 0; place[me] = ASLEEP }
+#endif
 #endif
     /* The time is up, or the statement is cancelled, or the session ends */
-    :: d_step { place[me] == ASLEEP -> leave(me, false); place[me] = CLIENT }
-    :: d_step { place[me] == SEARCHING -> leave(me, false); place[me] = CLIENT }
+    :: d_step { place[me] == ASLEEP -> leave(me, 0); place[me] = CLIENT }
+    :: d_step { place[me] == SEARCHING -> leave(me, 0); place[me] = CLIENT }
     od
 }
 
@@ -212,7 +305,10 @@ init
         od;
         at = 0;
         run watch();
-        run commits();
+        run commits(0);
+#if QUEUES > 1
+        run commits(1);
+#endif
         run session(0);
         run session(1);
 #if SESSIONS > 2

@@ -6,6 +6,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use EctoJobTest;
 use SchedulerTest;
+use WaitTest;
 use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -13,89 +14,13 @@ use Time::HiRes qw(time);
 
 # poll_interval is long, so that no session searches for a job unless it is woken
 my $node = new_node(conf => "max_prepared_transactions = 10\nmax_connections = 120\n");
+waiters_of($node);
 my @queues = ('jobs', map { "q$_" } 1 .. 6);
 my $job = "INSERT INTO jobs (params) VALUES ('{}')";
 my $wait = "CALL ecto_job.wait('jobs', '10 min')";
 my $claim = "SELECT count(*) FROM ecto_job.start_available_jobs('jobs')";
-my $sleeping = "pid IN (SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL ecto_job.wait%' AND state = 'active'
-	AND wait_event_type = 'Extension')";
-
-sub sql { return $node->safe_psql('postgres', shift); }
 
 sql("SELECT ecto_job.configure_queue(ecto_job.create_queue(name), poll_interval => '1 day') FROM unnest('{" . join(',', @queues) . "}'::text[]) AS name");
-
-# A waiter is a psql with a session of its own, which runs statements one after the other
-my $name = 'a';
-
-# start_waiter(@statements): starts a waiter and waits until its first statement, a wait, sleeps
-sub start_waiter
-{
-	my (@statements) = @_;
-	my $waiter = { name => $name++, out => '', err => '' };
-	my ($database) = grep { ref } @statements;
-	$waiter->{psql} = IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr($database ? $$database : 'postgres') . " application_name=$waiter->{name}",
-			'-v', 'ON_ERROR_STOP=1', map { ('-c', $_) } grep { !ref } @statements ],
-		'<', \undef, '>', \$waiter->{out}, '2>', \$waiter->{err});
-	$waiter->{database} = $database ? $$database : 'postgres';
-	sleeps($waiter);
-	return $waiter;
-}
-
-# sleeps($waiter): waits until the waiter's session sleeps
-sub sleeps
-{
-	my ($waiter) = @_;
-	poll_until(
-		sub { sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = '$waiter->{name}' AND $sleeping") },
-		"waiter $waiter->{name} sleeps");
-	($waiter->{pid}, $waiter->{since}) = split /\|/,
-	  sql("SELECT pid, xact_start FROM pg_stat_activity WHERE application_name = '$waiter->{name}'");
-	return;
-}
-
-# output_of($waiter): waits until the waiter has ended and returns its output, in one line
-sub output_of
-{
-	my ($waiter) = @_;
-	my $limit = time + $PostgreSQL::Test::Utils::timeout_default;
-	$waiter->{psql}->pump_nb while $waiter->{psql}->pumpable && time < $limit && select(undef, undef, undef, 0.02) == 0;
-	$waiter->{psql}->kill_kill if $waiter->{psql}->pumpable;
-	eval { $waiter->{psql}->finish };
-	return $waiter->{out} =~ s/\n(?=.)/ /gr =~ s/\n//r . ($waiter->{err} =~ /(?:ERROR|FATAL):\s+(.*)/ ? $1 : '');
-}
-
-# Each search for a job is a transaction of its own, so this shows that a session sleeps since it slept first
-sub sleeps_since_then
-{
-	my ($waiter) = @_;
-	return sql("SELECT xact_start FROM pg_stat_activity WHERE application_name = '$waiter->{name}' AND $sleeping") eq $waiter->{since};
-}
-
-# sleeps_on(\@waiters, 'name'): passes when none of them has been woken
-sub sleeps_on
-{
-	my ($waiters, $test) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $names = join ',', map { "('$_->{name}', '$_->{since}'::timestamptz)" } @$waiters;
-	return is(sql("SELECT count(*) FROM pg_stat_activity WHERE (application_name, xact_start) IN (VALUES $names) AND $sleeping"),
-		scalar @$waiters, $test);
-}
-
-# is_woken_to($waiter, 'output', 'name'): passes when the waiter ends with this output
-sub is_woken_to
-{
-	my ($waiter, $output, $test) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return is(output_of($waiter), $output, $test);
-}
-
-sub end_waiters
-{
-	sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE $sleeping");
-	output_of($_) for @_;
-	return;
-}
 
 # Nothing is held
 my $first = start_waiter($wait, $claim);
@@ -133,7 +58,7 @@ sql('DELETE FROM jobs');
 @waiters = ();
 for (1 .. 50)
 {
-	push @waiters, { name => $name++, out => '', err => '' };
+	push @waiters, new_waiter();
 	$waiters[-1]{psql} = IPC::Run::start(
 		[ 'psql', '-XAtq', '-d', $node->connstr('postgres') . " application_name=$waiters[-1]{name}", '-c', $wait, '-c', $claim ],
 		'<', \undef, '>', \$waiters[-1]{out}, '2>', \$waiters[-1]{err});
