@@ -1,5 +1,5 @@
 // The sessions that wait for a job of a queue, in the order in which they came, and the wake-ups
-// that commits give them.
+// that commits give them. A session may wait for several queues; it has one wake-up at a time.
 //
 // A commit that makes n jobs of a queue AVAILABLE gives a wake-up to the n sessions that have
 // waited longest and have none. Why no wake-up is lost: a session enters itself here before it
@@ -9,6 +9,10 @@
 // claims jobs of the queue, and succeeds; or the wake-up is passed on to the next session: at the
 // session's end, at the end of its next transaction if that has claimed nothing, or at once if the
 // wait ends by an error. A claim that is rolled back gives a wake-up for each of its jobs.
+//
+// A commit passes over sessions that have a wake-up already, if for another queue. No job is lost by
+// that: each of these sessions searches all its queues after it has taken its wake-up, and before it
+// sleeps. A wake-up is passed on in the queue for which it was given.
 //
 // Only a session that can claim every job of the queue enters itself. Others, such as one with the
 // right SELECT alone or under a policy of row-level security, would take wake-ups that they cannot

@@ -57,12 +57,12 @@ CREATE PROCEDURE ecto_job.wait(
 COMMENT ON PROCEDURE ecto_job.wait(pg_catalog.regclass, pg_catalog.interval, pg_catalog.bool) IS
     'waits until a queue has a job to start, without holding a snapshot';
 
--- The same for the first of several queues that has a job to start: sets `queue` to this queue, or to null after
--- `timeout`. queues: at most 16; one that stands there twice counts once. The search begins behind the queue that this
--- session's last wait has returned, so that no busy queue keeps a client from the others. A commit wakes the session
--- for one of the queues at a time. One that is dropped meanwhile ends the wait. Needs SELECT on each table. queue: its
--- value at the call is ignored.
--- Errors: those of wait; 22004 null queues, or one of them is null; 22023 no queue; 54000 more than 16 queues.
+-- Waits, as wait does, for the first of several queues that has a job to start, and sets `queue` to this queue; to null
+-- after `timeout`. queues: at most 16; a queue that is given twice counts once. The search begins behind the queue that
+-- this session's last wait has returned, so that no busy queue keeps a client from the others. The locked table of one
+-- queue, or its pause, does not keep the session from the others; the end of one queue is an error. Needs SELECT on each
+-- table. queue: its value at the call is ignored.
+-- Errors: those of wait; 22004 queues or one of them is null, 22023 no queue, 54000 more than 16 queues.
 CREATE PROCEDURE ecto_job.wait_any(
     queues pg_catalog.regclass[], timeout pg_catalog.interval DEFAULT '60 s', INOUT queue pg_catalog.regclass DEFAULT NULL
 )
