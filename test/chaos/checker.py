@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import history
 import unique_jobs
+from cluster import errors_of
 
 LEASED = {"two_step", "start", "batch", "sql", "exec"}  # paths that name the lease, not only the attempt
 EDGE_COLUMNS = ("number", "xact", "program", "job", "token", "old_state", "new_state", "old_attempt", "new_attempt",
@@ -42,6 +43,7 @@ class Checker:
 
     def __init__(self, server, histories, failover=None):
         self.failover = failover if failover and failover.may_lose else None
+        self.errors_of_keepers = errors_of(server, unique_jobs.KEEPER)
         self.events = history.read(histories)
         with server.connect("chaos", "checker") as connection:
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -68,9 +70,10 @@ class Checker:
 
     def run(self, at_end):
         checks = [self.duplicated(), self.unexpected(), self.edges_allowed(), self.atomic(), self.fencing(),
-                  self.given_back(), self.reserved(), self.acknowledged(), self.identity(), self.announced(), self.ordered()]
+                  self.given_back(), self.reserved(), self.acknowledged(), self.identity(), self.announced(), self.ordered(),
+                  self.handled(at_end), self.keys(), self.beside(), self.errors(), self.waits()]
         if at_end:
-            checks += [self.lost(), self.left_over(), self.performed_outside(), self.handled()]
+            checks += [self.lost(), self.left_over(), self.performed_outside()]
         return checks
 
     # Jepsen's
@@ -202,8 +205,42 @@ class Checker:
         return Check("order", "I12: no job is hidden from a claim",
                      [str(event) for event in self.events.get("hidden", [])])
 
-    def handled(self):
-        return Check("handled", "I29: an event under a key is handled by a job that sees it", self.unhandled)
+    # Unique jobs, and sessions that wait
+
+    def handled(self, at_end):
+        return Check("handled", "I29: an event under a key is handled by a job that sees it",
+                     [str(event) for event in self.events.get("lost event", [])] + (self.unhandled if at_end else []))
+
+    def keys(self):
+        return Check("keys", "I29: never two jobs wait under one key",
+                     [str(event) for event in self.events.get("two wait", [])])
+
+    def beside(self):
+        return Check("beside", "I29: an enqueue does not wait for the transaction that completes its key's job",
+                     [str(event) for event in self.events.get("waited beside", [])])
+
+    def errors(self):
+        return Check("errors", "I29: an enqueue that keeps a job raises no error", self.errors_of_keepers)
+
+    def waits(self):
+        return Check("waits", "I31: no job stays AVAILABLE beside a session that waits",
+                     [str(event) for event in self.events.get("slept on", [])])
+
+    def numbers_of_keys_and_waits(self):
+        """Returns the numbers of the act that has clients of unique jobs and sessions that wait."""
+        def count(name, **values):
+            return sum(all(event[key] == value for key, value in values.items()) for event in self.events.get(name, []))
+        calms = self.events.get("calm", [])
+        return {
+            "events": count("came under a key"), "kept": count("kept"), "superseded": count("superseded"),
+            "enqueued beside": count("beside"), "polls": count("polled"),
+            "transactions": count("came"), "waits": len(self.events.get("waited", [])),
+            "woken": count("waited", available=True), "timed out": count("waited", timed_out=True),
+            "used": count("used"), "undone": count("undone"),
+            "prepared": len(self.events.get("prepared", [])),
+            "cancelled": count("cancel"), "terminated": count("terminate"), "pauses": count("queue paused"),
+            "scheduler switched": count("scheduler switched"), "calms": len(calms),
+            "calms with sleepers": sum(event["sleepers"] > 0 for event in calms)}
 
     def numbers(self):
         paths = Counter(edge["program"] for edge in self.completed)

@@ -19,7 +19,7 @@ shared_buffers = 64MB
 max_connections = 60
 max_prepared_transactions = 20
 autovacuum_naptime = 5s
-log_line_prefix = '%m [%p] %b '
+log_line_prefix = '%m [%p] %b %q%a '
 log_checkpoints = off
 recovery_init_sync_method = syncfs
 cluster_name = '{name}'
@@ -133,3 +133,9 @@ FAULT = re.compile(
 
 def log_faults(server):
     return [line for line in server.log.read_text(errors="replace").splitlines() if FAULT.search(line)]
+
+
+def errors_of(server, program):
+    """Returns the lines of the server's log that have an ERROR of this application_name."""
+    error = re.compile(rf"\] client backend {program} ERROR:")
+    return [line for line in server.log.read_text(errors="replace").splitlines() if error.search(line)]

@@ -14,7 +14,8 @@ PROGRAMS = {"exec": ["--exec", PERFORM], "sql": ["--sql", "SELECT chaos.perform(
 def make_context():
     """Returns a context whose children are forked from a process without connections and threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["consumers", "order", "producers", "quiet_queue", "unique_jobs", "upkeep"])
+    context.set_forkserver_preload(["consumers", "order", "producers", "quiet_queue", "unique_jobs", "upkeep",
+                                    "waiting"])
     return context
 
 

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
@@ -26,6 +26,7 @@ import producers
 import quiet_queue
 import unique_jobs
 import upkeep
+import waiting
 from checker import SHOWN, Check, Checker, Failover
 from client import CALM, RUN, STOP
 from cluster import Server, log_faults, wait_until
@@ -33,6 +34,7 @@ from cluster import Server, log_faults, wait_until
 HERE = pathlib.Path(__file__).parent
 DRAIN_SECONDS = 90
 PATHS = [*consumers.PATHS, *crew.PROGRAMS]
+KEYS_AND_WAITS = ["keys", "waits"]  # paths that have queues of their own
 
 
 class Shared:
@@ -46,6 +48,9 @@ class Shared:
         self.phase = context.RawValue(ctypes.c_int, RUN)
         # Whether the server is disturbed now; the time at which the last disturbance ended
         self.disturbed = context.RawArray(ctypes.c_double, [0, 0])
+        # waiting.py: whether there is a storm, and the longest pause of its enqueuers in seconds
+        self.storm = context.RawValue(ctypes.c_int, 0)
+        self.storm_pause = context.RawValue(ctypes.c_double, 0.05)
         self.stepped_at = context.RawArray(ctypes.c_double, [float("-inf")])
         self.lease = 1.0  # time limit of the first attempt in seconds; later ones have a multiple
         self.work = 0.01  # longest time of a job in seconds, except jobs that deliberately outlast their leases
@@ -79,6 +84,7 @@ class Act:
     fakes_clock: bool = False
     flushes: bool = False
     has_library: bool = True  # some clients use EctoJob's statements
+    paths: list = field(default_factory=lambda: PATHS)
 
 
 class Run:
@@ -128,7 +134,13 @@ class Run:
         self.as_app("chaos", "SELECT ecto_job.create_queue('ordered', 'public')")
         self.as_app("chaos", unique_jobs.SETUP)
         self.as_app("chaos", (HERE / "audit.sql").read_text())
-        for database, queues in (("chaos", 3), ("quiet", 1)):
+        queues_of = {"chaos": 3, "quiet": 1}
+        if "waits" in self.act.paths:
+            self.primary.sql(f"CREATE DATABASE {waiting.DATABASE} OWNER app")
+            self.primary.sql("CREATE EXTENSION ecto_job", waiting.DATABASE)
+            self.as_app(waiting.DATABASE, waiting.SETUP)
+            queues_of[waiting.DATABASE] = len(waiting.QUEUES)
+        for database, queues in queues_of.items():
             wait_until(lambda: self.primary.sql("SELECT count(*) FROM ecto_job.queues WHERE status = 'ok'",
                                                 database)[0][0] == queues, "the scheduler")
         if self.act.standby:
@@ -150,7 +162,30 @@ class Run:
             wait_until(lambda: self.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")
                        [0][0] == 1, "the standby to be synchronous")
 
+    def start_keys(self):
+        for number in range(8):
+            program = unique_jobs.KEEPER if number < 6 else "replacer"
+            self.consumers.add(f"enqueuer{number}", unique_jobs.enqueue, program)
+        for number in range(4):
+            self.consumers.add(f"unique{number}", unique_jobs.consume, consumer=True)
+        self.consumers.add("poller", unique_jobs.poll)
+
+    def start_waits(self):
+        for number in range(3):
+            self.consumers.add(f"waits-enqueuer{number}", waiting.enqueue)
+        for number in range(8):
+            self.consumers.add(f"waiter{number}", waiting.wait, consumer=True)
+        self.consumers.add("referee", waiting.referee)
+
     def start_clients(self, paths):
+        if "keys" in paths:
+            self.start_keys()
+        if "waits" in paths:
+            self.start_waits()
+        if not set(paths) <= set(KEYS_AND_WAITS):
+            self.start_clients_of_jobs(paths)
+
+    def start_clients_of_jobs(self, paths):
         for number in range(2):
             self.consumers.add(f"producer{number}", producers.produce)
         for number, path in enumerate(paths):
@@ -198,6 +233,13 @@ class Run:
                 return
             time.sleep(0.2)
 
+    def stop_clients(self):
+        """Returns the clients that do not end by themselves."""
+        self.shared.phase.value = STOP
+        if "waits" in self.act.paths:
+            wait_until(lambda: waiting.end_waits(self.primary), "the sessions that wait")
+        return self.consumers.stop()
+
     def check(self, at_end):
         checker = Checker(self.primary, self.shared.histories, self.failover)
         return checker, checker.run(at_end)
@@ -207,7 +249,7 @@ class Run:
         harm = nemesis.Nemesis(self, self.act.harms)
         self.say("setting up")
         self.make_cluster()
-        self.start_clients([path for path in PATHS if self.act.has_library or path != "ectojob"])
+        self.start_clients([path for path in self.act.paths if self.act.has_library or path != "ectojob"])
         self.say("the nemesis begins")
         self.began = time.monotonic()
         if self.act.standby:
@@ -216,22 +258,29 @@ class Run:
         self.strike_until(self.began + self.act.seconds, harm)
         harm.heal()
         self.drain()
-        self.shared.phase.value = STOP
         self.say("all is done")
-        hanging = self.consumers.stop()
+        hanging = self.stop_clients()
         self.say("checking")
         checker, checks = self.check(at_end=True)
-        numbers = checker.numbers()
-        seen = [f"by {path}" for path in PATHS] + ["snoozed", "by upkeep", "refused", "announced", "claims in order",
-                                                "kept", "superseded"]
-        if self.act.name != "crash":
-            seen = ["completed"]  # other acts are too short for the other kinds
+        seen, numbers = self.numbers(checker, harm)
         idle = [what for what in seen if not numbers.get(what)]
         checks += [Check("processes", "no client hangs at the end", hanging),
                    Check("logs", "no server complains of itself", [line for server in self.servers
                                                                    for line in log_faults(server)]),
                    Check("coverage", "everything was there to be seen", idle)]
         return checks, numbers
+
+    def numbers(self, checker, harm):
+        """Returns the names of the numbers that must not be 0, and the numbers."""
+        if self.act.paths == KEYS_AND_WAITS:
+            numbers = checker.numbers_of_keys_and_waits()
+            numbers |= {kind.replace("_", " "): harm.done.count(kind) for kind in sorted(set(harm.done))}
+            return list(numbers), numbers
+        numbers = checker.numbers()
+        if self.act.name != "crash":
+            return ["completed"], numbers  # these acts are too short for the other kinds
+        return [f"by {path}" for path in PATHS] + ["snoozed", "by upkeep", "refused", "announced", "claims in order",
+                                                   "kept", "superseded"], numbers
 
     def play_until_fault(self, paths):
         """Runs against sources without a guard; returns the checks that failed first."""
@@ -246,8 +295,7 @@ class Run:
             return bool(found)
         while not found and time.monotonic() < self.began + self.act.seconds:
             self.strike_until(time.monotonic() + 1, harm, is_found)
-        self.shared.phase.value = STOP
-        self.consumers.stop()
+        self.stop_clients()
         return found
 
     def close(self):
@@ -292,6 +340,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", default="")
     parser.add_argument("--small-disk", type=pathlib.Path)
+    parser.add_argument("--wait-seconds", type=float, default=30, help="time of the act keys")
+    parser.add_argument("--acts", nargs="*", default=[], help="only these acts")
     parser.add_argument("--mutant", nargs="*", metavar="PATH",
                         help="run until consumers of these paths find the first fault; status 0 if they find none")
     options = parser.parse_args()
@@ -300,7 +350,10 @@ def main():
     context = crew.make_context()
 
     if options.mutant is not None:
-        run = Run(Act("mutant", options.seconds, nemesis.QUIET, flushes=True), context, options.directory, seed)
+        act = Act("mutant", options.seconds, nemesis.QUIET, flushes=True, paths=options.mutant)
+        if set(act.paths) <= set(KEYS_AND_WAITS):
+            act.harms, act.flushes = nemesis.KILLS, False
+        run = Run(act, context, options.directory, seed)
         # Few jobs, many of which outlast their leases, so that other consumers get jobs that are still held
         run.shared.producer_pause, run.shared.lease, run.shared.work = 0.3, 0.3, 0.1
         run.shared.slowness = run.shared.failures = 0.3
@@ -315,7 +368,9 @@ def main():
     acts = [Act("crash", options.seconds * 0.45, harms + (["fill_disk"] if options.small_disk else [])),
             Act("clock", options.seconds * 0.15, nemesis.GENTLE + ["step_clock"], fakes_clock=True),
             Act("synchronous", options.seconds * 0.2, nemesis.GENTLE, standby="synchronous", has_library=False),
-            Act("asynchronous", options.seconds * 0.2, nemesis.GENTLE, standby="asynchronous", has_library=False)]
+            Act("asynchronous", options.seconds * 0.2, nemesis.GENTLE, standby="asynchronous", has_library=False),
+            Act("keys", options.wait_seconds, nemesis.KILLS, paths=KEYS_AND_WAITS)]
+    acts = [act for act in acts if not options.acts or act.name in options.acts]
     passed = failed = 0
     failures = []
     for act in acts:

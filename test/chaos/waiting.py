@@ -1,0 +1,295 @@
+"""Checks that no wake-up is lost. Sessions wait by ecto_job.wait on two queues whose poll_interval is an hour. So a job
+is found by a wake-up, or by the search at the beginning of a wait.
+
+The referee alternates storms and calms. In a storm jobs are enqueued in every way, sessions wait, claim and roll claims
+back, and the referee cancels and terminates sessions, pauses queues, and stops and starts the scheduler; the nemesis
+kills clients and server processes. In a calm no job is enqueued and no wait begins, since its search would find a job
+whose wake-up was lost. Sessions that wait go on, and one that returns claims at once, so each wake-up is used or passed
+on. Then no job may stay AVAILABLE beside a session that sleeps. PATIENCE is the time in which the referee has observed
+both, in steps of a limited length, so that a machine that stands still does not resemble a lost wake-up."""
+import time
+
+import psycopg
+
+from client import RUN, Client
+
+QUEUES = ["wait_a", "wait_b"]
+DATABASE = "waits"
+SETUP = "".join(f"""
+    SELECT ecto_job.create_queue('{queue}', 'public');
+    SELECT ecto_job.configure_queue('{queue}', '1 h', '0.5 s', '0.5 s', '0.05 s', 1000);
+""" for queue in QUEUES)
+PATIENCE = 10  # seconds; a wake-up takes some milliseconds
+LONG = 60  # seconds of a wait that only a wake-up ends
+RESTLESS = 20  # seconds after which a calm ends although sessions are busy
+IS_WAIT = ("application_name = 'waiter' AND datname = 'waits' AND state = 'active'"
+           " AND starts_with(query, 'CALL ecto_job.wait')")
+SLEEPERS = ("SELECT pid, query_start, query FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND " + IS_WAIT)
+BUSY = ("SELECT count(*) FROM pg_stat_activity WHERE datname = 'waits' AND application_name IN ('waiter', 'enqueuer')"
+        " AND backend_type = 'client backend' AND state <> 'idle'"
+        " AND NOT (COALESCE(wait_event_type, '') = 'Extension' AND " + IS_WAIT + ")")
+
+
+class Member(Client):
+    """A client that works in storms. Its transactions are short, since a calm waits for their ends."""
+
+    def __init__(self, shared, name, program):
+        super().__init__(shared, name, program)
+        self.name = name
+        self.count = 0
+
+    def connect(self, database=DATABASE, user="app"):
+        return super().connect(database, user)
+
+    def is_storm(self):
+        return self.phase == RUN and self.shared.storm.value
+
+    def round(self):
+        if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            self.connection.execute("ROLLBACK")
+        if self.is_storm():
+            self.act()
+        else:
+            time.sleep(0.01)
+
+    def end(self):
+        """Ends the transaction: by COMMIT or ROLLBACK, prepared or not."""
+        end = self.random.choice(["COMMIT", "ROLLBACK"])
+        if self.random.random() < 0.6:
+            self.connection.execute(end)
+            return
+        self.count += 1
+        gid = f"{self.name}-{self.count}"
+        self.connection.execute(f"PREPARE TRANSACTION '{gid}'")
+        self.pause(0.01)
+        self.connection.execute(f"{end} PREPARED '{gid}'")
+        self.history.note("prepared", program=self.program, end=end)
+
+
+class Enqueuer(Member):
+    def insert(self):
+        self.connection.execute(f"INSERT INTO {self.random.choice(QUEUES)} (params) SELECT '{{}}' FROM"
+                                f" generate_series(1, {self.random.choice([1, 1, 2])})")
+
+    def in_autocommit(self):
+        self.insert()
+
+    def by_function(self):
+        self.connection.execute(f"SELECT ecto_job.enqueue('{self.random.choice(QUEUES)}', '{{}}')")
+
+    def in_a_transaction(self):
+        self.connection.execute("BEGIN")
+        for _ in range(self.random.randrange(3) + 1):
+            self.insert()
+            self.pause(0.01)
+        self.end()
+
+    def in_savepoints(self):
+        self.connection.execute("BEGIN; SAVEPOINT a")
+        self.insert()
+        self.connection.execute(f"{self.random.choice(['ROLLBACK TO', 'RELEASE'])} a; SAVEPOINT b")
+        self.insert()
+        self.connection.execute("RELEASE b")
+        self.end()
+
+    def later(self):
+        self.connection.execute(f"SELECT ecto_job.enqueue('{self.random.choice(QUEUES)}', '{{}}', schedule =>"
+                                f" clock_timestamp() + make_interval(secs => {self.random.random() * 0.3}))")
+
+    def act(self):
+        self.random.choice([self.in_autocommit, self.in_autocommit, self.by_function, self.in_a_transaction,
+                            self.in_savepoints, self.later])()
+        self.history.note("came")
+        self.pause(self.shared.storm_pause.value)
+
+
+class Waiter(Member):
+    def wait(self, queue, seconds):
+        """Waits; returns the queue that has a job, or null."""
+        began = time.monotonic()
+        available = self.rows(f"CALL ecto_job.wait('{queue}', '{seconds:.3f} s')")[0][0]
+        timed_out = time.monotonic() - began >= seconds
+        self.history.note("waited", available=available, timed_out=timed_out)
+        if timed_out and not self.is_storm():
+            # Its last search may have found a job whose wake-up was lost
+            self.connection.execute("SELECT 1")
+            return None
+        return queue if available else None
+
+    def act(self):
+        queue = self.wait(self.random.choice(QUEUES), self.random.choice([LONG, LONG, self.random.random() * 0.3]))
+        if queue:
+            use = self.random.choice([self.claim] * 8 + [self.undo_claim] * 3 + [
+                self.undo_savepoint, self.forget, self.leave, self.claim_elsewhere, self.wait_again])
+            use(queue)
+
+    def start(self, queue):
+        return self.rows(f"SELECT id, lease FROM ecto_job.start_available_jobs('{queue}',"
+                         f" {self.random.choice([1, 1, 1, 3])})")
+
+    # What a session does that was woken; each begins with a statement at once
+
+    def claim(self, queue):
+        jobs = self.start(queue)
+        self.pause(0.01)
+        for job, lease in jobs:
+            self.rows(f"SELECT ecto_job.complete_job('{queue}', %(job)s, %(lease)s)", job=job, lease=lease)
+        self.history.note("used", jobs=len(jobs))
+
+    def undo_claim(self, queue):
+        self.connection.execute("BEGIN")
+        self.start(queue)
+        self.pause(0.01)
+        self.end()
+        self.history.note("undone")
+
+    def undo_savepoint(self, queue):
+        self.connection.execute("BEGIN; SAVEPOINT a")
+        self.start(queue)
+        self.connection.execute("ROLLBACK TO a; COMMIT")
+        self.history.note("undone")
+
+    def forget(self, _):
+        self.connection.execute("SELECT 1")
+
+    def leave(self, _):
+        self.connection.close()
+        self.connection = None
+
+    def claim_elsewhere(self, queue):
+        self.claim(QUEUES[1 - QUEUES.index(queue)])
+
+    def wait_again(self, queue):
+        self.wait(queue, 0.05)
+        self.connection.execute("SELECT 1")
+
+
+class Referee(Client):
+    def __init__(self, shared, name):
+        super().__init__(shared, name, "referee")
+        self.suspects = set()
+        self.sleepers = {queue: 0 for queue in QUEUES}
+
+    def connect(self, database=DATABASE, user="postgres"):
+        return super().connect(database, user)
+
+    # Harm
+
+    def end_session(self, how):
+        found = self.rows("SELECT pid FROM pg_stat_activity WHERE datname = 'waits' AND application_name IN ('waiter',"
+                          " 'enqueuer') AND state <> 'idle'")
+        if found:
+            self.rows(f"SELECT pg_{how}_backend(%(pid)s)", pid=self.random.choice(found)[0])
+            self.history.note(how)
+
+    def cancel(self):
+        self.end_session("cancel")
+
+    def terminate(self):
+        self.end_session("terminate")
+
+    def pause_and_resume(self):
+        queue = self.random.choice(QUEUES)
+        self.rows(f"SELECT ecto_job.pause_queue('{queue}')")
+        self.pause(0.1)
+        self.rows(f"SELECT ecto_job.resume_queue('{queue}')")
+        self.history.note("queue paused")
+
+    def switch_scheduler(self):
+        self.rows(f"SELECT ecto_job.{self.random.choice(['stop', 'start', 'start'])}_scheduler()")
+        self.history.note("scheduler switched")
+
+    def storm(self):
+        for queue in QUEUES:
+            self.rows(f"DELETE FROM {queue}")  # so that sessions sleep in most calms
+        self.shared.storm_pause.value = self.random.choice([0.05, 0.2, 0.5])
+        ends = time.monotonic() + self.random.random() * 0.8
+        self.shared.storm.value = 1
+        try:
+            while time.monotonic() < ends and self.phase == RUN:
+                self.random.choice([self.cancel] * 6 + [self.terminate] * 3 + [self.pause_and_resume,
+                                                                                self.switch_scheduler])()
+                self.pause(0.05)
+        finally:
+            self.shared.storm.value = 0
+
+    # Observation
+
+    def end_prepared(self):
+        """Ends prepared transactions that existed at the previous call, too: their sessions are gone, and they lock
+        jobs."""
+        found = {name for (name,) in self.rows("SELECT gid FROM pg_prepared_xacts WHERE database = 'waits'")}
+        for name in found & self.suspects:
+            self.connection.execute(f"{self.random.choice(['COMMIT', 'ROLLBACK'])} PREPARED '{name}'")
+        self.suspects = found
+
+    def missed(self):
+        """Returns the pairs of a job that is AVAILABLE and a session that sleeps, and whether any session is busy."""
+        sleepers = self.rows(SLEEPERS)
+        busy = self.rows(BUSY)[0][0] > 0
+        pairs = set()
+        for queue in QUEUES:
+            here = [(pid, since) for pid, since, query in sleepers if queue in query]
+            self.sleepers[queue] = len(here)
+            jobs = self.rows(f"SELECT id FROM {queue} WHERE state = 'AVAILABLE' ORDER BY id LIMIT 20") if here else []
+            pairs |= {(queue, job, *sleeper) for (job,) in jobs for sleeper in here}
+        return pairs, busy
+
+    def calm(self):
+        """Waits until all is quiet; reports a job that stays beside a session that sleeps."""
+        for queue in QUEUES:
+            self.rows(f"SELECT ecto_job.resume_queue('{queue}')")
+        began = last = looked = time.monotonic()
+        lasting, observed, quiet = set(), 0, 0
+        while self.phase == RUN and quiet < 2 and last - began < RESTLESS + PATIENCE:
+            pairs, busy = self.missed()
+            now = time.monotonic()
+            observed = observed + min(now - last, 0.3) if lasting & pairs else 0
+            lasting = lasting & pairs or pairs
+            last = now
+            if observed > PATIENCE:
+                queue, job, pid, since = min(lasting)
+                self.history.note("slept on", queue=queue, job=job, pid=pid, since=str(since), jobs=len(lasting))
+                return
+            quiet = 0 if pairs or busy else quiet + 1
+            if now - looked > 0.5:
+                looked = now
+                self.end_prepared()
+            time.sleep(0.02)
+        if quiet == 2:
+            self.history.note("calm", sleepers=sum(self.sleepers.values()))
+
+    def add_job(self):
+        """Adds one job to a queue on which sessions sleep."""
+        queues = [queue for queue, count in self.sleepers.items() if count]
+        if queues:
+            self.rows(f"INSERT INTO {self.random.choice(queues)} (params) VALUES ('{{}}')")
+
+    def round(self):
+        if self.phase != RUN:
+            time.sleep(0.1)
+            return
+        self.storm()
+        self.calm()
+        self.add_job()
+        self.calm()
+
+
+def enqueue(shared, name):
+    client = Enqueuer(shared, name, "enqueuer")
+    client.run(client.round)
+
+
+def wait(shared, name):
+    client = Waiter(shared, name, "waiter")
+    client.run(client.round)
+
+
+def referee(shared, name):
+    client = Referee(shared, name)
+    client.run(client.round)
+
+
+def end_waits(server):
+    """Terminates the sessions that wait; returns whether there was none."""
+    return not server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + IS_WAIT)
