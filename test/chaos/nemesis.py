@@ -79,7 +79,9 @@ class Nemesis:
     def terminate_session(self):
         with self.run.shared.disturbance():
             for _ in range(3):
-                send(self.random.choice(self.server.processes("client backend")), signal.SIGTERM)
+                found = self.server.processes("client backend")
+                if found:  # after a crash no client may be back
+                    send(self.random.choice(found), signal.SIGTERM)
 
     def kill_session(self):
         self.crash("client backend")
