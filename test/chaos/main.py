@@ -48,8 +48,10 @@ class Shared:
         self.phase = context.RawValue(ctypes.c_int, RUN)
         # Whether the server is disturbed now; the time at which the last disturbance ended
         self.disturbed = context.RawArray(ctypes.c_double, [0, 0])
-        # waiting.py: whether there is a storm, and the longest pause of its enqueuers in seconds
+        # waiting.py: whether there is a storm, the longest pause of its enqueuers in seconds, and whether a wake-up may
+        # have been lost
         self.storm = context.RawValue(ctypes.c_int, 0)
+        self.suspects = context.RawValue(ctypes.c_int, 0)
         self.storm_pause = context.RawValue(ctypes.c_double, 0.05)
         self.stepped_at = context.RawArray(ctypes.c_double, [float("-inf")])
         self.lease = 1.0  # time limit of the first attempt in seconds; later ones have a multiple
@@ -217,7 +219,8 @@ class Run:
 
     def strike_until(self, deadline, harm, stop=lambda: False):
         while (time.monotonic() < deadline or not harm.has_been_round()) and not stop():
-            harm.strike()
+            if not self.shared.suspects.value:
+                harm.strike()
             self.consumers.tend()
             time.sleep(harm.random.random() * 0.6)
 

@@ -6,8 +6,9 @@ left. The clients count the jobs that were kept and those that gave way to anoth
 In most acts each process does the work of enqueuers and consumers in turn. In the act keys, enqueuers and consumers are
 processes of their own. Most of these enqueuers only keep jobs, and the server's log must have no ERROR of theirs. A
 consumer sometimes enqueues the key of its job beside the transaction that completes the job, from a second connection.
-The enqueue must not wait for that transaction, which ends only afterwards. A poller reads all rows past the unique
-index: no two jobs may wait under one key, and an event that was not handled must have a job under its key."""
+The enqueue must not wait for that transaction, which ends only afterwards. A poller sees who waits for whom, and reads
+all rows past the unique index: no two jobs may wait under one key, and an event that was not handled must have a job
+under its key."""
 import time
 
 import psycopg
@@ -32,6 +33,10 @@ KEEPER = "keeper"  # the application_name of enqueuers that only keep jobs
 # The state is read by an expression, for which there is no index
 TWO_WAIT = ("SELECT key, count(*) FROM unique_jobs WHERE state || '' IN ('SCHEDULED', 'AVAILABLE', 'RETRY')"
             " GROUP BY key HAVING count(*) > 1")
+# Enqueues that wait for a session that has completed a job in its open transaction
+BLOCKED = ("SELECT k.pid, c.pid, c.xact_start::text FROM pg_stat_activity AS k, unnest(pg_blocking_pids(k.pid)) AS b,"
+           " pg_stat_activity AS c WHERE k.application_name = 'keeper' AND k.wait_event_type = 'Lock' AND c.pid = b"
+           " AND c.application_name = 'unique' AND starts_with(c.query, 'UPDATE events SET handled')")
 LOST = ("SELECT id, key FROM events AS e WHERE NOT handled AND NOT EXISTS (SELECT FROM unique_jobs AS j"
         " WHERE j.key = e.key AND state <> 'FAILED') LIMIT 10")
 
@@ -147,7 +152,7 @@ class Consumer(UniqueClient):
                 self.second.rows(ENQUEUE, key=key, on_conflict="keep")
         except psycopg.Error as error:
             if error.sqlstate == "55P03":
-                self.history.note("waited beside", key=key)
+                self.history.note("waited beside", pair=key)
             self.second.connection.close()
             self.second.connection = None
             return False
@@ -163,8 +168,18 @@ class Consumer(UniqueClient):
 class Poller(Client):
     def __init__(self, shared, name):
         super().__init__(shared, name, "poller")
+        self.blocked = set()
+
+    def connect(self, database="chaos", user="postgres"):
+        """Connects as a superuser, who sees the statements of others."""
+        return super().connect(database, user)
 
     def round(self):
+        blocked = set(self.rows(BLOCKED))
+        # One observation may mix the states of two moments
+        for pair in blocked & self.blocked:
+            self.history.note("waited beside", pair=pair)
+        self.blocked = blocked
         for key, count in self.rows(TWO_WAIT):
             self.history.note("two wait", key=key, count=count)
         for number, key in self.rows(LOST):

@@ -6,7 +6,8 @@ back, and the referee cancels and terminates sessions, pauses queues, and stops 
 kills clients and server processes. In a calm no job is enqueued and no wait begins, since its search would find a job
 whose wake-up was lost. Sessions that wait go on, and one that returns claims at once, so each wake-up is used or passed
 on. Then no job may stay AVAILABLE beside a session that sleeps. PATIENCE is the time in which the referee has observed
-both, in steps of a limited length, so that a machine that stands still does not resemble a lost wake-up."""
+both, in steps of a limited length, so that a machine that stands still does not resemble a lost wake-up. Meanwhile the
+nemesis pauses, or it would end the sessions that sleep."""
 import time
 
 import psycopg
@@ -237,6 +238,12 @@ class Referee(Client):
 
     def calm(self):
         """Waits until all is quiet; reports a job that stays beside a session that sleeps."""
+        try:
+            self.observe()
+        finally:
+            self.shared.suspects.value = 0
+
+    def observe(self):
         for queue in QUEUES:
             self.rows(f"SELECT ecto_job.resume_queue('{queue}')")
         began = last = looked = time.monotonic()
@@ -247,6 +254,7 @@ class Referee(Client):
             observed = observed + min(now - last, 0.3) if lasting & pairs else 0
             lasting = lasting & pairs or pairs
             last = now
+            self.shared.suspects.value = int(observed > 0.5)
             if observed > PATIENCE:
                 queue, job, pid, since = min(lasting)
                 self.history.note("slept on", queue=queue, job=job, pid=pid, since=str(since), jobs=len(lasting))
