@@ -4,28 +4,46 @@
 # ```sql   runs in psql, in a session of its own, and stops at the first error
 # ```text  directly behind another block: the output of that block; "..." stands for anything in a line
 # ```sh    runs in bash -e, in an empty directory, with PG* pointing at the database
-# ```python, ```js
+# ```python, ```js, ```php, ```java, ```elixir
 #          a consumer that runs without end: the test stops it when no job can be started. If the driver is not
 #          installed only the syntax is checked; if the language is not, the block is skipped.
 # A comment in the line before a block changes these rules:
 # <!-- error: SQLSTATE -->        the block fails with this SQLSTATE
 # <!-- until stopped -->          sh: a consumer that runs without end, like the programs above, and is stopped by SIGTERM
+# <!-- needs: EXTENSION -->       the block is skipped where the extension is not installed
 # <!-- not run: reason -->
 use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest;
+use EctoJobTest qw(:DEFAULT becomes_in);
 use File::Temp;
 use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my @files = ('README.md', map { s{.*/docs/}{docs/}r } sort glob(source_dir() . '/docs/*.md'));
-my $node = new_node(conf => "max_prepared_transactions = 5\n");
+my $cron = -e `pg_config --sharedir` =~ s/\n//r . '/extension/pg_cron.control';
+my $cron_database = 'docs' . (1 + (grep { $files[$_] eq 'docs/recipes.md' } 0 .. $#files)[0]);
+my $node = new_node(start => 0, conf => "max_prepared_transactions = 5\nmax_worker_processes = 24\nlisten_addresses = '127.0.0.1'\n");
+$node->append_conf('postgresql.conf', <<"CONF") if $cron;
+shared_preload_libraries = 'ecto_job, pg_cron'
+cron.database_name = '$cron_database'
+cron.use_background_workers = on
+CONF
 $ENV{PGHOST} = $node->host;
 $ENV{PGPORT} = $node->port;
 $ENV{PGUSER} = getpwuid($<); # node-postgres does not read the user's name from the system
+
+# JDBC and Erlang's driver use TCP alone, where everybody on this machine can connect
+open my $random, '<', '/dev/urandom' or die $!;
+read $random, my $password, 16;
+$password = unpack 'H*', $password;
+unlink $node->data_dir . '/pg_hba.conf';
+$node->append_conf('pg_hba.conf', "local all all trust\nhost all all 127.0.0.1/32 password\n");
+$node->start;
+$node->safe_psql('postgres', "ALTER ROLE \"$ENV{PGUSER}\" PASSWORD '$password'; CREATE EXTENSION ecto_job");
+$ENV{NODE_PATH} = source_dir() . "/build/node/node_modules"; # where tools/check installs it by npm
 delete $ENV{PGAPPNAME}; # the harness's name would replace the programs' own
 
 # Returns the blocks of a file: language, text, line, the comment before the block, expected result
@@ -121,6 +139,12 @@ sub run_consumer_until_idle
 	return ($running->full_result || 0, $out);
 }
 
+# Debian has no Postgrex: where it is not installed either, postgrex.exs stands in for it
+my $elixir = 'Application.ensure_all_started(:postgrex); '
+  . qq{Code.ensure_loaded?(Postgrex) or Code.require_file("$FindBin::RealBin/postgrex.exs"); }
+  . 'Code.require_file(hd(System.argv()))';
+my $jdbc = '/usr/share/java/postgresql.jar';
+
 my %program = (
 	python => {
 		suffix => '.py', run => ['python3'],
@@ -131,6 +155,21 @@ my %program = (
 		suffix => '.js', run => ['node'],
 		driver => [ 'node', '-e', 'require("pg")' ],
 		syntax => [ 'node', '--check' ],
+	},
+	php => {
+		suffix => '.php', run => ['php'],
+		driver => [ 'php', '-r', 'exit(extension_loaded("pdo_pgsql") ? 0 : 1);' ],
+		syntax => [ 'php', '-l' ],
+	},
+	java => {
+		language => 'javac', suffix => '.java', run => [ 'java', '-cp', $jdbc ],
+		driver => [ 'test', '-e', $jdbc ],
+		syntax => [ 'javac', '-d', PostgreSQL::Test::Utils::tempdir() ],
+	},
+	elixir => {
+		suffix => '.exs', run => [ 'elixir', '-e', $elixir ],
+		driver => [ 'elixir', '-e', 'Enum.any?([Postgrex, :pgsql], &Code.ensure_loaded?/1) or exit(:none)' ],
+		syntax => [ 'elixir', '-e', 'System.argv() |> hd() |> File.read!() |> Code.string_to_quoted!()' ],
 	});
 
 # Returns whether a command succeeds; IPC::Run dies if the program is not installed
@@ -145,7 +184,10 @@ sub run_program
 	close $file;
   SKIP:
 	{
-		skip "$name: no $how->{run}[0] here", 1 unless succeeds(@{ $how->{run} }, '--version');
+		my $language = $how->{language} // $how->{run}[0];
+		skip "$name: no $language here", 1 unless succeeds($language, '--version');
+		local $ENV{PGPASSWORD} = $password;
+		local $ENV{JDBC_URL} = "jdbc:postgresql://127.0.0.1:$ENV{PGPORT}/$database?user=$ENV{PGUSER}&password=$password";
 		if (succeeds(@{ $how->{driver} }))
 		{
 			run_consumer_until_idle($name, $database, @{ $how->{run} }, "$file");
@@ -158,11 +200,11 @@ sub run_program
 	return;
 }
 
+$node->safe_psql('postgres', "CREATE DATABASE docs$_") for 1 .. @files; # pg_cron waits for one of them
 my $databases = 0;
 for my $file (@files)
 {
 	my $database = 'docs' . ++$databases;
-	$node->safe_psql('postgres', "CREATE DATABASE $database");
 	$ENV{PGDATABASE} = $database;
 	my $text = slurp_source($file);
 	$node->safe_psql($database, 'CREATE EXTENSION ecto_job') unless $text =~ /^CREATE EXTENSION ecto_job;/m;
@@ -171,6 +213,7 @@ for my $file (@files)
 		my $name = "$file, line $block->{line}";
 		my $language = $block->{language};
 		if ($block->{comment} =~ /^not run: (.+)/) { note("$name: not run, $1"); }
+		elsif ($block->{comment} eq 'needs: pg_cron' && !$cron) { note("$name: not run, no pg_cron here"); }
 		elsif ($language eq 'sql') { run_sql($name, $block); }
 		elsif ($language eq 'sh' && $block->{comment} eq 'until stopped')
 		{
@@ -182,6 +225,21 @@ for my $file (@files)
 		elsif ($program{$language}) { run_program($name, $block, $database); }
 		elsif ($language ne '') { fail("$name: an unknown language, $language"); }
 	}
+}
+
+# The server's start stands for the time of day at which the recipe's command is due
+SKIP:
+{
+	skip 'no pg_cron here', 3 unless $cron;
+	$node->safe_psql($cron_database, q{SELECT cron.alter_job(jobid, schedule => '@reboot') FROM cron.job});
+	for my $times (1, 2)
+	{
+		$node->restart;
+		becomes_in($node, $cron_database, q{SELECT count(*) FROM cron.job_run_details WHERE status = 'succeeded'}, $times,
+			"pg_cron runs the command of docs/recipes.md, $times of 2");
+	}
+	is($node->safe_psql($cron_database, "SELECT string_agg(params::text, ' ') FROM jobs"), '{"report": "sales"}',
+		'one job waits after two runs of the command by pg_cron');
 }
 
 # Links lead to existing files, and to existing headings
