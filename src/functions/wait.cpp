@@ -20,7 +20,7 @@
 namespace ecto_job {
 namespace {
 
-// A clock that nobody sets
+// A monotonic clock
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
@@ -91,8 +91,8 @@ bool can_claim(Oid table) {
              pg_attribute_aclcheck(table, state, GetUserId(), ACL_UPDATE) == ACLCHECK_OK));
 }
 
-// Returns how long a wait may last. A little before statement_timeout it returns, where it would be
-// cancelled.
+// Returns how long a wait may last. A wait ends a little before statement_timeout, which would
+// cancel it.
 milliseconds limit_of(int64 timeout_ms) {
     int64 limit_ms = std::min(timeout_ms, longest_setting_ms);
     if (get_timeout_active(STATEMENT_TIMEOUT)) {
@@ -142,7 +142,7 @@ std::optional<JobKey> search_in(WaitedQueue *waited) {
 Clock::time_point next_search(const WaitedQueue &queue, bool searched, Clock::time_point now) {
     const bool is_woken_by_others = searched && is_state_shared() && queue.may_be_woken;
     milliseconds interval = is_woken_by_others ? queue.poll_interval : unwoken_interval;
-    // PostgreSQL has begun a transaction, though one without a snapshot
+    // transaction_timeout would end the transaction in which the session sleeps
     if (const int limit_ms = transaction_timeout_ms())
         interval = std::min(interval, milliseconds(limit_ms / 2));
     return now + std::min(interval, longest_sleep);

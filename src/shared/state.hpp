@@ -218,7 +218,7 @@ struct Waiter {
     Oid database = InvalidOid;   // InvalidOid: the process does not wait
     WakeUp woken = WakeUp::none; // it was given a wake-up and has not taken it yet
     uint8 woken_at = 0;          // for the queue of this place
-    uint64 ticket = 0;           // the number of its coming
+    uint64 ticket = 0;           // its place in the order of arrival
     WaiterPlace places[max_waited_queues] = {};
 };
 struct WaiterList {

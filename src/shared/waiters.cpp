@@ -16,7 +16,7 @@ std::array<WakeUp, max_waited_queues> taken;
 Size queue_count = 0; // 0: this session is in no list
 
 Oid to_claim = InvalidOid;   // the queue of a wake-up with which a wait has returned
-bool wait_has_ended = false; // to_claim: and so has the transaction in which it returned
+bool wait_has_ended = false; // to_claim: the transaction in which that wait returned has ended
 
 class WaitersLock {
 public:
@@ -118,8 +118,8 @@ struct Tickets {
 };
 
 // Gives wake-ups to the first `size` sessions of the tickets for which is_concerned() is true,
-// writes their numbers into `woken`, and moves the tickets behind them. Returns how many there
-// were.
+// writes their numbers into `woken`, and moves the tickets behind them. Returns how many were
+// woken.
 template <typename F>
 int give_wake_ups(const WaiterList &list, F is_concerned, WakeUp kind, Tickets *tickets,
                   WaiterNumber *woken, int size) {

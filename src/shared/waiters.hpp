@@ -5,14 +5,14 @@
 // waited longest and have none. Why no wake-up is lost: a session enters itself here before it
 // takes the snapshot in which it searches for a job, and a commit reads the list after its jobs
 // have become visible. So a job is in the snapshot, or its commit finds the session. Whoever has a
-// wake-up either finds no job, after which nobody need be woken for it; or calls a function that
-// claims jobs of the queue, and succeeds; or the wake-up is passed on to the next session: at the
-// session's end, at the end of its next transaction if that has claimed nothing, or at once if the
-// wait ends by an error. A claim that is rolled back gives a wake-up for each of its jobs.
+// wake-up either finds no job, and the wake-up is done; or calls a function that claims jobs of the
+// queue, and succeeds; or the wake-up is passed on to the next session: at the session's end, at
+// the end of its next transaction if that has claimed nothing, or at once if the wait ends by an
+// error or by its timeout. A claim that is rolled back gives a wake-up for each of its jobs.
 //
-// A commit passes over sessions that have a wake-up already, if for another queue. No job is lost by
-// that: each of these sessions searches all its queues after it has taken its wake-up, and before it
-// sleeps. A wake-up is passed on in the queue for which it was given.
+// A commit passes over sessions that have a wake-up already, if for another queue. No job is lost
+// by that: each of these sessions searches all its queues after it has taken its wake-up, and
+// before it sleeps. A wake-up is passed on in the queue for which it was given.
 //
 // Only a session that can claim every job of the queue enters itself. Others, such as one with the
 // right SELECT alone or under a policy of row-level security, would take wake-ups that they cannot
@@ -35,6 +35,7 @@ namespace ecto_job {
 constexpr uint32 all_waiters = PG_UINT32_MAX;
 
 // Gives wake-ups to as many sessions as wait for jobs of this database's queue, `count` at most.
+// queue/pending_changes counts the jobs.
 void wake(Oid queue, uint32 count, WakeUp kind = WakeUp::by_commit);
 
 // Gives a wake-up to each session that waits in this database.
@@ -61,8 +62,8 @@ WakeUp taken_wake_up(Oid queue);
 void drop_wake_up(Oid queue);
 
 // Takes this session out of the lists. `found`: it returns to the client, who is expected to claim
-// a job of this queue in the next transaction. Wake-ups for other queues are passed on, and all of
-// them if it is InvalidOid. Cannot fail.
+// a job of this queue in the next transaction. Its wake-ups for other queues are passed on;
+// without `found` (InvalidOid), all of them. Cannot fail.
 void stop_waiting(Oid found);
 
 // Records that this session has claimed jobs of the queue, or found none, so that its wake-up has
