@@ -186,6 +186,15 @@ Found search(Wait *wait, Clock::time_point now) {
     return found;
 }
 
+// Ends the session if its client is gone: statements that a client has sent together with the wait,
+// before it died, must not claim the job. The session of a background worker has no client.
+void require_client() {
+    if (MyProcPort == nullptr || pq_check_connection())
+        return;
+    whereToSendOutput = DestNone;
+    ereport(FATAL, (errcode(ERRCODE_CONNECTION_FAILURE), errmsg("connection to client lost")));
+}
+
 // Sleeps until a commit wakes this session, at most until that time. Returns earlier if PostgreSQL
 // asks the session to take in invalidations, which the next search does.
 void sleep_until(Clock::time_point until) {
@@ -241,6 +250,8 @@ Oid wait_for_job(Wait *wait) {
         take_wake_up();
         advance_woken(wait);
         const Found found = search(wait, now);
+        if (found.queue != nullptr || now >= wait->ends)
+            require_client();
         if (found.queue != nullptr) {
             report_job(found.queue->oid, found.job);
             stop_waiting(found.queue->oid);

@@ -26,6 +26,10 @@ extern "C" {
 #define ERRCODE_SNAPSHOT_TOO_OLD MAKE_SQLSTATE('7', '2', '0', '0', '0')
 #endif
 
+// Of libpq/libpq.h, which needs the headers of GSSAPI and OpenSSL: returns whether the session's
+// client is connected.
+extern "C" bool pq_check_connection(void);
+
 namespace ecto_job {
 
 // Raises an ERROR (SQLSTATE 0A000) in a server that is too old, whatever headers the library was
