@@ -7,6 +7,7 @@
 // within a minute; a connection string may override them.
 #include "consumer/connection.hpp"
 
+#include "consumer/background.hpp"
 #include "consumer/text.hpp"
 
 #include <exception>
@@ -139,6 +140,8 @@ void Connection::watch(Poller &poller) {
         const int events = POLLIN | (unsent_ ? POLLOUT : 0);
         poller.watch(PQsocket(connection_.get()), static_cast<short>(events),
                      [this] { receive(); });
+        if (cancellation_)
+            poller.watch(cancellation_->get(), POLLIN, [this] { cancellation_.reset(); });
     } else {
         poller.wake_at(retry_at_);
     }
@@ -157,17 +160,31 @@ std::string Connection::identifier(const std::string &name) const {
     return quoted.get();
 }
 
-void Connection::send(const std::vector<Statement> &statements, Handler handler) {
-    handler_ = std::move(handler);
+void Connection::send(std::vector<Statement> statements, Handler handler) {
+    std::vector<Transaction> transactions;
+    transactions.push_back({std::move(statements), std::move(handler)});
+    send(std::move(transactions));
+}
+
+void Connection::send(std::vector<Transaction> transactions) {
     bool sent = true;
-    for (std::size_t i = 0; i < statements.size() && sent; i++)
-        sent = send_one(statements[i], i > 0 && statements[i].text == statements[i - 1].text);
+    for (Transaction &transaction : transactions) {
+        handlers_.push_back(std::move(transaction.handler));
+        sent = sent && send_transaction(transaction.statements);
+    }
     PGconn *const connection = connection_.get();
-    const int flushed = sent && PQpipelineSync(connection) == 1 ? PQflush(connection) : -1;
+    const int flushed = sent ? PQflush(connection) : -1;
     if (flushed < 0)
         drop(trimmed(PQerrorMessage(connection)));
     else
         unsent_ = flushed > 0;
+}
+
+bool Connection::send_transaction(const std::vector<Statement> &statements) {
+    bool sent = true;
+    for (std::size_t i = 0; i < statements.size() && sent; i++)
+        sent = send_one(statements[i], i > 0 && statements[i].text == statements[i - 1].text);
+    return sent && PQpipelineSync(connection_.get()) == 1;
 }
 
 // Sends one statement. The unnamed prepared statement stays valid until the next one is parsed, so
@@ -207,7 +224,7 @@ void Connection::receive() {
         return drop(told ? results_.back().message() : trimmed(PQerrorMessage(connection)));
     }
     unsent_ = flushed > 0;
-    while (handler_ && PQisBusy(connection) == 0) {
+    while (!handlers_.empty() && PQisBusy(connection) == 0) {
         take(PQgetResult(connection));
         if (connection_.get() != connection)
             return;
@@ -242,7 +259,8 @@ void Connection::take(PGresult *pg_result) {
 void Connection::finish() {
     if (results_.empty())
         return drop("the server gave no result");
-    const Handler handler = std::exchange(handler_, nullptr);
+    const Handler handler = std::move(handlers_.front());
+    handlers_.pop_front();
     handler(std::exchange(results_, {}));
 }
 
@@ -252,12 +270,26 @@ void Connection::drop(const std::string &why) {
     connection_.reset();
     unsent_ = false;
     results_.clear();
+    cancellation_.reset();
     retry_later("connection lost: " + why);
-    if (const Handler handler = std::exchange(handler_, nullptr)) {
+    for (const Handler &handler : std::exchange(handlers_, {})) {
         Results results;
         results.push_back(Result::lost("connection lost: " + why));
         handler(results);
     }
+}
+
+void Connection::cancel() {
+    if (cancellation_)
+        return;
+    struct Free {
+        void operator()(PGcancel *request) const { PQfreeCancel(request); }
+    };
+    std::unique_ptr<PGcancel, Free> request(PQgetCancel(connection_.get()));
+    cancellation_ = in_background([request = std::move(request)] {
+        char error[256];
+        PQcancel(request.get(), error, sizeof error);
+    });
 }
 
 } // namespace ecto_job::consumer

@@ -1,20 +1,24 @@
-// Connection is a connection that the main loop serves: one round trip at a time, whose results are
-// passed to a handler.
+// Connection is a connection that the main loop serves: it sends transactions and passes their
+// results to handlers.
 //
-// A round trip sends one or more statements in libpq's pipeline mode. They form one transaction,
+// The statements of a transaction are sent in libpq's pipeline mode. They are one transaction
 // unless they contain BEGIN: the first one that fails rolls back those before it, and those after
-// it are not executed. Each handler is called exactly once, with the results, or with
-// Result::lost() if the connection broke. A broken connection is opened again after a back-off, and
-// on_connected is called. Check idle() before send(). The connection is in autocommit mode.
+// it are not executed. Transactions that are sent together are executed one after the other,
+// whether the earlier ones fail or not. Each handler is called exactly once, with the results, or
+// with Result::lost() if the connection broke. A broken connection is opened again after a
+// back-off, and on_connected is called. Check idle() before send(). The connection is in autocommit
+// mode.
 #pragma once
 
 #include "consumer/backoff.hpp"
 #include "consumer/connection_attempt.hpp"
+#include "consumer/descriptor.hpp"
 #include "consumer/options.hpp"
 #include "consumer/poller.hpp"
 #include "consumer/result.hpp"
 #include "consumer/statement.hpp"
 
+#include <deque>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -31,6 +35,10 @@ struct Unreachable : std::runtime_error {
 class Connection {
 public:
     using Handler = std::function<void(const Results &)>;
+    struct Transaction {
+        std::vector<Statement> statements;
+        Handler handler;
+    };
 
     // `name` is for the log. `settings`, from protocol::settings(), is sent first on each
     // connection.
@@ -42,10 +50,17 @@ public:
     void open();
 
     bool ready() const { return connection_ != nullptr; }
-    bool idle() const { return ready() && !handler_; }
+    bool idle() const { return ready() && handlers_.empty() && !cancellation_; }
     bool in_transaction() const;
-    // Sends the statements. The connection must be idle.
-    void send(const std::vector<Statement> &statements, Handler handler);
+    // Sends the statements of one transaction. The connection must be idle.
+    void send(std::vector<Statement> statements, Handler handler);
+    // Sends several transactions together. The connection must be idle.
+    void send(std::vector<Transaction> transactions);
+    // Asks the server to cancel the statement that it executes, without waiting for the end of the
+    // statement. The connection is not idle before the request has been delivered, so that no later
+    // statement is cancelled. Does nothing while an earlier request is being delivered. Throws
+    // std::system_error if threads or descriptors have run out.
+    void cancel();
     // Closes the connection and schedules a new attempt. Does nothing if it is already closed.
     void drop(const std::string &why);
     std::string identifier(const std::string &name) const;
@@ -61,6 +76,7 @@ private:
     void take_attempt();
     void retry_later(const std::string &why);
     void receive();
+    bool send_transaction(const std::vector<Statement> &statements);
     bool send_one(const Statement &statement, bool parsed);
     void take(PGresult *result);
     void finish();
@@ -75,8 +91,9 @@ private:
     Backoff backoff_;
     Clock::time_point retry_at_{};
     bool unsent_ = false;
-    Handler handler_;
-    Results results_; // received so far
+    std::deque<Handler> handlers_; // of the transactions that were sent and have not ended
+    Results results_;              // of the first of these transactions, received so far
+    std::optional<Descriptor> cancellation_; // becomes readable when it has been delivered
 };
 
 } // namespace ecto_job::consumer

@@ -1,9 +1,10 @@
-// The thread runs libpq's blocking connect and owns the write end of a pipe. It closes that end
-// when it is done, whatever the result, which makes the read end readable.
+// The thread runs libpq's blocking connect, and passes the connection or the exception on by a
+// promise.
 #include "consumer/connection_attempt.hpp"
 
+#include "consumer/background.hpp"
+
 #include <new>
-#include <thread>
 
 namespace ecto_job::consumer {
 
@@ -23,19 +24,16 @@ PgConnection connect(const ConnectionOptions &parameters) {
 }
 
 ConnectionAttempt::ConnectionAttempt(ConnectionOptions parameters) {
-    Pipe pipe;
     std::promise<PgConnection> promise;
     connection_ = promise.get_future();
-    std::thread([parameters = std::move(parameters), promise = std::move(promise),
-                 write_end = std::move(pipe.write_end)]() mutable {
-        try {
-            promise.set_value(connect(parameters));
-        } catch (...) {
-            promise.set_exception(std::current_exception());
-        }
-        write_end.close();
-    }).detach();
-    done_ = std::move(pipe.read_end);
+    done_ =
+        in_background([parameters = std::move(parameters), promise = std::move(promise)]() mutable {
+            try {
+                promise.set_value(connect(parameters));
+            } catch (...) {
+                promise.set_exception(std::current_exception());
+            }
+        });
 }
 
 } // namespace ecto_job::consumer
