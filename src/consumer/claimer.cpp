@@ -1,9 +1,9 @@
 // Claimer prepares each queue step by step. Each call of prepare() sends the first statement that
 // is missing, so that reconnects and polls need no sequence of their own.
 //
-// LISTEN comes before the claim, so that a job enqueued between the two is notified. A claim that
-// returned as many jobs as requested leaves its queue due. References to queues stay valid, since
-// the list never changes.
+// LISTEN comes before a claim, so that a job enqueued between the two is notified. A wait needs no
+// such order, since it searches for a job itself. A claim that returned as many jobs as requested
+// leaves its queue due. References to queues stay valid, since the list never changes.
 #include "consumer/claimer.hpp"
 
 #include "consumer/text.hpp"
@@ -23,7 +23,8 @@ constexpr auto long_conflict = std::chrono::milliseconds(500);
 } // namespace
 
 Claimer::Claimer(const Options &options, Connection &connection, Shutdown &shutdown, TakeJobs take)
-    : options_(options), connection_(connection), shutdown_(shutdown), take_(std::move(take)) {
+    : options_(options), connection_(connection), shutdown_(shutdown), take_(std::move(take)),
+      idle_wait_(connection, [this](Oid queue) { found_job(queue); }) {
     for (const std::string &name : options.queues)
         queues_.push_back({.name = name});
     connection_.on_connected = [this] { start_over(); };
@@ -32,6 +33,7 @@ Claimer::Claimer(const Options &options, Connection &connection, Shutdown &shutd
 
 void Claimer::start_over() {
     extension_found_ = false;
+    idle_wait_.start_over();
     for (Queue &queue : queues_) {
         queue.known = queue.listening = queue.checked = false;
         queue.due = true;
@@ -54,9 +56,23 @@ bool Claimer::found_nothing() const {
                                               [](const Queue &queue) { return queue.due; });
 }
 
-void Claimer::step(Clock::time_point now, std::size_t room) {
+void Claimer::step(Clock::time_point now, std::size_t room, bool is_needed) {
+    if (shutdown_.requested() || room < room_of_wait_)
+        idle_wait_.end(now);
     if (shutdown_.requested())
         return;
+    poll(now);
+    // While there is no room for another job it need not begin to LISTEN
+    listens_ = !can_wait() || (is_needed && (room > 0 || listens_));
+    for (Queue &queue : queues_)
+        if (connection_.idle() && now >= queue.not_before && !prepared(queue))
+            prepare(queue);
+    if (connection_.idle())
+        send_next(now, room);
+}
+
+// Makes a claim due on the queues whose time has come.
+void Claimer::poll(Clock::time_point now) {
     for (Queue &queue : queues_) {
         if (now >= queue.next_poll) {
             queue.known = false;
@@ -64,14 +80,59 @@ void Claimer::step(Clock::time_point now, std::size_t room) {
             queue.next_poll = Clock::time_point::max();
         }
     }
-    for (Queue &queue : queues_)
-        if (connection_.idle() && now >= queue.not_before && !prepared(queue))
-            prepare(queue);
-    if (!connection_.idle())
-        return;
+}
+
+void Claimer::send_next(Clock::time_point now, std::size_t room) {
     if (const auto claim = next_claim(now, room))
-        connection_.send({claim->statement},
-                         [claim](const Results &results) { claim->on_result(results.back()); });
+        connection_.send({transaction(*claim)});
+    else if (!listens_ && room > 0)
+        wait(now, room);
+}
+
+Connection::Transaction Claimer::transaction(const Claim &claim) {
+    return {{claim.statement},
+            [claim](const Results &results) { claim.on_result(results.back()); }};
+}
+
+// Returns whether the role is woken on all queues, as far as is known.
+bool Claimer::can_wait() const {
+    return !options_.drain && queues_.size() <= protocol::most_waited_queues &&
+           features_.wakes_waiters && idle_wait_.is_possible() &&
+           std::all_of(queues_.begin(), queues_.end(),
+                       [](const Queue &queue) { return queue.facts.may_wait; });
+}
+
+// Waits for a job of the queues on which no claim is due, even after a pause. One queue can be
+// claimed from in the same round trip. A wait needs no pause of its own: the server pauses if it
+// finds again and again a job that claims do not get.
+void Claimer::wait(Clock::time_point now, std::size_t room) {
+    std::vector<Queue *> queues;
+    std::vector<std::string> names;
+    auto until = Clock::time_point::max();
+    for (Queue &queue : queues_) {
+        const bool waits = prepared(queue) && !queue.due;
+        until = std::min(until, waits ? queue.next_poll : queue.not_before);
+        if (waits) {
+            queues.push_back(&queue);
+            names.push_back(queue.name);
+        }
+    }
+    if (queues.empty() || until <= now)
+        return;
+    bool listens = false;
+    for (Queue &queue : queues_)
+        listens = std::exchange(queue.listening, false) || listens;
+    room_of_wait_ = room;
+    const bool alone = queues_.size() == 1;
+    idle_wait_.begin(names, std::chrono::ceil<std::chrono::milliseconds>(until - now), listens,
+                     alone ? std::optional(transaction(claim(*queues.front(), room)))
+                           : std::nullopt);
+}
+
+void Claimer::found_job(Oid oid) {
+    for (Queue &queue : queues_)
+        if (queue.facts.oid == oid && !claiming_)
+            queue.due = true;
 }
 
 std::optional<Claim> Claimer::next_claim(Clock::time_point now, std::size_t room) {
@@ -88,6 +149,7 @@ std::optional<Claim> Claimer::next_claim(Clock::time_point now, std::size_t room
 }
 
 void Claimer::watch(Poller &poller, std::size_t room) const {
+    idle_wait_.watch(poller);
     if (shutdown_.requested() || !connection_.idle())
         return;
     for (const Queue &queue : queues_) {
@@ -98,7 +160,7 @@ void Claimer::watch(Poller &poller, std::size_t room) const {
 }
 
 bool Claimer::prepared(const Queue &queue) const {
-    return extension_found_ && queue.known && queue.listening && queue.checked;
+    return extension_found_ && queue.known && (queue.listening || !listens_) && queue.checked;
 }
 
 void Claimer::prepare(Queue &queue) {
@@ -115,9 +177,9 @@ void Claimer::prepare(Queue &queue) {
     else if (!queue.known)
         send(queue, {protocol::find_queue(queue.name)},
              [this, &queue](const Result &result) { found(queue, result); });
-    else if (!queue.listening)
+    else if (!queue.listening && listens_)
         send(queue, {{"LISTEN " + connection_.identifier(queue.facts.table)}},
-             [&queue](const Result &) { queue.listening = true; });
+             [&queue](const Result &) { queue.listening = queue.due = true; });
     else
         send(queue, checks(queue), [&queue](const Result &) { queue.checked = true; });
 }

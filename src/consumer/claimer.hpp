@@ -1,16 +1,18 @@
-// Claimer finds jobs for all queues on one connection: it LISTENs, claims, and waits for a
-// notification or for poll_interval.
+// Claimer finds jobs for all queues on one connection: it claims until no job is left, and then
+// waits for the next job in the server (IdleWait). It LISTENs instead where waiting is not
+// possible, and while the connection may be needed for jobs that are being performed.
 //
 // A notification is a hint that any role may send. It causes one claim; a claim that found no job
 // is not repeated within 10 ms, so that a storm of notifications does not become a storm of claims.
-// Queues are claimed from in turn. After a failed claim the queue backs off, unless no later claim
-// can succeed: one bad row or trigger must not end the program. The queue's facts (its channel, its
-// poll interval) are read again with each poll, so that configure_queue and RENAME reach a running
-// consumer.
+// Each queue is polled, too, every poll_interval. Queues are claimed from in turn. After a failed
+// claim the queue backs off, unless no later claim can succeed: one bad row or trigger must not end
+// the program. The queue's facts (its channel, its poll interval) are read again with each poll, so
+// that configure_queue and RENAME reach a running consumer.
 #pragma once
 
 #include "consumer/backoff.hpp"
 #include "consumer/connection.hpp"
+#include "consumer/idle_wait.hpp"
 #include "consumer/protocol.hpp"
 #include "consumer/shutdown.hpp"
 
@@ -39,16 +41,17 @@ public:
     // Returns the next claim for at most `room` jobs, so that the caller can send it together with
     // other statements. Returns nullopt if no claim is due, or if a queue must be prepared first.
     std::optional<Claim> next_claim(Clock::time_point now, std::size_t room);
-    // Sends the next statement, if the connection is idle.
-    void step(Clock::time_point now, std::size_t room);
+    // Sends the next statement, if the connection is idle. `is_needed`: the connection may be
+    // needed at any time, for jobs that have been claimed.
+    void step(Clock::time_point now, std::size_t room, bool is_needed);
     void watch(Poller &poller, std::size_t room) const;
 
     // Makes a claim due on all queues, without a notification.
     void recheck_all();
     // Returns what the extension had when it was last found.
     const protocol::Features &features() const { return features_; }
-    // Returns whether a claim has been sent and its result is pending.
-    bool claiming() const { return claiming_; }
+    // Returns whether a claim or a wait has been sent, and its result is pending.
+    bool claiming() const { return claiming_ || idle_wait_.active(); }
     // Returns whether the last claim on each queue, on this connection, found no more jobs.
     bool found_nothing() const;
 
@@ -68,12 +71,18 @@ private:
     using OnResult = std::function<void(const Result &)>;
 
     void start_over();
+    void poll(Clock::time_point now);
+    void send_next(Clock::time_point now, std::size_t room);
+    void wait(Clock::time_point now, std::size_t room);
+    bool can_wait() const;
+    void found_job(Oid queue);
     void notified(std::string_view channel);
     bool prepared(const Queue &queue) const;
     void prepare(Queue &queue);
     std::vector<Statement> checks(const Queue &queue) const;
     void found(Queue &queue, const Result &result);
     Claim claim(Queue &queue, std::size_t room);
+    static Connection::Transaction transaction(const Claim &claim);
     void claimed(Queue &queue, const Result &result, int demand);
     void send(Queue &queue, const std::vector<Statement> &statements, const OnResult &take);
     void on_claim_result(Queue &queue, const Result &result, int demand);
@@ -90,6 +99,9 @@ private:
     protocol::Features features_;
     bool has_claimed_ = false; // a claim has succeeded, with or without jobs
     bool claiming_ = false;
+    bool listens_ = true; // on all queues; false: it waits
+    IdleWait idle_wait_;
+    std::size_t room_of_wait_ = 0; // of the claim that was sent behind the last wait
 };
 
 } // namespace ecto_job::consumer

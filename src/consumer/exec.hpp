@@ -25,6 +25,7 @@ public:
 
     std::size_t room() const override { return capacity_ - std::min(capacity_, running_.size()); }
     std::size_t busy() const override { return running_.size(); }
+    bool needs_main_connection() const override { return !running_.empty(); }
     void begin(std::deque<Job> &waiting) override;
     void step(Clock::time_point now) override;
     void watch(Poller &poller) override;

@@ -52,7 +52,7 @@ int Loop::run() {
         performer_->step(now);
         distribute(now);
         outcomes_.step(now);
-        claimer_.step(now, room());
+        claimer_.step(now, room(), needs_connection());
         connection_.step(now);
         if (finished()) {
             spdlog::info(shutdown_.requested() ? "stopped" : "drained: nothing left to start");

@@ -35,6 +35,10 @@ private:
     std::size_t busy() const { return performer_->busy() + outcomes_.size() + waiting_.size(); }
     // Returns the number of jobs that may be claimed now.
     std::size_t room() const { return waiting_.empty() ? performer_->room() : 0; }
+    // Returns whether claimed jobs may need the main connection at any time.
+    bool needs_connection() const {
+        return performer_->needs_main_connection() || outcomes_.size() > 0;
+    }
     // Returns whether jobs that wait are given back instead of being performed.
     bool gives_back() const {
         return shutdown_.requested() && claimer_.features().has_extend_lease;

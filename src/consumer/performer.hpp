@@ -35,6 +35,8 @@ public:
     virtual std::size_t room() const = 0;
     // Returns the number of jobs whose outcome has not been reported.
     virtual std::size_t busy() const = 0;
+    // Returns whether it may need the main connection at any time, for the jobs that it performs.
+    virtual bool needs_main_connection() const = 0;
     // Begins as many of the waiting jobs as there is room for, from the front.
     virtual void begin(std::deque<Job> &waiting) = 0;
 

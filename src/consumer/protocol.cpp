@@ -64,32 +64,41 @@ Statement settings(Session session) {
 
 Statement find_extension() {
     // pg_settings has no row if an older extension does not know the setting. A value that is set
-    // for the role or the database, such as off behind a pooler, takes precedence.
+    // for the role or the database, such as off behind a pooler, takes precedence. Only a library
+    // that is preloaded defines ecto_job.max_queues, a setting of the server.
     return {qualified<R"(
         SELECT (SELECT pg_catalog.set_config(s.name, 'on', false)
                   FROM pg_catalog.pg_settings AS s
                  WHERE s.name == 'ecto_job.session_leases' AND s.source == 'default'),
                EXISTS (SELECT FROM pg_catalog.pg_proc AS p
-                        WHERE p.proname == 'extend_lease' AND p.pronamespace == pg_catalog.to_regnamespace('ecto_job'))
+                        WHERE p.proname == 'extend_lease' AND p.pronamespace == pg_catalog.to_regnamespace('ecto_job')),
+               EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+                        WHERE p.proname == 'wait_any' AND p.pronamespace == pg_catalog.to_regnamespace('ecto_job'))
+               AND EXISTS (SELECT FROM pg_catalog.pg_settings AS s
+                            WHERE s.name == 'ecto_job.max_queues' AND s.context == 'postmaster')
           FROM pg_catalog.pg_extension AS e WHERE e.extname == 'ecto_job')">};
 }
 
 std::optional<Features> features(const Result &result) {
     if (result.rows() == 0)
         return std::nullopt;
-    return Features{.has_extend_lease = result.get(0, 1) == "t"};
+    return Features{.has_extend_lease = result.get(0, 1) == "t",
+                    .wakes_waiters = result.get(0, 2) == "t"};
 }
 
 Statement find_queue(const std::string &queue) {
-    // A table that is no queue has no settings; start_available_jobs reports that, with a HINT.
+    // A table that is no queue has no settings; start_available_jobs reports that, with a HINT. A
+    // role that row-level security may keep from a job is not woken for the job.
     return {qualified<R"(
         SELECT c.relname,
                (1000::pg_catalog.float8
                 * pg_catalog.date_part('epoch', coalesce(s.poll_interval, '60 s'))
                )::pg_catalog.int8::pg_catalog.text,
+               NOT pg_catalog.row_security_active(c.oid),
                CASE WHEN s.params_type == 'binary'
                     THEN 'bytea' ELSE 'jsonb' END::pg_catalog.regtype::pg_catalog.oid::pg_catalog.text,
-               'ecto_job.job'::pg_catalog.regtype::pg_catalog.oid::pg_catalog.text
+               'ecto_job.job'::pg_catalog.regtype::pg_catalog.oid::pg_catalog.text,
+               c.oid::pg_catalog.text
           FROM pg_catalog.pg_class AS c LEFT JOIN ecto_job.queue_settings AS s
             ON s.queue::pg_catalog.oid == c.oid
          WHERE c.oid == $1::pg_catalog.regclass::pg_catalog.oid)">,
@@ -98,11 +107,13 @@ Statement find_queue(const std::string &queue) {
 
 QueueFacts facts(const Result &result) {
     return {
+        .oid = number<Oid>(result.get(0, 5)),
         .table = std::string(result.get(0, 0)),
         .poll_interval =
             std::min(century, std::chrono::milliseconds(number<std::int64_t>(result.get(0, 1)))),
-        .params_type = number<Oid>(result.get(0, 2)),
-        .row_type = number<Oid>(result.get(0, 3)),
+        .may_wait = result.get(0, 2) == "t",
+        .params_type = number<Oid>(result.get(0, 3)),
+        .row_type = number<Oid>(result.get(0, 4)),
     };
 }
 
@@ -135,6 +146,31 @@ std::vector<Job> jobs(const Result &result, const std::string &queue, const Queu
         });
     }
     return jobs;
+}
+
+Statement wait(const std::vector<std::string> &queues, std::chrono::milliseconds timeout) {
+    // Binary, since in text form a regclass is a name that depends on the search_path
+    Statement statement{.text = "CALL ecto_job.wait_any(timeout => $1::pg_catalog.interval,"
+                                " queues => ARRAY[",
+                        .parameters = {{std::to_string(timeout.count()) + " ms"}},
+                        .binary_result = true};
+    for (const std::string &queue : queues) {
+        statement.parameters.push_back({queue});
+        statement.text += (&queue == &queues.front() ? "$" : ", $") +
+                          std::to_string(statement.parameters.size()) + "::pg_catalog.regclass";
+    }
+    statement.text += "])";
+    return statement;
+}
+
+std::optional<Oid> available_queue(const Result &result) {
+    const auto bytes = result.get_optional(0, 0);
+    if (!bytes || bytes->size() != sizeof(Oid))
+        return std::nullopt;
+    Oid oid = 0;
+    for (const char byte : *bytes)
+        oid = oid << 8 | static_cast<unsigned char>(byte);
+    return oid;
 }
 
 Statement complete(const Job &job) {

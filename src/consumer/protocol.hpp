@@ -32,8 +32,10 @@ struct Job {
 };
 
 struct QueueFacts {
+    Oid oid = 0;
     std::string table; // the table's present name, which is the channel
     std::chrono::milliseconds poll_interval{};
+    bool may_wait = true; // commits wake this role's sessions that wait for the queue
     Oid params_type = 0;
     Oid row_type = 0;
 };
@@ -52,6 +54,7 @@ Statement settings(Session session);
 // What the database's version of the extension has.
 struct Features {
     bool has_extend_lease = false; // and snooze_job and fail_job's retry: version 0.3.0
+    bool wakes_waiters = false;    // has wait_any, and the library is preloaded
 };
 
 // Returns a statement that finds the extension. The statement also switches
@@ -66,6 +69,13 @@ QueueFacts facts(const Result &result);
 Statement start_jobs(const std::string &queue, int demand,
                      const std::optional<std::string> &timeout, bool with_row);
 std::vector<Job> jobs(const Result &result, const std::string &queue, const QueueFacts &facts);
+
+// The most queues that a session can wait for.
+inline constexpr std::size_t most_waited_queues = 16;
+// Waits until one of the queues has a job, at most for `timeout`.
+Statement wait(const std::vector<std::string> &queues, std::chrono::milliseconds timeout);
+// Returns the queue that has a job, by its OID; nullopt if none has.
+std::optional<Oid> available_queue(const Result &result);
 
 Statement complete(const Job &job);
 // Completes all jobs, which are of one queue, or none of them with an error.

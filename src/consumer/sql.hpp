@@ -23,6 +23,7 @@ public:
 
     std::size_t room() const override;
     std::size_t busy() const override;
+    bool needs_main_connection() const override { return false; }
     void begin(std::deque<Job> &waiting) override;
     void step(Clock::time_point now) override;
     void watch(Poller &poller) override;
