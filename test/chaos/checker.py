@@ -240,7 +240,7 @@ class Checker:
             "prepared": len(self.events.get("prepared", [])),
             "cancelled": count("cancel"), "terminated": count("terminate"), "pauses": count("queue paused"),
             "scheduler switched": count("scheduler switched"), "calms": len(calms),
-            "calms with sleepers": sum(event["sleepers"] > 0 for event in calms)}
+            "single jobs": count("one job"), "calms with sleepers": sum(event["sleepers"] > 0 for event in calms)}
 
     def numbers(self):
         paths = Counter(edge["program"] for edge in self.completed)

@@ -13,7 +13,7 @@ GENTLE = QUIET + ["terminate_session"]
 LOCKS = ["lock_table", "lock_rows", "disable_a_while", "reload_settings"]
 CRASHES = ["kill_session", "kill_scheduler", "kill_launcher", "immediate_shutdown"]
 # For clients of unique jobs and for sessions that wait. A crash ends all sessions, so crashes are few
-KILLS = ["kill_clients"] * 14 + ["terminate_scheduler", "terminate_session"] * 2 + ["kill_session", "kill_scheduler"]
+KILLS = ["kill_consumer"] * 14 + ["terminate_scheduler", "terminate_session"] * 2 + ["kill_session", "kill_scheduler"]
 SERVER = ["terminate_scheduler", "pause_session", "pause_scheduler", "pause_writer"]
 
 
@@ -66,10 +66,6 @@ class Nemesis:
 
     def kill_consumer(self):
         self.run.consumers.kill(self.random)
-
-    def kill_clients(self):
-        for _ in range(3):
-            self.run.consumers.kill(self.random)
 
     def pause_consumer(self):
         pause(self.run.consumers.some_pid(self.random), lambda: self.hold(1.5))

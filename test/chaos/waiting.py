@@ -208,9 +208,10 @@ class Referee(Client):
         self.shared.storm.value = 1
         try:
             while time.monotonic() < ends and self.phase == RUN:
-                self.random.choice([self.cancel] * 6 + [self.terminate] * 3 + [self.pause_and_resume,
-                                                                                self.switch_scheduler])()
-                self.pause(0.05)
+                harm = self.random.choice([self.cancel] * 5 + [self.terminate, self.pause_and_resume,
+                                                               self.switch_scheduler])
+                harm()
+                self.pause(0.1)
         finally:
             self.shared.storm.value = 0
 
@@ -268,10 +269,13 @@ class Referee(Client):
             self.history.note("calm", sleepers=sum(self.sleepers.values()))
 
     def add_job(self):
-        """Adds one job to a queue on which sessions sleep."""
-        queues = [queue for queue, count in self.sleepers.items() if count]
+        """Adds one job to a queue on which several sessions sleep, so that its wake-up may have to be passed on; returns
+        whether there is such a queue."""
+        queues = [queue for queue, count in self.sleepers.items() if count > 1]
         if queues:
             self.rows(f"INSERT INTO {self.random.choice(queues)} (params) VALUES ('{{}}')")
+            self.history.note("one job")
+        return bool(queues)
 
     def round(self):
         if self.phase != RUN:
@@ -279,8 +283,8 @@ class Referee(Client):
             return
         self.storm()
         self.calm()
-        self.add_job()
-        self.calm()
+        while self.phase == RUN and self.add_job():
+            self.calm()
 
 
 def enqueue(shared, name):
