@@ -120,8 +120,8 @@ class Waiter(Member):
     def act(self):
         queue = self.wait(self.random.choice(QUEUES), self.random.choice([LONG, LONG, self.random.random() * 0.3]))
         if queue:
-            use = self.random.choice([self.claim] * 8 + [self.undo_claim] * 3 + [
-                self.undo_savepoint, self.forget, self.leave, self.claim_elsewhere, self.wait_again])
+            use = self.random.choice([self.claim] * 6 + [self.undo_claim] * 5 + [self.undo_savepoint, self.forget] * 2 +
+                                     [self.leave, self.claim_elsewhere, self.wait_again])
             use(queue)
 
     def start(self, queue):
@@ -269,7 +269,7 @@ class Referee(Client):
             self.history.note("calm", sleepers=sum(self.sleepers.values()))
 
     def add_job(self):
-        """Adds one job to a queue on which several sessions sleep, so that its wake-up may have to be passed on; returns
+        """Adds one job to a queue on which several sessions sleep, among whom its wake-up may be passed on. Returns
         whether there is such a queue."""
         queues = [queue for queue, count in self.sleepers.items() if count > 1]
         if queues:
