@@ -203,6 +203,7 @@ Datum change_paused(FunctionCallInfo fcinfo, bool paused) {
     SPI_connect();
     const Queue *const queue = find_queue(table_argument(fcinfo));
     require_owner(queue->oid);
+    lock_triggers(queue->oid);
     set_paused(queue, paused);
     carry_settings(queue->oid);
     // Consumers were notified of the jobs that came during the pause, and got none
@@ -281,6 +282,7 @@ ECTO_JOB_FUNCTION(ecto_job_configure_queue) {
     changed.options = options_argument(fcinfo, options, queue);
     if (changed.max_attempts)
         set_max_attempts_default(queue, *changed.max_attempts);
+    lock_triggers(queue->oid);
     const Row row = change_settings(queue, changed);
     const Datum result = to_row(settings, row.tuple, row.columns.descriptor);
     carry_settings(queue->oid);

@@ -357,6 +357,8 @@ ECTO_JOB_FUNCTION(ecto_job_carry_settings) {
     SPI_connect();
     find_queue(table); // or an error
     require_owner(table);
+    lock_triggers(table);
+    lock_settings(table);
     carry_settings(table);
     SPI_finish();
     PG_RETURN_VOID();

@@ -48,6 +48,13 @@ bool may_be_queue(Oid oid) {
 
 } // namespace
 
+// The weakest lock that conflicts with ShareRowExclusiveLock, which commands on triggers take. The
+// lock is what a claim takes. Commands that rewrite the same row of pg_trigger would fail otherwise,
+// those of others too.
+void lock_triggers(Oid table) {
+    LockRelationOid(table, RowExclusiveLock);
+}
+
 void carry_settings(Oid table) {
     const char *const text = settings_as_json(table);
     List *const name =

@@ -10,8 +10,13 @@
 
 namespace ecto_job {
 
+// Locks a queue's table against ALTER TABLE ... TRIGGER, CREATE TRIGGER and DROP TABLE until the
+// transaction ends, and lets claims pass. Taken before the registry is written, as DROP TABLE does.
+void lock_triggers(Oid table);
+
 // Writes the settings of a queue, as the registry has them, into its trigger's argument. Catalogs
-// only, without a lock on the table. SPI is connected.
+// only. The caller has called lock_triggers(), or holds a stronger lock on the table. SPI is
+// connected.
 void carry_settings(Oid table);
 
 // Registers a restored table with the settings in `text`, a JSON object. A missing setting has its

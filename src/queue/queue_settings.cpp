@@ -102,6 +102,12 @@ bool is_paused(const Queue *queue) {
                                         queue->oid);
 }
 
+void lock_settings(Oid queue) {
+    write_registry(
+        qualified<"SELECT FROM ecto_job.queue_settings AS q WHERE q.queue == $1 FOR UPDATE">,
+        RegistryValues().add(REGCLASSOID, ObjectIdGetDatum(queue)));
+}
+
 void set_paused(const Queue *queue, bool paused) {
     write_registry(qualified<"UPDATE ecto_job.queue_settings AS q SET paused = $2"
                              " WHERE q.queue == $1">,

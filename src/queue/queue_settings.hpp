@@ -37,6 +37,9 @@ Row change_settings(const Queue *queue, const NewSettings &settings);
 // invalidation of the settings arrives.
 bool is_paused(const Queue *queue);
 
+// Keeps others from changing a queue's settings until the transaction ends.
+void lock_settings(Oid queue);
+
 // Pauses or resumes a queue. ERROR 42P01 if the queue was dropped just now.
 void set_paused(const Queue *queue, bool paused);
 
