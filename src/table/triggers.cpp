@@ -46,9 +46,44 @@ const char *not_due_when_enqueued(Oid table, const QueueTriggers &triggers) {
                     time, time, time, time);
 }
 
-} // namespace
+struct Firing {
+    const char *trigger;
+    char enabled; // as in pg_trigger
+};
 
-void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
+// Returns the triggers of ours that somebody has disabled, or that fire under another
+// session_replication_role than they do by default; a list of Firing.
+List *special_firings(Oid oid) {
+    List *special = NIL;
+    Relation const relation = relation_open(oid, NoLock); // locked by the caller
+    const TriggerDesc *const triggers = CopyTriggerDesc(relation->trigdesc);
+    relation_close(relation, NoLock); // CREATE TRIGGER needs it closed
+    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; i++) {
+        const Trigger &trigger = triggers->triggers[i];
+        if (trigger.tgenabled == TRIGGER_FIRES_ON_ORIGIN || trigger.tgisinternal ||
+            !is_named(schema_name_or_null(get_func_namespace(trigger.tgfoid)), "ecto_job"))
+            continue;
+        auto *const firing = static_cast<Firing *>(palloc(sizeof(Firing)));
+        *firing = {trigger.tgname, trigger.tgenabled};
+        special = lappend(special, firing);
+    }
+    return special;
+}
+
+// Has triggers fire as they did before CREATE OR REPLACE, which enables them.
+void restore_firings(const char *table, List *special) {
+    ListCell *cell;
+    foreach (cell, special) {
+        const auto *const firing = static_cast<const Firing *>(lfirst(cell));
+        execute(psprintf("ALTER TABLE ONLY %s %s TRIGGER %s", table,
+                         firing->enabled == TRIGGER_DISABLED           ? "DISABLE"
+                         : firing->enabled == TRIGGER_FIRES_ON_REPLICA ? "ENABLE REPLICA"
+                                                                       : "ENABLE ALWAYS",
+                         quote_identifier(firing->trigger)));
+    }
+}
+
+void replace_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
     execute(psprintf(qualified<R"(
         CREATE OR REPLACE TRIGGER ecto_job_schedule BEFORE INSERT ON %s FOR EACH ROW
         WHEN (NEW.state == 'AVAILABLE' AND NEW.schedule > %s %s)
@@ -96,6 +131,14 @@ void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
                      table));
     comment_trigger(table, "ecto_job_lease",
                     "does what EctoJob's library leaves out when it changes a job's state");
+}
+
+} // namespace
+
+void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers) {
+    List *const special = special_firings(oid);
+    replace_triggers(oid, table, triggers);
+    restore_firings(table, special);
 }
 
 FoundTriggers find_triggers(Relation table) {

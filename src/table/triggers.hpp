@@ -21,8 +21,8 @@ struct QueueTriggers {
     const char *enqueued_at;
 };
 
-// Makes or replaces a queue's triggers. SPI is connected. `table` is the name, qualified and
-// quoted.
+// Makes or replaces a queue's triggers; one that was disabled stays so. SPI is connected. `table`
+// is the name, qualified and quoted. The caller holds a lock on the table.
 void make_triggers(Oid oid, const char *table, const QueueTriggers &triggers);
 
 // Names of a table's triggers, null pointers for none
