@@ -120,17 +120,11 @@ bool is_adopted(const Finding &found) {
            queue->binary == found.check.binary;
 }
 
-void comment_new_columns(const char *table, const char *lacks) {
-    for (const ColumnComment &comment : added_columns)
-        if (strstr(lacks, psprintf(" ADD COLUMN %s ", quote_identifier(comment.column))) != nullptr)
-            comment_column(table, comment);
-}
-
 void change_table(const Finding &found) {
     const TableCheck &check = found.check;
     if (check.lacks[0] != '\0') {
         execute(psprintf("ALTER TABLE ONLY %s%s", found.qualified, check.lacks));
-        comment_new_columns(found.qualified, check.lacks);
+        comment_added_columns(found.qualified, check.lacks);
     }
     // Our trigger gets the name of EctoJob's, so that the rollback of EctoJob's migration drops it.
     // None of our triggers names the column priority, which the rollback of version 3 drops.

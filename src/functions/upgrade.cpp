@@ -7,6 +7,7 @@
 #include "queue/dump_and_restore.hpp"
 #include "queue/queue.hpp"
 #include "queue/registry.hpp"
+#include "table/check.hpp"
 #include "table/ddl.hpp"
 #include "table/triggers.hpp"
 
@@ -28,6 +29,24 @@ void allow_keys(const Queue *queue) {
     for (uint64 row = 0; row < constraints.size(); row++)
         execute(psprintf("ALTER TABLE ONLY %s DROP CONSTRAINT %s", qualified_name(queue),
                          quote_identifier(*constraints[row].get<SqlName>("conname"))));
+}
+
+// Adds the columns that the table lacks, all of them nullable and without a default. ERROR 42P16 if
+// the application has given the name of one to a column of its own.
+void add_columns(const Queue *queue) {
+    Relation const table = relation_open(queue->oid, NoLock); // locked by the caller
+    const AddedColumns columns = check_added_columns(table);
+    relation_close(table, NoLock); // ALTER TABLE needs it closed
+    if (columns.misfits[0] != '\0')
+        ereport(
+            ERROR,
+            (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+             errmsg("queue \"%s\" has columns of its own where the installed version has others",
+                    NameStr(queue->table)),
+             errdetail("%s", columns.misfits),
+             errhint("Rename the application's column, and call upgrade_queue again.")));
+    if (columns.lacks[0] != '\0')
+        execute(psprintf("ALTER TABLE ONLY %s%s", qualified_name(queue), columns.lacks));
 }
 
 void renew_triggers(const Queue *queue) {
@@ -59,9 +78,9 @@ ECTO_JOB_FUNCTION(ecto_job_upgrade_queue) {
     lock_briefly(table);
     const Queue queue = *find_queue(table); // a copy, since changes of the table free the queue
     allow_keys(&queue);
+    add_columns(&queue);
     renew_triggers(&queue);
-    for (const ColumnComment &comment : added_columns)
-        comment_column(qualified_name(&queue), comment);
+    comment_added_columns(qualified_name(&queue), nullptr);
     carry_settings(table);
     SPI_finish();
     PG_RETURN_VOID();

@@ -49,8 +49,8 @@ bool may_be_queue(Oid oid) {
 } // namespace
 
 // The weakest lock that conflicts with ShareRowExclusiveLock, which commands on triggers take. The
-// lock is what a claim takes. Commands that rewrite the same row of pg_trigger would fail otherwise,
-// those of others too.
+// lock is what a claim takes. Commands that rewrite the same row of pg_trigger would fail
+// otherwise, those of others too.
 void lock_triggers(Oid table) {
     LockRelationOid(table, RowExclusiveLock);
 }

@@ -114,7 +114,8 @@ COMMENT ON FUNCTION ecto_job.carry_settings(pg_catalog.regclass) IS
     'for ALTER EXTENSION: writes a queue''s settings into its trigger, where a dump finds them';
 
 ------------------------------------------------------------------------------------------------------
--- A job, as every function returns it. Later versions add fields at the end only.
+-- A job, as every function returns it. Later versions add attributes at the end only, and queues get these as columns:
+-- CONTRIBUTING.md, "To add a column".
 
 CREATE TYPE ecto_job.job AS (
     id pg_catalog.int8,
@@ -189,7 +190,8 @@ COMMENT ON FUNCTION ecto_job.adopt_queue(pg_catalog.regclass, pg_catalog.jsonb) 
 -- Gives the table of a queue what new tables of the installed version have. Needed once for unique jobs in a queue that
 -- was created or adopted before version 0.3.0; a queue that has everything stays as it is. Changes catalogs only. The
 -- table is locked until the transaction ends, so upgrade each queue in a transaction of its own. Only the table's owner
--- may call it. Errors: 42809 not a queue, 42501 not the owner, 55P03 the lock was not granted within 2 s.
+-- may call it. Errors: 42809 not a queue, 42501 not the owner, 55P03 the lock was not granted within 2 s, 42P16 a column
+-- of the application's own has the name of one that the version adds.
 CREATE FUNCTION ecto_job.upgrade_queue(
     queue pg_catalog.regclass
 ) RETURNS pg_catalog.void

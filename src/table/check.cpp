@@ -8,6 +8,7 @@
 #include "core/table_layout.hpp"
 #include "pg/compat.hpp"
 #include "table/distribution.hpp"
+#include "table/later_columns.hpp"
 
 namespace ecto_job {
 
@@ -89,6 +90,25 @@ void check_column(Form_pg_attribute column, const ColumnRule &rule, StringInfo m
         append_line(misfits, psprintf("Column \"%s\" is NOT NULL.", rule.name));
     else if (!rule.is_nullable && !column->attnotnull)
         append_line(misfits, psprintf("Column \"%s\" is not NOT NULL.", rule.name));
+}
+
+void append_new_column(StringInfo lacks, const char *name, const char *type) {
+    appendStringInfo(lacks, "%s ADD COLUMN %s %s", lacks->len > 0 ? "," : "",
+                     quote_identifier(name), type);
+}
+
+// Checks the columns of later versions. The application may have a column of that name, too.
+void check_later_columns(TupleDesc columns, StringInfo misfits, StringInfo lacks) {
+    for (const LaterColumn &later : later_columns()) {
+        Form_pg_attribute const column = find_column(columns, later.name);
+        if (column != nullptr)
+            check_column(
+                column,
+                {later.name, later.type, {later.type_oid, later.type_oid}, true, Maker::adoption},
+                misfits);
+        else
+            append_new_column(lacks, later.name, later.type);
+    }
 }
 
 // Returns the rule for a column; null for the application's own column.
@@ -239,6 +259,19 @@ const char *missing_column(Relation table) {
     return nullptr;
 }
 
+AddedColumns check_added_columns(Relation table) {
+    const TupleDesc columns = CreateTupleDescCopyConstr(RelationGetDescr(table));
+    StringInfoData misfits;
+    StringInfoData lacks;
+    initStringInfo(&misfits);
+    initStringInfo(&lacks);
+    for (const ColumnRule &rule : rules)
+        if (rule.maker == Maker::adoption && find_column(columns, rule.name) == nullptr)
+            append_new_column(&lacks, rule.name, format_type_be_qualified(rule.types[0]));
+    check_later_columns(columns, &misfits, &lacks);
+    return {misfits.data, lacks.data};
+}
+
 TableCheck check_table(Relation table, const TimestampNames &given) {
     TableCheck check{};
     // A copy: names of types are looked up on the way, and ALTER TABLE need not wait for our lock
@@ -254,9 +287,9 @@ TableCheck check_table(Relation table, const TimestampNames &given) {
         else if (rule.maker == Maker::ectojob)
             append_line(&misfits, psprintf("Column \"%s\" is missing.", rule.name));
         else if (rule.maker == Maker::adoption)
-            appendStringInfo(&lacks, "%s ADD COLUMN %s %s", lacks.len > 0 ? "," : "",
-                             quote_identifier(rule.name), format_type_be_qualified(rule.types[0]));
+            append_new_column(&lacks, rule.name, format_type_be_qualified(rule.types[0]));
     }
+    check_later_columns(columns, &misfits, &lacks);
     find_timestamps(columns, given, &check, &misfits);
     check_timestamp(columns, check.inserted_at, &misfits, &lacks);
     check_timestamp(columns, check.updated_at, &misfits, &lacks);

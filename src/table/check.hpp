@@ -15,6 +15,15 @@ const char *fault_of_table(Relation table);
 // if there is none. Constraints may be missing, since a restore makes them last.
 const char *missing_column(Relation table);
 
+// The columns that a queue has beside those of EctoJob's migrations
+struct AddedColumns {
+    const char *misfits; // columns of the application's own under such a name, a line each
+    const char *lacks;   // what ALTER TABLE has to do, its actions separated by commas
+};
+// Returns which of these columns the table lacks, and which other columns have their names. Either
+// text may be empty.
+AddedColumns check_added_columns(Relation table);
+
 // What the caller has specified about the columns that keep a job's times: a name, a null pointer
 // for no such column, or nothing
 struct TimestampNames {

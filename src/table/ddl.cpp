@@ -3,6 +3,8 @@
 // All of it changes catalogs only: no table is rewritten or read.
 #include "table/ddl.hpp"
 
+#include "table/later_columns.hpp"
+
 namespace ecto_job {
 
 namespace {
@@ -55,6 +57,19 @@ void lock_briefly(Oid table) {
 void comment_column(const char *table, const ColumnComment &comment) {
     execute(psprintf("COMMENT ON COLUMN %s.%s IS %s", table, quote_identifier(comment.column),
                      quote_literal_cstr(comment.comment)));
+}
+
+void comment_added_columns(const char *table, const char *actions) {
+    const auto comment = [table, actions](const ColumnComment &column) {
+        if (column.comment != nullptr &&
+            (actions == nullptr ||
+             strstr(actions, psprintf(" ADD COLUMN %s ", quote_identifier(column.column)))))
+            comment_column(table, column);
+    };
+    for (const ColumnComment &column : added_columns)
+        comment(column);
+    for (const LaterColumn &column : later_columns())
+        comment({column.name, column.comment});
 }
 
 void fix_state_statistics(Oid oid, const char *table) {

@@ -15,7 +15,7 @@ void lock_briefly(Oid table);
 struct ColumnComment {
     const char *column, *comment;
 };
-// The columns that a queue has and a table of EctoJob's migration lacks
+// The columns that a queue of every version has and a table of EctoJob's migration lacks
 inline constexpr ColumnComment added_columns[] = {
     {"lease", "which consumer of ecto_job's holds the job; drawn anew at each start"},
     {"key", "at most one job of a key waits"},
@@ -25,6 +25,9 @@ inline constexpr ColumnComment added_columns[] = {
 
 // Comments a column. Here and below the table's name is given qualified and quoted.
 void comment_column(const char *table, const ColumnComment &comment);
+// Comments the columns that adoption or a later version adds; if `actions`, of ALTER TABLE, is not
+// null, only those that it adds.
+void comment_added_columns(const char *table, const char *actions);
 
 // Fixes the statistics of `state`, so that the planner estimates one row of 20 in any state, for
 // EctoJob's reserve. Its LIMIT is a parameter, which a generic plan estimates as a tenth of the

@@ -8,6 +8,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
+use ConsumerTest;
 use EctoJobTest qw(:DEFAULT becomes_in);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -235,6 +236,187 @@ SKIP:
 	($status, undef, $error) = $node->psql('postgres', "ALTER EXTENSION ecto_job UPDATE TO '99.0.0'");
 	like($error, qr/is older than the extension's SQL.*\nHINT:  Restart the server/s, 'an update to a newer extension is refused');
 	is(in_database('postgres', $catalog), $fresh, 'a refused update changes nothing');
+	unlink @files;
+}
+
+# A later version gives queues a column: an attribute of ecto_job.job more, in its install script and in its update
+# script (docs/design.md, "Adding a column"). The library is the present one, which knows nothing of the column, as any
+# library meets queues that have a column and queues that have not.
+SKIP:
+{
+	skip("the installation's directory $sharedir/extension cannot be written", 1) unless -w "$sharedir/extension";
+	my $later = "$version.0"; # another version, and no newer one than the library, whose scheduler would not run
+	my @files = map { "$sharedir/extension/ecto_job--$_.sql" } $later, "$version--$later";
+	my $comment = "COMMENT ON COLUMN ecto_job.job.lock_key IS 'at most one job of a lock_key runs';\n";
+	my $script = slurp_file("$sharedir/extension/ecto_job--$version.sql");
+	$script =~ s/(    params_binary pg_catalog\.bytea)\n\);\n/$1,\n    lock_key pg_catalog.text\n);\n$comment/ or die 'ecto_job.job has another end';
+	unlink @files; # of the first run, when the test is run again
+	append_to_file($files[0], $script);
+	append_to_file($files[1], "ALTER TYPE ecto_job.job ADD ATTRIBUTE lock_key pg_catalog.text;\n$comment"
+		. "CREATE SCHEMA ecto_job_plans; DROP SCHEMA ecto_job_plans;\n"); # every session plans its statements anew
+
+	# Creates one queue of each shape, as the application `tenant`, which is no superuser
+	my $tenant = 'SET client_min_messages = warning; SET ROLE tenant;';
+	my $create = q{
+		SELECT ecto_job.create_queue('jobs');
+		SELECT ecto_job.create_queue('blobs', params_type => 'binary', timestamps_opts => 'false');};
+	my $create_mixed = q{SELECT ecto_job.create_queue('mixed', ectojob => true);};
+	my $create_adopted = q{
+		CREATE TABLE library_jobs (
+			id bigserial PRIMARY KEY, state varchar(255) DEFAULT 'AVAILABLE' NOT NULL, expires timestamp,
+			schedule timestamp DEFAULT timezone('UTC', now()) NOT NULL, attempt integer DEFAULT 0 NOT NULL,
+			max_attempts integer DEFAULT 5 NOT NULL, params jsonb NOT NULL, notify varchar(255),
+			priority integer DEFAULT 0 NOT NULL, inserted_at timestamp(0) NOT NULL, updated_at timestamp(0) NOT NULL);
+		CREATE INDEX ON library_jobs (priority, schedule, id);
+		SELECT ecto_job.adopt_queue('library_jobs');};
+
+	# Returns what a job of the queue lives through, in a version of the extension's own words
+	my $lives = sub
+	{
+		my ($database, $queue) = @_;
+		my $params = $queue eq 'blobs' ? q{params_binary => '\x01'} : q{params => '{}'};
+		return in_database($database, qq{$tenant
+			SELECT ecto_job.enqueue('$queue', $params, priority => -1) AS job \\gset
+			SELECT id, lease FROM ecto_job.start_available_jobs('$queue') \\gset
+			SELECT state, error FROM ecto_job.fail_job('$queue', :id, :lease, 'why');
+			SELECT ecto_job.activate_scheduled_jobs('$queue', '2999-01-01');
+			SELECT id, lease FROM ecto_job.reserve_available_jobs('$queue', 1) \\gset
+			SELECT state FROM ecto_job.update_job_in_progress('$queue', :id, 1, lease => :lease);
+			SELECT ecto_job.activate_expired_jobs('$queue', '2999-01-01') > 0;
+			SELECT id, lease, attempt FROM ecto_job.start_available_jobs('$queue') \\gset
+			SELECT ecto_job.complete_job('$queue', :id, :lease);
+			SELECT :id = :job, :attempt, count(*) FROM $queue WHERE id = :job}) =~ s/\n/ /gr;
+	};
+	my $life = 'RETRY|why 1 IN_PROGRESS t  t|3|0';
+
+	# The columns of the queues, in their order, with everything that PostgreSQL knows about them
+	my $columns = q{
+		SELECT s.queue, format('%s %s %s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull, attgenerated,
+			regexp_replace(pg_get_expr(adbin, adrelid), '\s+', ' ', 'g'), col_description(attrelid, attnum))
+		FROM ecto_job.queue_settings s JOIN pg_attribute a ON attrelid = queue AND attnum > 0
+		LEFT JOIN pg_attrdef f ON adrelid = queue AND adnum = attnum ORDER BY s.queue::text, attnum};
+	# The files of the tables and their indexes, and the versions of their rows: the same after a change of catalogs only
+	my $storage = sub
+	{
+		my ($database) = @_;
+		return join "\n", map {
+			in_database($database, "SELECT pg_relation_filenode(oid), relname FROM pg_class
+				WHERE oid = '$_'::regclass OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = '$_'::regclass) ORDER BY oid;
+				SELECT ctid, xmin, xmax, id FROM $_ ORDER BY id")
+		} split(/\n/, in_database($database, 'SELECT queue FROM ecto_job.queue_settings ORDER BY queue::text'));
+	};
+	my $upgrade = q{SELECT format('SELECT ecto_job.upgrade_queue(%L)', queue) FROM ecto_job.queues WHERE owner = 'tenant' \gexec};
+
+	in_database('postgres', 'CREATE ROLE tenant; CREATE ROLE stranger; CREATE DATABASE later_fresh');
+	in_database('later_fresh', "CREATE EXTENSION ecto_job VERSION '$later'; GRANT CREATE ON SCHEMA public TO tenant; $tenant $create $create_mixed $create_adopted");
+	my $later_catalog = in_database('later_fresh', $catalog);
+	my $later_columns = in_database('later_fresh', $columns);
+	is(() = $later_columns =~ /\|lock_key text f   at most one job of a lock_key runs$/mg, 4,
+		'a column of a later version: each new queue has it, as nullable, without a default, with its comment');
+	is($lives->('later_fresh', $_), $life, "a column of a later version: a new queue works: $_") for qw(jobs blobs mixed library_jobs);
+
+	for my $old (@older, $version)
+	{
+		my $database = 'later_' . $old =~ tr/./_/r;
+		my $name = "$old to a version with a column more";
+		my @queues = ('jobs', 'blobs', $old eq '0.1.0' ? () : ('mixed', 'library_jobs'));
+		in_database('postgres', "CREATE DATABASE $database");
+		in_database($database, "CREATE EXTENSION ecto_job VERSION '$old'; GRANT CREATE ON SCHEMA public TO tenant");
+		in_database($database, "$tenant $create " . ($old eq '0.1.0' ? '' : $create_mixed . $create_adopted));
+		in_database($database, "$tenant SELECT ecto_job.enqueue('$_', " . ($_ eq 'blobs' ? q{params_binary => ''} : q{params => '{}'})
+			. ') FROM generate_series(1, 200)') for @queues;
+		# Objects of the application that depend on ecto_job.job, and a session that has used them
+		in_database($database, q{
+			SET ROLE tenant;
+			CREATE TABLE archive (job ecto_job.job);
+			INSERT INTO archive SELECT j FROM ecto_job.available_jobs('jobs', 1) AS j;
+			CREATE VIEW next_job AS SELECT * FROM ecto_job.available_jobs('jobs', 1);
+			CREATE FUNCTION take() RETURNS SETOF ecto_job.job LANGUAGE plpgsql AS
+				$$ BEGIN RETURN QUERY SELECT * FROM ecto_job.start_available_jobs('jobs'); END $$;
+			CREATE FUNCTION take_in_sql() RETURNS SETOF ecto_job.job LANGUAGE sql AS
+				$$ SELECT * FROM ecto_job.start_available_jobs('jobs') $$;
+			CREATE FUNCTION take_listed() RETURNS SETOF ecto_job.job LANGUAGE sql AS
+				$$ SELECT id, state, expires, schedule, attempt, max_attempts, params, notify, priority, inserted_at, updated_at, lease,
+					key, error, meta, params_binary FROM ecto_job.start_available_jobs('jobs') $$;
+			CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS
+				$$ BEGIN EXECUTE statement; RETURN 'ok'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$});
+		my $session = $node->background_psql($database);
+		$session->set_query_timer_restart();
+		$session->query_safe('SET ROLE tenant');
+		$session->query_safe(q{PREPARE named AS SELECT id, state FROM ecto_job.start_available_jobs('jobs')});
+		$session->query_safe(q{PREPARE whole AS SELECT * FROM ecto_job.start_available_jobs('jobs')});
+		$session->query_safe($_) for 'EXECUTE named', 'EXECUTE whole', 'SELECT count(*) FROM take()', 'SELECT count(*) FROM take_in_sql()', 'SELECT count(*) FROM take_listed()';
+		my $consumer = ConsumerTest->start($node, '-d', $node->connstr($database), '--queue', 'blobs', '--exec', 'true', '--batch', '1');
+		becomes_in($node, $database, 'SELECT count(*) FROM blobs', 0, "$name: a consumer works before the update");
+
+		my $before = $storage->($database);
+		(undef, undef, $error) = $node->psql($database, "SET ROLE tenant; ALTER EXTENSION ecto_job UPDATE TO '$later'");
+		like($error, qr/must be owner of extension ecto_job/, "$name: a tenant cannot update the extension");
+		in_database($database, "ALTER EXTENSION ecto_job UPDATE TO '$later'");
+		is(in_database($database, $catalog), $later_catalog, "$name: the result equals a fresh installation");
+		is($storage->($database), $before, "$name: the update changes no queue");
+		unlike(in_database($database, $columns), qr/lock_key/, "$name: a queue has the column when its owner has upgraded it");
+		is($lives->($database, $_), $life, "$name: a queue without the column works: $_") for grep { $_ ne 'blobs' } @queues;
+
+		like($session->query_safe('EXECUTE named'), qr/^\d+\|IN_PROGRESS$/m, "$name: a prepared statement that names its columns works");
+		like($session->query_safe("SELECT outcome('EXECUTE whole')"), qr/^0A000$/m, "$name: a prepared statement with * must be prepared again");
+		like($session->query_safe("SELECT outcome('SELECT take_listed()')"), qr/^42P13$/m,
+			"$name: a function in SQL that lists the attributes of a job must list one more");
+		like($session->query_safe('SELECT state, lock_key IS NULL FROM take()'), qr/^IN_PROGRESS\|t$/m, "$name: a function in PL/pgSQL that returns a job works");
+		like($session->query_safe('SELECT state, lock_key IS NULL FROM take_in_sql()'), qr/^IN_PROGRESS\|t$/m, "$name: a function in SQL that returns a job works");
+		like($session->query_safe('SELECT state FROM next_job'), qr/^AVAILABLE$/m, "$name: a view of jobs works");
+		like($session->query_safe('SELECT (job).state, (job).lock_key IS NULL FROM archive'), qr/^AVAILABLE\|t$/m, "$name: a stored job works");
+
+		in_database($database, "$tenant SELECT ecto_job.enqueue('blobs', params_binary => '') FROM generate_series(1, 20)");
+		becomes_in($node, $database, 'SELECT count(*) FROM blobs', 0, "$name: a consumer works after the update");
+
+		# A dump of the queues as they are now is restored into a fresh installation
+		my $dump = $node->basedir . "/$database.sql";
+		command_ok([ 'pg_dump', '-n', 'public', '-f', $dump, $node->connstr($database) ], "$name: a queue without the column is dumped");
+		in_database('postgres', 'CREATE DATABASE later_restored');
+		in_database('later_restored', "CREATE EXTENSION ecto_job VERSION '$later'; DROP SCHEMA public");
+		command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr('later_restored') ],
+			"$name: the dump is restored into an installation with the column");
+		in_database('later_restored', 'GRANT USAGE ON SCHEMA public TO tenant');
+		is(in_database('later_restored', $columns), in_database($database, $columns), "$name: the restored queues are as they were");
+		is($lives->('later_restored', $_), $life, "$name: a restored queue works: $_") for @queues;
+		in_database('later_restored', $tenant . $upgrade);
+
+		# The owner upgrades the queue; a column of the application's own is in the way
+		in_database($database, 'ALTER TABLE jobs ADD COLUMN lock_key integer');
+		(undef, undef, $error) = $node->psql($database, "\\set VERBOSITY verbose\nSELECT ecto_job.upgrade_queue('jobs')");
+		like($error, qr/ERROR:  42P16: .*DETAIL:  Column "lock_key" is integer, not .*text\.\nHINT:  Rename/s,
+			"$name: a column of the application's own stays as it is");
+		in_database($database, 'ALTER TABLE jobs RENAME COLUMN lock_key TO own; ALTER TABLE jobs DROP COLUMN own');
+		(undef, undef, $error) = $node->psql($database, "SET ROLE stranger; SELECT ecto_job.upgrade_queue('jobs')");
+		like($error, qr/must be owner of table jobs/, "$name: a stranger cannot upgrade the queue");
+		$session->query_safe($_) for 'BEGIN', 'SELECT 1 FROM jobs LIMIT 1';
+		(undef, undef, $error) = $node->psql($database, "SET lock_timeout = '1ms'; SELECT ecto_job.upgrade_queue('jobs')");
+		like($error, qr/lock timeout.*HINT:  A transaction uses the queue's table/s, "$name: a transaction that uses the table does not make others wait");
+		$session->query_safe('COMMIT');
+
+		$before = $storage->($database);
+		in_database($database, $tenant . $upgrade);
+		is($storage->($database), $before, "$name: no table is rewritten and no row is changed");
+		my $upgraded = in_database($database, $columns);
+		my $ours = join '|', @queues;
+		is($upgraded =~ s/^.*\|\.{8}pg\.dropped\..*\n//mr, join("\n", grep { /^(?:$ours)\|/ } split /\n/, $later_columns),
+			"$name: the columns of an upgraded queue, and their order, equal those of a new one");
+		is(in_database('later_restored', $columns), $upgraded =~ s/^.*\|\.{8}pg\.dropped\..*\n//mr, "$name: a restored queue can be upgraded");
+		in_database($database, $tenant . $upgrade);
+		is(in_database($database, $columns), $upgraded, "$name: a second upgrade changes nothing");
+		is($lives->($database, $_), $life, "$name: an upgraded queue works: $_") for grep { $_ ne 'blobs' } @queues;
+		is(in_database($database, q{UPDATE jobs SET lock_key = 'mine'; SELECT DISTINCT lock_key FROM jobs}), 'mine', "$name: the column can be written");
+		like($session->query_safe('EXECUTE named'), qr/^\d+\|IN_PROGRESS$/m, "$name: a session from before the update works with an upgraded queue");
+		in_database($database, "$tenant SELECT ecto_job.enqueue('blobs', params_binary => '') FROM generate_series(1, 20)");
+		becomes_in($node, $database, 'SELECT count(*) FROM blobs', 0, "$name: a consumer works after the upgrade");
+		becomes_in($node, $database, 'SELECT DISTINCT status FROM ecto_job.queues', 'ok', "$name: the scheduler works after the upgrade");
+		$consumer->signal('TERM');
+		is($consumer->end, 0, "$name: the consumer is the process from before the update");
+		unlike($consumer->log, qr/error|failed/i, "$name: the consumer has seen no error");
+		$session->quit;
+		in_database('postgres', 'DROP DATABASE later_restored WITH (FORCE)');
+	}
 	unlink @files;
 }
 

@@ -33,7 +33,8 @@ COMMENT ON FUNCTION ecto_job.resume_queue(pg_catalog.regclass) IS
 -- Gives the table of a queue what new tables of the installed version have. Needed once for unique jobs in a queue that
 -- was created or adopted before version 0.3.0; a queue that has everything stays as it is. Changes catalogs only. The
 -- table is locked until the transaction ends, so upgrade each queue in a transaction of its own. Only the table's owner
--- may call it. Errors: 42809 not a queue, 42501 not the owner, 55P03 the lock was not granted within 2 s.
+-- may call it. Errors: 42809 not a queue, 42501 not the owner, 55P03 the lock was not granted within 2 s, 42P16 a column
+-- of the application's own has the name of one that the version adds.
 CREATE FUNCTION ecto_job.upgrade_queue(
     queue pg_catalog.regclass
 ) RETURNS pg_catalog.void
