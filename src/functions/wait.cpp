@@ -61,9 +61,13 @@ std::array<Reported, max_waited_queues> reported; // by age, the last one first
 
 // What a search found
 struct Found {
-    const WaitedQueue *queue = nullptr; // null: no job for which the wait returns
+    const WaitedQueue *queue = nullptr; // null: no job
     JobKey job = {};
-    Clock::time_point next_search = Clock::time_point::max(); // if nobody wakes the session
+    bool pauses = false;                   // the wait returns for the job only at its end
+    milliseconds interval = longest_sleep; // to the next search, if nobody wakes the session
+    Clock::time_point pause_ends = Clock::time_point::max(); // of a job that was reported before
+};
+Clock::time_point next_search = Clock::time_point::max(); // if nobody wakes the session
 };
 
 void require_no_transaction_block(FunctionCallInfo fcinfo, const char *procedure) {
@@ -138,49 +142,51 @@ std::optional<JobKey> search_in(WaitedQueue *waited) {
     return is_paused(queue) ? std::nullopt : find_available(queue);
 }
 
-// Returns when the next search in the queue is due if nobody wakes the session.
-Clock::time_point next_search(const WaitedQueue &queue, bool searched, Clock::time_point now) {
+// Returns the time to the next search in the queue if nobody wakes the session.
+milliseconds search_interval(const WaitedQueue &queue, bool searched) {
     const bool is_woken_by_others = searched && is_state_shared() && queue.may_be_woken;
     milliseconds interval = is_woken_by_others ? queue.poll_interval : unwoken_interval;
     // transaction_timeout would end the transaction in which the session sleeps
     if (const int limit_ms = transaction_timeout_ms())
         interval = std::min(interval, milliseconds(limit_ms / 2));
-    return now + std::min(interval, longest_sleep);
+    return interval;
 }
 
-// Searches the queues one after the other, up to a job for which the wait returns. SPI is
+// Searches the queues one after the other, up to a job for which the wait returns at once. SPI is
 // connected.
-Found search_now(Wait *wait, Clock::time_point now) {
+Found search_now(Wait *wait) {
     Found found;
     for (WaitedQueue &queue : queues_of(wait)) {
         const bool searched = ConditionalLockRelationOid(queue.oid, AccessShareLock);
         const std::optional<JobKey> job = searched ? search_in(&queue) : std::nullopt;
-        found.next_search = std::min(found.next_search, next_search(queue, searched, now));
+        found.interval = std::min(found.interval, search_interval(queue, searched));
         if (searched && !job)
             drop_wake_up(queue.oid);
         if (!job)
             continue;
         const Clock::time_point pause_ends = wait->began + pause_before(queue.oid, *job);
-        const bool returns = now >= pause_ends || taken_wake_up(queue.oid) == WakeUp::by_commit;
-        if (returns || (found.queue == nullptr && now >= wait->ends)) {
+        const bool pauses =
+            Clock::now() < pause_ends && taken_wake_up(queue.oid) != WakeUp::by_commit;
+        if (!pauses || found.queue == nullptr) {
             found.queue = &queue;
             found.job = *job;
+            found.pauses = pauses;
         }
-        if (returns)
+        if (!pauses)
             break;
-        found.next_search = std::min(found.next_search, pause_ends);
+        found.pause_ends = std::min(found.pause_ends, pause_ends);
     }
     return found;
 }
 
 // Searches in a transaction of its own. Its SPI connection ends with it, since SPI frees what a
 // statement has left only then.
-Found search(Wait *wait, Clock::time_point now) {
+Found search(Wait *wait) {
     SPI_connect_ext(SPI_OPT_NONATOMIC);
     // Otherwise the search might make another session's SERIALIZABLE transaction fail
     set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION,
                       GUC_ACTION_LOCAL, true, 0, false);
-    const Found found = search_now(wait, now);
+    const Found found = search_now(wait);
     SPI_commit();
     SPI_finish();
     return found;
@@ -222,15 +228,19 @@ void start_waiting_for(Wait *wait) {
         start_waiting({entered.data(), count});
 }
 
-// Puts the queue that was reported last behind the others, so that a client that waits and claims
-// in turn is not kept in the first queue that is busy.
+// Puts the queue that was reported last, of those of this wait, behind the others, so that a client
+// that waits and claims in turn is not kept in the first queue that is busy.
 void rotate_queues(Wait *wait) {
     const std::span<WaitedQueue> queues = queues_of(wait);
-    const auto last = std::find_if(queues.begin(), queues.end(), [](const WaitedQueue &queue) {
-        return queue.oid == reported.front().queue;
-    });
-    if (last != queues.end())
-        std::rotate(queues.begin(), last + 1, queues.end());
+    for (const Reported &report : reported) {
+        const auto last =
+            std::find_if(queues.begin(), queues.end(),
+                         [&report](const WaitedQueue &queue) { return queue.oid == report.queue; });
+        if (last != queues.end()) {
+            std::rotate(queues.begin(), last + 1, queues.end());
+            return;
+        }
+    }
 }
 
 // Puts queues first for which the session has a wake-up: others would be woken in vain.
@@ -246,22 +256,21 @@ Oid wait_for_job(Wait *wait) {
     rotate_queues(wait);
     start_waiting_for(wait);
     for (;;) {
-        const Clock::time_point now = Clock::now();
         take_wake_up();
         advance_woken(wait);
-        const Found found = search(wait, now);
-        if (found.queue != nullptr || now >= wait->ends)
+        const Found found = search(wait);
+        const Clock::time_point now = Clock::now(); // a search may take longer than an interval
+        const bool is_over = now >= wait->ends;
+        const bool has_job = found.queue != nullptr && (is_over || !found.pauses);
+        if (is_over || has_job) {
             require_client();
-        if (found.queue != nullptr) {
-            report_job(found.queue->oid, found.job);
-            stop_waiting(found.queue->oid);
-            return found.queue->oid;
+            if (has_job)
+                report_job(found.queue->oid, found.job);
+            const Oid queue = has_job ? found.queue->oid : InvalidOid;
+            stop_waiting(queue);
+            return queue;
         }
-        if (now >= wait->ends) {
-            stop_waiting(InvalidOid);
-            return InvalidOid;
-        }
-        sleep_until(std::min(found.next_search, wait->ends));
+        sleep_until(std::min({now + found.interval, found.pause_ends, wait->ends}));
     }
 }
 

@@ -139,9 +139,10 @@ int give_wake_ups(const WaiterList &list, F is_concerned, WakeUp kind, Tickets *
 }
 
 // Wakes at most `most` of the list's sessions for which is_concerned() is true. The latches are set
-// without the lock, some dozens at a time, since each costs a signal. Each session is woken once,
-// and those that come meanwhile are not, so that the end of a transaction, which cannot be
-// cancelled, comes to its end. A latch of a process that has ended meanwhile may be set, too.
+// without the lock, some dozens at a time, since each costs a signal. Each session is woken once
+// in each list, and those that come meanwhile are not, so that the end of a transaction, which
+// cannot be cancelled, comes to its end. A latch of a process that has ended meanwhile may be set,
+// too.
 template <typename F>
 void wake_in(const WaiterList &list, F is_concerned, uint32 most, WakeUp kind) {
     WaiterNumber woken[64];

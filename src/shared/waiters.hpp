@@ -8,11 +8,12 @@
 // wake-up either finds no job, and the wake-up is done; or calls a function that claims jobs of the
 // queue, and succeeds; or the wake-up is passed on to the next session: at the session's end, at
 // the end of its next transaction if that has claimed nothing, or at once if the wait ends by an
-// error or by its timeout. A claim that is rolled back gives a wake-up for each of its jobs.
+// error, by its timeout or for another queue. A claim that is rolled back gives a wake-up for each
+// of its jobs.
 //
-// A commit passes over sessions that have a wake-up already, if for another queue. No job is lost
-// by that: each of these sessions searches all its queues after it has taken its wake-up, and
-// before it sleeps. A wake-up is passed on in the queue for which it was given.
+// A commit passes over sessions that have a wake-up already, even if for another queue. No job is
+// lost by that: each of these sessions searches all its queues after it has taken its wake-up, and
+// before it sleeps again. A wake-up is passed on in the queue for which it was given.
 //
 // Only a session that can claim every job of the queue enters itself. Others, such as one with the
 // right SELECT alone or under a policy of row-level security, would take wake-ups that they cannot
@@ -51,8 +52,9 @@ void start_waiting(std::span<const Oid> queues);
 // Returns whether this session was given a wake-up and has not taken it yet.
 bool is_woken();
 
-// Takes this session's wake-up, if it was given one. Called before the snapshots of a search, which
-// then goes through all queues: the commits of the others have not woken a session that was woken.
+// Takes this session's wake-up, if it was given one. Called before the snapshots of a search.
+// Before the session sleeps again, that search has gone through all queues: commits have not woken
+// a session that was woken already.
 void take_wake_up();
 
 // Returns the wake-up for this queue that was taken, now or by an earlier call.

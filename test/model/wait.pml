@@ -210,8 +210,11 @@ end:
 
 /* A search in this queue, by a snapshot that is taken after the wake-up */
 #ifdef WITHOUT_OTHER_QUEUES
-#define MAY_SEARCH(queue) (taken[me] == 0 || HAS(taken[me], queue))
+byte woken_for[SESSIONS];
+#define REMEMBER woken_for[me] = woken[me]
+#define MAY_SEARCH(queue) (woken_for[me] == 0 || HAS(woken_for[me], queue))
 #else
+#define REMEMBER skip
 #define MAY_SEARCH(queue) true
 #endif
 #define SEARCHES(queue) \
@@ -250,7 +253,7 @@ end:
 #else
     :: d_step { place[me] == CLIENT -> enter(me); place[me] = ENTERED }
     :: d_step {
-           place[me] == ENTERED -> taken[me] = taken[me] | woken[me];
+           place[me] == ENTERED -> REMEMBER; taken[me] = taken[me] | woken[me];
            woken[me] = 0; place[me] = SEARCHING
        }
 #endif
@@ -259,7 +262,7 @@ end:
 #ifdef WITHOUT_TAKING_FIRST
            place[me] = SEARCHING
 #else
-           taken[me] = taken[me] | woken[me]; woken[me] = 0; place[me] = SEARCHING
+           REMEMBER; taken[me] = taken[me] | woken[me]; woken[me] = 0; place[me] = SEARCHING
 #endif
        }
     SEARCHES(0)
@@ -280,10 +283,8 @@ end:
 #if QUEUES > 1
     FINDS_NOTHING(1)
 #endif
-#define SEARCHED(queue) (HAS(searched[me], queue) || !WAITS_FOR(me, queue))
-#ifdef WITHOUT_OTHER_QUEUES
-    :: d_step { place[me] == SEARCHING && searched[me] != 0 && taken[me] == 0 -> searched[me] = 0; place[me] = ASLEEP }
-#elif QUEUES > 1
+#define SEARCHED(queue) (HAS(searched[me], queue) || !WAITS_FOR(me, queue) || !MAY_SEARCH(queue))
+#if QUEUES > 1
     :: d_step { place[me] == SEARCHING && SEARCHED(0) && SEARCHED(1) -> searched[me] = 0; place[me] = ASLEEP }
 #else
     :: d_step { place[me] == SEARCHING && SEARCHED(0) -> searched[me] = 0; place[me] = ASLEEP }
