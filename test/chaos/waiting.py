@@ -1,5 +1,5 @@
-"""Checks that no wake-up is lost. Sessions wait by ecto_job.wait on two queues whose poll_interval is an hour. So a job
-is found by a wake-up, or by the search at the beginning of a wait.
+"""Checks that no wake-up is lost. Sessions wait by ecto_job.wait or wait_any, for one or both of two queues whose
+poll_interval is an hour. So a job is found by a wake-up, or by the search at the beginning of a wait.
 
 The referee alternates storms and calms. In a storm jobs are enqueued in every way, sessions wait, claim and roll claims
 back, and the referee cancels and terminates sessions, pauses queues, and stops and starts the scheduler; the nemesis
@@ -105,20 +105,25 @@ class Enqueuer(Member):
 
 
 class Waiter(Member):
-    def wait(self, queue, seconds):
-        """Waits; returns the queue that has a job, or null."""
+    def wait(self, queues, seconds):
+        """Waits for one queue or for several; returns the queue that has a job, or null."""
         began = time.monotonic()
-        available = self.rows(f"CALL ecto_job.wait('{queue}', '{seconds:.3f} s')")[0][0]
+        if len(queues) == 1:
+            available = self.rows(f"CALL ecto_job.wait('{queues[0]}', '{seconds:.3f} s')")[0][0]
+            found = queues[0] if available else None
+        else:
+            found = self.rows(f"CALL ecto_job.wait_any('{{{','.join(queues)}}}', '{seconds:.3f} s')")[0][0]
         timed_out = time.monotonic() - began >= seconds
-        self.history.note("waited", available=available, timed_out=timed_out)
+        self.history.note("waited", available=found is not None, timed_out=timed_out, several=len(queues) > 1)
         if timed_out and not self.is_storm():
             # Its last search may have found a job whose wake-up was lost
             self.connection.execute("SELECT 1")
             return None
-        return queue if available else None
+        return found
 
     def act(self):
-        queue = self.wait(self.random.choice(QUEUES), self.random.choice([LONG, LONG, self.random.random() * 0.3]))
+        queues = self.random.choice([QUEUES[:1], QUEUES[1:], QUEUES])
+        queue = self.wait(queues, self.random.choice([LONG, LONG, self.random.random() * 0.3]))
         if queue:
             use = self.random.choice([self.claim] * 6 + [self.undo_claim] * 5 + [self.undo_savepoint, self.forget] * 2 +
                                      [self.leave, self.claim_elsewhere, self.wait_again])
@@ -161,7 +166,7 @@ class Waiter(Member):
         self.claim(QUEUES[1 - QUEUES.index(queue)])
 
     def wait_again(self, queue):
-        self.wait(queue, 0.05)
+        self.wait([queue], 0.05)
         self.connection.execute("SELECT 1")
 
 
