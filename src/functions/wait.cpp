@@ -67,8 +67,6 @@ struct Found {
     milliseconds interval = longest_sleep; // to the next search, if nobody wakes the session
     Clock::time_point pause_ends = Clock::time_point::max(); // of a job that was reported before
 };
-Clock::time_point next_search = Clock::time_point::max(); // if nobody wakes the session
-};
 
 void require_no_transaction_block(FunctionCallInfo fcinfo, const char *procedure) {
     const auto *const call = reinterpret_cast<const CallContext *>(fcinfo->context);
