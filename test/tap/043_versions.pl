@@ -17,7 +17,7 @@ my ($version) = slurp_source('ecto_job.control') =~ /^default_version = '(.*)'$/
 my @older = sort map { /ecto_job--([^-]+)\.sql$/ } glob(source_dir() . '/src/sql/released/*.sql');
 ok(scalar(@older), "there are install scripts of older versions: @older");
 
-my $node = new_node(extension => 0);
+my $node = new_node(extension => 0, conf => "max_worker_processes = 32\n"); # a scheduler in each database
 $node->append_conf('postgresql.conf', 'track_functions = all');
 $node->reload;
 
