@@ -111,11 +111,16 @@ CALL ecto_job.wait_any('{wait_a,wait_b,wait_c}');
 CALL ecto_job.wait_any('{wait_a,wait_c}', '0');
 CALL ecto_job.wait_any('{{wait_a,wait_b},{wait_b,wait_a}}', '1 day');
 -- In turn, if more have jobs
-SELECT FROM ecto_job.enqueue('wait_a', '{}');
-SELECT FROM ecto_job.enqueue('wait_c', '{}');
+SELECT count(*) FROM ecto_job.start_available_jobs('wait_b');
+SELECT ecto_job.enqueue('wait_a', '{}') FROM generate_series(1, 2) \g /dev/null
+SELECT ecto_job.enqueue('wait_b', '{}') FROM generate_series(1, 2) \g /dev/null
+SELECT ecto_job.enqueue('wait_c', '{}') FROM generate_series(1, 2) \g /dev/null
 CALL ecto_job.wait_any('{wait_a,wait_b,wait_c}');
+SELECT count(*) FROM ecto_job.start_available_jobs('wait_c');
 CALL ecto_job.wait_any('{wait_a,wait_b,wait_c}');
+SELECT count(*) FROM ecto_job.start_available_jobs('wait_a');
 CALL ecto_job.wait_any('{wait_a,wait_b,wait_c}');
+SELECT count(*) FROM ecto_job.start_available_jobs('wait_b');
 -- Not a paused one
 SELECT ecto_job.pause_queue('wait_a');
 CALL ecto_job.wait_any('{wait_a,wait_b}');
@@ -151,6 +156,7 @@ SET statement_timeout = '2 s';
 CALL ecto_job.wait_any('{wait_a}', '1 day');
 RESET statement_timeout;
 -- Rights: SELECT on each
+SELECT count(*) FROM ecto_job.start_available_jobs('wait_b');
 GRANT SELECT ON wait_b, wait_c TO regress_wait_reader;
 SET ROLE regress_wait_reader;
 CALL ecto_job.wait_any('{wait_b,wait_c}');
