@@ -91,16 +91,17 @@ like($log, qr/warning: by_exec job 24: failed, RETRY at \d{4}-.*: "exit status 3
 like($log, qr/error: by_exec job 24: failed for good, FAILED after attempt 2 of 2: /,
 	'the log has the last failure of a job');
 
-# An idle consumer is notified of a new job, however long its poll_interval is
+# An idle consumer is woken for a new job, however long its poll_interval is
 sql("SELECT ecto_job.configure_queue('by_sql', poll_interval => '1 h')");
 becomes($node, q{SELECT count(*) FROM pg_stat_activity
-		WHERE application_name = 'ecto_job_consumer' AND state <> 'active' AND xact_start IS NULL}, 5,
-	'an idle consumer has no transaction');
+		WHERE application_name = 'ecto_job_consumer' AND backend_xid IS NULL AND backend_xmin IS NULL
+			AND (xact_start IS NULL OR query LIKE 'CALL ecto_job.wait%')}, 5,
+	'an idle consumer holds no snapshot');
 for my $n (101 .. 103)
 {
 	sql(qq{INSERT INTO by_sql (params) VALUES ('{"n": $n, "fails": 0}')});
 	ok(poll_until(sub { sql("SELECT count(*) FROM effects WHERE n = $n") eq '1' }, "job $n"),
-		"an idle consumer performs job $n at its notification");
+		"an idle consumer performs job $n at once");
 }
 for my $queue (sort keys %consumers)
 {

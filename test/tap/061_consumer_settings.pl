@@ -141,7 +141,7 @@ sql(q{CREATE ROLE reader LOGIN SUPERUSER; ALTER ROLE reader SET default_transact
 	sql('DELETE FROM jobs');
 	my $consumer = ConsumerTest->start($node, @queue, '--exec', 'true');
 	becomes($node, q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ecto_job_consumer'
-		AND query LIKE '%start_available_jobs%' AND state = 'idle'}, '1', 'the consumer waits for jobs');
+		AND query LIKE 'CALL ecto_job.wait%' AND wait_event_type = 'Extension'}, '1', 'the consumer waits for jobs');
 	sql(q{ALTER SYSTEM SET default_transaction_read_only = on});
 	sql(q{SELECT pg_reload_conf()});
 	$node->poll_query_until('postgres', 'SHOW default_transaction_read_only', 'on');

@@ -310,7 +310,7 @@ for my $bound (0, 1)
 	sql('DELETE FROM jobs');
 	my $consumer = ConsumerTest->start($node, '--queue', 'jobs', '--exec', 'true');
 	becomes($node, q{SELECT count(*) FROM pg_stat_activity
-		WHERE application_name = 'ecto_job_consumer' AND query LIKE '%start_available_jobs%' AND state = 'idle'},
+		WHERE application_name = 'ecto_job_consumer' AND query LIKE 'CALL ecto_job.wait%' AND wait_event_type = 'Extension'},
 		'1', 'the consumer is idle');
 	my $id = sql(q{SET session_replication_role = replica; INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
 	ok($consumer->wait_for_log(qr/job $id: completed/), 'a job that nobody has announced is completed');
