@@ -174,6 +174,7 @@ sub listens
 		AND (query LIKE '%start_available_jobs%')", 1, "$test: the consumer listens");
 	my $id = enqueue();
 	ok($consumer->wait_for_log(qr/job $id: completed/), "$test: a job is completed at its notification");
+	is(scalar(() = $consumer->log =~ /in place of waiting/g), $pattern ? 1 : 0, "$test: a wait that has failed is not repeated");
 	stops($consumer, "$test: the consumer exits with 0 after SIGTERM");
 	return;
 }
