@@ -173,7 +173,7 @@ class Waiter(Member):
 class Referee(Client):
     def __init__(self, shared, name):
         super().__init__(shared, name, "referee")
-        self.suspects = set()
+        self.suspects = {}  # prepared transactions, and when each was first seen
         self.sleepers = {queue: 0 for queue in QUEUES}
 
     def connect(self, database=DATABASE, user="postgres"):
@@ -206,8 +206,10 @@ class Referee(Client):
         self.history.note("scheduler switched")
 
     def storm(self):
+        self.end_prepared()
         for queue in QUEUES:
-            self.rows(f"DELETE FROM {queue}")  # so that sessions sleep in most calms
+            # So that sessions sleep in most calms
+            self.rows(f"DELETE FROM {queue} WHERE id IN (SELECT id FROM {queue} FOR UPDATE SKIP LOCKED)")
         self.shared.storm_pause.value = self.random.choice([0.05, 0.2, 0.5])
         ends = time.monotonic() + self.random.random() * 0.8
         self.shared.storm.value = 1
@@ -223,12 +225,12 @@ class Referee(Client):
     # Observation
 
     def end_prepared(self):
-        """Ends prepared transactions that existed at the previous call, too: their sessions are gone, and they lock
-        jobs."""
+        """Ends prepared transactions that were there a second ago, too: their sessions are gone, and they lock jobs."""
+        now = time.monotonic()
         found = {name for (name,) in self.rows("SELECT gid FROM pg_prepared_xacts WHERE database = 'waits'")}
-        for name in found & self.suspects:
+        self.suspects = {name: self.suspects.get(name, now) for name in found}
+        for name in [name for name, since in self.suspects.items() if now - since > 1]:
             self.connection.execute(f"{self.random.choice(['COMMIT', 'ROLLBACK'])} PREPARED '{name}'")
-        self.suspects = found
 
     def missed(self):
         """Returns the pairs of a job that is AVAILABLE and a session that sleeps, and whether any session is busy."""
@@ -266,7 +268,7 @@ class Referee(Client):
                 self.history.note("slept on", queue=queue, job=job, pid=pid, since=str(since), jobs=len(lasting))
                 return
             quiet = 0 if pairs or busy else quiet + 1
-            if now - looked > 0.5:
+            if now - looked > 0.3:
                 looked = now
                 self.end_prepared()
             time.sleep(0.02)
