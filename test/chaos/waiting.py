@@ -125,7 +125,9 @@ class Waiter(Member):
         queues = self.random.choice([QUEUES[:1], QUEUES[1:], QUEUES])
         queue = self.wait(queues, self.random.choice([LONG, LONG, self.random.random() * 0.3]))
         if queue:
-            use = self.random.choice([self.claim] * 6 + [self.undo_claim] * 5 + [self.undo_savepoint, self.forget] * 2 +
+            # In calms few claims, so that a wake-up is passed on from session to session
+            use = self.random.choice([self.claim] * (8 if self.is_storm() else 2) + [self.undo_claim] * 4 +
+                                     [self.undo_savepoint, self.forget] * 2 +
                                      [self.leave, self.claim_elsewhere, self.wait_again])
             use(queue)
 
