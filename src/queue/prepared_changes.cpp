@@ -1,4 +1,5 @@
-// The note of a prepared transaction, and the report of COMMIT PREPARED. See prepared_changes.hpp.
+// The note of a prepared transaction, and what the commands that finish it do with the note. See
+// prepared_changes.hpp.
 #include "queue/prepared_changes.hpp"
 
 #include "queue/notifications.hpp"
@@ -7,6 +8,7 @@
 #include "shared/prepared_notes.hpp"
 #include "shared/scheduler_signals.hpp"
 #include "shared/session_leases.hpp"
+#include "shared/waiters.hpp"
 
 namespace ecto_job {
 
@@ -58,6 +60,15 @@ void report_prepared(const char *gid) {
     for (int i = 0; i < prepared.count; i++)
         if (unserved[i])
             notify_available(prepared.changes[i].queue);
+}
+
+void wake_for_undone_prepared(const char *gid) {
+    PreparedNote undone{};
+    // No note, or more queues than a note holds: jobs of any queue may have been claimed
+    if (!take_prepared_note(gid, &undone) || undone.further.any())
+        wake_all();
+    for (int i = 0; i < undone.count; i++)
+        wake(undone.changes[i].queue, undone.changes[i].claimed);
 }
 
 } // namespace ecto_job

@@ -7,7 +7,6 @@
 #include "queue/transaction_end.hpp"
 #include "scheduler/database_commands.hpp"
 #include "scheduler/preload.hpp"
-#include "shared/prepared_notes.hpp"
 
 namespace ecto_job {
 
@@ -73,12 +72,10 @@ void after_command(const FinishedCommand &finished) {
         request_database_scan_at_commit();
     if (!finished.finishes_prepared)
         return;
-    if (finished.commits) {
+    if (finished.commits)
         report_prepared(finished.gid);
-    } else {
-        PreparedNote undone{};
-        take_prepared_note(finished.gid, &undone);
-    }
+    else
+        wake_for_undone_prepared(finished.gid);
 }
 
 void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
