@@ -48,12 +48,12 @@ def waiting_client(server, **script):
 
 @contextlib.contextmanager
 def waiting_consumer(server, side, *arguments, **environment):
-    """Starts ecto_job_consumer, which is ready when it has claimed once, and sleeps."""
+    """Starts ecto_job_consumer, which is ready when it has claimed once, and waits in the server."""
     process = subprocess.Popen(["ecto_job_consumer", "--queue", side.table, "--log-level", "warning", *arguments],
                                env=os.environ | environment)
     try:
         query = """SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'ecto_job_consumer%%'
-                   AND state = 'idle' AND query ILIKE '%%start_available_jobs%%'"""
+                   AND query LIKE 'CALL ecto_job.wait%%' AND wait_event_type = 'Extension'"""
         limit = time.monotonic() + servers.PATIENCE_S
         while not server.value(query, dbname="postgres"):
             if time.monotonic() > limit:
