@@ -130,9 +130,18 @@ void Claimer::wait(Clock::time_point now, std::size_t room) {
 }
 
 void Claimer::found_job(Oid oid) {
-    for (Queue &queue : queues_)
-        if (queue.facts.oid == oid && !claiming_)
-            queue.due = true;
+    bool is_known = false;
+    for (Queue &queue : queues_) {
+        const bool is_its = queue.facts.oid == oid;
+        is_known = is_known || is_its;
+        queue.due = queue.due || (is_its && !claiming_);
+    }
+    if (is_known)
+        return;
+    for (Queue &queue : queues_) { // a name means another table by now
+        queue.known = false;
+        queue.due = true;
+    }
 }
 
 std::optional<Claim> Claimer::next_claim(Clock::time_point now, std::size_t room) {
@@ -279,6 +288,8 @@ void Claimer::failed(Queue &queue, const Result &result, bool may_pass) {
 }
 
 void Claimer::back_off(Queue &queue, const Result &result) {
+    if (shutdown_.requested()) // no next try; the claim may have been cancelled
+        return;
     const auto pause = queue.errors.next();
     queue.not_before = Clock::now() + pause;
     spdlog::warn("{}: next try in {:.1f} s: {}", queue.name,

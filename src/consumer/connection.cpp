@@ -58,6 +58,9 @@ void log_notice(void *name, const PGresult *notice) {
                 one_line(trimmed(PQresultErrorMessage(notice))));
 }
 
+// PQcancel has no limit of its own against a server or pooler that stands still
+constexpr auto cancellation_limit = std::chrono::seconds(10);
+
 } // namespace
 
 Connection::Connection(const Options &options, std::string name, Statement settings)
@@ -110,6 +113,8 @@ void Connection::retry_later(const std::string &why) {
 }
 
 void Connection::step(Clock::time_point now) {
+    if (cancellation_ && now >= cancellation_ends_)
+        drop("the server does not take a request to cancel");
     if (connection_ || attempt_ || now < retry_at_)
         return;
     try {
@@ -140,8 +145,10 @@ void Connection::watch(Poller &poller) {
         const int events = POLLIN | (unsent_ ? POLLOUT : 0);
         poller.watch(PQsocket(connection_.get()), static_cast<short>(events),
                      [this] { receive(); });
-        if (cancellation_)
+        if (cancellation_) {
             poller.watch(cancellation_->get(), POLLIN, [this] { cancellation_.reset(); });
+            poller.wake_at(cancellation_ends_);
+        }
     } else {
         poller.wake_at(retry_at_);
     }
@@ -285,6 +292,7 @@ void Connection::cancel() {
     struct Free {
         void operator()(PGcancel *request) const { PQfreeCancel(request); }
     };
+    cancellation_ends_ = Clock::now() + cancellation_limit;
     std::unique_ptr<PGcancel, Free> request(PQgetCancel(connection_.get()));
     cancellation_ = in_background([request = std::move(request)] {
         char error[256];

@@ -94,6 +94,7 @@ private:
     std::deque<Handler> handlers_; // of the transactions that were sent and have not ended
     Results results_;              // of the first of these transactions, received so far
     std::optional<Descriptor> cancellation_; // becomes readable when it has been delivered
+    Clock::time_point cancellation_ends_{};  // the connection is dropped if it has not
 };
 
 } // namespace ecto_job::consumer

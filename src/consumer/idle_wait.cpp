@@ -1,4 +1,4 @@
-// The end of a wait.
+// The end of a wait, and of the claim behind it.
 //
 // A wait is cancelled, since the server would notice a closed connection only when the wait ends. A
 // request that reaches the server before the wait has begun has no effect, so it is repeated. If
@@ -31,12 +31,21 @@ void IdleWait::begin(const std::vector<std::string> &queues, std::chrono::millis
     ending_ = false;
     early_ = Clock::now() + std::min<std::chrono::milliseconds>(timeout, useful_wait);
     std::vector<Connection::Transaction> transactions;
-    if (listens)
-        transactions.push_back({{{"UNLISTEN *"}}, [](const Results &) {}});
+    if (listens || still_listens_)
+        transactions.push_back({{{"UNLISTEN *"}}, [this](const Results &results) {
+                                    still_listens_ = !results.back().ok();
+                                }});
     transactions.push_back({{protocol::wait(queues, timeout)},
                             [this](const Results &results) { on_result(results.back()); }});
-    if (claim)
-        transactions.push_back(std::move(*claim));
+    if (claim) {
+        claim_pending_ = true;
+        transactions.push_back(
+            {std::move(claim->statements),
+             [this, handler = std::move(claim->handler)](const Results &results) {
+                 claim_pending_ = false;
+                 handler(results);
+             }});
+    }
     connection_.send(std::move(transactions));
 }
 
@@ -44,8 +53,10 @@ void IdleWait::on_result(const Result &result) {
     active_ = false;
     if (result.verdict() == Verdict::lost)
         return connection_.drop(result.message());
-    if (ending_)
+    if (ending_) {
+        next_cancel_ = Clock::now() + cancel_interval; // usually the claim ends before
         return;
+    }
     if (!result.ok())
         return listen_instead(result.message());
     if (const auto queue = protocol::available_queue(result))
@@ -60,14 +71,14 @@ void IdleWait::listen_instead(std::string_view why) {
 }
 
 void IdleWait::end(Clock::time_point now) {
-    if (!active_)
+    if (!is_pending())
         return;
     if (!std::exchange(ending_, true)) {
         next_cancel_ = now;
         patience_ends_ = now + patience;
     }
     if (now >= patience_ends_)
-        return connection_.drop("the server does not end a wait");
+        return connection_.drop("the server does not end a statement");
     if (now < next_cancel_)
         return;
     next_cancel_ = now + cancel_interval;
@@ -79,7 +90,7 @@ void IdleWait::end(Clock::time_point now) {
 }
 
 void IdleWait::watch(Poller &poller) const {
-    if (active_ && ending_)
+    if (is_pending() && ending_)
         poller.wake_at(std::min(next_cancel_, patience_ends_));
 }
 

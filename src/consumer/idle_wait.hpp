@@ -36,8 +36,8 @@ public:
     // could not be read.
     void begin(const std::vector<std::string> &queues, std::chrono::milliseconds timeout,
                bool listens, std::optional<Connection::Transaction> claim);
-    // Has the wait end soon, if there is one. The claim is executed nevertheless. Call it again in
-    // each step until active() is false.
+    // Has the wait end soon, if there is one, and then the claim that was sent with it, if a lock
+    // keeps the claim waiting. To be called in each step until the claim's result is there.
     void end(Clock::time_point now);
     void watch(Poller &poller) const;
 
@@ -50,12 +50,15 @@ public:
 private:
     void on_result(const Result &result);
     void listen_instead(std::string_view why);
+    bool is_pending() const { return active_ || claim_pending_; }
 
     Connection &connection_;
     OnFound on_found_;
     bool is_possible_ = true;
     bool active_ = false;
-    Clock::time_point early_; // a wait that finds no job before is of no use
+    bool claim_pending_ = false; // the result of the claim that was sent with a wait
+    bool still_listens_ = false; // UNLISTEN has failed
+    Clock::time_point early_;    // a wait that finds no job before is of no use
     bool ending_ = false;
     Clock::time_point next_cancel_;
     Clock::time_point patience_ends_;

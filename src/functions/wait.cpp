@@ -191,7 +191,8 @@ Found search(Wait *wait) {
 }
 
 // Ends the session if its client is gone: statements that a client has sent together with the wait,
-// before it died, must not claim the job. The session of a background worker has no client.
+// before it died, must not claim the job, however the wait ends. The session of a background worker
+// has no client.
 void require_client() {
     if (MyProcPort == nullptr || pq_check_connection())
         return;
@@ -204,6 +205,8 @@ void require_client() {
 void sleep_until(Clock::time_point until) {
     Assert(!TransactionIdIsValid(MyProc->xmin));
     for (;;) {
+        if (QueryCancelPending)
+            require_client();
         CHECK_FOR_INTERRUPTS();
         const auto left =
             std::min(std::chrono::ceil<milliseconds>(until - Clock::now()), longest_sleep);

@@ -7,13 +7,14 @@ use FindBin;
 use lib $FindBin::RealBin;
 use EctoJobTest qw(:DEFAULT becomes);
 use ConsumerTest;
+use SchedulerTest qw(session);
 use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
 # poll_interval is long, so that no consumer finds a job by a poll
-my $node = new_node();
+my $node = new_node(conf => "listen_addresses = '127.0.0.1'\n");
 my $directory = PostgreSQL::Test::Utils::tempdir();
 sub sql { return $node->safe_psql('postgres', shift); }
 sql(q{SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day')});
@@ -28,10 +29,13 @@ my @by_exec = ('--queue', 'jobs', '--exec');
 sub enqueue { return sql(q{INSERT INTO jobs (params) VALUES ('{}') RETURNING id}); }
 
 # start($number, @arguments): starts a consumer and waits until $number of consumers wait
-sub start
+sub start { return start_at($node, @_); }
+
+# start_at($server, ...): starts it by the connection string of this server
+sub start_at
 {
-	my ($number, @arguments) = @_;
-	my $consumer = ConsumerTest->start($node, @arguments);
+	my ($server, $number, @arguments) = @_;
+	my $consumer = ConsumerTest->start($server, @arguments);
 	poll_until(sub { sql($waiting) == $number }, "$number consumers wait") or diag($consumer->log);
 	return $consumer;
 }
@@ -77,26 +81,41 @@ for my $work ([ 'programs', @by_exec, 'true' ], [ 'statements', @by_sql, '-j', 2
 	kill 'CONT', $pid;
 	is($consumer->end, 0, 'a consumer is stopped while a job comes');
 	is(sql('SELECT state, attempt FROM jobs'), 'AVAILABLE|0', 'a job that is claimed after the stop is given back, and no attempt is counted');
+	like($consumer->log, qr/job $id: .*not begun/, 'the claim that was sent with the wait is executed after the stop');
 	sql('DELETE FROM jobs');
 }
 
-# A consumer that is killed has sent its claim, too
-for my $signal ([ 'SIGKILL', sub { $_[0]->signal('KILL') }, 'signal 9' ], [ 'a second signal', sub {
-	# the server does not see the cancellation
+# The claim behind the wait waits for a lock of somebody else
+{
+	my $consumer = start(1, @by_exec, 'true');
+	my $locker = session($node);
+	$locker->query_safe('BEGIN; LOCK TABLE jobs IN SHARE MODE');
+	stops($consumer, 'a consumer whose claim waits for a lock exits with 0 after SIGTERM');
+	unlike($consumer->log, qr/next try in/, 'a stop announces no further try');
+	$locker->query_safe('COMMIT');
+}
+
+# A consumer that is killed has sent its claim, too. Over TCP the server can send to a client that is gone without
+# noticing it
+sub OverTcp::connstr { my ($self, $database) = @_; return "host=127.0.0.1 port=$self->{port} dbname=$database"; }
+my $over_tcp = bless { port => $node->port }, 'OverTcp';
+for my $signal ([ 'SIGKILL', 'signal 9', sub { shift->signal('KILL'); return sub { } } ], [ 'a second signal', 1, sub {
+	my ($dead) = @_;
+	# the server sees neither the cancellation nor the end
 	my $pid = sql("SELECT pid FROM pg_stat_activity WHERE $waits ORDER BY backend_start LIMIT 1");
 	kill 'STOP', $pid;
-	$_[0]->signal('TERM');
-	$_[0]->wait_for_log(qr/stopping/);
-	$_[0]->signal('TERM');
-	$_[0]->wait_for_log(qr/stopped at once/);
-	kill 'CONT', $pid }, 1 ])
+	$dead->signal('TERM');
+	$dead->wait_for_log(qr/stopping/);
+	$dead->signal('TERM');
+	return sub { kill 'CONT', $pid } } ])
 {
-	my ($name, $kill, $status) = @$signal;
-	my $dead = start(1, @by_exec, 'true');
+	my ($name, $status, $kill) = @$signal;
+	my $dead = start_at($over_tcp, 1, @by_exec, 'true');
 	my $living = start(2, @by_exec, 'true');
-	$kill->($dead);
+	my $resume = $kill->($dead);
 	is($dead->end, $status, "$name: a consumer dies while it waits");
 	my $id = enqueue();
+	$resume->();
 	ok($living->wait_for_log(qr/job $id: started, attempt 1 /), "$name: another consumer starts the next job, with attempt 1");
 	ok($living->wait_for_log(qr/job $id: completed/), "$name: another consumer completes the next job");
 	stops($living, "$name: another consumer exits with 0 after SIGTERM");

@@ -53,12 +53,12 @@ Json produce(const Json &script) {
 }
 
 // Waits for jobs. Task: {"listen": channel, "poll_ms", or "wait": the CALL that waits in the server
-// and is sent together with the claim, as a transaction of its own; "claim": SQL that returns (n, id, lease,
-// attempt, schedule, expires), "first": SQL for a job at its first attempt, "then": at later
-// attempts ($1 = id, $2 = lease), "count": jobs to be done, "limit_ms"}. Result: {"started": [[n,
-// attempt, us, schedule, expires, us of the last wake-up], ...], "heard", "polled", "claims"}. Rows
-// without n are not measured, and wait behind all others: after a claim that finds no other row the
-// client waits.
+// and is sent together with the claim, as a transaction of its own; "claim": SQL that returns (n,
+// id, lease, attempt, schedule, expires), "first": SQL for a job at its first attempt, "then": at
+// later attempts ($1 = id, $2 = lease), "count": jobs to be done, "limit_ms"}. Result: {"started":
+// [[n, attempt, us, schedule, expires, us of the last wake-up], ...], "heard", "polled", "claims"}.
+// Rows without n are not measured, and wait behind all others: after a claim that finds no other
+// row the client waits.
 Json consume(const Json &script) {
     Link link;
     const auto claim = script["claim"].get<std::string>();
