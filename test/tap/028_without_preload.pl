@@ -84,7 +84,8 @@ sql('DELETE FROM jobs');
 wait_for_sleep($node);
 my $listener = new_listener($node, 'jobs');
 sql("INSERT INTO jobs (params) VALUES ('{}')");
-is(notifications($listener), 'jobs:session', 'a session notifies by itself beside a scheduler started on demand');
+# Without preload each setting of the scheduler's latch makes it sweep, and the sweep may notify, too
+like(notifications($listener), qr/\bjobs:session\b/, 'a session notifies by itself beside a scheduler started on demand');
 sql("DELETE FROM jobs; SELECT ecto_job.configure_queue('jobs', poll_interval => '100 ms');
      INSERT INTO jobs (params, schedule, state) VALUES ('{}', clock_timestamp() + interval '50 ms', 'SCHEDULED')");
 is(next_notification($listener, 'jobs'), 'jobs:scheduler',
