@@ -48,7 +48,7 @@ my %shows = (
 	off => [ 'The scheduler is off', qr/DISTINCT status/, qr/^(?:disabled|no scheduler)/m ],
 	running => [ 'The scheduler is off', qr/backend_type, state/, qr/^\d+\|ecto_job scheduler\|/m ],
 	vacuum => [ 'Vacuum does not clean', qr/backend_xmin/, qr/\|idle in transaction\|/ ],
-	connections => [ 'Too many connections', qr/application_name/, qr/^ecto_job_consumer\|\w+\|idle\|1$/m ]);
+	connections => [ 'Too many connections', qr/application_name/, qr/^ecto_job_consumer\|\w+\|active\|1$/m ]);
 
 sub shown { my ($what, $on) = @_; return query(@{ $shows{$what} }[ 0, 1 ], $on); }
 sub found { my ($what, $name) = @_; return becomes(sub { shown($what) }, $shows{$what}[2], $name); }
