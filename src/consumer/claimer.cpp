@@ -1,9 +1,9 @@
 // Claimer prepares each queue step by step. Each call of prepare() sends the first statement that
 // is missing, so that reconnects and polls need no sequence of their own.
 //
-// LISTEN comes before a claim, so that a job enqueued between the two is notified. A wait needs no
-// such order, since it searches for a job itself. A claim that returned as many jobs as requested
-// leaves its queue due. References to queues stay valid, since the list never changes.
+// LISTEN comes before a claim, so that a job enqueued between the two causes a notification. A wait
+// needs no such order, since it searches for a job itself. A claim that returned as many jobs as
+// requested leaves its queue due. References to queues stay valid, since the list never changes.
 #include "consumer/claimer.hpp"
 
 #include "consumer/text.hpp"

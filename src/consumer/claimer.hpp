@@ -5,9 +5,9 @@
 // A notification is a hint that any role may send. It causes one claim; a claim that found no job
 // is not repeated within 10 ms, so that a storm of notifications does not become a storm of claims.
 // Each queue is polled, too, every poll_interval. Queues are claimed from in turn. After a failed
-// claim the queue backs off, unless no later claim can succeed: one bad row or trigger must not end
-// the program. The queue's facts (its channel, its poll interval) are read again with each poll, so
-// that configure_queue and RENAME reach a running consumer.
+// claim the queue backs off, unless no later claim can succeed, which ends the program: one bad row
+// or trigger must not end it. The queue's facts (its channel, its poll interval) are read again
+// with each poll, so that configure_queue and RENAME reach a running consumer.
 #pragma once
 
 #include "consumer/backoff.hpp"
@@ -48,7 +48,7 @@ public:
 
     // Makes a claim due on all queues, without a notification.
     void recheck_all();
-    // Returns what the extension had when it was last found.
+    // Returns the features of the extension, as last found.
     const protocol::Features &features() const { return features_; }
     // Returns whether a claim or a wait has been sent, and its result is pending.
     bool claiming() const { return claiming_ || idle_wait_.active(); }

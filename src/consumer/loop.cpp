@@ -74,7 +74,7 @@ void Loop::stop() {
 }
 
 void Loop::distribute(Clock::time_point now) {
-    give_up_overdue(waiting_, now);
+    drop_overdue(waiting_, now);
     if (!gives_back())
         return performer_->begin(waiting_);
     for (Job &job : std::exchange(waiting_, {}))

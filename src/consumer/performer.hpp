@@ -14,8 +14,8 @@
 
 namespace ecto_job::consumer {
 
-// Gives up jobs whose lease ended while they waited: other consumers may have them.
-inline void give_up_overdue(std::deque<Job> &waiting, Clock::time_point now) {
+// Drops jobs whose lease ended while they waited: other consumers may have them.
+inline void drop_overdue(std::deque<Job> &waiting, Clock::time_point now) {
     std::erase_if(waiting, [now](const Job &job) {
         if (job.lease_over > now)
             return false;

@@ -116,7 +116,7 @@ void SqlWorker::step(Clock::time_point now) {
         for (Job &job : std::exchange(jobs_, {}))
             individual_jobs_.push_back(std::move(job));
     }
-    give_up_overdue(individual_jobs_, now);
+    drop_overdue(individual_jobs_, now);
     if (connection_.idle() && retry_at_ && now >= *retry_at_) {
         retry_at_.reset();
         perform(std::exchange(jobs_, {}));

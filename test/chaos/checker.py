@@ -197,34 +197,38 @@ class Checker:
 
     # Results of the probes
 
+    def observed(self, fault):
+        """Returns the events by which clients have recorded a fault."""
+        return [str(event) for event in self.events.get(fault, [])]
+
     def announced(self):
         return Check("announced", "I11, I22: a job is announced when it can be taken, and not before",
-                     [str(event) for event in self.events.get("late", [])])
+                     self.observed("late"))
 
     def ordered(self):
         return Check("order", "I12: no job is hidden from a claim",
-                     [str(event) for event in self.events.get("hidden", [])])
+                     self.observed("hidden"))
 
     # Unique jobs, and sessions that wait
 
     def handled(self, at_end):
         return Check("handled", "I29: an event under a key is handled by a job that sees it",
-                     [str(event) for event in self.events.get("lost event", [])] + (self.unhandled if at_end else []))
+                     self.observed("lost event") + (self.unhandled if at_end else []))
 
     def keys(self):
         return Check("keys", "I29: never two jobs wait under one key",
-                     [str(event) for event in self.events.get("two wait", [])])
+                     self.observed("two wait"))
 
     def beside(self):
         return Check("beside", "I29: an enqueue does not wait for the transaction that completes its key's job",
-                     [str(event) for event in self.events.get("waited beside", [])])
+                     self.observed("waited beside"))
 
     def errors(self):
         return Check("errors", "I29: an enqueue that keeps a job raises no error", self.errors_of_keepers)
 
     def waits(self):
         return Check("waits", "I31: no job stays AVAILABLE beside a session that waits",
-                     [str(event) for event in self.events.get("slept on", [])])
+                     self.observed("slept on"))
 
     def numbers_of_keys_and_waits(self):
         """Returns the numbers of the act that has clients of unique jobs and sessions that wait."""

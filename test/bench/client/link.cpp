@@ -71,34 +71,32 @@ void Link::sync() {
         fail("sync");
 }
 
-std::vector<std::vector<Row>> Link::trip(const std::vector<Call> &calls) {
-    if (calls.empty())
-        return {};
+std::vector<std::vector<Row>> Link::send_all(const std::vector<Call> &calls, bool one_transaction) {
     for (const Call &call : calls)
         prepared(call.sql);
-    for (const Call &call : calls)
-        send(call);
-    sync();
+    const auto ends_transaction = [&](std::size_t i) {
+        return !one_transaction || i + 1 == calls.size();
+    };
+    for (std::size_t i = 0; i < calls.size(); i++) {
+        send(calls[i]);
+        if (ends_transaction(i))
+            sync();
+    }
     std::vector<std::vector<Row>> results(calls.size());
-    for (std::vector<Row> &rows : results)
-        next_result(&rows);
-    next_result(nullptr); // of the sync
+    for (std::size_t i = 0; i < calls.size(); i++) {
+        next_result(&results[i]);
+        if (ends_transaction(i))
+            next_result(nullptr); // of the sync
+    }
     return results;
 }
 
+std::vector<std::vector<Row>> Link::trip(const std::vector<Call> &calls) {
+    return send_all(calls, true);
+}
+
 std::vector<std::vector<Row>> Link::transactions(const std::vector<Call> &calls) {
-    for (const Call &call : calls)
-        prepared(call.sql);
-    for (const Call &call : calls) {
-        send(call);
-        sync();
-    }
-    std::vector<std::vector<Row>> results(calls.size());
-    for (std::vector<Row> &rows : results) {
-        next_result(&rows);
-        next_result(nullptr); // of the sync
-    }
-    return results;
+    return send_all(calls, false);
 }
 
 std::vector<Row> Link::query(const std::string &sql, std::vector<std::string> parameters) {

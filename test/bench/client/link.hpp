@@ -38,6 +38,7 @@ private:
     };
     [[noreturn]] void fail(const std::string &what);
     std::string prepared(const std::string &sql);
+    std::vector<std::vector<Row>> send_all(const std::vector<Call> &calls, bool one_transaction);
     void send(const Call &call);
     void sync();
     void next_result(std::vector<Row> *rows);
