@@ -89,8 +89,10 @@ void Claimer::send_next(Clock::time_point now, std::size_t room) {
         wait(now, room);
 }
 
+// Returns the transaction of a claim alone. The transaction need not be durable: if a crash of the
+// server loses it, the job is AVAILABLE, as if it had not been started.
 Connection::Transaction Claimer::transaction(const Claim &claim) {
-    return {{claim.statement},
+    return {{protocol::committed_asynchronously(claim.statement)},
             [claim](const Results &results) { claim.on_result(results.back()); }};
 }
 

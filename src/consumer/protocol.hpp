@@ -68,6 +68,9 @@ QueueFacts facts(const Result &result);
 
 Statement start_jobs(const std::string &queue, int demand,
                      const std::optional<std::string> &timeout, bool with_row);
+// Returns the start as a statement whose transaction commits without waiting for the disk or for a
+// standby. The statement must be alone in its transaction.
+Statement committed_asynchronously(Statement start);
 std::vector<Job> jobs(const Result &result, const std::string &queue, const QueueFacts &facts);
 
 // The most queues that a session can wait for.

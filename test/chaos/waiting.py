@@ -53,6 +53,10 @@ class Member(Client):
         else:
             time.sleep(0.01)
 
+    def start(self, queue):
+        return self.rows(f"SELECT id, lease FROM ecto_job.start_available_jobs('{queue}',"
+                         f" {self.random.choice([1, 1, 1, 3])})")
+
     def end(self):
         """Ends the transaction: by COMMIT or ROLLBACK, prepared or not."""
         end = self.random.choice(["COMMIT", "ROLLBACK"])
@@ -97,9 +101,18 @@ class Enqueuer(Member):
         self.connection.execute(f"SELECT ecto_job.enqueue('{self.random.choice(QUEUES)}', '{{}}', schedule =>"
                                 f" clock_timestamp() + make_interval(secs => {self.random.random() * 0.3}))")
 
+    def undo_claim(self):
+        """Claims jobs without a wait, and ends the transaction in the calm. If it is rolled back, the jobs are found only
+        if this wakes a session, since no wake-up of this session can be passed on."""
+        self.connection.execute("BEGIN")
+        self.start(self.random.choice(QUEUES))
+        while self.is_storm():
+            self.pause(0.02)
+        self.end()
+
     def act(self):
         self.random.choice([self.in_autocommit, self.in_autocommit, self.by_function, self.in_a_transaction,
-                            self.in_savepoints, self.later])()
+                            self.in_savepoints, self.later, self.undo_claim])()
         self.history.note("came")
         self.pause(self.shared.storm_pause.value)
 
@@ -130,10 +143,6 @@ class Waiter(Member):
                                      [self.undo_savepoint, self.forget] * 2 +
                                      [self.leave, self.claim_elsewhere, self.wait_again])
             use(queue)
-
-    def start(self, queue):
-        return self.rows(f"SELECT id, lease FROM ecto_job.start_available_jobs('{queue}',"
-                         f" {self.random.choice([1, 1, 1, 3])})")
 
     # What a session does that was woken; each begins with a statement at once
 

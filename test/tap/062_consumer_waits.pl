@@ -14,7 +14,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 # poll_interval is long, so that no consumer finds a job by a poll
-my $node = new_node(conf => "listen_addresses = '127.0.0.1'\n");
+my $node = new_node(conf => "listen_addresses = '127.0.0.1'\n", allows_streaming => 1);
 my $directory = PostgreSQL::Test::Utils::tempdir();
 sub sql { return $node->safe_psql('postgres', shift); }
 sql(q{SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day')});
@@ -181,6 +181,22 @@ sql('SELECT ecto_job.start_scheduler()');
 	sql(q{SELECT count(pg_notify('other', repeat('x', 7000) || n)) FROM generate_series(1, 1000) AS n}) for 1 .. 2;
 	cmp_ok(sql('SELECT pg_notification_queue_usage()'), '<', 0.0003, 'no notifications are kept for a session that waits');
 	stops($consumer, 'a consumer that has listened exits with 0 after SIGTERM');
+}
+
+# A claim need not be durable, so its commit waits neither for the disk nor for a standby. The completion does
+{
+	my $consumer = start(1, @by_sql);
+	sql(q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
+	$node->reload;
+	becomes($node, 'SHOW synchronous_standby_names', 'nobody', 'commits wait for a standby that does not exist');
+	my $id = sql(q{SET synchronous_commit = local; INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
+	becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'ecto_job_consumer%' AND wait_event = 'SyncRep'", 1,
+		'a completion waits for the standby');
+	is(sql("SELECT state FROM jobs WHERE id = $id"), 'IN_PROGRESS', 'the claim has not waited for the standby');
+	sql(q{SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names});
+	$node->reload;
+	ok($consumer->wait_for_log(qr/job $id: completed/), 'the job is completed when commits do not wait any more');
+	stops($consumer, 'a consumer whose completion has waited exits with 0 after SIGTERM');
 }
 
 # Where waiting is not possible

@@ -20,12 +20,19 @@ def by_client(postgres, side, insert, options, **script):
 
 def ours(postgres, side, size, options, **script):
     insert = f"INSERT INTO jobs (params) VALUES ({streams.params(size)})"
-    return by_client(postgres, side, insert, options, claim=streams.claim(side), first=side.complete_one(), **script)
+    script = {"claim": streams.claim(side)} | script
+    return by_client(postgres, side, insert, options, first=side.complete_one(), **script)
 
 
-def ours_waiting(postgres, side, size, options):
+def ours_waiting(postgres, side, size, options, **script):
     """Measures a client that waits in the server, and sends wait and the claim together."""
-    return ours(postgres, side, size, options, wait=f"CALL ecto_job.wait('{side.table}')")
+    return ours(postgres, side, size, options, wait=f"CALL ecto_job.wait('{side.table}')", **script)
+
+
+def ours_asynchronous(postgres, side, size, options):
+    """Measures such a client whose claim does not wait for the disk; docs/consumers.md has the statement."""
+    claim = streams.claim(side) + " WHERE (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"
+    return ours_waiting(postgres, side, size, options, claim=claim)
 
 
 def ours_notifying(postgres, side, size, options):
@@ -79,6 +86,7 @@ NOTE = "INSERT INTO stamps SELECT ($1 ->> 'n')::int, clock_timestamp() WHERE $1 
 WAYS = [
     ("ecto_job, libpq: LISTEN", sides.ours, ours),
     ("ecto_job, libpq: wait", sides.ours, ours_waiting),
+    ("ecto_job, libpq: wait, start not flushed", sides.ours, ours_asynchronous),
     ("ecto_job, libpq, no scheduler: NOTIFY", sides.ours, ours_notifying),
     ("ecto_job_consumer --sql", sides.ours, consumer("--sql", NOTE)),
     ("ecto_job_consumer --exec", sides.ours, consumer("--exec", "CLIENT stamp", from_file=True)),
