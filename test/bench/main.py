@@ -15,6 +15,7 @@ import server
 
 MEASURES = ["enqueue", "drain", "steps", "latency", "lateness", "snapshot", "storage", "idle", "death", "long"]
 USUAL = [name for name in MEASURES if name != "long"]
+BY_REQUEST = ["versions"]
 
 
 def numbers(text):
@@ -24,7 +25,8 @@ def numbers(text):
 def arguments():
     parser = argparse.ArgumentParser(prog="make bench", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("measures", nargs="*", metavar="MEASURE",
-                        help=f"of {', '.join(MEASURES)}; all but long, which takes long_seconds for each side")
+                        help=f"of {', '.join(MEASURES + BY_REQUEST)}; all but long, which takes long_seconds for each side, "
+                             "and versions")
     parser.add_argument("--quick", action="store_true", help="does everything once, small: times mean nothing")
     parser.add_argument("--full", action="store_true", help="every number of waiting jobs with every size of params")
     parser.add_argument("--rounds", type=int, default=3)
@@ -40,16 +42,21 @@ def arguments():
     parser.add_argument("--idle-seconds", type=int, default=120)
     parser.add_argument("--long-seconds", type=int, default=600)
     parser.add_argument("--output", type=pathlib.Path, help="the results as JSON", default="bench.json")
+    parser.add_argument("--against", metavar="DIRECTORY",
+                        help="the programs of a PostgreSQL with another version of the extension, for versions")
     parser.add_argument("--client", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    unknown = set(options.measures) - set(MEASURES)
+    unknown = set(options.measures) - set(MEASURES + BY_REQUEST)
     if unknown:
         parser.error(f"no such measure: {', '.join(sorted(unknown))}")
+    if "versions" in options.measures and not options.against:
+        parser.error("versions needs --against; make bench AGAINST=COMMIT builds the other version")
     if options.quick:
         vars(options).update(rounds=1, waiting=[0, 100], params=[100], clients=[2], seconds=1, jobs=200,
                              finished=500, samples=5, lives=400, queues=[3], idle_seconds=1, long_seconds=3)
     options.settings = {"fsync": "off"} if options.quick else {}
-    options.measures = options.measures or (MEASURES if options.quick else USUAL)
+    if not options.measures:
+        options.measures = ["versions"] if options.against else MEASURES if options.quick else USUAL
     # Another side begins in every round
     options.turn = lambda sides, turn: sides[turn % len(sides):] + sides[: turn % len(sides)]
     return options

@@ -14,12 +14,28 @@ plan skip_all => 'make build/bench/bench_client has not been run' unless -x $cli
 my $results = "$PostgreSQL::Test::Utils::tmp_check/bench.json";
 my ($out, $err);
 local $ENV{PYTHONDONTWRITEBYTECODE} = 1;
-my $ran = IPC::Run::run(
-	[ '/usr/bin/python3', source_dir() . '/test/bench/main.py', '--quick', '--client', $client, '--output', $results ],
-	'<', \undef, '>', \$out, '2>', \$err);
-ok($ran, 'the benchmark exits with 0') or diag("$out\n$err");
 
-my $found = decode_json(slurp_file($results));
+# runs('name', @arguments): passes when the benchmark exits with 0; returns its results
+sub runs
+{
+	my ($name, @arguments) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $ran = IPC::Run::run(
+		[ '/usr/bin/python3', source_dir() . '/test/bench/main.py', '--quick', '--client', $client, '--output', $results, @arguments ],
+		'<', \undef, '>', \$out, '2>', \$err);
+	ok($ran, "$name exits with 0") or diag("$out\n$err");
+	return decode_json(slurp_file($results));
+}
+
+my $programs = `pg_config --bindir`;
+chomp $programs;
+my %costs;
+$costs{ $_->{side} }{"$_->{case}, $_->{unit}"} = $_->{median} for @{ runs('a comparison of this version with itself', '--against', $programs)->{records} };
+is_deeply([ sort keys %costs ], [ 'before', 'now' ], 'both versions are measured');
+is_deeply([ sort keys %{ $costs{before} } ], [ sort keys %{ $costs{now} } ], 'both versions have each figure');
+cmp_ok($costs{before}{'drain, batches of 100, bytes of WAL a job'}, '>', 100, 'the WAL of the other version is counted');
+
+my $found = runs('the benchmark');
 my %sides;
 $sides{ $_->{measure} }{ $_->{side} } = 1 for @{ $found->{records} };
 foreach my $measure ('enqueue', 'drain, batches of 100', 'drain, a commit a job', 'steps of a batch', 'latency', 'lateness',
