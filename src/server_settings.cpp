@@ -67,7 +67,7 @@ void define(bool preloading) {
         &safety_interval_ms, 600'000, 1000, 86'400'000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr,
         nullptr);
     DefineCustomIntVariable("ecto_job.log_min_duration",
-                            "Logs the sweeps of a queue that took at least this long.",
+                            "Logs the batches of sweeps that took at least this long.",
                             "0 logs each that changed a job, -1 none.", &log_min_duration_ms, -1,
                             -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
     DefineCustomBoolVariable("ecto_job.session_leases",

@@ -1,10 +1,16 @@
 // The six states of a job, as EctoJob names them in the column `state`.
 //
 // The column is text, because EctoJob's own statements and people at psql read and write it.
-// The C++ code uses this enum, so that a switch which forgets a state does not compile. SQL texts
-// name the states themselves: in src/sql, table/create.cpp, table/triggers.cpp and
-// queue/statements.cpp. A text that is none of the six is no state: whoever reads it decides what
-// that means. No lock, no allocation.
+// The C++ code uses this enum, so that a switch which forgets a state does not compile. A text that
+// is none of the six is no state: whoever reads it decides what that means. No lock, no allocation.
+//
+// These files name states, and a new state may concern each of them:
+// - SQL texts: src/sql, table/create.cpp, table/triggers.cpp, queue/statements.cpp, and a HINT in
+//   queue/unique_jobs.cpp. upgrade_queue() must replace the CHECK of tables that exist;
+// - by this enum: functions/trigger_functions.cpp, queue/run_selection.cpp,
+//   queue/rows_at_fault.cpp, queue/transitions.cpp, queue/unique_jobs.cpp;
+// - by the length of the longest name: table/check.cpp;
+// - in the consumer program: consumer/report.cpp.
 #pragma once
 
 #include <array>

@@ -24,8 +24,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// The time to the next search where nobody wakes the session: without preload, and while the table
-// is locked.
+// The time to the next search where nobody wakes the session: without preload, while the table is
+// locked, or if the session cannot claim every job of the queue.
 constexpr milliseconds unwoken_interval{1000};
 constexpr milliseconds longest_sleep{3'600'000}; // WaitLatch has a limit
 constexpr milliseconds longest_pause{1000};
@@ -49,23 +49,25 @@ std::span<WaitedQueue> queues_of(Wait *wait) {
 }
 
 // The job of a queue for which this session's last wait returned. If the next wait finds this job
-// again, it pauses before it returns: claims do not get the job, since a transaction has locked the
-// row or since claims skip the job, and a client that claims and waits in turn would occupy a
-// processor.
+// again, claims evidently do not get the job: its row is locked, or they skip it. The wait then
+// pauses before it returns; without the pause a client that claims and waits in turn would use a
+// whole processor.
 struct Reported {
     Oid queue = InvalidOid;
     JobKey key = {};
     milliseconds pause = {};
 };
-std::array<Reported, max_waited_queues> reported; // by age, the last one first
+std::array<Reported, max_waited_queues> reported; // the most recent first
 
 // What a search found
 struct Found {
     const WaitedQueue *queue = nullptr; // null: no job
     JobKey job = {};
-    bool pauses = false;                   // the wait returns for the job only at its end
+    // A wait has returned for the job before: this one returns for it only after `pause_ends`, or
+    // at the wait's end
+    bool pauses = false;
     milliseconds interval = longest_sleep; // to the next search, if nobody wakes the session
-    Clock::time_point pause_ends = Clock::time_point::max(); // of a job that was reported before
+    Clock::time_point pause_ends = Clock::time_point::max(); // the first end of such a pause
 };
 
 void require_no_transaction_block(FunctionCallInfo fcinfo, const char *procedure) {
@@ -177,8 +179,8 @@ Found search_now(Wait *wait) {
     return found;
 }
 
-// Searches in a transaction of its own. Its SPI connection ends with it, since SPI frees what a
-// statement has left only then.
+// Searches in a transaction of its own. Connects SPI anew, since SPI frees a statement's memory
+// only at SPI_finish().
 Found search(Wait *wait) {
     SPI_connect_ext(SPI_OPT_NONATOMIC);
     // Otherwise the search might make another session's SERIALIZABLE transaction fail
@@ -244,12 +246,14 @@ void rotate_queues(Wait *wait) {
     }
 }
 
-// Puts queues first for which the session has a wake-up: others would be woken in vain.
+// Puts queues first for which the session has a wake-up, and keeps the order otherwise. If the wait
+// returned for another queue, it would pass the wake-up on and wake another session needlessly.
 void advance_woken(Wait *wait) {
     const std::span<WaitedQueue> queues = queues_of(wait);
-    std::partition(queues.begin(), queues.end(), [](const WaitedQueue &queue) {
-        return taken_wake_up(queue.oid) != WakeUp::none;
-    });
+    auto others = queues.begin();
+    for (auto at = queues.begin(); at != queues.end(); ++at)
+        if (taken_wake_up(at->oid) != WakeUp::none)
+            std::rotate(others++, at, at + 1);
 }
 
 // Waits until there is a job, or the time is up; returns the queue of the job, or InvalidOid.

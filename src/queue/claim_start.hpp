@@ -1,5 +1,5 @@
 // Where a claim starts, by the queue's low-water mark, and the advance of the mark when the claim's
-// transaction has committed. See shared/low_water.hpp for why it is right.
+// transaction has committed. See shared/low_water.hpp for why the mark is right.
 #pragma once
 
 #include <optional>

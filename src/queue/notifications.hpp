@@ -23,8 +23,8 @@ inline void send_notification(const Queue *queue, Notification notification, con
 // Sends NOTIFY for jobs that have become AVAILABLE, unless the queue's table is gone.
 void notify_available(Oid queue);
 
-// Sends that NOTIFY unless a scheduler is serving the queue, which then announces the jobs. Returns
-// whether this transaction sends NOTIFY.
+// Sends NOTIFY for jobs that have become AVAILABLE, unless a scheduler is serving the queue, which
+// then announces the jobs. Returns whether this transaction sends NOTIFY.
 bool notify_unless_served(Oid queue);
 
 struct KeptNotification {

@@ -5,16 +5,17 @@
 // restricted operation also keeps it from changing the session: roles, settings, temporary tables,
 // prepared statements, deferred triggers.
 //
-// After an ERROR the abort restores user and settings, so there is no destructor; what
-// sees_all_jobs() compares stays, without harm (owner.cpp). The caller holds a lock on the table,
-// so that its owner cannot change.
+// After an ERROR the abort restores user and settings, so there is no destructor. `swept` and
+// `sweeper` (owner.cpp) keep their values until the next sweep, without harm. The caller holds a
+// lock on the table, so that its owner cannot change.
 #pragma once
 
 #include "pg/pg.hpp"
 
 namespace ecto_job {
 
-// The search_path of code with foreign rights: of a sweep, and of the scheduler's session.
+// The search_path of code that runs with another role's rights: of a sweep, and of the scheduler's
+// session.
 inline constexpr const char *safe_search_path = "pg_catalog, pg_temp";
 
 struct FormerSelf {

@@ -23,7 +23,7 @@ struct Arguments {
     const void *leases = nullptr;
     std::optional<Micros> expires = {};
     std::optional<std::int64_t> timeout = {}; // in ms
-    // The highest number of a job's attempt with room in the calendar for the end of the next one
+    // The highest `attempt` of a job whose next attempt still ends at a representable time
     std::optional<std::int32_t> attempt_limit = {};
     const void *error = nullptr;
     std::optional<bool> retry = {}; // whether a failed attempt may be followed by another one
@@ -34,6 +34,7 @@ struct Arguments {
     std::optional<double> jitter = {};
     std::optional<std::int64_t> seed = {};
     std::optional<Micros> failed_before = {};
+    // true: only jobs without an attempt left; false: only others; nullopt: both
     std::optional<bool> exhausted = {};
     std::optional<bool> keyed = false; // whether jobs with a key are changed, too
     const void *sessions = nullptr;

@@ -1,4 +1,5 @@
-// The changes that the running transaction has made to queues, reported to the scheduler at commit.
+// The changes that the running transaction has made to queues. COMMIT reports them to the queues'
+// records, which wakes the scheduler, and to sessions that wait.
 //
 // The triggers of the queues' tables record the changes row by row. One record is kept for each
 // queue and subtransaction, so that ROLLBACK TO forgets exactly what it undoes.
@@ -30,12 +31,20 @@ void record_gone(Oid queue);
 // scheduler that ends afterwards leaves what it has not announced to the next one.
 void notify_unserved();
 
-// Cannot fail:
+// The other functions cannot fail.
+
+// Reports the changes of a transaction that has committed.
 void report_changes();
+// Wakes as many waiters as jobs that this transaction has claimed. Called at an abort.
 void wake_for_undone_claims();
+// Adds the changes to the note of a transaction that is being prepared.
 void add_changes_to(PreparedNote *note);
+// Forgets all changes. Their memory ends with the transaction.
 void forget_changes();
+// Makes a subtransaction's changes changes of its parent.
 void give_changes_to_parent(SubTransactionId subtransaction, SubTransactionId parent);
+// Forgets the changes of a subtransaction that was rolled back, and wakes as many waiters as jobs
+// that the subtransaction has claimed.
 void forget_changes_of(SubTransactionId subtransaction);
 
 } // namespace ecto_job

@@ -55,7 +55,8 @@ Queue *find_queue(Oid oid);
 // transaction.
 void free_queue(Oid oid);
 
-// Returns how many queues were freed in this process, by free_queue() or since there were many.
+// Returns how many queues were freed in this process: by free_queue(), or since the process had
+// more of them than it keeps.
 uint64 freed_queues();
 
 // Has the next find_queue() make the queue and its plans anew.

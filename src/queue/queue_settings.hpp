@@ -25,8 +25,8 @@ inline constexpr IntervalSetting interval_settings[] = {{"poll_interval", 1},
 struct NewSettings {
     const Interval *intervals[lengthof(interval_settings)]; // null pointer: as it is
     std::optional<int32> max_attempts;
-    const Jsonb
-        *options; // replaces the keys that it has; null resets a key; null pointer: as they are
+    // Sets the keys that the object has; JSON null resets a key. A null pointer changes nothing
+    const Jsonb *options;
 };
 // Changes the settings of a queue and returns its row of the registry. ERROR 42P01 if the queue was
 // dropped just now.

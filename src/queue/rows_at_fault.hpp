@@ -1,13 +1,17 @@
 // Claims and sweeps of many rows, when one of the rows is at fault: its change raises an error, or
 // a trigger keeps the row as it is.
 //
-// A statement *isolates rows* if it runs in a subtransaction: a session's first claim on a queue,
-// and every claim and batch for a while after a fault. Any other claim raises the error of a row at
-// fault; any other batch is repeated after such an error, and then isolates rows. A pass by halves
-// follows if a statement that isolates rows fails, or if a trigger may have kept rows, since fewer
-// were changed than demanded. While this process skips jobs of the queue, passes replace the
-// statement. A pass selects and locks the rows, and then changes them in halves, each half in a
-// subtransaction, down to the row at fault.
+// A statement *isolates rows* if it runs in a subtransaction. A row at fault in
+// - a claim that isolates rows (a session's first one on a queue, and each one for a while after a
+//   fault): a pass by halves follows;
+// - any other claim: the error is raised, and the next claims isolate rows;
+// - a batch that does not isolate rows: the batch is repeated, and the queue's batches isolate rows
+//   for a while;
+// - a batch that isolates rows: a pass by halves follows.
+//
+// A pass also follows if a trigger may have kept rows, since fewer were changed than demanded. If
+// this process skips jobs of the queue, passes replace the statement. A pass selects and locks the
+// rows, and then changes them in halves, each half in a subtransaction, down to the row at fault.
 //
 // - The row becomes FAILED, with the error, if another row could be changed, or if it was the only
 //   row and its data are at fault.
@@ -30,8 +34,8 @@ struct Selection {
     Statement whole;  // selects and changes jobs
     Statement select; // returns the ids of jobs, which are locked; skips the ids of an array
     Statement change; // changes the jobs of an array; returns id, state, notify and key
-    // The order; bounded by `from` (claims), `schedule` and `id` (scheduled jobs), `to` (the
-    // others)
+    // The order in which the jobs are selected, and with it the arguments that bound the selection:
+    // `from` (claims), `schedule` and `id` (scheduled jobs), `to` (leases and orphans)
     Walk walk;
     Arguments arguments;
     // Called with the changed rows of a sweep's statement in SPI_tuptable; null: nothing is called
@@ -69,10 +73,11 @@ Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begu
 int64 isolate_job(Queue *queue, const Selection &selection, int64 id, ErrorData *error,
                   bool others_changed);
 
-// Forgets the single job of an earlier batch, which its time limit may have cancelled. Called
-// before each batch.
+// Forgets the job whose single change the time limit of an earlier batch may have cancelled. Called
+// before each transaction of a batch.
 void forget_single_job();
-// Skips the job whose change was cancelled, if there is one. Called after the batch.
+// Skips the job whose single change the time limit has cancelled, if there is one. Called after the
+// batch.
 void skip_slow_job(Oid queue, const char *name);
 
 // Returns the ids of the last statement's rows.

@@ -94,8 +94,9 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
 Taken run_sweep(Queue *queue, const Selection &selection, bool isolates_rows) {
     Taken begun{};
     ErrorData *cause = nullptr;
-    if (!skips_jobs(queue) &&
-        selection.arguments.limit != 1) { // the id of a single job must be known before its change
+    // The id of a single job is read before its change, so that skip_slow_job() can skip the job
+    // after a timeout
+    if (!skips_jobs(queue) && selection.arguments.limit != 1) {
         if (isolates_rows)
             cause = run_in_subtransaction(queue, selection);
         else

@@ -18,7 +18,7 @@ struct EndedLeases {
     int64 available, retried, failed, superseded;
 
     int64 count() const { return available + retried + failed + superseded; }
-    // Those that have not failed for good
+    // All but the jobs that became FAILED
     int64 expired() const { return available + retried + superseded; }
 };
 

@@ -46,8 +46,8 @@ void at_transaction_end(XactEvent event, void *) {
         at_boundary([] { notify_unserved(); });
         return;
     case XACT_EVENT_PRE_PREPARE:
-        // No note can be left without shared memory, so this notifies; PostgreSQL then refuses to
-        // prepare, as after any NOTIFY
+        // No note can be left without shared memory, so the session calls NOTIFY; PostgreSQL then
+        // refuses to prepare, as after any NOTIFY
         if (shared_state() == nullptr)
             at_boundary([] { notify_unserved(); });
         return;
@@ -84,7 +84,8 @@ void at_subtransaction_end(SubXactEvent event, SubTransactionId subtransaction,
         give_changes_to_parent(subtransaction, parent);
     } else if (event == SUBXACT_EVENT_ABORT_SUB) {
         forget_changes_of(subtransaction);
-        // Jobs claimed in it are AVAILABLE again, below the key that an advance has found
+        // Jobs that the subtransaction claimed are AVAILABLE again, below the key that an advance
+        // has found
         cancel_advances();
     }
 }

@@ -35,8 +35,8 @@ void warn_if_started_here(Queue *queue, int64 lease) {
                  errhint("Commit after starting; else a rollback uncounts the attempt.")));
 }
 
-// Returns the time after `now`. ERROR 22008, which calls the milliseconds `name`, beyond the range
-// of times.
+// Returns `now` plus `ms`. ERROR 22008 if that time is out of range; the message calls `ms` by
+// `name`.
 TimestampTz later(Queue *queue, TimestampTz now, int64 ms, const char *name) {
     const std::optional<Micros> time = reservation_expiry(now, ms);
     if (!time)
@@ -66,7 +66,7 @@ JobKey last_key(const Rows &rows) {
 
 // Returns when the first lease of a claim ends. A job that a trigger of the table's owner has given
 // another state does not count, since our own trigger reports it. If the owner has given the column
-// another type, a sweep has to find out.
+// another type, returns DT_NOBEGIN, so that a sweep is due at once and reads the leases.
 TimestampTz first_expiry(const Rows &rows) {
     if (rows.columns().find<Timestamptz>("expires") == 0)
         return DT_NOBEGIN;
@@ -143,7 +143,7 @@ int64 enqueue(Queue *queue, const Arguments &job, OnConflict on_conflict) {
                  errhint("A trigger or rule of the table suppressed the INSERT%s.",
                          job.key != nullptr ? ", or a policy hides the job that waits under the key"
                                             : "")));
-    return Rows().only().get<Int8>("id").value_or(0); // null: as in taken_ids()
+    return Rows().only().get<Int8>("id").value_or(0); // null: the owner has dropped NOT NULL
 }
 
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,

@@ -1,7 +1,7 @@
 // The life of a job: each transition is one guarded statement on the queue's table, which changes
 // the row or changes nothing. The functions follow the table in docs/design.md.
-// end_expired_leases() has two of its rows; superseding is in unique_jobs.hpp, faults are in
-// rows_at_fault.hpp, and the deletion of FAILED jobs is in retention.hpp.
+// end_expired_leases() does the work of two rows of that table; superseding is in unique_jobs.hpp,
+// faults are in rows_at_fault.hpp, and the deletion of FAILED jobs is in retention.hpp.
 //
 // The caller has connected SPI. A claim, update_job_in_progress(), job_failed(), snooze_job(),
 // cancel_job() and requeue() leave the changed rows in SPI_tuptable, with the attributes of
@@ -24,19 +24,32 @@ namespace ecto_job {
 // priorities the caller has refused any priority but 0.
 int64 enqueue(Queue *queue, const Arguments &job, OnConflict on_conflict);
 
-// The sweeps take a limit of jobs, or none. `isolates_rows`: a row at fault does not end the sweep,
-// which costs a subtransaction; otherwise the row ends the sweep with an ERROR. See
-// rows_at_fault.hpp.
+// Makes SCHEDULED and RETRY jobs AVAILABLE that are due at `now`: `limit` of them, or all. Returns
+// their number. `isolates_rows`, as for each sweep: a row at fault does not end the sweep, which
+// costs a subtransaction; otherwise the row ends the sweep with an ERROR. See rows_at_fault.hpp.
 uint64 activate_scheduled_jobs(Queue *queue, TimestampTz now, std::optional<int64> limit,
                                bool isolates_rows);
+
+// Locks the first `demand` AVAILABLE jobs and changes nothing. Returns their number.
 uint64 available_jobs(Queue *queue, int64 demand);
+
+// Claims the first `demand` AVAILABLE jobs: they become RESERVED, under a new lease that ends
+// `timeout_ms` after `now`. Returns their number. ERROR 22008 if that time is out of range.
 uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
+
+// Starts a RESERVED job whose lease has not ended: the job becomes IN_PROGRESS, in its next
+// attempt. `lease` nullopt: the attempt alone says that the job is the caller's. Returns the number
+// of rows, 0 or 1. ERROR 22008 as above.
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
                               int64 timeout_ms, std::optional<int64> lease);
+
+// Claims and starts the first `demand` AVAILABLE jobs in one step. A lease lasts `timeout_ms` times
+// the number of the attempt. Returns the number of jobs. ERROR 22008 as above.
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms);
 
-// Delete the row of a job that is done. ERROR JQ001 if the job is no longer the caller's; 09000 if
-// the job is the caller's and a trigger or policy keeps its row.
+// Deletes the row of a job that is done; complete_jobs() deletes the rows of several jobs and
+// returns their number. ERROR JQ001 if a job is no longer the caller's; 09000 if the job is the
+// caller's and a trigger or policy keeps its row.
 void delete_job(Queue *queue, int64 id, int32 attempt, std::optional<int64> lease,
                 bool with_notification);
 void complete_job(Queue *queue, int64 id, int64 lease);
@@ -80,6 +93,8 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to);
 EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
                            int64 limit, bool isolates_rows);
 
+// Has a FAILED job wait again, with attempt 0. Returns the number of rows, 0 or 1. ERROR 23505 if
+// another job waits under its key.
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 
 // next_due() and next_expiry() may run code of the table's owner, since the planner evaluates

@@ -17,9 +17,9 @@ enum class Waiting {
     uncommitted // an open transaction has let the job wait, or ends its waiting
 };
 
-// Returns whether an index finds the jobs of a key. If the table's owner has dropped the column,
-// its number is 0, as that of an expression. The column may also have another type, whose values
-// are no texts.
+// Returns whether an index finds the jobs of a key. `column` is 0 if the table's owner has dropped
+// the column; an expression's number is 0, too, so 0 is excluded. If the owner has given the column
+// a type whose values are no texts, the operator class has another type.
 bool is_key_index(Relation index, AttrNumber column) {
     const FormData_pg_index *const form = index->rd_index;
     return AttributeNumberIsValid(column) && form->indisunique && form->indisvalid &&
@@ -100,8 +100,9 @@ void hint_at_table(void *queue) {
                     errhint("It will do the work; on_conflict => 'keep' returns its id.")));
 }
 
-// Reports the job of the last statement, as its trigger would: while the job is locked, claims and
-// sweeps skip it. EctoJob's library may make a due job AVAILABLE even then.
+// Reports the job of the last statement, as its trigger would. Claims and sweeps may skip the job
+// while this transaction has locked the row, so the commit reports the job again. A due job counts
+// as AVAILABLE, since EctoJob's library may activate it meanwhile.
 void report_waiting_job(const Queue *queue) {
     const Rows rows;
     const JobKey key = KeyColumns(rows)[0];

@@ -26,7 +26,7 @@ constexpr int first_limit_ms = 100;
 constexpr int longest_limit_ms = 6400;
 constexpr int64 retry_us = 1'000'000;
 
-bool sent = false; // something, since the last pause
+bool sent = false; // whether a notification was sent since the last pause
 int limit_ms = first_limit_ms;
 int64 pause_us = retry_us;              // from a failed try to the next
 std::optional<Stopwatch> since_failure; // has a value while announcements wait for the next try
@@ -117,8 +117,8 @@ void record_failure(int slot, const ErrorData *error) {
     since_failure.emplace();
 }
 
-// Lowers the limit slowly, since the next announcement will take as long while commits take the
-// lock in turn.
+// Lowers the limit slowly: as long as commits take the lock in turn, the next announcement takes as
+// long, and would exceed a much lower limit again.
 void record_success(int slot) {
     if (announcements_wait())
         show_unannounced(slot, nullptr);

@@ -16,7 +16,7 @@ namespace ecto_job {
 // Registers the callback that sets the flags again at the process's end; once in a process.
 void prepare_announcing();
 
-// Announces everything, unless the pause after a failed try is not over. Returns false if
+// Announces everything. Does nothing during the pause after a failed try. Returns false if
 // announcements wait for the next try.
 bool announce_pending(int slot);
 
@@ -26,8 +26,10 @@ bool announcements_wait();
 // Returns when the next try is to be made; DT_NOEND: nothing waits.
 TimestampTz next_announcement(TimestampTz now);
 
-// Pauses if announcements were sent since the last pause, so that commits set more flags without a
-// signal to this process: for 1 ms, and for up to 4 ms while flags are set in each pause.
+// Pauses if announcements were sent since the last pause, so that the next announcement covers more
+// commits: for 1 ms, and for up to 4 ms while flags are set in each pause. During the pause a
+// commit sets this process's latch, which costs no kernel signal; a set latch shows that flags were
+// set.
 void gather_announcements();
 
 } // namespace ecto_job

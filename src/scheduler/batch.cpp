@@ -165,7 +165,8 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
              .batch = batch,
              .pass = &watched->purge});
     become_self(self);
-    // The queue has no flag, so the notification is kept
+    // Without a record in shared memory there is no flag to set, so send_notification() keeps a
+    // notification for announce_pending()
     if (batch->announces && !watched->has_shared_record)
         send_notification(queue, Notification::available, "");
     batch->in_commit = true;

@@ -1,7 +1,10 @@
-// One of the one to three transactions of a batch, as the table's owner. One moves jobs; if no job
-// had to be moved, it also looks ahead for the time when the next job is due. One repeats the first
-// if a row is at fault. One looks ahead after the last due job was moved. A batch that deletes old
-// FAILED jobs neither moves jobs nor looks ahead.
+// A transaction of a batch, as the table's owner. A batch has one to three transactions:
+//
+// 1. Moves jobs. If no job had to be moved, looks ahead for the time when the next job is due.
+// 2. Only if a row is at fault: repeats 1 and isolates rows.
+// 3. Only if 1 or 2 has moved the last due job: looks ahead.
+//
+// A batch that deletes old FAILED jobs neither moves jobs nor looks ahead.
 //
 // The order of steps matters: lock the extension and check that it still exists, lock the table if
 // its lock is free, set the time limits, check the table's kind, read the queue's settings, become
@@ -15,7 +18,8 @@
 
 namespace ecto_job {
 
-// The time limit of a batch's commit, which waits for NOTIFY's lock if a trigger has notified.
+// The time limit of the commit of each transaction of a batch. A commit waits for NOTIFY's lock if
+// a trigger has notified.
 inline constexpr int commit_limit_ms = 1000;
 
 // What the transaction is to do.

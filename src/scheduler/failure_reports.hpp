@@ -8,13 +8,13 @@
 
 namespace ecto_job {
 
-// Notes that a transaction of a sweep has failed; `in_commit`: in its commit.
+// Records that a transaction of a sweep has failed; `in_commit`: in its commit.
 void record_failure(WatchedQueue *queue, const ErrorData *error, bool in_commit);
 
-// Notes that a former scheduler ended in a sweep of the queue.
+// Records that a former scheduler ended in a sweep of the queue.
 void record_death(WatchedQueue *queue);
 
-// Notes that the queue's code has left more in this session than is harmless.
+// Records that the queue's code has left more in this session than is harmless.
 void record_excess(WatchedQueue *queue, Excess excess);
 
 } // namespace ecto_job

@@ -8,7 +8,7 @@ namespace ecto_job {
 
 enum class RegistryStatus : uint8_t {
     queues,             // the queues are to be swept
-    no_queues,          // the first queue may be created
+    no_queues,          // no table is a queue yet
     absent_or_disabled, // no extension, or disabled
     copy,               // of another database: there are queues, which were not enabled here
     changing,           // the extension is being dropped, or created

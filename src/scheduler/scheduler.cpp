@@ -27,7 +27,7 @@ constexpr int64 idle_ms = 60'000;
 // clock
 constexpr int64 longest_sleep_ms = 60'000;
 constexpr int64 reports_us = 10'000; // between two readings of reports within a step
-constexpr int64 step_us = 100'000;   // how long a step begins batches; then the next reads requests
+constexpr int64 step_us = 100'000;   // how long a step begins batches; the next step reads requests
 
 TimestampTz in_ms(int64 ms) {
     return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);

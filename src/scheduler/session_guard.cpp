@@ -40,7 +40,7 @@ Size size_of_custom_settings() {
 }
 
 // Returns whether the context belongs to this library. Such contexts do not count as left behind:
-// they are bounded, or they change without sweeps.
+// they are bounded, or they also grow and shrink outside of sweeps.
 bool is_ours(MemoryContext context) {
     constexpr char prefix[] = "ecto_job ";
     return strncmp(context->name, prefix, sizeof prefix - 1) == 0;
@@ -57,8 +57,8 @@ Size size_of_memory() {
 
 // Empties PostgreSQL's caches of catalogs and relations if many queues were freed since the last
 // time. The caches never shrink by themselves, and a table with its indexes and types takes some
-// 100 kB there. A session that works on no more queues than queue.cpp keeps frees none of them, and
-// every sweep finds its plans.
+// 100 kB there. A queue is freed if it is idle (free_queue()), or if the session has more than
+// queue.cpp keeps. While no queue is freed, nothing is trimmed and all plans stay.
 void trim_memory() {
     constexpr uint64 freed_between = 50;
     static uint64 freed_before = 0;

@@ -16,13 +16,15 @@ void protect_session();
 
 // Removes what a sweep may have left: advisory locks, values of sequences, and after sweeps of many
 // queues PostgreSQL's caches. Outside of a transaction. Ends the process if another scheduler has
-// the database: see singleton_lock.hpp.
+// taken the singleton lock (singleton_lock.hpp).
 void clean_session();
 
 // Bytes that stay allocated until the process ends.
 struct Leftovers {
     Size settings; // of custom settings, which PostgreSQL never forgets
-    Size memory; // of procedural languages and the like; not PostgreSQL's caches, which are bounded
+    // Of procedural languages and the like; not of PostgreSQL's caches, which clean_session()
+    // empties now and then
+    Size memory;
 };
 
 // Returns what is left behind in this process now.

@@ -2,7 +2,8 @@
 // class that SQL cannot take.
 //
 // Code of a table's owner may take other session-level advisory locks in a sweep, which would last
-// as long as the process. So each function here first releases all.
+// as long as the process. So each function here first releases all session-level
+// advisory locks.
 #pragma once
 
 namespace ecto_job {

@@ -27,8 +27,8 @@ constexpr int64 isolate_rows_ms = 60'000;
 
 const WatchedQueue *in_sweep = nullptr; // the queue whose batch is running: owner_in_sweep()
 
-// Logs the batch as ecto_job.log_min_duration says. 0: if it has moved jobs; more: if it has taken
-// so long; -1: never.
+// Logs the batch if ecto_job.log_min_duration is 0 and the batch has changed jobs, or if the
+// setting is positive and the batch has taken at least that long.
 void log_batch(const WatchedQueue *queue, const Batch &batch, int64 ms) {
     const Moved &moved = batch.moved;
     const int least_ms = settings::log_min_duration_ms;

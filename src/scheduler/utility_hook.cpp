@@ -1,7 +1,9 @@
-// The hook on utility commands: those that need a database for themselves; CREATE DATABASE, after
-// which the launcher scans pg_database; PREPARE TRANSACTION, whose identifier is kept for the note;
-// those that finish a prepared transaction; and those that may drop the extension, of which a
-// sleeping scheduler would not learn.
+// The hook on utility commands. It acts on
+// - commands that need a database for themselves;
+// - CREATE DATABASE: the launcher scans pg_database afterwards;
+// - PREPARE TRANSACTION: its identifier is kept for the note;
+// - COMMIT PREPARED and ROLLBACK PREPARED: the note is reported, or dropped;
+// - commands that may change or drop an extension: a sleeping scheduler would not learn of that.
 #include "pg/boundary.hpp"
 #include "queue/prepared_changes.hpp"
 #include "queue/transaction_end.hpp"

@@ -71,8 +71,9 @@ void WatchedQueues::warn_of_max_queues() {
     if (!warned_of_max_queues_)
         ereport(WARNING,
                 (errmsg("more queues than places in shared memory"),
-                 errdetail("The others work too, but sessions notify by themselves, what is "
-                           "due is found by poll_interval, and no status is shown."),
+                 errdetail("Queues without a place work, too, but sessions notify by "
+                           "themselves, what is due is found by poll_interval, and no status is "
+                           "shown."),
                  errhint("All %d places are taken. Raise ecto_job.max_queues, now %d, and restart "
                          "the server.",
                          static_cast<int>(max_records()), settings::max_queues)));

@@ -9,8 +9,8 @@ namespace ecto_job {
 
 namespace {
 
-// The queues of this session, and the wake-ups for them that were taken, and not dropped, settled
-// or passed on
+// The queues of this session, and the wake-ups for them that were taken and not dropped.
+// stop_waiting() passes on what is left, or makes it `to_claim`
 std::array<Oid, max_waited_queues> waits_for;
 std::array<WakeUp, max_waited_queues> taken;
 Size queue_count = 0; // 0: this session is in no list
@@ -198,7 +198,7 @@ void start_waiting(std::span<const Oid> queues) {
     if (!has_callback)
         on_shmem_exit(at_exit, 0);
     has_callback = true;
-    pass_on(); // of a wait that has returned in this transaction
+    pass_on(); // the wake-up of an earlier wait in this transaction
     Assert(queue_count == 0 && !queues.empty() && queues.size() <= waits_for.size());
     std::copy(queues.begin(), queues.end(), waits_for.begin());
     taken.fill(WakeUp::none);

@@ -30,7 +30,7 @@
 
 namespace ecto_job {
 
-// By commits and rollbacks. Cannot fail:
+// Called by commits and rollbacks. Cannot fail:
 
 // A number of wake-ups that is enough for everybody who waits.
 constexpr uint32 all_waiters = PG_UINT32_MAX;
@@ -42,7 +42,7 @@ void wake(Oid queue, uint32 count, WakeUp kind = WakeUp::by_commit);
 // Gives a wake-up to each session that waits in this database.
 void wake_all();
 
-// By a session that waits:
+// Called by a session that waits:
 
 // Enters this session as the last one of each of the queues, 1 to max_waited_queues, none of them
 // twice. An abort of its transaction, and the end of its process, take it out again. FATAL only at
@@ -52,9 +52,9 @@ void start_waiting(std::span<const Oid> queues);
 // Returns whether this session was given a wake-up and has not taken it yet.
 bool is_woken();
 
-// Takes this session's wake-up, if it was given one. Called before the snapshots of a search.
-// Before the session sleeps again, that search has gone through all queues: commits have not woken
-// a session that was woken already.
+// Takes this session's wake-up, if it was given one. Called before the snapshots of a search. The
+// caller must search all queues before it sleeps again, since commits pass over a session that has
+// a wake-up.
 void take_wake_up();
 
 // Returns the wake-up for this queue that was taken, now or by an earlier call.
@@ -63,9 +63,9 @@ WakeUp taken_wake_up(Oid queue);
 // Drops the wake-up for this queue that was taken: a search that began later found no job.
 void drop_wake_up(Oid queue);
 
-// Takes this session out of the lists. `found`: it returns to the client, who is expected to claim
-// a job of this queue in the next transaction. Its wake-ups for other queues are passed on;
-// without `found` (InvalidOid), all of them. Cannot fail.
+// Takes this session out of the lists. `found`: the session returns to its client, who is expected
+// to claim a job of this queue in the next transaction. The session's wake-ups for other queues are
+// passed on; without `found` (InvalidOid), all of them. Cannot fail.
 void stop_waiting(Oid found);
 
 // Records that this session has claimed jobs of the queue, or found none, so that its wake-up has
