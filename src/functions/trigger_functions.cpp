@@ -210,7 +210,7 @@ void register_restored_table(Oid table, const char *settings) {
         carry_settings(table);
     else if (settings == nullptr || !object_ownercheck(RelationRelationId, table, GetUserId()) ||
              get_rel_persistence(table) == RELPERSISTENCE_TEMP ||
-             !register_carried(table, settings))
+             !register_with_settings(table, settings))
         return;
     record_restore();
 }

@@ -52,12 +52,12 @@ std::span<WaitedQueue> queues_of(Wait *wait) {
 // again, claims evidently do not get the job: its row is locked, or they skip it. The wait then
 // pauses before it returns; without the pause a client that claims and waits in turn would use a
 // whole processor.
-struct Reported {
+struct Returned {
     Oid queue = InvalidOid;
     JobKey key = {};
     milliseconds pause = {};
 };
-std::array<Reported, max_waited_queues> reported; // the most recent first
+std::array<Returned, max_waited_queues> returned; // the most recent first
 
 // What a search found
 struct Found {
@@ -107,25 +107,25 @@ milliseconds limit_of(int64 timeout_ms) {
     return milliseconds(std::max<int64>(limit_ms, 0));
 }
 
-// Returns the place of what was reported of the queue, or else of the oldest report.
-Reported *report_of(Oid queue) {
-    const auto at = std::find_if(reported.begin(), reported.end() - 1,
-                                 [queue](const Reported &each) { return each.queue == queue; });
+// Returns the entry of the queue, or else the oldest entry.
+Returned *last_returned(Oid queue) {
+    const auto at = std::find_if(returned.begin(), returned.end() - 1,
+                                 [queue](const Returned &each) { return each.queue == queue; });
     return &*at;
 }
 
 // Returns how long a wait pauses before it returns for this job.
 milliseconds pause_before(Oid queue, const JobKey &job) {
-    const Reported &report = *report_of(queue);
-    return report.queue == queue && report.key == job ? report.pause : milliseconds::zero();
+    const Returned &last = *last_returned(queue);
+    return last.queue == queue && last.key == job ? last.pause : milliseconds::zero();
 }
 
-void report_job(Oid queue, const JobKey &job) {
+void record_returned(Oid queue, const JobKey &job) {
     constexpr milliseconds first_pause{1};
     const milliseconds pause = std::clamp(2 * pause_before(queue, job), first_pause, longest_pause);
-    Reported *const report = report_of(queue);
-    std::rotate(reported.data(), report, report + 1);
-    reported.front() = {queue, job, pause};
+    Returned *const last = last_returned(queue);
+    std::rotate(returned.data(), last, last + 1);
+    returned.front() = {queue, job, pause};
 }
 
 // Searches for an AVAILABLE job of the queue, by a snapshot of this moment. SPI is connected, and
@@ -231,14 +231,14 @@ void start_waiting_for(Wait *wait) {
         start_waiting({entered.data(), count});
 }
 
-// Puts the queue that was reported last, of those of this wait, behind the others, so that a client
-// that waits and claims in turn is not kept in the first queue that is busy.
+// Puts the queue for which a wait has returned last, of those of this wait, behind the others, so
+// that a client that waits and claims in turn is not kept in the first queue that is busy.
 void rotate_queues(Wait *wait) {
     const std::span<WaitedQueue> queues = queues_of(wait);
-    for (const Reported &report : reported) {
+    for (const Returned &each : returned) {
         const auto last =
             std::find_if(queues.begin(), queues.end(),
-                         [&report](const WaitedQueue &queue) { return queue.oid == report.queue; });
+                         [&each](const WaitedQueue &queue) { return queue.oid == each.queue; });
         if (last != queues.end()) {
             std::rotate(queues.begin(), last + 1, queues.end());
             return;
@@ -270,7 +270,7 @@ Oid wait_for_job(Wait *wait) {
         if (is_over || has_job) {
             require_client();
             if (has_job)
-                report_job(found.queue->oid, found.job);
+                record_returned(found.queue->oid, found.job);
             const Oid queue = has_job ? found.queue->oid : InvalidOid;
             stop_waiting(queue);
             return queue;

@@ -61,14 +61,14 @@ void cancel_advances() {
 
 JobKey claim_start(Queue *queue) {
     const bool wants = ++queue->claims_since_advance >= claims_between_advances;
-    const ClaimStart start = start_claim(queue->oid, sees_everything(queue), wants);
+    const ClaimStart start = begin_claim(queue->oid, sees_everything(queue), wants);
     if (start.isolates_rows) // a claim, of any session, has met a row at fault
-        queue->last_claim_succeeded = false;
+        queue->claims_run_directly = false;
     return start.advance == 0 ? start.from : advance_from(queue, start);
 }
 
 std::optional<JobKey> claim_start_again(Queue *queue) {
-    const ClaimStart start = start_scan(queue->oid, sees_everything(queue));
+    const ClaimStart start = begin_scan(queue->oid, sees_everything(queue));
     if (!start.from_beginning)
         return std::nullopt;
     return start.advance == 0 ? start.from : advance_from(queue, start);

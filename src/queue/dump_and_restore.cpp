@@ -78,7 +78,7 @@ void carry_settings(Oid table) {
     CommandCounterIncrement();
 }
 
-bool register_carried(Oid table, const char *text) {
+bool register_with_settings(Oid table, const char *text) {
     if (!may_be_queue(table))
         return false;
     register_with_defaults(table);

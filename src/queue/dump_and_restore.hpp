@@ -23,6 +23,6 @@ void carry_settings(Oid table);
 // default; if a setting cannot be read, all have their defaults, with a WARNING. Returns false,
 // after a WARNING, for a table that cannot be a queue. The caller has checked that the current role
 // owns the table. SPI is connected.
-bool register_carried(Oid table, const char *text);
+bool register_with_settings(Oid table, const char *text);
 
 } // namespace ecto_job

@@ -41,8 +41,10 @@ struct Queue {
     QueueOptions options;
     bool paused; // as far as this session knows: see is_paused() in queue/queue_settings.hpp
 
-    int claims_since_advance;  // of this session: see claim_start.cpp
-    bool last_claim_succeeded; // of this session, so the next one need not isolate rows
+    int claims_since_advance; // of this session: see claim_start.cpp
+    // This session has claimed, and no claim of any session has met a row at fault lately: the next
+    // claim need not isolate rows
+    bool claims_run_directly;
 
     std::array<SPIPlanPtr, statement_count> plans;
 };

@@ -168,14 +168,14 @@ void remember_end(const Pass *pass, bool in_order) {
     // failures, so that the next pass still finds the position. Claims keep the position for a
     // minute only, since new jobs of a higher priority lie before it
     constexpr int64 claims_ms = 60'000;
-    begin_behind(pass->queue->oid, walk, key,
-                 is_claim(pass) ? claims_ms : settings::safety_interval_ms);
+    set_walk_start(pass->queue->oid, walk, key,
+                   is_claim(pass) ? claims_ms : settings::safety_interval_ms);
 }
 
 // Walks from where the last full pass has ended, and then from the start.
 void walk(Pass *pass) {
     const Walk walk = pass->selection->walk;
-    if (const JobKey *const known = begins_behind(pass->queue->oid, walk)) {
+    if (const JobKey *const known = walk_start(pass->queue->oid, walk)) {
         pass->behind = *known;
         walk_on(pass);
         if (is_full(pass))
@@ -183,7 +183,7 @@ void walk(Pass *pass) {
         if (!has_room(pass))
             return;
         pass->behind = std::nullopt;
-        begin_at_start(pass->queue->oid, walk);
+        reset_walk_start(pass->queue->oid, walk);
     }
     walk_on(pass);
     if (is_full(pass))
@@ -335,7 +335,7 @@ void run_directly(Queue *queue, const Selection &selection) {
         // The session or the server is at fault, so the next claim need not isolate rows
         if (!is_row_error(error->sqlerrcode))
             PG_RE_THROW();
-        queue->last_claim_succeeded = false;
+        queue->claims_run_directly = false;
         // No job is at fault, so the error gets no HINT to call again
         if (is_missing_something(error))
             PG_RE_THROW();
@@ -353,12 +353,12 @@ ErrorData *run_in_subtransaction(Queue *queue, const Selection &selection) {
     return in_subtransaction([&] { run(queue, selection.whole, selection.arguments); });
 }
 
-Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
+Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &taken_before,
                      ErrorData *cause) {
     auto *const pass = static_cast<Pass *>(palloc0(sizeof(Pass)));
     pass->queue = queue;
     pass->selection = &selection;
-    pass->taken = begun;
+    pass->taken = taken_before;
     pass->cause = cause;
     walk(pass);
     raise_if_hopeless(pass);
@@ -368,8 +368,8 @@ Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begu
     return pass->taken;
 }
 
-int64 isolate_job(Queue *queue, const Selection &selection, int64 id, ErrorData *error,
-                  bool others_changed) {
+int64 fail_or_skip_job(Queue *queue, const Selection &selection, int64 id, ErrorData *error,
+                       bool others_changed) {
     auto *const pass = static_cast<Pass *>(palloc0(sizeof(Pass)));
     pass->queue = queue;
     pass->selection = &selection;

@@ -62,16 +62,16 @@ void run_directly(Queue *queue, const Selection &selection);
 // error of a row.
 ErrorData *run_in_subtransaction(Queue *queue, const Selection &selection);
 
-// Takes the jobs of the selection, in halves where necessary. `begun`: the jobs that the whole
-// selection has taken already. `cause` is what run_in_subtransaction() returned, or null.
-Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &begun,
+// Takes the jobs of the selection, in halves where necessary. `taken_before`: the jobs that the
+// whole selection has taken already. `cause` is what run_in_subtransaction() returned, or null.
+Taken take_by_halves(Queue *queue, const Selection &selection, const Taken &taken_before,
                      ErrorData *cause);
 
 // Makes a job FAILED whose change has raised `error`, or skips the job. `error` null: a trigger has
 // kept the job. `others_changed`: the statement has changed other jobs. Returns how many jobs
 // became FAILED.
-int64 isolate_job(Queue *queue, const Selection &selection, int64 id, ErrorData *error,
-                  bool others_changed);
+int64 fail_or_skip_job(Queue *queue, const Selection &selection, int64 id, ErrorData *error,
+                       bool others_changed);
 
 // Forgets the job whose single change the time limit of an earlier batch may have cancelled. Called
 // before each transaction of a batch.

@@ -54,16 +54,16 @@ void finish_ended_leases(Queue *queue, void *context) {
     const HeldJobs held = held_jobs();
     count_ended_leases(queue, ended);
     for (int64 i = 0; i < held.count; i++) {
-        const Return done = return_job(queue, *sweep->selection, held.jobs[i]);
+        const WaitAgain done = let_wait_again(queue, *sweep->selection, held.jobs[i]);
         if (done.error != nullptr && !sweep->isolates_rows)
             ReThrowError(done.error);
-        if (done.end == Return::changed)
+        if (done.end == WaitAgain::changed)
             count_ended_leases(queue, ended);
-        else if (done.end == Return::superseded)
+        else if (done.end == WaitAgain::superseded)
             ended->superseded++;
-        else if (done.end == Return::at_fault)
-            ended->failed += isolate_job(queue, *sweep->selection, held.jobs[i].id, done.error,
-                                         ended->count() > 0);
+        else if (done.end == WaitAgain::at_fault)
+            ended->failed += fail_or_skip_job(queue, *sweep->selection, held.jobs[i].id, done.error,
+                                              ended->count() > 0);
         SPI_freetuptable(SPI_tuptable);
     }
 }
@@ -71,28 +71,28 @@ void finish_ended_leases(Queue *queue, void *context) {
 } // namespace
 
 uint64 run_claim(Queue *queue, const Selection &selection) {
-    Taken begun{};
+    Taken taken_before{};
     ErrorData *cause = nullptr;
     if (!skips_jobs(queue)) {
-        const bool isolates_rows = !queue->last_claim_succeeded;
+        const bool isolates_rows = !queue->claims_run_directly;
         if (isolates_rows)
             cause = run_in_subtransaction(queue, selection);
         else
             run_directly(queue, selection);
-        queue->last_claim_succeeded = cause == nullptr;
+        queue->claims_run_directly = cause == nullptr;
         if (isolates_rows && cause == nullptr && SPI_processed > 0)
             record_skipped_jobs(queue->oid, true, 0, nullptr, true);
         if (cause == nullptr && !may_have_missed(queue, selection, SPI_processed))
             return SPI_processed;
         if (cause == nullptr)
-            begun = taken_ids();
+            taken_before = taken_ids();
     }
-    const Taken taken = take_by_halves(queue, selection, begun, cause);
+    const Taken taken = take_by_halves(queue, selection, taken_before, cause);
     return run(queue, Statement::claimed_jobs, {.ids = bigint_array(taken.ids, taken.count)});
 }
 
 Taken run_sweep(Queue *queue, const Selection &selection, bool isolates_rows) {
-    Taken begun{};
+    Taken taken_before{};
     ErrorData *cause = nullptr;
     // The id of a single job is read before its change, so that skip_slow_job() can skip the job
     // after a timeout
@@ -102,14 +102,14 @@ Taken run_sweep(Queue *queue, const Selection &selection, bool isolates_rows) {
         else
             run(queue, selection.whole, selection.arguments);
         if (cause == nullptr) {
-            begun.count = static_cast<int64>(SPI_processed);
+            taken_before.count = static_cast<int64>(SPI_processed);
             if (selection.on_change != nullptr)
                 selection.on_change(queue, selection.context);
-            if (!may_have_missed(queue, selection, static_cast<uint64>(begun.count)))
-                return begun;
+            if (!may_have_missed(queue, selection, static_cast<uint64>(taken_before.count)))
+                return taken_before;
         }
     }
-    return take_by_halves(queue, selection, begun, cause);
+    return take_by_halves(queue, selection, taken_before, cause);
 }
 
 EndedLeases sweep_leases(Queue *queue, Selection selection, bool isolates_rows) {

@@ -119,7 +119,7 @@ int skipped_ids(Oid queue, Datum *ids) {
     return count;
 }
 
-const JobKey *begins_behind(Oid queue, Walk walk) {
+const JobKey *walk_start(Oid queue, Walk walk) {
     const Entry *const entry = find(queue);
     if (entry == nullptr)
         return nullptr;
@@ -127,12 +127,12 @@ const JobKey *begins_behind(Oid queue, Walk walk) {
     return beginning.until > GetCurrentTimestamp() ? &beginning.behind : nullptr;
 }
 
-void begin_behind(Oid queue, Walk walk, const JobKey &key, int64 for_ms) {
+void set_walk_start(Oid queue, Walk walk, const JobKey &key, int64 for_ms) {
     make(queue)->beginnings[static_cast<int>(walk)] = {
         key, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), for_ms)};
 }
 
-void begin_at_start(Oid queue, Walk walk) {
+void reset_walk_start(Oid queue, Walk walk) {
     if (Entry *const entry = find(queue))
         entry->beginnings[static_cast<int>(walk)].until = 0;
 }

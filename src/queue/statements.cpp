@@ -43,8 +43,8 @@ constexpr Fragment fragments[] = {
 
     // States
     {"held", "@.state == ANY ('{RESERVED,IN_PROGRESS}'::pg_catalog.text[])"},
-    {"waiting", R"({if_in_play NOT @.in_play}
-                   {unless_in_play @.state == ANY ('{SCHEDULED,RETRY}'::pg_catalog.text[])})"},
+    {"waits_for_time", R"({if_in_play NOT @.in_play}
+                          {unless_in_play @.state == ANY ('{SCHEDULED,RETRY}'::pg_catalog.text[])})"},
     // Unique jobs. The index that keeps two jobs from waiting under one key
     {"key_index", R"({if_in_play (waiting_key) WHERE waiting_key IS NOT NULL}
                      {unless_in_play (key) WHERE key IS NOT NULL AND {waiting_state}})"},
@@ -96,7 +96,7 @@ constexpr Fragment fragments[] = {
 
     // Shared by the statements of a transition
     {"due", R"(SELECT w.id FROM ONLY {table} AS w
-                WHERE {waiting w} AND w.schedule <= {as_schedule :now})"},
+                WHERE {waits_for_time w} AND w.schedule <= {as_schedule :now})"},
     {"activate", "UPDATE ONLY {table} AS j SET state = 'AVAILABLE', expires = NULL {touch}"},
     {"available", "FROM ONLY {table} AS j WHERE {in_play_and j} j.state == 'AVAILABLE'"},
     {"claimable", "SELECT j.id {available} AND {row j} >= {from_key}"},
@@ -200,7 +200,7 @@ constexpr StatementSource sources[] = {
           AND (w.schedule, w.id) > ({as_schedule :schedule}, :id) AND {not_among w}
         ORDER BY w.schedule, w.id LIMIT :limit FOR UPDATE SKIP LOCKED)"},
     {Statement::activate_selected_jobs, Scan::index, R"(
-        {activate} WHERE {among} AND {waiting j} RETURNING {changed})"},
+        {activate} WHERE {among} AND {waits_for_time j} RETURNING {changed})"},
 
     {Statement::available_jobs, Scan::index, R"(
         SELECT {job} {available} ORDER BY {order j} LIMIT :limit FOR UPDATE SKIP LOCKED)"},
@@ -267,7 +267,7 @@ constexpr StatementSource sources[] = {
          WHERE j.id == :id AND {held j} AND (:attempt IS NULL OR j.attempt == :attempt)
            AND (:lease IS NULL OR j.lease == :lease) AND {has_rival}
         RETURNING {job})"},
-    {Statement::postpone_return, Scan::index, R"(
+    {Statement::postpone_wait_again, Scan::index, R"(
         UPDATE ONLY {table} AS j SET expires = {as_expires :expires}
          WHERE j.id == :id AND {held j}
         RETURNING {changed})"},
@@ -340,7 +340,7 @@ constexpr StatementSource sources[] = {
 
     {Statement::next_due, Scan::own_index, R"(
         SELECT {schedule}::pg_catalog.timestamptz AS time FROM ONLY {table} AS j
-         WHERE {waiting j} AND j.schedule >= {as_schedule :now}
+         WHERE {waits_for_time j} AND j.schedule >= {as_schedule :now}
          ORDER BY j.schedule LIMIT 1)"},
     // A lease without an end counts as ended. OFFSET 0 keeps the planner from flattening the
     // subquery

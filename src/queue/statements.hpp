@@ -41,7 +41,7 @@ enum class Statement {
     holder_of_job,
     job_failed,
     supersede_job,
-    postpone_return,
+    postpone_wait_again,
     snooze_job,
     extend_lease,
     cancel_job,

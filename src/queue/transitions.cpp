@@ -81,7 +81,7 @@ TimestampTz first_expiry(const Rows &rows) {
 
 // Returns the arguments of the fragment {next_time} in statements.cpp. ERROR 22008 if the time
 // after one timeout is out of range.
-Arguments next_time(Queue *queue, TimestampTz now, int64 timeout_ms) {
+Arguments next_time_arguments(Queue *queue, TimestampTz now, int64 timeout_ms) {
     expiry(queue, now, timeout_ms);
     return {.now = now, .timeout = timeout_ms, .attempt_limit = last_attempt(now, timeout_ms) - 1};
 }
@@ -174,7 +174,7 @@ uint64 reserve_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64
 
 uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz now,
                               int64 timeout_ms, std::optional<int64> lease) {
-    Arguments arguments = next_time(queue, now, timeout_ms);
+    Arguments arguments = next_time_arguments(queue, now, timeout_ms);
     arguments.id = id;
     arguments.attempt = attempt;
     arguments.lease = lease;
@@ -182,7 +182,7 @@ uint64 update_job_in_progress(Queue *queue, int64 id, int32 attempt, TimestampTz
 }
 
 uint64 start_available_jobs(Queue *queue, int64 demand, TimestampTz now, int64 timeout_ms) {
-    Arguments arguments = next_time(queue, now, timeout_ms);
+    Arguments arguments = next_time_arguments(queue, now, timeout_ms);
     arguments.lease = draw_lease();
     arguments.limit = demand;
     return run_from_mark(queue, {Statement::start_available_jobs, Statement::select_available_jobs,
@@ -220,7 +220,7 @@ uint64 complete_jobs(Queue *queue, ArrayType *ids, ArrayType *leases) {
 uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::optional<int64> lease,
                   TimestampTz now, int64 retry_timeout_ms, const FailedAttempt &failed) {
     const bool by_queue = failed.retry && !failed.delay_ms;
-    Arguments arguments = by_queue ? next_time(queue, now, retry_timeout_ms)
+    Arguments arguments = by_queue ? next_time_arguments(queue, now, retry_timeout_ms)
                                    : Arguments{.now = now, .timeout = 0, .attempt_limit = 0};
     add_retry_delay(queue->options.retry, &arguments);
     arguments.id = id;
@@ -230,7 +230,7 @@ uint64 job_failed(Queue *queue, int64 id, std::optional<int32> attempt, std::opt
     arguments.retry = failed.retry;
     if (failed.delay_ms)
         arguments.due = later(queue, now, *failed.delay_ms, "delay");
-    const uint64 changed = run_return(queue, Statement::job_failed, arguments);
+    const uint64 changed = run_wait_again(queue, Statement::job_failed, arguments);
     const std::optional<State> state = changed > 0 ? StateColumn(Rows())[0] : std::nullopt;
     if (state == State::failed)
         notify_each(queue, Notification::failed);
@@ -243,7 +243,7 @@ uint64 snooze_job(Queue *queue, int64 id, int64 lease, TimestampTz now, int64 de
     Arguments arguments{.now = now, .id = id, .lease = lease};
     if (delay_ms > 0)
         arguments.due = later(queue, now, delay_ms, "delay");
-    return run_return(queue, Statement::snooze_job, arguments);
+    return run_wait_again(queue, Statement::snooze_job, arguments);
 }
 
 std::optional<TimestampTz> extend_lease(Queue *queue, int64 id, int64 lease, TimestampTz now,
@@ -290,7 +290,7 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to) {
 EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
                            int64 limit, bool isolates_rows) {
     const int64 timeout_ms = std::min(queue->retry_timeout_ms, longest_timeout_ms(now));
-    Arguments arguments = next_time(queue, now, timeout_ms);
+    Arguments arguments = next_time_arguments(queue, now, timeout_ms);
     add_retry_delay(queue->options.retry, &arguments);
     arguments.error = cstring_to_text("the consumer's connection ended");
     arguments.sessions = sessions;

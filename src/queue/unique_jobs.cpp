@@ -105,12 +105,12 @@ void hint_at_table(void *queue) {
 // as AVAILABLE, since EctoJob's library may activate it meanwhile.
 void report_waiting_job(const Queue *queue) {
     const Rows rows;
-    const JobKey key = KeyColumns(rows)[0];
+    const JobKey place = KeyColumns(rows)[0];
     const bool available = StateColumn(rows)[0] == State::available;
-    if (available || key.schedule <= GetCurrentTimestamp())
-        record_available(queue->oid, key, true);
+    if (available || place.schedule <= GetCurrentTimestamp())
+        record_available(queue->oid, place, true);
     if (!available)
-        record_due(queue->oid, key.schedule);
+        record_due(queue->oid, place.schedule);
 }
 
 bool add_or_keep(Queue *queue, const Arguments &job, OnConflict on_conflict) {
@@ -143,17 +143,17 @@ ErrorData *run_alone(Queue *queue, Statement statement, Arguments arguments) {
 }
 
 // Puts the job off, and returns how that has ended.
-Return postpone(Queue *queue, const Selection &sweep, const HeldJob &job) {
+WaitAgain postpone(Queue *queue, const Selection &sweep, const HeldJob &job) {
     constexpr int64 postponed_ms = 1000;
     if (sweep.walk == Walk::orphans) // the job has kept its lease, by which it is found again
-        return {Return::postponed, nullptr};
+        return {WaitAgain::postponed, nullptr};
     ErrorData *const error = in_subtransaction([&] {
-        run(queue, Statement::postpone_return,
+        run(queue, Statement::postpone_wait_again,
             {.id = job.id,
              .expires = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), postponed_ms)});
     });
     const bool done = error == nullptr && SPI_processed == 1;
-    return {done ? Return::postponed : Return::at_fault, error};
+    return {done ? WaitAgain::postponed : WaitAgain::at_fault, error};
 }
 
 } // namespace
@@ -172,7 +172,7 @@ bool enqueue_unique(Queue *queue, const Arguments &job, OnConflict on_conflict) 
     return taken;
 }
 
-uint64 run_return(Queue *queue, Statement statement, Arguments arguments) {
+uint64 run_wait_again(Queue *queue, Statement statement, Arguments arguments) {
     if (const uint64 changed = run(queue, statement, arguments))
         return changed;
     // Between the two statements the other job may be started, so that the job can wait after all
@@ -223,7 +223,7 @@ HeldJobs held_jobs() {
     return held;
 }
 
-Return return_job(Queue *queue, const Selection &sweep, const HeldJob &job) {
+WaitAgain let_wait_again(Queue *queue, const Selection &sweep, const HeldJob &job) {
     const Waiting waiting = what_waits(queue, job.key);
     if (waiting == Waiting::uncommitted)
         return postpone(queue, sweep, job);
@@ -235,15 +235,15 @@ Return return_job(Queue *queue, const Selection &sweep, const HeldJob &job) {
         arguments.keyed = true;
         error = in_subtransaction([&] { run(queue, sweep.change, arguments); });
         if (error == nullptr)
-            return {SPI_processed == 1 ? Return::changed : Return::at_fault, nullptr};
+            return {SPI_processed == 1 ? WaitAgain::changed : WaitAgain::at_fault, nullptr};
         if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-            return {Return::at_fault, error};
+            return {WaitAgain::at_fault, error};
     }
     ErrorData *const refused =
         in_subtransaction([&] { run(queue, Statement::supersede_job, {.id = job.id}); });
     if (refused == nullptr && SPI_processed == 1)
-        return {Return::superseded, nullptr};
-    return {Return::at_fault, refused != nullptr ? refused : error};
+        return {WaitAgain::superseded, nullptr};
+    return {WaitAgain::at_fault, refused != nullptr ? refused : error};
 }
 
 } // namespace ecto_job

@@ -36,7 +36,7 @@ bool enqueue_unique(Queue *queue, const Arguments &job, OnConflict on_conflict);
 // Runs a statement that may have one held job wait again. Returns the number of rows: 0 if no job
 // is as the statement demands. The row of a superseded job is returned unchanged. Waits for a
 // transaction that has let another job wait under the key and may still be rolled back.
-uint64 run_return(Queue *queue, Statement statement, Arguments arguments);
+uint64 run_wait_again(Queue *queue, Statement statement, Arguments arguments);
 
 // Has a FAILED job wait again. Returns the number of rows. ERROR 23505 if another job waits under
 // the key.
@@ -57,7 +57,7 @@ struct HeldJobs {
 HeldJobs held_jobs();
 
 // How a sweep's change of a HeldJob has ended
-struct Return {
+struct WaitAgain {
     enum End {
         changed,    // as the sweep changes other jobs; the row is in SPI_tuptable
         superseded, // the job is gone
@@ -70,6 +70,6 @@ struct Return {
 };
 
 // Finishes the change of one HeldJob by `sweep.change`.
-Return return_job(Queue *queue, const Selection &sweep, const HeldJob &job);
+WaitAgain let_wait_again(Queue *queue, const Selection &sweep, const HeldJob &job);
 
 } // namespace ecto_job

@@ -177,7 +177,7 @@ TimestampTz next_announcement(TimestampTz now) {
     return since_failure ? now + std::max<int64>(pause_us - since_failure->us(), 0) : DT_NOEND;
 }
 
-void gather_announcements() {
+void pause_after_announcing() {
     static Backoff pauses_us{1000, 4000};
     if (!sent)
         return;

@@ -30,6 +30,6 @@ TimestampTz next_announcement(TimestampTz now);
 // commits: for 1 ms, and for up to 4 ms while flags are set in each pause. During the pause a
 // commit sets this process's latch, which costs no kernel signal; a set latch shows that flags were
 // set.
-void gather_announcements();
+void pause_after_announcing();
 
 } // namespace ecto_job

@@ -21,7 +21,7 @@ struct Run {
     const WatchedQueue *watched;
     Queue *queue;
     const Assignment &assignment;
-    Batch *batch;
+    TransactionResult *result;
     Purge *pass;
     const Work &work = assignment.work;
     TimestampTz now = assignment.now;
@@ -45,19 +45,19 @@ bool reclaim(const Run &run) {
     if (ended != nullptr) {
         const EndedLeases given_back =
             give_back_jobs(run.queue, ended, up_to, run.now, run.size, run.isolates_rows);
-        run.batch->moved.add(given_back);
+        run.result->moved.add(given_back);
         if (given_back.count() >= run.size)
             return true;
     }
     const bool stuck = ended != nullptr && ended_sessions(run.queue, up_to) != nullptr;
-    run.batch->found.orphans = stuck ? Orphans::stuck : Orphans::none;
+    run.result->found.orphans = stuck ? Orphans::stuck : Orphans::none;
     return false;
 }
 
 // Ends leases and activates jobs. Each has half of the batch, so that a backlog of one kind does
 // not delay the other. Returns whether more may be left.
 bool end_and_activate(const Run &run) {
-    Moved &moved = run.batch->moved;
+    Moved &moved = run.result->moved;
     int64 room = run.size - moved.count();
     bool more = false;
     if (run.work.expire) {
@@ -86,7 +86,7 @@ BatchEnd move(const Run &run) {
     if (end_and_activate(run))
         return BatchEnd::more;
     // If jobs have moved, they are committed and announced before the look-ahead
-    return run.batch->moved.count() == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
+    return run.result->moved.count() == 0 ? BatchEnd::looked_ahead : BatchEnd::moved;
 }
 
 template <typename F> Earliest earliest(F next, TimestampTz swept_at) {
@@ -97,7 +97,7 @@ template <typename F> Earliest earliest(F next, TimestampTz swept_at) {
 }
 
 void look_ahead(const Run &run) {
-    Found &found = run.batch->found;
+    Found &found = run.result->found;
     if (run.work.activate)
         found.due = earliest([&](TimestampTz from) { return next_due(run.queue, from); }, run.now);
     if (run.work.expire) {
@@ -108,7 +108,7 @@ void look_ahead(const Run &run) {
             found.last_held = last_held(run.queue);
     }
     if (run.work.full && first_available(run.queue, lowest_key))
-        run.batch->announces = true; // the job may have been written with triggers off
+        run.result->announces = true; // the job may have been written with triggers off
 }
 
 // Deletes FAILED jobs that the queue keeps no longer. Returns whether the pass goes on.
@@ -116,35 +116,36 @@ bool purge(const Run &run) {
     constexpr int64 largest = 1000;
     const Purged purged =
         purge_failed_jobs(run.queue, run.pass, run.now, std::min(run.size, largest));
-    run.batch->deleted = purged.deleted;
+    run.result->deleted = purged.deleted;
     if (purged.at_end)
         *run.pass = {};
     return !purged.at_end;
 }
 
 void perform(const Run &run) {
-    Batch *const batch = run.batch;
+    TransactionResult *const result = run.result;
     if (run.work.purge) {
-        batch->found.end = purge(run) ? BatchEnd::more : BatchEnd::looked_ahead;
+        result->found.end = purge(run) ? BatchEnd::more : BatchEnd::looked_ahead;
         return;
     }
-    batch->found.end = run.assignment.only_looks_ahead ? BatchEnd::looked_ahead : move(run);
-    batch->announces = batch->moved.activated + batch->moved.ended.available > 0;
-    if (batch->found.end == BatchEnd::looked_ahead)
+    result->found.end = run.assignment.only_looks_ahead ? BatchEnd::looked_ahead : move(run);
+    result->announces = result->moved.activated + result->moved.ended.available > 0;
+    if (result->found.end == BatchEnd::looked_ahead)
         look_ahead(run);
 }
 
 } // namespace
 
-void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch) {
-    batch->found.swept_at = assignment.now;
-    batch->found.end = BatchEnd::interrupted;
+void run_batch_transaction(WatchedQueue *watched, const Assignment &assignment,
+                           TransactionResult *result) {
+    result->found.swept_at = assignment.now;
+    result->found.end = BatchEnd::interrupted;
     if (!lock_extension(assignment.extension))
         return;
-    batch->found.end = BatchEnd::locked;
+    result->found.end = BatchEnd::locked;
     if (!ConditionalLockRelationOid(watched->oid, RowExclusiveLock))
         return;
-    batch->found.end = BatchEnd::gone;
+    result->found.end = BatchEnd::gone;
     limit_time(assignment.limit_ms);
     limit_process(2 * assignment.limit_ms);
     Relation table = try_relation_open(watched->oid, NoLock);
@@ -152,7 +153,7 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
         return;
     require_plain_table(table);
     Queue *const queue = find_queue(watched->oid);
-    batch->found.retention = queue->options.failed_retention_ms.value_or(0) * 1000;
+    result->found.retention = queue->options.failed_retention_ms.value_or(0) * 1000;
     watched->poll_interval_ms = std::max<int64>(queue->poll_interval_ms, 1);
     set_name(watched, qualified_name(queue));
     pgstat_report_activity(STATE_RUNNING, psprintf("sweeping queue %s", watched->name));
@@ -162,14 +163,14 @@ void run_batch(WatchedQueue *watched, const Assignment &assignment, Batch *batch
     perform({.watched = watched,
              .queue = queue,
              .assignment = assignment,
-             .batch = batch,
+             .result = result,
              .pass = &watched->purge});
     become_self(self);
     // Without a record in shared memory there is no flag to set, so send_notification() keeps a
     // notification for announce_pending()
-    if (batch->announces && !watched->has_shared_record)
+    if (result->announces && !watched->has_shared_record)
         send_notification(queue, Notification::available, "");
-    batch->in_commit = true;
+    result->in_commit = true;
     limit_time(commit_limit_ms);
     relation_close(table, NoLock);
 }

@@ -46,7 +46,7 @@ struct Moved {
 };
 
 // What the transaction has done.
-struct Batch {
+struct TransactionResult {
     Found found = {};
     Moved moved = {};
     int64 deleted = 0;      // FAILED jobs
@@ -54,8 +54,9 @@ struct Batch {
     bool in_commit = false; // all but the commit is done
 };
 
-// Does the assignment and fills `batch`. Called in a transaction, with SPI connected. Raises what
-// the table's triggers raise; then only `in_commit` of the batch is valid.
-void run_batch(WatchedQueue *queue, const Assignment &assignment, Batch *batch);
+// Does the assignment and fills `result`. Called in a transaction, with SPI connected. Raises what
+// the table's triggers raise; then only `in_commit` of the result is valid.
+void run_batch_transaction(WatchedQueue *queue, const Assignment &assignment,
+                           TransactionResult *result);
 
 } // namespace ecto_job

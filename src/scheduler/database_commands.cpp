@@ -18,10 +18,10 @@ namespace {
 
 // The database that a command needs for itself
 struct Need {
-    const char *database; // null: none
-    LOCKMODE lock;        // on it
-    bool alone;           // the command is refused within a transaction block
-    bool creates;         // the command needs the right to create databases
+    const char *database;           // null: none
+    LOCKMODE lock;                  // on it
+    bool forbids_transaction_block; // the command is refused within a transaction block
+    bool creates;                   // the command needs the right to create databases
 
     bool copies() const { return lock == ShareLock; }
 };
@@ -70,7 +70,8 @@ bool may_run(const Need &need, Oid database) {
 void free_database_for(const Node *command, bool at_top_level) {
     const Need need = need_of(command);
     if (need.database == nullptr || XactReadOnly ||
-        (need.alone && (!at_top_level || IsTransactionBlock() || IsSubTransaction())))
+        (need.forbids_transaction_block &&
+         (!at_top_level || IsTransactionBlock() || IsSubTransaction())))
         return;
     const Oid database = get_database_oid(need.database, true);
     if (!OidIsValid(database) || (database == MyDatabaseId && !need.copies()) ||

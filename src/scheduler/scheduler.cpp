@@ -42,10 +42,10 @@ bool reload_settings() {
     return true;
 }
 
-// Stops serving before work that may take long, unless NOTIFY fails here. To serve means: sessions
-// send no NOTIFY, the scheduler announces for them. During long work, sessions are to send NOTIFY
-// on their own. But while NOTIFY fails, that would hang or fail their commits.
-void serve_only_if_notify_fails(int slot) {
+// Stops serving before work that may take long; serves while NOTIFY fails here. To serve means:
+// sessions send no NOTIFY, the scheduler announces for them. During long work, sessions are to send
+// NOTIFY on their own. But while NOTIFY fails, that would hang or fail their commits.
+void stop_serving_unless_notify_fails(int slot) {
     serve(slot, announcements_wait());
 }
 
@@ -64,7 +64,7 @@ void Scheduler::run() {
         CHECK_FOR_INTERRUPTS();
         MemoryContextReset(context_);
         MemoryContextSwitchTo(context_);
-        const std::optional<WakeUp> next = step();
+        const std::optional<NextStep> next = step();
         if (!next)
             return;
         sleep(*next);
@@ -82,7 +82,7 @@ void Scheduler::reset_latch() {
     wants_registry_ = wants_registry_ || !is_state_shared();
 }
 
-std::optional<Scheduler::WakeUp> Scheduler::step() {
+std::optional<Scheduler::NextStep> Scheduler::step() {
     wants_registry_ = reload_settings() || wants_registry_;
     wants_registry_ = take_rescan_request(slot_) || wants_registry_;
     if (must_leave(slot_)) {
@@ -100,20 +100,20 @@ std::optional<Scheduler::WakeUp> Scheduler::step() {
     serve(slot_, false);
     starts_over_ = true;
     if (!announced)
-        return WakeUp{in_ms(retry_ms), WakeOn::requests};
+        return NextStep{in_ms(retry_ms), WakeOn::requests};
     if (!has_nothing_to_do())
-        return WakeUp{next_read_, WakeOn::announcements};
+        return NextStep{next_read_, WakeOn::announcements};
     if (leave_if_idle())
         return std::nullopt;
     wants_registry_ = true; // work has come in the meantime
-    return WakeUp{DT_NOBEGIN, WakeOn::everything};
+    return NextStep{DT_NOBEGIN, WakeOn::everything};
 }
 
 // Reads the registry. If that fails, the queues that were read before are still swept and served,
 // and the next try comes later.
 void Scheduler::update_registry() {
     pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
-    serve_only_if_notify_fails(slot_); // another session may have the registry locked
+    stop_serving_unless_notify_fails(slot_); // another session may have the registry locked
     wants_registry_ = false;
     // The session that signalled has committed, but may not have sent its invalidations yet
     forget_queues();
@@ -193,7 +193,7 @@ bool Scheduler::leave_if_idle() {
 
 // Runs batches, each of the queue that is first in turn, until no queue is due or the step's time
 // is over. Takes the reports of commits in between. Returns when to do the next step.
-Scheduler::WakeUp Scheduler::sweep_due_queues() {
+Scheduler::NextStep Scheduler::sweep_due_queues() {
     if (starts_over_)
         queues_.for_each([](WatchedQueue *queue) { queue->agenda.start_over(); });
     starts_over_ = false;
@@ -207,11 +207,11 @@ Scheduler::WakeUp Scheduler::sweep_due_queues() {
         WatchedQueue *const queue = next_queue(now);
         if (queue == nullptr) {
             serve(slot_, true);
-            return next_wake_up(now);
+            return next_step(now);
         }
         if (must_leave(slot_))
             break;
-        serve_only_if_notify_fails(slot_);
+        stop_serving_unless_notify_fails(slot_);
         if (continue_sweep(queue, now) == AfterBatch::extension_going) {
             // Sweeps nothing until the registry is read again, in a second at the latest
             next_read_ = DT_NOBEGIN;
@@ -263,7 +263,7 @@ WatchedQueue *Scheduler::next_queue(TimestampTz now) const {
     return first;
 }
 
-Scheduler::WakeUp Scheduler::next_wake_up(TimestampTz now) const {
+Scheduler::NextStep Scheduler::next_step(TimestampTz now) const {
     TimestampTz next = std::min(next_read_, next_announcement(now));
     queues_.for_each([&](WatchedQueue *queue) { next = std::min(next, due_time(queue)); });
     // While NOTIFY fails, a new announcement need not wake the scheduler
@@ -290,12 +290,12 @@ bool Scheduler::notice_step_back() {
     return true;
 }
 
-void Scheduler::sleep(const WakeUp &next) {
+void Scheduler::sleep(const NextStep &next) {
     if (must_leave(slot_))
         return;
     // Waits some milliseconds, so that one announcement covers many commits. A thousand
     // announcements a second are enough, since busy consumers claim without being notified
-    gather_announcements();
+    pause_after_announcing();
     const TimestampTz now = GetCurrentTimestamp();
     const TimestampTz latest = TimestampTzPlusMilliseconds(now, longest_sleep_ms);
     const TimestampTz until = begin_sleep(slot_, std::min(next.at, latest), next.on);

@@ -27,27 +27,27 @@ public:
 
 private:
     // When the next step comes: at this time, or earlier, at what `on` lists (shared/mailbox.hpp).
-    struct WakeUp {
+    struct NextStep {
         TimestampTz at;
         WakeOn on;
     };
 
     void reset_latch();
     // Returns when to do the next step; nullopt: the scheduler leaves.
-    std::optional<WakeUp> step();
+    std::optional<NextStep> step();
     void update_registry();
     void apply_snapshot(const RegistrySnapshot &snapshot);
     void record_failed_read(const ErrorData *error);
     bool has_nothing_to_do() const;
     bool leave_if_idle();
-    WakeUp sweep_due_queues();
+    NextStep sweep_due_queues();
     AfterBatch continue_sweep(WatchedQueue *queue, TimestampTz now);
     WatchedQueue *next_queue(TimestampTz now) const;
     TimestampTz due_time(const WatchedQueue *queue) const;
-    WakeUp next_wake_up(TimestampTz now) const;
+    NextStep next_step(TimestampTz now) const;
     void take_reports(TimestampTz now);
     bool notice_step_back();
-    void sleep(const WakeUp &next);
+    void sleep(const NextStep &next);
 
     int slot_;
     bool on_demand_;

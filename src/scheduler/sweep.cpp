@@ -29,19 +29,19 @@ const WatchedQueue *in_sweep = nullptr; // the queue whose batch is running: own
 
 // Logs the batch if ecto_job.log_min_duration is 0 and the batch has changed jobs, or if the
 // setting is positive and the batch has taken at least that long.
-void log_batch(const WatchedQueue *queue, const Batch &batch, int64 ms) {
-    const Moved &moved = batch.moved;
+void log_batch(const WatchedQueue *queue, const TransactionResult &result, int64 ms) {
+    const Moved &moved = result.moved;
     const int least_ms = settings::log_min_duration_ms;
     const bool wanted =
-        least_ms == 0 ? moved.count() + batch.deleted > 0 : least_ms > 0 && ms >= least_ms;
+        least_ms == 0 ? moved.count() + result.deleted > 0 : least_ms > 0 && ms >= least_ms;
     if (wanted)
-        ereport(
-            LOG,
-            (errmsg("swept queue \"%s\" in " INT64_FORMAT " ms: " INT64_FORMAT
-                    " jobs activated, " INT64_FORMAT " expired, " INT64_FORMAT " failed%s",
-                    queue->name, ms, moved.activated, moved.ended.expired(), moved.ended.failed,
-                    batch.deleted > 0 ? psprintf(", " INT64_FORMAT " FAILED deleted", batch.deleted)
-                                      : "")));
+        ereport(LOG,
+                (errmsg("swept queue \"%s\" in " INT64_FORMAT " ms: " INT64_FORMAT
+                        " jobs activated, " INT64_FORMAT " expired, " INT64_FORMAT " failed%s",
+                        queue->name, ms, moved.activated, moved.ended.expired(), moved.ended.failed,
+                        result.deleted > 0
+                            ? psprintf(", " INT64_FORMAT " FAILED deleted", result.deleted)
+                            : "")));
 }
 
 // Returns the time limit of a further transaction of the batch: the rest of ecto_job.sweep_timeout,
@@ -53,19 +53,20 @@ int time_left_ms(const Stopwatch &watch) {
 
 // Runs one transaction, and after its commit reports that jobs have become AVAILABLE. Returns null,
 // or the error.
-ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment, Batch *batch) {
+ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment,
+                           TransactionResult *result) {
     forget_single_job();
-    ErrorData *const error = try_transaction([&] { run_batch(queue, assignment, batch); });
+    ErrorData *const error =
+        try_transaction([&] { run_batch_transaction(queue, assignment, result); });
     settle_notifications(error == nullptr);
-    if (error == nullptr && batch->announces)
+    if (error == nullptr && result->announces)
         report({.queue = queue->oid, .available = true});
     return error;
 }
 
-// Returns whether to run the failed batch again and isolate the row at fault: a row may be at
-// fault, and the batch did not isolate rows. If so, the queue's batches isolate rows for a minute,
-// beginning with this repetition.
-bool shall_isolate_row(WatchedQueue *queue, const ErrorData *error) {
+// Has the queue's batches isolate rows for a minute, beginning with a repetition of the failed one.
+// Returns false if the repetition is of no use: no row is at fault, or the batch isolated rows.
+bool begin_isolating_rows(WatchedQueue *queue, const ErrorData *error) {
     const TimestampTz now = GetCurrentTimestamp();
     if (queue->isolate_rows_until > now || !is_row_error(error->sqlerrcode))
         return false;
@@ -76,15 +77,15 @@ bool shall_isolate_row(WatchedQueue *queue, const ErrorData *error) {
 // Runs the batch, and a second time to isolate the row if a row may be at fault. Returns null, or
 // the error.
 ErrorData *move_jobs(WatchedQueue *queue, Assignment assignment, const Stopwatch &watch,
-                     Batch *batch) {
-    ErrorData *error = run_transaction(queue, assignment, batch);
-    if (error != nullptr && shall_isolate_row(queue, error)) {
-        *batch = {};
+                     TransactionResult *result) {
+    ErrorData *error = run_transaction(queue, assignment, result);
+    if (error != nullptr && begin_isolating_rows(queue, error)) {
+        *result = {};
         assignment.limit_ms = time_left_ms(watch);
-        error = run_transaction(queue, assignment, batch);
+        error = run_transaction(queue, assignment, result);
     }
     if (error != nullptr)
-        *batch = {.in_commit = batch->in_commit};
+        *result = {.in_commit = result->in_commit};
     return error;
 }
 
@@ -153,28 +154,28 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
     begin_batch(queue);
     Assignment assignment{work, extension, GetCurrentTimestamp(), settings::sweep_timeout_ms,
                           false};
-    Batch batch; // what the transactions that move jobs have done
-    ErrorData *error = move_jobs(queue, assignment, watch, &batch);
+    TransactionResult result; // of the transactions that move jobs
+    ErrorData *error = move_jobs(queue, assignment, watch, &result);
     const int64 moved_us = watch.us();
-    Batch last = batch; // of the last transaction, which may be the look-ahead
-    if (error == nullptr && batch.found.end == BatchEnd::moved && !must_leave(slot)) {
+    TransactionResult last = result; // of the last transaction, which may be the look-ahead
+    if (error == nullptr && result.found.end == BatchEnd::moved && !must_leave(slot)) {
         assignment.only_looks_ahead = true;
         assignment.limit_ms = time_left_ms(watch);
         last.moved = {};
         last.in_commit = false;
         error = run_transaction(queue, assignment, &last);
     }
-    count_batch(queue, batch.moved, watch.us());
+    count_batch(queue, result.moved, watch.us());
     if (error != nullptr) {
         shrink_batch(queue, error, last.in_commit);
         record_failure(queue, error, last.in_commit);
     } else {
-        if (batch.found.end != BatchEnd::locked && !work.purge)
-            queue->batch_size.finished(batch.moved.count(), moved_us);
+        if (result.found.end != BatchEnd::locked && !work.purge)
+            queue->batch_size.finished(result.moved.count(), moved_us);
         record_result(queue, work, last.found, watch.us());
     }
-    log_batch(queue, batch, watch.us() / 1000);
-    const bool idle = work.full && batch.moved.count() == 0;
+    log_batch(queue, result, watch.us() / 1000);
+    const bool idle = work.full && result.moved.count() == 0;
     if (idle && full_interval_ms(queue) > longest_kept_idle_ms)
         free_queue(queue->oid); // with its plans
     const Excess excess = record_leftovers(queue->owner, before);

@@ -71,7 +71,7 @@ void forget(LowWater *mark) {
     mark->advance = dropped + 1;
 }
 
-ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
+ClaimStart begin_claim(Oid queue, bool may_advance, bool wants) {
     ClaimStart start{lowest_key, false, 0, false};
     const TimestampTz now = GetCurrentTimestamp();
     with_record(queue, [&](QueueRecord *record) {
@@ -89,7 +89,7 @@ ClaimStart start_claim(Oid queue, bool may_advance, bool wants) {
     return start;
 }
 
-ClaimStart start_scan(Oid queue, bool may_advance) {
+ClaimStart begin_scan(Oid queue, bool may_advance) {
     ClaimStart start{lowest_key, false, 0, false};
     const TimestampTz now = GetCurrentTimestamp();
     with_mark(queue, [&](LowWater *mark) {

@@ -37,13 +37,13 @@ struct ClaimStart {
     bool isolates_rows;  // since a job was at fault in a claim not long ago
 };
 
-// Returns where a claim starts. Called before the claim takes its snapshot. A claim advances the
-// mark if it scans from the beginning or `wants` to advance, if it `may_advance`, and if no other
-// claim is advancing the mark.
-ClaimStart start_claim(Oid queue, bool may_advance, bool wants);
+// Returns where a claim starts, and begins the advance of the mark if the claim makes one. Called
+// before the claim takes its snapshot. A claim advances the mark if it scans from the beginning or
+// `wants` to advance, if it `may_advance`, and if no other claim is advancing the mark.
+ClaimStart begin_claim(Oid queue, bool may_advance, bool wants);
 
 // Returns, after a claim that found no job, whether another claim scans `from_beginning`.
-ClaimStart start_scan(Oid queue, bool may_advance);
+ClaimStart begin_scan(Oid queue, bool may_advance);
 
 // Ends a scan from the beginning that has found this key as the lowest of an AVAILABLE job.
 void end_scan(Oid queue, const JobKey &key);

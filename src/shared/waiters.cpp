@@ -15,8 +15,9 @@ std::array<Oid, max_waited_queues> waits_for;
 std::array<WakeUp, max_waited_queues> taken;
 Size queue_count = 0; // 0: this session is in no list
 
-Oid to_claim = InvalidOid;   // the queue of a wake-up with which a wait has returned
-bool wait_has_ended = false; // to_claim: the transaction in which that wait returned has ended
+Oid to_claim = InvalidOid; // the queue of a wake-up with which a wait has returned
+// Of `to_claim`: the wait's own transaction is over, so the next one should claim
+bool wait_committed = false;
 
 class WaitersLock {
 public:
@@ -239,7 +240,7 @@ void stop_waiting(Oid found) {
     for (Size i = 0; i < count; i++)
         if (taken[i] != WakeUp::none && waits_for[i] == found) {
             to_claim = found;
-            wait_has_ended = false;
+            wait_committed = false;
         } else if (taken[i] != WakeUp::none)
             wake(waits_for[i], 1, WakeUp::passed_on);
     if (another.kind != WakeUp::none)
@@ -254,7 +255,7 @@ void settle_wake_up(Oid queue) {
 void end_transaction_of_waiter(bool committed) {
     if (!committed)
         stop_waiting(InvalidOid);
-    if (committed && !std::exchange(wait_has_ended, true))
+    if (committed && !std::exchange(wait_committed, true))
         return;
     pass_on();
 }
