@@ -55,6 +55,18 @@ INSERT INTO unique_jobs (params, key) VALUES ('{"ids": [1]}', 'm');
 INSERT INTO unique_jobs (params, key) VALUES ('{"ids": [2]}', 'm') ON CONFLICT (waiting_key) WHERE waiting_key IS NOT NULL
 DO UPDATE SET params = jsonb_build_object('ids', unique_jobs.params -> 'ids' || (excluded.params -> 'ids'));
 SELECT params FROM unique_jobs WHERE key = 'm';
+-- COPY gives keys too: enqueue() keeps a job that COPY has made, and a second COPY of a key that waits is refused as a whole
+TRUNCATE unique_jobs RESTART IDENTITY;
+COPY unique_jobs (params, key) FROM stdin;
+{"n": 1}	c
+{"n": 2}	\N
+\.
+SELECT ecto_job.enqueue('unique_jobs', '{"n": 3}', key => 'c') AS id;
+COPY unique_jobs (params, key) FROM stdin;
+{"n": 4}	d
+{"n": 5}	c
+\.
+TABLE pg_temp.shown;
 
 -- A job that comes back while another one waits under its key is superseded; else it waits
 CREATE FUNCTION pg_temp.comes_back(waiting boolean, was text, how text, attempt integer DEFAULT 1) RETURNS text LANGUAGE plpgsql AS $$

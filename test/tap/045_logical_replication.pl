@@ -66,5 +66,13 @@ there("SELECT setval(pg_get_serial_sequence('jobs', 'id'), (SELECT max(id) FROM 
 becomes($subscriber, "SELECT count(*) FROM jobs WHERE state = 'SCHEDULED' AND schedule <= now()", 0, 'the enabled subscriber activates a due job');
 is(there("SELECT ecto_job.enqueue('jobs', '{}') > 3"), 't', 'new ids follow the old ones');
 
+# Unique jobs: a job that came by the replication waits under its key, and gives way to a later one when it comes back
+is(there("SELECT ecto_job.enqueue('jobs', '{}', key => 'k')"), 3, 'enqueue keeps a replicated job that waits under the key');
+there("SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 10)");
+my $later = there("SELECT ecto_job.enqueue('jobs', '{}', key => 'k')");
+cmp_ok($later, '>', 3, 'while the replicated job runs, a new job waits under its key');
+there("SELECT ecto_job.fail_job('jobs', id, lease) FROM jobs WHERE id = 3");
+is(there("SELECT string_agg(id || state, ' ') FROM jobs WHERE key = 'k'"), "${later}AVAILABLE", 'the replicated job gives way to the one that waits');
+
 $subscriber->stop;
 done_testing();
