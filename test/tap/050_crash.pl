@@ -106,14 +106,25 @@ kill 9, try_sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecto_job
 crashed($offset);
 sweeps('the queue is swept after kill -9 of the launcher');
 
+# A pause survives every kind of restart, and the scheduler goes on meanwhile
+sql("SELECT ecto_job.create_queue('held'); SELECT ecto_job.enqueue('held', '{}'); SELECT ecto_job.pause_queue('held')");
+my $claim = "SELECT count(*) FROM ecto_job.start_available_jobs('held', 9)";
 ok(kill9_and_wait($node), 'kill -9 ends the postmaster and its children');
 $node->start;
+is(sql($claim), 0, 'a paused queue is paused after a crash');
 sweeps('the queue is swept after kill -9 of the postmaster');
 
 like(message_during(sub { $node->stop('immediate') }), qr/^WARNING:  57P01: terminating connection due to immediate shutdown command$/m,
 	'an immediate shutdown is reported to every session, 57P01');
 $node->start;
 sweeps('the queue is swept after an immediate shutdown');
+is(sql($claim), 0, 'a paused queue is paused after an immediate shutdown');
+$node->restart;
+is(sql("$claim; SELECT paused FROM ecto_job.queues WHERE queue = 'held'::regclass"), "0\nt", 'a paused queue is paused after a restart');
+sql("SELECT ecto_job.resume_queue('held')");
+$node->restart;
+is(sql($claim), 1, 'a resumed queue is resumed after a restart');
+sql("SELECT ecto_job.drop_queue('held')");
 
 # The launcher ends without a crash: the new launcher replaces the scheduler
 my $before = pid();

@@ -113,5 +113,32 @@ check('statistics of a few waiting jobs',
 	"INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 10); VACUUM ANALYZE jobs; $first_calls"
 	. fill());
 
+# Pausing and resuming a queue reads and changes what an empty queue's does, and a claim of a paused queue reads nothing
+# of its jobs, however many wait
+my $pause = sub {
+	my ($jobs) = @_;
+	my $output = $node->safe_psql('postgres', qq{
+		SELECT ecto_job.create_queue('jobs');
+		INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, $jobs);
+		VACUUM ANALYZE jobs;
+		SELECT ecto_job.pause_queue('jobs'), ecto_job.start_available_jobs('jobs', 100);
+		SELECT ecto_job.resume_queue('jobs');
+		SELECT 'pause|' || buffers('SELECT ecto_job.pause_queue(''jobs'')');
+		SELECT 'claim|' || buffers('SELECT * FROM ecto_job.start_available_jobs(''jobs'', 100)');
+		SELECT 'resume|' || buffers('SELECT ecto_job.resume_queue(''jobs'')');
+		SELECT 'changed|' || pg_stat_get_xact_tuples_updated('jobs'::regclass)
+			FROM (SELECT ecto_job.pause_queue('jobs')) AS p, (SELECT ecto_job.resume_queue('jobs')) AS r;
+		SELECT 'table|' || pg_relation_size('jobs') / current_setting('block_size')::int;
+		SELECT ecto_job.drop_queue('jobs');});
+	note("paused with $jobs jobs: " . join(', ', $output =~ /^(\w+\|\d+)$/mg));
+	return $output =~ /^(\w+)\|(\d+)$/mg;
+};
+my %empty = $pause->(0);
+my %full = $pause->($rows);
+cmp_ok($full{table}, '>=', 1_000, 'the paused table is large');
+cmp_ok($full{$_}, '<=', $empty{$_} + $per_call, "$_: reads no more with a backlog") foreach qw(pause resume);
+cmp_ok($full{claim}, '<=', $per_call, 'a claim of a paused queue reads next to nothing');
+is($full{changed}, 0, 'pausing and resuming changes no job');
+
 $node->stop;
 done_testing();
