@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
-use EctoJobTest qw(:DEFAULT becomes);
+use EctoJobTest qw(:DEFAULT becomes becomes_in);
 use ConsumerTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -14,7 +14,8 @@ my $node = new_node();
 my $directory = PostgreSQL::Test::Utils::tempdir();
 sub sql { return $node->safe_psql('postgres', shift); }
 
-# The table extensions records each extension of a lease
+# The table extensions records each extension of a lease, and by how much its end has moved. Each extension ends the
+# lease a whole length later, so the first one was made that long after the start
 sub create_queue
 {
 	my ($database) = @_;
@@ -24,12 +25,12 @@ sub create_queue
 			INSERT INTO effects VALUES (job.id);
 			SELECT pg_advisory_xact_lock_shared(1);
 		$$;
-		CREATE TABLE extensions (id bigint);
+		CREATE TABLE extensions (id bigint, number int GENERATED ALWAYS AS IDENTITY, moved interval);
 		SELECT ecto_job.create_queue('jobs');
 		SELECT ecto_job.configure_queue('jobs', poll_interval => '1 h', retry_timeout => '1 h', max_attempts => 5);
 		CREATE FUNCTION record_extension() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN
-			INSERT INTO public.extensions VALUES (new.id);
+			INSERT INTO public.extensions (id, moved) VALUES (new.id, new.expires - old.expires);
 			RETURN new;
 		END $$;
 		CREATE TRIGGER record_extension BEFORE UPDATE ON jobs FOR EACH ROW
@@ -37,6 +38,15 @@ sub create_queue
 			EXECUTE FUNCTION record_extension()});
 }
 create_queue('postgres');
+
+# A program with a lease of a minute, in a database of its own: when its lease was extended is read at the end of this
+# test, which takes about that long anyhow
+sql('CREATE DATABASE slow');
+$node->safe_psql('slow', 'CREATE EXTENSION ecto_job');
+create_queue('slow');
+$node->safe_psql('slow', q{INSERT INTO jobs (params) VALUES ('{}')});
+my $slow = ConsumerTest->start($node, '-d', $node->connstr('slow'), '--queue', 'jobs', '--timeout', '60 s',
+	'--exec', "until [ -e '$directory/end' ]; do sleep 0.2; done");
 
 # $program writes a file when it has begun, and waits until another file exists. It notes SIGTERM in a file, which ends
 # it; with $STUBBORN it continues
@@ -174,7 +184,7 @@ for my $work ([ '--exec', $program ], [ '--sql', 'SELECT perform($2)' ])
 		ConsumerTest->start($node, @queue, '--timeout', '6 s', '--exec', "exec $program");
 	};
 	has_begun('a lost job');
-	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ecto_job_consumer'});
+	sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ecto_job_consumer' AND datname = current_database()});
 	becomes($node, 'SELECT state, attempt FROM jobs', 'RETRY|1', 'a lost job: it is given back');
 	ok($consumer->wait_for_log(qr/warning: jobs job $id: lost or cancelled: SIGTERM.*warning: jobs job $id: lost or cancelled: SIGKILL/s),
 		'a lost job: its program gets SIGTERM, then SIGKILL');
@@ -228,6 +238,17 @@ for my $work ([ '--exec', $program ], [ '--sql', 'SELECT perform($2)' ])
 	ends_with_zero($consumer, '0.2.1');
 	is($node->safe_psql('old', 'SELECT count(*) FROM extensions'), '0', '0.2.1: no lease is extended');
 	unlike(slurp_file($node->logfile, $offset), qr/ERROR/, '0.2.1: no statement fails');
+}
+
+# A lease is extended at a third of its length: not long before, and well before its half
+{
+	becomes_in($node, 'slow', 'SELECT count(*) > 0 FROM extensions', 't', 'a lease of a minute: it is extended');
+	is($node->safe_psql('slow', q{SELECT moved BETWEEN '15 s' AND '27 s' FROM extensions ORDER BY number LIMIT 1}), 't',
+		'a lease of a minute: it is first extended after 20 seconds')
+	  or diag($node->safe_psql('slow', 'SELECT * FROM extensions ORDER BY number'));
+	append_to_file("$directory/end", '');
+	ends_with_zero($slow, 'a lease of a minute');
+	is($node->safe_psql('slow', 'SELECT count(*) FROM jobs'), '0', 'a lease of a minute: the job is completed');
 }
 
 $node->stop;
