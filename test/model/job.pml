@@ -1,8 +1,9 @@
 /* The model of one job's life, with consumers that die and stop, sweeps, requeue, a clock that is stepped both ways
  * and a server that crashes. test/model/run has Spin visit every reachable state.
  *
- * extend_lease is no step of its own: it moves an end in the future to another one. snooze_job is a consumer's step,
- * cancel_job a user's.
+ * extend_lease is no step of its own: it moves an end in the future to another one. snooze_job and fail_job, with and
+ * without further attempts, are a consumer's steps, cancel_job and requeue a user's. A pass that deletes old FAILED jobs
+ * has two steps: it reads the row, and deletes it later.
  *
  * One job is enough, since no transition reads two. A transition is one statement on a locked row, so it is
  * atomic here; a completion is a transaction and holds the lock between its steps. A consumer may stop
@@ -15,7 +16,7 @@
  *
  * The runner defines BY_HAND (a user lowers max_attempts and clears `expires`), CRASH (the server crashes: all
  * sessions end, no commit is lost), ASYNC (a crash loses commits), ALL_BOUND and NONE_BOUND (with session leases alone,
- * and without), NO_LEASES (EctoJob's functions called as EctoJob does, guarded by the attempt: any consumer may win, all
+ * and without), RETENTION (FAILED jobs are deleted), NO_LEASES (EctoJob's functions called as EctoJob does, guarded by the attempt: any consumer may win, all
  * other assertions hold), or names that begin with WITHOUT_: that guard is missing, and an assertion must fail. */
 
 #ifndef CONSUMERS
@@ -24,6 +25,7 @@
 #define MAX_ATTEMPTS 2
 #define LEASES (CONSUMERS + 3)
 
+/* CANCELLED: the row was deleted by cancel_job or failed_retention */
 mtype:state = { SCHEDULED, AVAILABLE, RESERVED, IN_PROGRESS, RETRY, FAILED, GONE, CANCELLED };
 mtype:time = { FUTURE, PAST, NULL };
 
@@ -68,7 +70,7 @@ bool ran_out[CONSUMERS + 1];
 
 /* The guards, as in src/queue/statements.cpp ------------------------------------------------------------ */
 
-/* The row of a completed or cancelled job does not exist */
+/* The row of a completed or deleted job does not exist */
 #define EXISTS (job.state != GONE && job.state != CANCELLED)
 #define HELD (job.state == RESERVED || job.state == IN_PROGRESS)
 #define AT_LEAST_ONE(n) ((n) < 1 -> 1 : (n))
@@ -116,11 +118,21 @@ bool ran_out[CONSUMERS + 1];
 #else
 #define REPORTS_FAILURE(me) (job.state == IN_PROGRESS && job.lease == lease[me])
 #endif
-/* snooze_job has no form without a lease */
+/* fail_job(retry => false) and snooze_job have no form without a lease */
+#ifdef WITHOUT_LEASE_AT_GIVING_UP
+#define GIVES_UP(me) (job.state == IN_PROGRESS)
+#else
+#define GIVES_UP(me) (job.state == IN_PROGRESS && job.lease == lease[me])
+#endif
 #ifdef WITHOUT_LEASE_AT_SNOOZE
 #define SNOOZES(me) HELD
 #else
 #define SNOOZES(me) (HELD && job.lease == lease[me])
+#endif
+#ifdef WITHOUT_STATE_AT_DELETION
+#define DELETES EXISTS
+#else
+#define DELETES (job.state == FAILED)
 #endif
 #ifdef WITHOUT_LIVING_SESSIONS
 #define ENDED true
@@ -348,6 +360,11 @@ performing:
 #endif
     :: d_step { locker == 0 && REPORTS_FAILURE(me) -> assert(HOLDS(me)); end_attempt(); forget(me) }; goto end_idle
 #ifndef NO_LEASES
+    :: d_step {
+           /* fail_job(retry => false) */
+           locker == 0 && GIVES_UP(me) -> assert(HOLDS(me)); job.state = FAILED; end_lease(); forget(me)
+       };
+       goto end_idle
     :: d_step { locker == 0 && SNOOZES(me) -> assert(HOLDS(me)); snooze(); forget(me) }; goto end_idle
 #endif
     :: d_step { locker == 0 && !REPORTS_FAILURE(me) -> assert(REFUSED_RIGHTLY(me)); forget(me) }; goto end_idle
@@ -401,6 +418,22 @@ end:
        }
     od
 }
+
+#ifdef RETENTION
+/* The job may be requeued and claimed between the two steps */
+proctype retention()
+{
+end_pass:
+    if
+    :: job.state == FAILED
+    fi;
+    if
+    :: d_step { locker == 0 && DELETES -> job.state = CANCELLED; end_lease() }
+    :: job.state != FAILED /* or the pass ends without it */
+    fi;
+    goto end_pass
+}
+#endif
 
 /* From now on the job's holder may be refused */
 inline run_out()
@@ -485,6 +518,9 @@ init
         run watch();
         run sweeps();
         run world();
+#ifdef RETENTION
+        run retention();
+#endif
         do
         :: me <= CONSUMERS -> run consumer(me); me++
         :: else -> break
