@@ -19,6 +19,7 @@ CREATE TABLE chaos.edges (
     old_expires timestamptz,
     new_expires timestamptz,
     now timestamptz, -- of the transition
+    given_up bool, -- FAILED, whatever attempts are left
     fault text
 );
 CREATE INDEX ON chaos.edges (number) WHERE fault IS NOT NULL;
@@ -33,6 +34,15 @@ CREATE TABLE chaos.effects (
     lease bigint
 );
 
+-- Returns whether the client has failed the job for good. Only these clients can, and each failure of theirs writes an
+-- error; other clients keep an older error.
+CREATE FUNCTION chaos.gives_up(n public.jobs) RETURNS bool LANGUAGE sql AS $$
+    SELECT COALESCE(CASE
+        WHEN current_setting('application_name') IN ('start', 'batch') THEN n.error = 'given up'
+        WHEN current_setting('application_name') = 'exec' THEN n.error ~ '^exit status 65\M'
+    END, false)
+$$;
+
 -- Returns the rule of the state machine that this edge breaks, or null. A row at fault may become FAILED from any state,
 -- but no constraint or trigger of this queue refuses a row, so here such an edge is a fault. Each transition writes its
 -- `now` into updated_at, so the guards of leases are checked by the time that they have read.
@@ -41,8 +51,16 @@ DECLARE
     edge text := COALESCE(o.state, 'new') || ' > ' || COALESCE(n.state, 'gone');
     now timestamptz := n.updated_at AT TIME ZONE 'UTC';
     is_sweep bool := current_setting('application_name') IN ('ecto_job scheduler', 'upkeep');
-    is_snooze bool := edge ~ '^(RESERVED|IN_PROGRESS) > (SCHEDULED|AVAILABLE)$'
-        AND current_setting('application_name') IN ('two_step', 'start', 'batch');
+    -- The programs start jobs at once. Each gives back what it has not begun when it stops; --exec snoozes, too
+    is_snooze bool := CASE
+        WHEN current_setting('application_name') = 'sql' THEN edge = 'IN_PROGRESS > AVAILABLE'
+        WHEN current_setting('application_name') = 'exec' THEN edge ~ '^IN_PROGRESS > (SCHEDULED|AVAILABLE)$'
+        WHEN current_setting('application_name') IN ('two_step', 'start', 'batch')
+            THEN edge ~ '^(RESERVED|IN_PROGRESS) > (SCHEDULED|AVAILABLE)$'
+        ELSE false
+    END;
+    gives_up bool := chaos.gives_up(n);
+    is_delayed bool := current_setting('application_name') IN ('start', 'batch') AND starts_with(n.error, 'delayed by ');
     is_ectojob bool := current_setting('application_name') = 'ectojob';
     is_sessions bool := COALESCE(o.lease & 1 = 1, false); -- a session lease, whose end the checker compares
     last_attempt bool := o.attempt >= GREATEST(o.max_attempts, 1);
@@ -97,11 +115,15 @@ BEGIN
         WHEN 'IN_PROGRESS > RETRY' THEN
             IF o.attempt >= o.max_attempts THEN
                 RETURN 'I9: RETRY after the last attempt';
+            ELSIF gives_up THEN
+                RETURN 'I9: RETRY of a job that failed for good';
+            ELSIF is_delayed AND n.schedule <> n.updated_at + substr(n.error, length('delayed by ') + 1)::interval THEN
+                RETURN 'I9: RETRY at another time than its delay';
             ELSIF is_sweep AND NOT is_sessions THEN
                 RETURN 'I9: no sweep makes a RETRY of it';
             END IF;
         WHEN 'IN_PROGRESS > FAILED' THEN
-            IF NOT last_attempt THEN
+            IF NOT last_attempt AND NOT gives_up THEN
                 RETURN 'I9: FAILED with attempts left';
             END IF;
         WHEN 'FAILED > SCHEDULED' THEN
@@ -125,10 +147,10 @@ END $$;
 CREATE FUNCTION chaos.audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos.edges (job, token, old_state, new_state, old_attempt, new_attempt, old_lease, new_lease,
-                             old_expires, new_expires, now, fault)
+                             old_expires, new_expires, now, given_up, fault)
     VALUES (COALESCE(NEW.id, OLD.id), COALESCE(NEW.params, OLD.params) ->> 'token', OLD.state, NEW.state,
             OLD.attempt, NEW.attempt, OLD.lease, NEW.lease, OLD.expires, NEW.expires, NEW.updated_at AT TIME ZONE 'UTC',
-            chaos.fault(OLD, NEW));
+            NEW.state = 'FAILED' AND OLD.state <> 'FAILED' AND chaos.gives_up(NEW), chaos.fault(OLD, NEW));
     RETURN NULL;
 END $$;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON public.jobs FOR EACH ROW EXECUTE FUNCTION chaos.audit();

@@ -12,7 +12,7 @@ from cluster import errors_of
 
 LEASED = {"two_step", "start", "batch", "sql", "exec"}  # paths that name the lease, not only the attempt
 EDGE_COLUMNS = ("number", "xact", "program", "job", "token", "old_state", "new_state", "old_attempt", "new_attempt",
-                "old_lease", "new_lease", "old_expires", "now", "fault")
+                "old_lease", "new_lease", "old_expires", "now", "given_up", "fault")
 EFFECT_COLUMNS = ("xact", "path", "token", "job", "attempt", "lease")
 SHOWN = 5
 
@@ -237,6 +237,7 @@ class Checker:
         calms = self.events.get("calm", [])
         return {
             "events": count("came under a key"), "kept": count("kept"), "superseded": count("superseded"),
+            "snoozed under a key": count("snoozed under a key"), "superseded by snooze": count("superseded by snooze"),
             "enqueued beside": count("beside"), "polls": count("polled"),
             "transactions": count("came"), "waits": len(self.events.get("waited", [])),
             "woken": count("waited", available=True), "for several": count("waited", several=True),
@@ -252,7 +253,9 @@ class Checker:
         return {
             "enqueued": len(self.tokens["acknowledged"]), "unknown": len(self.tokens["unknown"]),
             "recovered": self.recovered(), "completed": len(self.completed), "edges": len(self.edges),
-            "snoozed": len(self.events.get("snoozed", [])), "refused": len(self.events.get("stale", [])),
+            "snoozed": len(self.events.get("snoozed", [])),
+            "snoozed by exec": sum(edge["program"] == "exec" and edge["new_state"] == "SCHEDULED" for edge in self.edges),
+            "given up": sum(edge["given_up"] or False for edge in self.edges), "refused": len(self.events.get("stale", [])),
             "kept": len(self.events.get("kept", [])), "superseded": len(self.events.get("superseded", [])),
             "announced": len(self.events.get("announced", [])),
             "claims in order": len(self.events.get("claimed", [])),

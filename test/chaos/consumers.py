@@ -39,7 +39,9 @@ TWO_STEP = Path(
     complete="SELECT ecto_job.initial_multi('jobs', %(id)s, %(attempt)s, %(lease)s)",
     fail=ours("job_failed('jobs', %(id)s, %(attempt)s, lease => %(lease)s, error => 'failed')"))
 STARTED = ours("start_available_jobs('jobs', %(demand)s)")
-FAILED = ours("fail_job('jobs', %(id)s, %(lease)s, error => 'failed')")
+# audit.sql reads the error, which says how the job must go on
+FAILED = ours("fail_job('jobs', %(id)s, %(lease)s, error => %(error)s, retry => %(retry)s,"
+              " delay => make_interval(secs => %(delay)s))")
 
 PATHS = {
     "two_step": TWO_STEP,
@@ -175,8 +177,18 @@ class Consumer(Client):
         for job in jobs:
             self.note("done", job)
 
+    def fate(self):
+        """Returns how a job fails: for good, with a delay, or as the queue's settings have it."""
+        chance = self.random.random()
+        if chance < 0.05:
+            return {"error": "given up", "retry": False, "delay": None}
+        if chance < 0.4:
+            delay = self.random.choice([0, 0.05, 0.3])
+            return {"error": f"delayed by {delay} s", "retry": True, "delay": delay}
+        return {"error": "failed", "retry": True, "delay": None}
+
     def fail(self, job):
-        for failed in self.call(self.path.fail, job):
+        for failed in self.call(self.path.fail, job, **self.fate()):
             self.note("failed", job)
             return
         self.note("stale", job)

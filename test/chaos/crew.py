@@ -5,10 +5,14 @@ import os
 import signal
 import subprocess
 
-# The programs decide at random which of their jobs fail
-PERFORM = r"""[ "$(od -An -N1 -tu1 /dev/urandom)" -gt 25 ] || exit 1
+# The programs decide at random which of their jobs fail; --exec also which fail for good (65), and which put themselves
+# back (75)
+PERFORM = r"""chance=$(od -An -N1 -tu1 /dev/urandom)
+[ "$chance" -gt 5 ] || exit 65
+[ "$chance" -gt 10 ] || exit 75
+[ "$chance" -gt 35 ] || exit 1
 printf '%s %s %s\n' "$ECTO_JOB_ID" "$ECTO_JOB_ATTEMPT" "$(cat)" >>"$OUTSIDE" """
-PROGRAMS = {"exec": ["--exec", PERFORM], "sql": ["--sql", "SELECT chaos.perform($1, $2)"]}
+PROGRAMS = {"exec": ["--exec", PERFORM, "--snooze", "1"], "sql": ["--sql", "SELECT chaos.perform($1, $2)"]}
 
 
 def make_context():

@@ -78,8 +78,20 @@ class UniqueClient(Client):
                 if failed == [("IN_PROGRESS",)]:
                     self.history.note("superseded", key=key)
                 continue
+            if self.phase == RUN and self.random.random() < 0.1:
+                self.come_before_failure(key)
+                self.snooze(job, lease, key)
+                continue
             self.complete(job, lease, key)
         return bool(jobs)
+
+    def snooze(self, job, lease, key):
+        """Puts the job back, at once or for later; it gives way, too, if another job of its key waits."""
+        states = self.rows("SELECT state FROM ecto_job.snooze_job('unique_jobs', %(job)s, %(lease)s,"
+                           " make_interval(secs => %(delay)s))",
+                           job=job, lease=lease, delay=self.random.choice([0, 0.2]))
+        for (state,) in states:
+            self.history.note("superseded by snooze" if state == "IN_PROGRESS" else "snoozed under a key", key=key)
 
     def complete(self, job, lease, key):
         self.connection.execute("BEGIN")
