@@ -5,8 +5,10 @@
 # ```text  directly behind another block: the output of that block; "..." stands for anything in a line
 # ```sh    runs in bash -e, in an empty directory, with PG* pointing at the database
 # ```python, ```js, ```php, ```java, ```elixir
-#          a consumer that runs without end: the test stops it when no job can be started. If the driver is not
-#          installed only the syntax is checked; if the language is not, the block is skipped.
+#          a consumer that runs without end: the test stops it when no job can be started. One that calls wait must
+#          sleep then, be woken by a further job, perform it and sleep again; one that calls fail_job must report a
+#          job that fails. If the driver is not installed only the syntax is checked; if the language is not, the
+#          block is skipped. With ECTO_JOB_ALL_CLIENTS=1 in the environment both are failures, except for Java.
 # A comment in the line before a block changes these rules:
 # <!-- error: SQLSTATE -->        the block fails with this SQLSTATE
 # <!-- until stopped -->          sh: a consumer that runs without end, like the programs above, and is stopped by SIGTERM
@@ -25,6 +27,7 @@ use Test::More;
 my @files = ('README.md', map { s{.*/docs/}{docs/}r } sort glob(source_dir() . '/docs/*.md'));
 my $cron = -e `pg_config --sharedir` =~ s/\n//r . '/extension/pg_cron.control';
 my $cron_database = 'docs' . (1 + (grep { $files[$_] eq 'docs/recipes.md' } 0 .. $#files)[0]);
+my $all_clients = $ENV{ECTO_JOB_ALL_CLIENTS}; # an example that cannot run is a failure
 my $node = new_node(start => 0, conf => "max_prepared_transactions = 5\nmax_worker_processes = 24\nlisten_addresses = '127.0.0.1'\n");
 $node->append_conf('postgresql.conf', <<"CONF") if $cron;
 shared_preload_libraries = 'ecto_job, pg_cron'
@@ -120,23 +123,54 @@ sub run_sh
 	return;
 }
 
-# Runs a consumer that never ends until no job is left to start, sends SIGTERM, and returns the exit status
+my $asleep = q{query LIKE 'CALL ecto_job.wait%' AND state = 'active' AND wait_event_type = 'Extension' AND datname = current_database()};
+my $sleepers = "SELECT count(*) FROM pg_stat_activity WHERE $asleep";
+
+# Runs a consumer that never ends until no job is left to start, sends SIGTERM, and returns the exit status and the output
 sub run_consumer_until_idle
 {
-	my ($name, $database, @command) = @_;
+	my ($name, $database, $text, @command) = @_;
 	isnt($node->safe_psql($database, 'SELECT count(*) FROM jobs WHERE in_play'), '0', "$name: has a job to do");
-	my $out = '';
-	my $running = IPC::Run::start(\@command, '<', \undef, '>', \$out, '2>&1');
-	my $idle = poll_until(
-		sub {
-			$running->pump_nb if $running->pumpable;
-			return $node->safe_psql($database, 'SELECT count(*) FROM jobs WHERE in_play') eq '0';
-		},
-		"the work of $name");
-	ok($idle, "$name: performs its jobs") or diag($out);
+	# No session that waits searches by itself: only a wake-up brings it a job
+	my $interval = $node->safe_psql($database, q{SELECT poll_interval FROM ecto_job.queues WHERE queue = 'jobs'::regclass});
+	$node->safe_psql($database, q{SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day')});
+	my ($out, $err) = ('', '');
+	my $running = IPC::Run::start(\@command, '<', \undef, '>', \$out, '2>', \$err);
+	my $becomes = sub {
+		my ($query, $expected, $test) = @_;
+		my $reached = poll_until(
+			sub {
+				$running->pump_nb if $running->pumpable;
+				return $node->safe_psql($database, $query) eq $expected;
+			},
+			"$name: $test");
+		return ok($reached, "$name: $test") || diag("$out$err");
+	};
+	$becomes->('SELECT count(*) FROM jobs WHERE in_play', 0, 'performs its jobs');
+	if ($text =~ /CALL ecto_job\.wait/)
+	{
+		$becomes->($sleepers, 1, 'waits');
+		$node->safe_psql($database, q{SELECT ecto_job.enqueue('jobs', '{"name": "Late", "n": 0}')});
+		$becomes->('SELECT count(*) FROM jobs WHERE in_play', 0, 'performs a job for which it has waited');
+		$becomes->($sleepers, 1, 'waits again');
+		is($err, '', "$name: writes no error");
+		if ($text =~ /fail_job/)
+		{
+			$node->safe_psql($database, q{ALTER TABLE greetings ADD CONSTRAINT refused CHECK (text NOT LIKE '%Mallory') NOT VALID;
+				SELECT ecto_job.enqueue('jobs', '{"name": "Mallory"}')});
+			$becomes->(q{SELECT string_agg(state || ' ' || attempt || ' ' || substring(error FROM 'constraint .refused'), ',') FROM jobs WHERE state <> 'FAILED'},
+				'RETRY 1 constraint "refused', 'reports the error of a job that fails');
+			$becomes->($sleepers, 1, 'waits after a failure');
+			$node->safe_psql($database, q{ALTER TABLE greetings DROP CONSTRAINT refused; DELETE FROM jobs WHERE params ->> 'name' = 'Mallory'});
+		}
+		ok($running->pumpable, "$name: still runs") or diag("$out$err");
+	}
 	$running->signal('TERM');
 	$running->finish;
-	return ($running->full_result || 0, $out);
+	# A session whose client is gone sleeps on
+	$node->safe_psql($database, "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE $asleep");
+	$node->safe_psql($database, "SELECT ecto_job.configure_queue('jobs', poll_interval => '$interval')");
+	return ($running->full_result || 0, "$out$err");
 }
 
 # Debian has no Postgrex: where it is not installed either, postgrex.exs stands in for it
@@ -185,13 +219,16 @@ sub run_program
   SKIP:
 	{
 		my $language = $how->{language} // $how->{run}[0];
-		skip "$name: no $language here", 1 unless succeeds($language, '--version');
+		my $installed = succeeds($language, '--version');
+		fail("$name: no $language here") if !$installed && $all_clients && $language ne 'javac';
+		skip "$name: no $language here", 1 unless $installed;
 		local $ENV{PGPASSWORD} = $password;
 		local $ENV{JDBC_URL} = "jdbc:postgresql://127.0.0.1:$ENV{PGPORT}/$database?user=$ENV{PGUSER}&password=$password";
 		if (succeeds(@{ $how->{driver} }))
 		{
-			run_consumer_until_idle($name, $database, @{ $how->{run} }, "$file");
+			run_consumer_until_idle($name, $database, $block->{body}, @{ $how->{run} }, "$file");
 		}
+		elsif ($all_clients) { fail("$name: the driver is not on this machine"); }
 		else
 		{
 			ok(succeeds(@{ $how->{syntax} }, "$file"), "$name: the syntax is right (the driver is not on this machine)");
@@ -218,8 +255,9 @@ for my $file (@files)
 		elsif ($language eq 'sh' && $block->{comment} eq 'until stopped')
 		{
 			my ($status, $out) =
-			  run_consumer_until_idle($name, $database, 'bash', '-ec', "exec $block->{body}");
-			is($status, 0, "$name: the consumer exits with 0 after SIGTERM") or diag($out);
+			  run_consumer_until_idle($name, $database, $block->{body}, 'bash', '-ec', "exec $block->{body}");
+			my $expected = $block->{body} =~ /^psql/ ? 15 : 0;
+			is($status, $expected, "$name: the consumer ends with status $expected at SIGTERM") or diag($out);
 		}
 		elsif ($language eq 'sh') { run_sh($name, $block); }
 		elsif ($program{$language}) { run_program($name, $block, $database); }
