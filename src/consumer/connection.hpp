@@ -61,6 +61,8 @@ public:
     // statement is cancelled. Does nothing while an earlier request is being delivered. Throws
     // std::system_error if threads or descriptors have run out.
     void cancel();
+    // Returns whether a request to cancel is being delivered, for 10 s at most.
+    bool is_cancelling() const { return cancellation_.has_value(); }
     // Closes the connection and schedules a new attempt. Does nothing if it is already closed.
     void drop(const std::string &why);
     std::string identifier(const std::string &name) const;

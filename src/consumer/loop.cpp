@@ -92,7 +92,8 @@ void Loop::watch(Signals &signals) {
 }
 
 bool Loop::finished() const {
-    if (busy() > 0 || claimer_.claiming())
+    // pgbouncer 1.18 crashes if a client does not await the end of its request to cancel
+    if (busy() > 0 || claimer_.claiming() || connection_.is_cancelling())
         return false;
     return shutdown_.requested() || (options_.drain && claimer_.found_nothing());
 }
