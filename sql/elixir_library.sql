@@ -37,6 +37,43 @@ SELECT ecto_job.drop_queue('jobs');
 SELECT pg_temp.ectojob_table('jobs', 3, 'public', 'inserted_at timestamp NOT NULL, updated_at timestamp NOT NULL', 'bytea');
 SELECT ecto_job.adopt_queue('jobs');
 \i :top/test/regress/elixir_library.sql
+
+-- Features that the library does not know. Another job waits under the key of a job that the library performs: the
+-- library's failure and its sweep, which has two jobs to activate, raise a unique violation until our sweep has decided
+TRUNCATE jobs RESTART IDENTITY;
+CREATE UNIQUE INDEX jobs_of_key ON jobs (key) WHERE key IS NOT NULL AND state IN ('SCHEDULED', 'AVAILABLE', 'RETRY');
+INSERT INTO jobs (params, key, state, attempt, expires, schedule, inserted_at, updated_at)
+SELECT :params, key, state, attempt, expires, '2001-01-01', '2001-01-01', '2001-01-01'
+FROM (VALUES ('k', 'IN_PROGRESS', 1, timestamp '2001-01-01 00:05:00'), ('k', 'AVAILABLE', 0, NULL), (NULL, 'IN_PROGRESS', 1, '2001-01-01 00:05:00'))
+    AS j (key, state, attempt, expires);
+EXECUTE job_failed_retry ('RETRY', '2001-01-01 00:01:00Z', 1, 1);
+EXECUTE activate_expired_jobs ('AVAILABLE', NULL, '2001-01-01 00:10:00Z', '2001-01-01 00:10:00Z');
+:show
+SELECT expired, failed FROM ecto_job.sweep('jobs', '2001-01-01 00:10:00Z');
+EXECUTE activate_expired_jobs ('AVAILABLE', NULL, '2001-01-01 00:10:00Z', '2001-01-01 00:10:00Z');
+:show
+-- A pause does not hold the library back. The library's completion of a cancelled job deletes no row, its StaleEntryError
+SELECT ecto_job.pause_queue('jobs');
+SELECT count(*) FROM ecto_job.start_available_jobs('jobs', 1, '1 minute', '2001-01-01 00:11:00Z');
+EXECUTE reserve_available_jobs (1, 'RESERVED', '2001-01-01 00:20:00Z', '2001-01-01 00:11:00Z');
+EXECUTE update_job_in_progress (1, 'IN_PROGRESS', '2001-01-01 00:30:00Z', '2001-01-01 00:11:00Z', 2, 0, '2001-01-01 00:11:00Z');
+SELECT ecto_job.resume_queue('jobs');
+SELECT id, state FROM ecto_job.cancel_job('jobs', 2);
+EXECUTE delete_job (1, 2);
+\echo rows: :ROW_COUNT
+-- The library performs a job that one of our consumers has snoozed. It fails without a change of updated_at, by which
+-- failed_retention deletes it
+SELECT id, lease FROM ecto_job.start_available_jobs('jobs', 1, '1 minute', '2001-01-01 00:12:00Z') \gset
+SELECT id, state, attempt FROM ecto_job.snooze_job('jobs', :id, :lease, '1 minute', '2001-01-01 00:12:00Z');
+EXECUTE activate_scheduled_jobs ('AVAILABLE', '2001-01-01 00:13:00Z', '2001-01-01 00:13:00Z');
+EXECUTE reserve_available_jobs (1, 'RESERVED', '2001-01-01 00:20:00Z', '2001-01-01 00:13:00Z');
+EXECUTE update_job_in_progress (2, 'IN_PROGRESS', '2001-01-01 00:30:00Z', '2001-01-01 00:14:00Z', 3, 1, '2001-01-01 00:14:00Z');
+EXECUTE job_failed_last ('FAILED', NULL, 3, 2);
+SELECT options FROM ecto_job.configure_queue('jobs', options => '{"failed_retention": "1 day"}');
+SELECT * FROM ecto_job.sweep('jobs', '2001-01-02 00:13:59Z');
+SELECT count(*) FROM jobs;
+SELECT * FROM ecto_job.sweep('jobs', '2001-01-02 00:14:00Z');
+SELECT count(*) FROM jobs;
 SELECT ecto_job.drop_queue('jobs');
 RESET timezone;
 
