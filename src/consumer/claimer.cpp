@@ -19,6 +19,10 @@ namespace {
 constexpr auto pause_after_nothing = std::chrono::milliseconds(10);
 // Longer conflict pauses are logged as warnings
 constexpr auto long_conflict = std::chrono::milliseconds(500);
+// With --no-flush a job may have crashed the server so soon after its start that the start was
+// lost. When the program has connected again, starts are durable for this time, so that the job's
+// attempts are counted and come to an end.
+constexpr auto time_of_durable_starts = std::chrono::minutes(1);
 
 } // namespace
 
@@ -32,6 +36,8 @@ Claimer::Claimer(const Options &options, Connection &connection, Shutdown &shutd
 }
 
 void Claimer::start_over() {
+    if (has_claimed_)
+        starts_are_durable_until_ = Clock::now() + time_of_durable_starts;
     extension_found_ = false;
     idle_wait_.start_over();
     for (Queue &queue : queues_) {
@@ -89,10 +95,11 @@ void Claimer::send_next(Clock::time_point now, std::size_t room) {
         wait(now, room);
 }
 
-// Returns the transaction of a claim alone. The transaction need not be durable: if a crash of the
-// server loses it, the job is AVAILABLE, as if it had not been started.
-Connection::Transaction Claimer::transaction(const Claim &claim) {
-    return {{protocol::committed_asynchronously(claim.statement)},
+// Returns the transaction of a claim alone. With --no-flush it is not durable: if a crash of the
+// server or a failover loses it, the job is AVAILABLE, as if it had not been started.
+Connection::Transaction Claimer::transaction(const Claim &claim) const {
+    const bool is_durable = options_.flush || Clock::now() < starts_are_durable_until_;
+    return {{is_durable ? claim.statement : protocol::committed_asynchronously(claim.statement)},
             [claim](const Results &results) { claim.on_result(results.back()); }};
 }
 

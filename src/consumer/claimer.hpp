@@ -82,7 +82,7 @@ private:
     std::vector<Statement> checks(const Queue &queue) const;
     void found(Queue &queue, const Result &result);
     Claim claim(Queue &queue, std::size_t room);
-    static Connection::Transaction transaction(const Claim &claim);
+    Connection::Transaction transaction(const Claim &claim) const;
     void claimed(Queue &queue, const Result &result, int demand);
     void send(Queue &queue, const std::vector<Statement> &statements, const OnResult &take);
     void on_claim_result(Queue &queue, const Result &result, int demand);
@@ -98,6 +98,7 @@ private:
     bool extension_found_ = false; // on this connection
     protocol::Features features_;
     bool has_claimed_ = false; // a claim has succeeded, with or without jobs
+    Clock::time_point starts_are_durable_until_ = {};
     bool claiming_ = false;
     bool listens_ = true; // on all queues; false: it waits
     IdleWait idle_wait_;

@@ -143,6 +143,9 @@ void add_work_options(CLI::App &app, Options &options) {
     app.add_flag("!--no-extend", options.extend,
                  "with --exec: do not extend leases; a program gets SIGTERM when its lease ends")
         ->group(group);
+    app.add_flag("!--no-flush", options.flush,
+                 "do not wait until the disk or a standby has a job's start; a crash may lose it")
+        ->group(group);
     app.add_flag("--drain", options.drain, "end when nothing is left to start")->group(group);
 }
 

@@ -28,6 +28,7 @@ struct Options {
     std::optional<std::string> timeout; // an interval; nullopt = the queue's setting
     int snooze = 60;                    // --exec: seconds after exit status 75
     bool extend = true;                 // --exec: extend the leases of running programs
+    bool flush = true;                  // commits of starts wait for the disk and a standby
     bool drain = false;
     std::string log_level = "info";
 };

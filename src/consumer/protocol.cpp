@@ -125,7 +125,7 @@ Statement start_jobs(const std::string &queue, int demand,
 }
 
 Statement committed_asynchronously(Statement start) {
-    // The query has one value for all rows, so it is executed once, also if there are none
+    // The condition names no column, so the server tests it once, before it calls the function
     start.text += " WHERE (SELECT pg_catalog.set_config('synchronous_commit', 'off', true))"
                   " IS NOT NULL";
     return start;

@@ -51,6 +51,8 @@ def arguments():
         parser.error(f"no such measure: {', '.join(sorted(unknown))}")
     if "versions" in options.measures and not options.against:
         parser.error("versions needs --against; make bench AGAINST=COMMIT builds the other version")
+    if options.against and options.measures and "versions" not in options.measures:
+        parser.error("--against is for the measure versions")
     if options.quick:
         vars(options).update(rounds=1, waiting=[0, 100], params=[100], clients=[2], seconds=1, jobs=200,
                              finished=500, samples=5, lives=400, queues=[3], idle_seconds=1, long_seconds=3)

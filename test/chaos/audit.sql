@@ -117,7 +117,7 @@ BEGIN
                 RETURN 'I9: RETRY after the last attempt';
             ELSIF gives_up THEN
                 RETURN 'I9: RETRY of a job that failed for good';
-            ELSIF is_delayed AND n.schedule <> n.updated_at + substr(n.error, length('delayed by ') + 1)::interval THEN
+            ELSIF is_delayed AND n.schedule IS DISTINCT FROM n.updated_at + substr(n.error, length('delayed by ') + 1)::interval THEN
                 RETURN 'I9: RETRY at another time than its delay';
             ELSIF is_sweep AND NOT is_sessions THEN
                 RETURN 'I9: no sweep makes a RETRY of it';

@@ -183,20 +183,29 @@ sql('SELECT ecto_job.start_scheduler()');
 	stops($consumer, 'a consumer that has listened exits with 0 after SIGTERM');
 }
 
-# A claim need not be durable, so its commit waits neither for the disk nor for a standby. The completion does
+# With --no-flush the commit of a claim waits neither for the disk nor for a standby. The completion does, also when it is
+# sent together with the next claim
+for my $work ([ 'programs', @by_exec, 'true' ], [ 'statements', @by_sql ])
 {
-	my $consumer = start(1, @by_sql);
+	my ($kind, @arguments) = @$work;
+	my $consumer = start(1, @arguments, '--no-flush');
 	sql(q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
 	$node->reload;
-	becomes($node, 'SHOW synchronous_standby_names', 'nobody', 'commits wait for a standby that does not exist');
-	my $id = sql(q{SET synchronous_commit = local; INSERT INTO jobs (params) VALUES ('{}') RETURNING id});
-	becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'ecto_job_consumer%' AND wait_event = 'SyncRep'", 1,
-		'a completion waits for the standby');
-	is(sql("SELECT state FROM jobs WHERE id = $id"), 'IN_PROGRESS', 'the claim has not waited for the standby');
+	# The enqueuer shows that commits wait, until its wait is cancelled
+	my ($id, $warnings) = ('', '');
+	my $enqueuer = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', q{INSERT INTO jobs (params) VALUES ('{}') RETURNING id} ],
+		'<', \undef, '>', \$id, '2>', \$warnings);
+	my $in_wait = "FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query";
+	becomes($node, "SELECT count(*) $in_wait LIKE 'INSERT INTO jobs%'", 1, "$kind: commits wait for a standby that does not exist");
+	sql("SELECT pg_cancel_backend(pid) $in_wait LIKE 'INSERT INTO jobs%'");
+	$enqueuer->finish;
+	chomp $id;
+	becomes($node, "SELECT count(*) $in_wait NOT LIKE 'INSERT INTO jobs%'", 1, "$kind: a completion waits for the standby");
+	is(sql("SELECT state FROM jobs WHERE id = $id"), 'IN_PROGRESS', "$kind: the claim has not waited for the standby");
 	sql(q{SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names});
 	$node->reload;
-	ok($consumer->wait_for_log(qr/job $id: completed/), 'the job is completed when commits do not wait any more');
-	stops($consumer, 'a consumer whose completion has waited exits with 0 after SIGTERM');
+	ok($consumer->wait_for_log(qr/job $id: completed/), "$kind: the job is completed when commits do not wait any more");
+	stops($consumer, "$kind: a consumer whose completion has waited exits with 0 after SIGTERM");
 }
 
 # Where waiting is not possible
@@ -227,6 +236,24 @@ sql('GRANT EXECUTE ON PROCEDURE ecto_job.wait_any TO PUBLIC');
 sql('CREATE POLICY every ON jobs TO subject USING (true); ALTER TABLE jobs ENABLE ROW LEVEL SECURITY');
 listens('row-level security', ConsumerTest->start($node, @by_exec, 'true', '-U', 'subject'));
 sql('ALTER TABLE jobs DISABLE ROW LEVEL SECURITY');
+$node->stop;
+
+# A start that was not flushed is lost by a crash. If the job has caused the crash, its attempts must come to an end
+$node = new_node(name => 'crashing', conf => "wal_writer_delay = 10s\n");
+sql(q{SELECT ecto_job.create_queue('jobs');
+	SELECT ecto_job.configure_queue('jobs', poll_interval => '1 s', retry_timeout => '1 ms', max_attempts => 2);
+	CREATE FUNCTION crash() RETURNS void LANGUAGE plpgsql AS $$BEGIN COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'; END$$});
+{
+	my $consumer = start(1, '--queue', 'jobs', '--sql', 'SELECT $1, public.crash()', '--no-flush');
+	my $id = enqueue();
+	ok(poll_until(sub { $node->psql('postgres', "SELECT state FROM jobs WHERE id = $id", stdout => \my $state); ($state // '') eq 'FAILED' },
+			'the job is FAILED'), 'a job that crashes the server is FAILED in the end');
+	poll_until(sub { $node->psql('postgres', 'SELECT 1') == 0 }, 'the server');
+	is(sql("SELECT attempt FROM jobs WHERE id = $id"), 2, 'the attempts of a job that crashes the server are counted');
+	is($node->psql('postgres', 'SELECT 1'), 0, 'the server works when the job has failed');
+	$consumer->signal('TERM');
+	is($consumer->end, 0, 'a consumer that has lost its server some times exits with 0 after SIGTERM');
+}
 $node->stop;
 
 # Without preload nobody wakes a session

@@ -45,15 +45,17 @@ TEST(options, defaults_leave_the_database_to_libpq) {
     EXPECT_EQ(parsed.options.per_transaction, 1);
     EXPECT_EQ(parsed.options.snooze, 60);
     EXPECT_TRUE(parsed.options.extend);
+    EXPECT_TRUE(parsed.options.flush);
     EXPECT_FALSE(parsed.options.drain);
 }
 
 TEST(options, programs_may_be_snoozed_and_leases_left_to_end) {
-    const Parsed parsed =
-        parse({"--queue", "jobs", "--exec", "true", "--snooze", "31536000", "--no-extend"});
+    const Parsed parsed = parse(
+        {"--queue", "jobs", "--exec", "true", "--snooze", "31536000", "--no-extend", "--no-flush"});
     ASSERT_FALSE(parsed.status) << parsed.complaint;
     EXPECT_EQ(parsed.options.snooze, 31'536'000);
     EXPECT_FALSE(parsed.options.extend);
+    EXPECT_FALSE(parsed.options.flush);
 }
 
 TEST(options, several_jobs_in_a_transaction) {
@@ -171,6 +173,7 @@ std::string any_word() {
                                                 "--per-transaction",
                                                 "--snooze",
                                                 "--no-extend",
+                                                "--no-flush",
                                                 "-d",
                                                 "-h",
                                                 "-p",

@@ -89,6 +89,7 @@ WAYS = [
     ("ecto_job, libpq: wait, start not flushed", sides.ours, ours_asynchronous),
     ("ecto_job, libpq, no scheduler: NOTIFY", sides.ours, ours_notifying),
     ("ecto_job_consumer --sql", sides.ours, consumer("--sql", NOTE)),
+    ("ecto_job_consumer --sql --no-flush", sides.ours, consumer("--sql", NOTE, "--no-flush")),
     ("ecto_job_consumer --exec", sides.ours, consumer("--exec", "CLIENT stamp", from_file=True)),
     ("handwritten + NOTIFY", sides.handwritten_notify, handwritten),
     ("EctoJob 3.1", sides.elixir, elixir),

@@ -35,7 +35,6 @@ def make_other(server, programs):
     other = Version("before", None, PATH=f"{programs}:{os.environ['PATH']}", PGHOST=str(directory))
     with other.selected():
         other.server = servers.Server(directory, server.client)
-        other.server.start(**SETTINGS)
     return other
 
 
@@ -78,6 +77,8 @@ def run(server, report, options):
     server.start(**SETTINGS)
     other = make_other(server, options.against)
     try:
+        with other.selected():
+            other.server.start(**SETTINGS)
         for turn in range(options.rounds):
             for version in options.turn([Version("now", server), other], turn % 2):
                 with version.selected() as selected:
