@@ -7,6 +7,7 @@ import pathlib
 import platform
 import subprocess
 import time
+import types
 
 import psycopg
 
@@ -122,6 +123,23 @@ class Server:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[13]) + int(fields[14])) * 1_000_000 // os.sysconf("SC_CLK_TCK")
+
+    def wal_position(self):
+        return self.value("SELECT pg_current_wal_insert_lsn()", dbname="postgres")
+
+    def bytes_of_wal(self, start, end):
+        return float(self.value("SELECT %s::pg_lsn - %s::pg_lsn", [end, start]))
+
+    @contextlib.contextmanager
+    def spending(self):
+        """Yields an object that has, when the block has ended, what the block's sessions have spent: `cpu`, the server's
+        processor time in µs, and `wal`, in bytes."""
+        spent = types.SimpleNamespace()
+        start = self.wal_position()
+        cpu = self.cpu_of_ended_sessions()
+        yield spent
+        spent.cpu = self.cpu_of_ended_sessions() - cpu
+        spent.wal = self.bytes_of_wal(start, self.wal_position())
 
     def start_client(self, mode, script, **options):
         process = subprocess.Popen([self.client, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

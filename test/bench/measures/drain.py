@@ -157,14 +157,15 @@ def measure(server, report, options, mode, drainers, share, case):
             drainer.side.make(server)
             drainer.side.fill(server, jobs, size, waiting)
             server.scheduler_at_rest()
-            before, cpu = server.statistics(drainer.side.table), server.cpu_of_ended_sessions()
-            seconds = drainer.seconds(server, jobs, write)
-            after = server.statistics(drainer.side.table)
+            before = server.statistics(drainer.side.table)
+            with server.spending() as spent:
+                seconds = drainer.seconds(server, jobs, write)
+                after = server.statistics(drainer.side.table)
             report.add(name, what, drainer.name, jobs / seconds, "jobs/s", drainer.peer, True)
             commits = (after["commits"] - before["commits"]) / jobs
             report.add(name, what, drainer.name, commits, "commits a job", drainer.peer)
-            cpu = (server.cpu_of_ended_sessions() - cpu) / jobs
-            report.add(name, what, drainer.name, cpu, "µs of the server's processor a job", drainer.peer, False)
+            report.add(name, what, drainer.name, spent.cpu / jobs, "µs of the server's processor a job",
+                       drainer.peer, False)
             drainer.side.drop(server)
     return name, what
 

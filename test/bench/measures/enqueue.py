@@ -64,12 +64,11 @@ def run(server, report, options):
         for turn in range(options.rounds):
             for side in options.turn(sides.enqueuers(), turn):
                 server.scheduler_at_rest()
-                cpu = server.cpu_of_ended_sessions()
-                speed, count = transactions(server, side, size, clients, options.seconds)
-                cpu = (server.cpu_of_ended_sessions() - cpu) / count
+                with server.spending() as spent:
+                    speed, count = transactions(server, side, size, clients, options.seconds)
                 report.add("enqueue", case, side.name, speed, "tx/s", side.peer, True)
-                report.add("enqueue", case, side.name, cpu, "µs of the sessions' processor a transaction", side.peer,
-                           False)
+                report.add("enqueue", case, side.name, spent.cpu / count,
+                           "µs of the sessions' processor a transaction", side.peer, False)
         if clients == options.clients[0]:
             case = f"{BULK:,} in one transaction, {size} B params, {waiting:,} waiting"
             for turn in range(options.rounds):

@@ -69,12 +69,11 @@ def measure(server, report, name, side, steps, size, lives):
     before = server.statistics(side.table)
     add("heap, and TOAST, of a waiting job", before["table"] / jobs, "bytes a job")
     add("indexes of a waiting job", before["indexes"] / jobs, "bytes a job")
-    start = server.value("SELECT pg_current_wal_insert_lsn()")
+    start = server.wal_position()
     server.run_client("drain", {"limit": lives, "steps": steps})
-    end = server.value("SELECT pg_current_wal_insert_lsn()")
+    end = server.wal_position()
     after = server.statistics(side.table)
-    add("WAL from start to gone", float(server.value("SELECT %s::pg_lsn - %s::pg_lsn", [end, start])) / lives,
-        "bytes a job")
+    add("WAL from start to gone", server.bytes_of_wal(start, end) / lives, "bytes a job")
     updates = after["updates"] - before["updates"]
     if updates:
         add("HOT updates", 100 * (after["hot"] - before["hot"]) / updates, "%", True)

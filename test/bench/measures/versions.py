@@ -23,7 +23,7 @@ class Version:
         before = {name: os.environ[name] for name in self.environment}
         os.environ.update(self.environment)
         try:
-            yield self.server
+            yield
         finally:
             os.environ.update(before)
 
@@ -38,56 +38,58 @@ def make_other(server, programs):
     return other
 
 
-def wal(server):
-    return server.value("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+class Rounds:
+    """The measures of one version, each on a new queue."""
 
+    def __init__(self, version, report, options):
+        self.version, self.report, self.options = version, report, options
 
-def add_costs(report, version, case, jobs, cpu, bytes_):
-    report.add(MEASURE, case, version.name, cpu / jobs, "µs of the server's processor a job")
-    report.add(MEASURE, case, version.name, float(bytes_) / jobs, "bytes of WAL a job")
+    def add(self, case, value, unit):
+        self.report.add(MEASURE, case, self.version.name, value, unit)
 
+    def measure(self, case, waiting, work):
+        """Measures work(), which has `waiting` jobs before it, and returns its speed and the number of its jobs."""
+        server, side = self.version.server, sides.ours()
+        side.make(server)
+        side.fill(server, waiting, self.options.params[0])
+        server.scheduler_at_rest()
+        before = server.statistics(side.table)
+        with server.spending() as spent:
+            speed, jobs = work(server, side)
+            after = server.statistics(side.table)
+        self.add(case, speed, "jobs/s")
+        self.add(case, spent.cpu / jobs, "µs of the server's processor a job")
+        self.add(case, spent.wal / jobs, "bytes of WAL a job")
+        if updates := after["updates"] - before["updates"]:
+            self.add(case, 100 * (after["hot"] - before["hot"]) / updates, "% of the updates are HOT")
+        side.drop(server)
 
-def enqueued(report, version, server, clients, options):
-    side = sides.ours()
-    side.make(server)
-    side.fill(server, 0, options.params[0])
-    server.scheduler_at_rest()
-    cpu, start = server.cpu_of_ended_sessions(), wal(server)
-    speed, count = enqueue.transactions(server, side, options.params[0], clients, options.seconds)
-    case = f"enqueue, {clients} clients"
-    report.add(MEASURE, case, version.name, speed, "jobs/s")
-    add_costs(report, version, case, count, server.cpu_of_ended_sessions() - cpu, wal(server) - start)
-    side.drop(server)
+    def enqueue(self, clients):
+        self.measure(f"enqueue, {clients} clients", 0, lambda server, side: enqueue.transactions(
+            server, side, self.options.params[0], clients, self.options.seconds))
 
+    def drain(self, case, jobs, steps, connections):
+        def work(server, side):
+            return jobs / drain.Loop(case, side, steps, drain.BATCH, connections).seconds(server, jobs, False), jobs
 
-def drained(report, version, server, loop, case, jobs, options):
-    loop.side.make(server)
-    loop.side.fill(server, jobs, options.params[0])
-    server.scheduler_at_rest()
-    before, cpu, start = server.statistics(loop.side.table), server.cpu_of_ended_sessions(), wal(server)
-    report.add(MEASURE, case, version.name, jobs / loop.seconds(server, jobs, False), "jobs/s")
-    add_costs(report, version, case, jobs, server.cpu_of_ended_sessions() - cpu, wal(server) - start)
-    after = server.statistics(loop.side.table)
-    updates = after["updates"] - before["updates"]
-    report.add(MEASURE, case, version.name, 100 * (after["hot"] - before["hot"]) / updates, "% of the updates are HOT")
-    loop.side.drop(server)
+        self.measure(f"drain, {case}", jobs, work)
 
 
 def run(server, report, options):
     server.start(**SETTINGS)
-    other = make_other(server, options.against)
+    versions = [Version("now", server), make_other(server, options.against)]
+    other = versions[1]
     try:
         with other.selected():
             other.server.start(**SETTINGS)
         for turn in range(options.rounds):
-            for version in options.turn([Version("now", server), other], turn % 2):
-                with version.selected() as selected:
+            for version in options.turn(versions, turn % 2):
+                rounds = Rounds(version, report, options)
+                with version.selected():
                     for clients in options.clients[:2]:
-                        enqueued(report, version, selected, clients, options)
-                    batches = drain.Loop("", sides.ours(), drain.ours_batched, drain.BATCH)
-                    drained(report, version, selected, batches, "drain, batches of 100", options.jobs, options)
-                    single = drain.Loop("", sides.ours(), drain.ours_each, drain.BATCH, drain.CONNECTIONS)
-                    drained(report, version, selected, single, "drain, a commit a job", max(1, options.jobs // 5), options)
+                        rounds.enqueue(clients)
+                    rounds.drain("batches of 100", options.jobs, drain.ours_batched, 1)
+                    rounds.drain("a commit a job", max(1, options.jobs // 5), drain.ours_each, drain.CONNECTIONS)
     finally:
         with other.selected():
             other.server.stop()
