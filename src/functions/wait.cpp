@@ -108,7 +108,7 @@ milliseconds limit_of(int64 timeout_ms) {
 }
 
 // Returns the entry of the queue, or else the oldest entry.
-Returned *last_returned(Oid queue) {
+Returned *entry_of(Oid queue) {
     const auto at = std::find_if(returned.begin(), returned.end() - 1,
                                  [queue](const Returned &each) { return each.queue == queue; });
     return &*at;
@@ -116,14 +116,14 @@ Returned *last_returned(Oid queue) {
 
 // Returns how long a wait pauses before it returns for this job.
 milliseconds pause_before(Oid queue, const JobKey &job) {
-    const Returned &last = *last_returned(queue);
+    const Returned &last = *entry_of(queue);
     return last.queue == queue && last.key == job ? last.pause : milliseconds::zero();
 }
 
 void record_returned(Oid queue, const JobKey &job) {
     constexpr milliseconds first_pause{1};
     const milliseconds pause = std::clamp(2 * pause_before(queue, job), first_pause, longest_pause);
-    Returned *const last = last_returned(queue);
+    Returned *const last = entry_of(queue);
     std::rotate(returned.data(), last, last + 1);
     returned.front() = {queue, job, pause};
 }

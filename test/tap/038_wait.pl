@@ -54,24 +54,7 @@ sql("INSERT INTO jobs (params) SELECT '{}' FROM generate_series(1, 1000)");
 is(join(' ', map { output_of($_) } @waiters[ 2 .. 5 ]), join(' ', ('t 1') x 4), 'very many jobs wake everybody');
 sql('DELETE FROM jobs');
 
-# 50 sessions and one job
-@waiters = ();
-for (1 .. 50)
-{
-	push @waiters, new_waiter();
-	$waiters[-1]{psql} = IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $node->connstr('postgres') . " application_name=$waiters[-1]{name}", '-c', $wait, '-c', $claim ],
-		'<', \undef, '>', \$waiters[-1]{out}, '2>', \$waiters[-1]{err});
-}
-becomes($node, "SELECT count(*) FROM pg_stat_activity WHERE $sleeping", 50, '50 sessions wait');
-my $state = sql("SELECT array_agg((pid, xact_start)::text) FROM pg_stat_activity WHERE $sleeping");
-sql($job);
-becomes($node, "SELECT string_agg(state, ' ') FROM jobs", 'IN_PROGRESS', 'one of 50 sessions gets the job');
-is(sql("SELECT count(*) FROM pg_stat_activity WHERE $sleeping AND (pid, xact_start)::text = ANY ('" . ($state =~ s/'/''/gr) . "')"),
-	49, '49 of 50 sessions have not been woken');
-end_waiters(@waiters);
-is(scalar(grep { $_->{out} =~ /^t/ } @waiters), 1, 'one of 50 sessions has returned true');
-sql('DELETE FROM jobs');
+wakes_one_of_fifty($node->connstr('postgres'));
 
 # Sessions that end
 my $until = start_waiter("SET statement_timeout = '2 s'", $wait);

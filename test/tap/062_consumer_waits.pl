@@ -11,6 +11,7 @@ use SchedulerTest qw(session);
 use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WaitTest qw($sleeping);
 use Time::HiRes qw(time);
 
 # poll_interval is long, so that no consumer finds a job by a poll
@@ -20,7 +21,7 @@ sub sql { return $node->safe_psql('postgres', shift); }
 sql(q{SELECT ecto_job.create_queue('jobs'); SELECT ecto_job.configure_queue('jobs', poll_interval => '1 day')});
 
 my $program = "application_name = 'ecto_job_consumer'";
-my $waits = "$program AND query LIKE 'CALL ecto_job.wait%' AND state = 'active' AND wait_event_type = 'Extension'";
+my $waits = "$program AND $sleeping";
 my $waiting = "SELECT count(*) FROM pg_stat_activity WHERE $waits";
 my $sessions = "SELECT count(*) FROM pg_stat_activity WHERE $program";
 my @by_sql = ('--queue', 'jobs', '--sql', 'SELECT $1');

@@ -57,43 +57,10 @@ ok(poll_until(
 		'the pooler'),
 	'pgbouncer runs');
 
-# Each search for a job is a transaction of its own, so the start of a session's transaction shows that it still sleeps
-my $asleep = "SELECT count(*) FROM pg_stat_activity WHERE $sleeping";
-my $sleepers = '';
-sub remember_sleepers
-{
-	my ($number, $name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	becomes($node, $asleep, $number, $name);
-	$sleepers = sql("SELECT array_agg((pid, xact_start)::text) FROM pg_stat_activity WHERE $sleeping") =~ s/'/''/gr;
-	return;
-}
-sub sleep_on
-{
-	my ($number, $name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return is(sql("$asleep AND (pid, xact_start)::text = ANY ('$sleepers')"), $number, $name);
-}
-
-# 50 clients and one job
-my @waiters = map {
-	my $waiter = new_waiter();
-	$waiter->{psql} = IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $through_pooler->connstr('postgres'), '-v', 'ON_ERROR_STOP=1',
-			'-c', "CALL ecto_job.wait('jobs', '1 day')", '-c', "SELECT count(*) FROM ecto_job.start_available_jobs('jobs')" ],
-		'<', \undef, '>', \$waiter->{out}, '2>', \$waiter->{err});
-	$waiter;
-} 1 .. 50;
-remember_sleepers(50, '50 clients wait behind the pooler');
-sql(q{SELECT ecto_job.enqueue('jobs', '{}')});
-becomes($node, q{SELECT string_agg(state || ' ' || attempt, ',') FROM jobs}, 'IN_PROGRESS 1', 'one of 50 clients gets the job');
-sleep_on(49, '49 of 50 clients have not been woken');
-sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE $sleeping");
-my @results = map { output_of($_) } @waiters;
-is(join(',', grep { !/^canceling statement/ } @results), 't 1', 'one of 50 clients has claimed, and has the job');
-sql('DELETE FROM jobs');
+wakes_one_of_fifty($through_pooler->connstr('postgres'));
 
 # Consumers, and one job after the other, each of which needs a wake-up of its own
+my $asleep = "SELECT count(*) FROM pg_stat_activity WHERE $sleeping";
 my @environment = ('env', "PGHOST=$directory", "PGPORT=$port", 'PGDATABASE=postgres');
 my @outputs = ('') x $clients;
 my @consumers = map { IPC::Run::start([ @environment, 'python3', "$directory/consumer.py" ], '<', \undef, '>&', \$_) } @outputs;
@@ -102,7 +69,7 @@ for my $n (1 .. 10)
 	remember_sleepers($clients, "all consumers wait before job $n of 10");
 	sql(q{SELECT ecto_job.enqueue('jobs', '{"name": "alone"}')});
 	becomes($node, q{SELECT count(*) FROM greetings WHERE text = 'Hello, alone'}, $n, "job $n of 10 finds its consumer");
-	sleep_on($clients - 1, "job $n of 10 wakes no other consumer");
+	have_slept_on($clients - 1, "job $n of 10 wakes no other consumer");
 }
 
 # Many jobs

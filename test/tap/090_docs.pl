@@ -23,6 +23,7 @@ use File::Temp;
 use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WaitTest qw($sleeping);
 
 my @files = ('README.md', map { s{.*/docs/}{docs/}r } sort glob(source_dir() . '/docs/*.md'));
 my $cron = -e `pg_config --sharedir` =~ s/\n//r . '/extension/pg_cron.control';
@@ -123,7 +124,7 @@ sub run_sh
 	return;
 }
 
-my $asleep = q{query LIKE 'CALL ecto_job.wait%' AND state = 'active' AND wait_event_type = 'Extension' AND datname = current_database()};
+my $asleep = "$sleeping AND datname = current_database()";
 my $sleepers = "SELECT count(*) FROM pg_stat_activity WHERE $asleep";
 
 # Runs a consumer that never ends until no job is left to start, sends SIGTERM, and returns the exit status and the output
