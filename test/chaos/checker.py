@@ -243,6 +243,7 @@ class Checker:
             "woken": count("waited", available=True), "for several": count("waited", several=True),
             "timed out": count("waited", timed_out=True),
             "used": count("used"), "undone": count("undone"),
+            "undone beside a sleeper": sum(event["sleepers"] > 0 for event in self.events.get("undone without a wait", [])),
             "prepared": len(self.events.get("prepared", [])),
             "cancelled": count("cancel"), "terminated": count("terminate"), "pauses": count("queue paused"),
             "scheduler switched": count("scheduler switched"), "calms": len(calms),

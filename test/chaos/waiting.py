@@ -5,9 +5,9 @@ The referee alternates storms and calms. In a storm jobs are enqueued in every w
 back, and the referee cancels and terminates sessions, pauses queues, and stops and starts the scheduler; the nemesis
 kills clients and server processes. In a calm no job is enqueued and no wait begins, since its search would find a job
 whose wake-up was lost. Sessions that wait go on, and one that returns claims at once, so each wake-up is used or passed
-on. Then no job may stay AVAILABLE beside a session that sleeps. PATIENCE is the time in which the referee has observed
-both, in steps of a limited length, so that a machine that stands still does not resemble a lost wake-up. Meanwhile the
-nemesis pauses, or it would end the sessions that sleep."""
+on. Then no job may stay AVAILABLE beside a session that sleeps, nor when the referee has undone a claim of its own.
+PATIENCE is the time in which the referee has observed both, in steps of a limited length, so that a machine that stands
+still does not resemble a lost wake-up. Meanwhile the nemesis pauses, or it would end the sessions that sleep."""
 import time
 
 import psycopg
@@ -20,6 +20,9 @@ SETUP = "".join(f"""
     SELECT ecto_job.create_queue('{queue}', 'public');
     SELECT ecto_job.configure_queue('{queue}', '1 h', '0.5 s', '0.5 s', '0.05 s', 1000);
 """ for queue in QUEUES)
+# How a claim is undone: how its transaction begins, and the statements that undo it
+UNDOING = [("BEGIN", ["ROLLBACK"]), ("BEGIN; SAVEPOINT a", ["ROLLBACK TO a; COMMIT"]),
+           ("BEGIN", ["PREPARE TRANSACTION 'held'", "ROLLBACK PREPARED 'held'"])]
 PATIENCE = 10  # seconds; a wake-up takes some milliseconds
 LONG = 60  # seconds of a wait that only a wake-up ends
 RESTLESS = 20  # seconds after which a calm ends although sessions are busy
@@ -101,18 +104,9 @@ class Enqueuer(Member):
         self.connection.execute(f"SELECT ecto_job.enqueue('{self.random.choice(QUEUES)}', '{{}}', schedule =>"
                                 f" clock_timestamp() + make_interval(secs => {self.random.random() * 0.3}))")
 
-    def undo_claim(self):
-        """Claims jobs without a wait, and ends the transaction in the calm. If it is rolled back, the jobs are found only
-        if this wakes a session, since no wake-up of this session can be passed on."""
-        self.connection.execute("BEGIN")
-        self.start(self.random.choice(QUEUES))
-        while self.is_storm():
-            self.pause(0.02)
-        self.end()
-
     def act(self):
         self.random.choice([self.in_autocommit, self.in_autocommit, self.by_function, self.in_a_transaction,
-                            self.in_savepoints, self.later, self.undo_claim])()
+                            self.in_savepoints, self.later])()
         self.history.note("came")
         self.pause(self.shared.storm_pause.value)
 
@@ -186,9 +180,17 @@ class Referee(Client):
         super().__init__(shared, name, "referee")
         self.suspects = {}  # prepared transactions, and when each was first seen
         self.sleepers = {queue: 0 for queue in QUEUES}
+        self.holder = None  # a connection that claims a job without a wait
+        self.held = set()  # this job, as a pair of its queue and id, until the claim is undone
+        self.undoing = []  # the statements that undo the claim
 
     def connect(self, database=DATABASE, user="postgres"):
         return super().connect(database, user)
+
+    def greet(self):
+        if self.holder:
+            self.holder.close()
+        self.holder, self.held = self.connect(), set()
 
     # Harm
 
@@ -223,12 +225,13 @@ class Referee(Client):
             self.rows(f"DELETE FROM {queue} WHERE id IN (SELECT id FROM {queue} FOR UPDATE SKIP LOCKED)")
         self.shared.storm_pause.value = self.random.choice([0.05, 0.2, 0.5])
         ends = time.monotonic() + self.random.random() * 0.8
+        # Seldom, since a scheduler that starts wakes all sessions, also in the next calm
+        if self.random.random() < 0.1:
+            self.switch_scheduler()
         self.shared.storm.value = 1
         try:
             while time.monotonic() < ends and self.phase == RUN:
-                harm = self.random.choice([self.cancel] * 5 + [self.terminate, self.pause_and_resume,
-                                                               self.switch_scheduler])
-                harm()
+                self.random.choice([self.cancel] * 5 + [self.terminate, self.pause_and_resume])()
                 self.pause(0.1)
         finally:
             self.shared.storm.value = 0
@@ -252,7 +255,7 @@ class Referee(Client):
             here = [(pid, since) for pid, since, query in sleepers if queue in query]
             self.sleepers[queue] = len(here)
             jobs = self.rows(f"SELECT id FROM {queue} WHERE state = 'AVAILABLE' ORDER BY id LIMIT 20") if here else []
-            pairs |= {(queue, job, *sleeper) for (job,) in jobs for sleeper in here}
+            pairs |= {(queue, job, *sleeper) for (job,) in jobs if (queue, job) not in self.held for sleeper in here}
         return pairs, busy
 
     def calm(self):
@@ -263,8 +266,6 @@ class Referee(Client):
             self.shared.suspects.value = 0
 
     def observe(self):
-        for queue in QUEUES:
-            self.rows(f"SELECT ecto_job.resume_queue('{queue}')")
         began = last = looked = time.monotonic()
         lasting, observed, quiet = set(), 0, 0
         while self.phase == RUN and quiet < 2 and last - began < RESTLESS + PATIENCE:
@@ -286,22 +287,52 @@ class Referee(Client):
         if quiet == 2:
             self.history.note("calm", sleepers=sum(self.sleepers.values()))
 
+    # What happens in a calm
+
     def add_job(self):
         """Adds one job to a queue on which several sessions sleep, among whom its wake-up may be passed on. Returns
         whether there is such a queue."""
         queues = [queue for queue, count in self.sleepers.items() if count > 1]
         if queues:
-            self.rows(f"INSERT INTO {self.random.choice(queues)} (params) VALUES ('{{}}')")
+            self.random.choice([self.add, self.add_and_hold])(self.random.choice(queues))
             self.history.note("one job")
         return bool(queues)
+
+    def add(self, queue):
+        self.rows(f"INSERT INTO {queue} (params) VALUES ('{{}}')")
+
+    def add_and_hold(self, queue):
+        """Adds a job and claims it in the next transaction, by one message, so that the session that was woken for the
+        job comes too late."""
+        if self.holder.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            self.holder.execute("ROLLBACK")  # after an error, or when another session had the job
+        # The end of a transaction first ends its savepoints, so a savepoint is made only where it is used
+        begin, self.undoing = self.random.choice(UNDOING)
+        cursor = self.holder.execute(f"BEGIN; INSERT INTO {queue} (params) VALUES ('{{}}'); COMMIT; {begin};"
+                                     f" SELECT id FROM ecto_job.start_available_jobs('{queue}')")
+        while cursor.nextset():
+            pass
+        self.held = {(queue, job) for (job,) in cursor.fetchall()}
+
+    def undo(self):
+        """Undoes the claim that is held. Its job is then found only if this wakes a session, since the holder has no
+        wake-up that can be passed on. Returns whether a claim was held."""
+        held, self.held = self.held, set()
+        for queue, _ in held:
+            for statement in self.undoing:
+                self.holder.execute(statement)
+            self.history.note("undone without a wait", sleepers=self.sleepers[queue])
+        return bool(held)
 
     def round(self):
         if self.phase != RUN:
             time.sleep(0.1)
             return
         self.storm()
+        for queue in QUEUES:
+            self.rows(f"SELECT ecto_job.resume_queue('{queue}')")  # which wakes all sessions that wait for the queue
         self.calm()
-        while self.phase == RUN and self.add_job():
+        while self.phase == RUN and (self.undo() or self.add_job()):
             self.calm()
 
 
