@@ -226,7 +226,7 @@ class Referee(Client):
         self.shared.storm_pause.value = self.random.choice([0.05, 0.2, 0.5])
         ends = time.monotonic() + self.random.random() * 0.8
         # Seldom, since a scheduler that starts wakes all sessions, also in the next calm
-        if self.random.random() < 0.1:
+        if self.random.random() < 0.2:
             self.switch_scheduler()
         self.shared.storm.value = 1
         try:
