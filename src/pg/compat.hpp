@@ -6,11 +6,15 @@
 
 #include "pg/pg.hpp"
 
-// The oldest supported server. Before 15.9 a plan that was made for one role could be used for
-// another one under row-level security (CVE-2024-10976), and the plans of claims are kept.
+// The oldest supported server, and whether a server is supported. Before 15.9, 16.5 and 17.1 a plan
+// that was made for one role could be used for another one under row-level security
+// (CVE-2024-10976), and the plans of claims are kept.
 #define ECTO_JOB_LEAST_SERVER 150009
-#if PG_VERSION_NUM < ECTO_JOB_LEAST_SERVER
-#error "ecto_job needs PostgreSQL 15.9 or later: install the newest minor, with server headers"
+#define ECTO_JOB_SUPPORTS(number)                                                                  \
+    ((number) >= ECTO_JOB_LEAST_SERVER && ((number) < 160000 || (number) >= 160005) &&             \
+     (number) != 170000)
+#if !ECTO_JOB_SUPPORTS(PG_VERSION_NUM)
+#error "ecto_job needs PostgreSQL 15.9, 16.5, 17.1 or later: install the newest minor's headers"
 #endif
 
 #if PG_VERSION_NUM >= 160000
@@ -35,9 +39,10 @@ namespace ecto_job {
 // Raises an ERROR (SQLSTATE 0A000) in a server that is too old, whatever headers the library was
 // compiled with. PostgreSQL itself compares only major versions.
 inline void check_server_version() {
-    if (pg_strtoint32(GetConfigOption("server_version_num", false, false)) < ECTO_JOB_LEAST_SERVER)
+    if (!ECTO_JOB_SUPPORTS(pg_strtoint32(GetConfigOption("server_version_num", false, false))))
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("ecto_job needs PostgreSQL 15.9 or later, and this server is %s",
+                        errmsg("ecto_job needs PostgreSQL 15.9, 16.5, 17.1 or later, and this "
+                               "server is %s",
                                GetConfigOption("server_version", false, false)),
                         errhint("Update the server to the newest minor release. To start it as it "
                                 "is, take ecto_job out of \"shared_preload_libraries\".")));

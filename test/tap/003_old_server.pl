@@ -1,7 +1,7 @@
 # A server that is too old is refused: by the compiler, which reads the version in its headers, and by the library,
 # which reads the server's setting server_version_num.
 #
-# Seen to fail with test/mutants/old_server_runs.patch and test/mutants/old_headers_compile.patch.
+# Seen to fail with test/mutants/old_server_runs.patch, old_headers_compile.patch and old_minors_run.patch.
 use strict;
 use warnings;
 use FindBin;
@@ -34,13 +34,14 @@ sub compile
 	return output([ 'g++', '-std=c++20', '-fsyntax-only', '-w', "-I$headers", '-I' . source_dir() . '/src',
 		'-DECTO_JOB_VERSION=""', '-DPGDLLEXPORT=', source_dir() . '/src/module.cpp' ]);
 }
-my $sentence = qr/ecto_job needs PostgreSQL 15\.9 or later/;
+my $sentence = qr/ecto_job needs PostgreSQL 15\.9, 16\.5, 17\.1 or later/;
 # Headers of a later major version lack what the sources use with 15; these compile under their own number
 my ($installed) = $config =~ /#define PG_VERSION_NUM (\d+)/;
 my $accepted = $installed < 160000 ? 150009 : $installed;
 is(compile($accepted), '', "the library compiles with the headers of $accepted");
-like(compile(150008), qr/error: .*$sentence.*: install the newest minor/,
-	'compiling with the headers of 15.8 fails, and the message says what to do');
+like(compile($$_[0]), qr/error: .*$sentence.*: install the newest minor/,
+	"compiling with the headers of $$_[1] fails, and the message says what to do")
+  for [ 150008, '15.8' ], [ 160004, '16.4' ], [ 170000, '17.0' ];
 
 # A server of another version is a copy of the program postgres, beside the original, in which the three numbers of
 # the setting server_version_num (boot value, least and greatest value) are changed
@@ -66,8 +67,11 @@ sub load_in
 
 SKIP:
 {
-	skip "the directory of PostgreSQL's programs cannot be written to", 4 unless -w $bin;
+	skip "the directory of PostgreSQL's programs cannot be written to", 8 unless -w $bin;
 	like(load_in(150009), qr/server_version_num = "150009".*ecto_job\.enabled = "on"/s, 'a server of 15.9 loads the library');
+	like(load_in($$_[0]), qr/server_version_num = "$$_[0]".*ecto_job\.enabled = "on"/s, "a server of $$_[1] loads the library")
+	  for [ 160005, '16.5' ], [ 170001, '17.1' ];
+	like(load_in($$_[0]), qr/ERROR:  $sentence/, "a server of $$_[1] refuses LOAD") for [ 160004, '16.4' ], [ 170000, '17.0' ];
 	my $loaded = load_in(150008);
 	like($loaded, qr/ERROR:  $sentence, and this server is .*HINT:  Update the server/s,
 		'a server of 15.8 refuses LOAD, and the error says what to do');
