@@ -27,4 +27,10 @@ constexpr bool is_bound(std::int64_t lease) {
     return (lease & 1) != 0;
 }
 
+// Returns the number of the session that a bound lease is bound to.
+constexpr std::uint32_t session_of(std::int64_t lease) {
+    return static_cast<std::uint32_t>(static_cast<std::uint64_t>(lease) >> lease_session_shift);
+}
+static_assert(session_of(bound_lease(4'000'000'000, 1'048'575)) == 4'000'000'000);
+
 } // namespace ecto_job

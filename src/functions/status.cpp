@@ -6,6 +6,7 @@
 // Everybody may call these functions, so each checks that the caller may read the queue.
 #include "core/version.hpp"
 #include "functions/composite.hpp"
+#include "functions/readers.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "pg/database.hpp"
@@ -19,13 +20,6 @@
 namespace ecto_job {
 
 namespace {
-
-// Returns whether the caller may read the table. False for a table that is dropped at this moment,
-// for which the view shall not fail.
-bool may_read(Oid table) {
-    bool is_missing = false;
-    return pg_class_aclcheck_ext(table, GetUserId(), ACL_SELECT, &is_missing) == ACLCHECK_OK;
-}
 
 // Returns why nothing is swept in this database; null if a scheduler is at work.
 const char *why_no_scheduler() {
@@ -119,11 +113,6 @@ const char *status_of(const QueueRecord *record) {
     return "ok";
 }
 
-// pg_monitor sees how the sweeps go, and no job; nor does anybody whom a policy may hide it from
-bool may_see_jobs(Oid table) {
-    return may_read(table) && check_enable_rls(table, InvalidOid, true) != RLS_ENABLED;
-}
-
 Datum or_null(TimestampTz time, bool *is_null) {
     *is_null = time == 0 || time == DT_NOEND;
     return TimestampTzGetDatum(time);
@@ -143,8 +132,7 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
     Datum values[column_count] = {};
     bool nulls[column_count] = {true, true, true, true, true, true};
     const Oid queue = PG_ARGISNULL(queue_at) ? InvalidOid : PG_GETARG_OID(queue_at);
-    const bool allowed = !PG_ARGISNULL(queue_at) &&
-                         (may_read(queue) || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR));
+    const bool allowed = !PG_ARGISNULL(queue_at) && (may_read(queue) || is_monitor());
     if (allowed) {
         QueueRecord record{};
         const bool recorded = shared_state() != nullptr && read_record(queue, &record);
@@ -168,6 +156,7 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
         values[activated] = Int64GetDatum(record.health.activated);
         values[expired] = Int64GetDatum(record.health.expired);
         values[failed] = Int64GetDatum(record.health.failed);
+        // pg_monitor sees how the sweeps go, and no time of a job
         if (may_see_jobs(queue))
             values[next_due] = or_null(record.health.next_due, &nulls[next_due]);
     }

@@ -20,7 +20,6 @@
 #if PG_VERSION_NUM >= 160000
 extern "C" {
 #include "catalog/pg_namespace.h"
-#include "storage/procarray.h"
 #include "varatt.h"
 }
 #endif

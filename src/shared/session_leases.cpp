@@ -89,4 +89,13 @@ bool is_live_session(int64 number) {
     return is_listed(number);
 }
 
+int pid_of_session(uint32 number) {
+    if (number == 0 || !is_state_shared()) // 0 stands at every process without a number
+        return 0;
+    const SharedLock lock(LW_SHARED);
+    const std::span<uint32> numbers = shared_state()->sessions.numbers;
+    const auto found = std::ranges::find(numbers, number);
+    return found != numbers.end() ? ProcGlobal->allProcs[found - numbers.begin()].pid : 0;
+}
+
 } // namespace ecto_job

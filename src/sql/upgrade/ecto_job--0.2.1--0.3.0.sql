@@ -178,3 +178,53 @@ CREATE OR REPLACE VIEW ecto_job.queues AS
        OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON COLUMN ecto_job.queues.paused IS 'true: claims return no jobs, until resume_queue';
 COMMENT ON COLUMN ecto_job.queues.options IS 'options of configure_queue that are not at their default';
+
+-- How many jobs of each state a queue has, and since when: six rows, for monitoring. The work does not grow with the
+-- table: at most about `at_most` jobs are read along each of three indexes, and ten times as many entries with those of
+-- finished jobs. capped: the count of the state stopped there, so there are `jobs` jobs at least. oldest: the lowest
+-- schedule of the jobs that were counted; of SCHEDULED and RETRY it is the lowest even if capped. For readers of the
+-- table to whom no policy applies, and pg_monitor. Works on a standby.
+-- Errors: 22004 null, 22023 at_most below 1, 42P01, 42809 not a queue, 42501, 0A000 Citus distributes the table.
+CREATE FUNCTION ecto_job.queue_depth(
+    queue pg_catalog.regclass, at_most pg_catalog.int8 DEFAULT 10000, OUT state pg_catalog.text,
+    OUT jobs pg_catalog.int8, OUT capped pg_catalog.bool, OUT oldest pg_catalog.timestamptz
+) RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 6 AS 'MODULE_PATHNAME', 'ecto_job_queue_depth';
+COMMENT ON FUNCTION ecto_job.queue_depth(pg_catalog.regclass, pg_catalog.int8) IS
+    'how many jobs of each state a queue has, counted up to a limit';
+
+-- Errors, rights and limits: see running_jobs.
+CREATE FUNCTION ecto_job.held_jobs(
+    queue pg_catalog.regclass, at_most pg_catalog.int8, OUT id pg_catalog.int8, OUT state
+    pg_catalog.text, OUT attempt pg_catalog.int4, OUT lease pg_catalog.int8, OUT since
+    pg_catalog.timestamptz, OUT expires pg_catalog.timestamptz, OUT pid pg_catalog.int4, OUT
+    locked_by pg_catalog.xid, OUT locked_by_pid pg_catalog.int4
+) RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ecto_job_held_jobs';
+COMMENT ON FUNCTION ecto_job.held_jobs(pg_catalog.regclass, pg_catalog.int8) IS
+    'for running_jobs: the RESERVED and IN_PROGRESS jobs of a queue';
+
+-- The RESERVED and IN_PROGRESS jobs of a queue, without their params; those whose lease ends first come first.
+-- since: the last change of the row, which is its start, or the last extension of its lease; null without updated_at.
+-- pid, application_name, client_addr: the session that the lease is bound to (ecto_job.session_leases), as far as
+-- pg_stat_activity shows it. locked_by_pid, locked_by_gid: the session, or prepared transaction, whose open transaction
+-- has the row locked, as that which completes the job. On a standby all of these are null. At most `at_most` jobs, and
+-- a WARNING if a hundred times as many entries of an index were read and there may be more.
+-- Errors and rights: as of queue_depth.
+CREATE FUNCTION ecto_job.running_jobs(
+    queue pg_catalog.regclass, at_most pg_catalog.int8 DEFAULT 1000, OUT id pg_catalog.int8, OUT
+    state pg_catalog.text, OUT attempt pg_catalog.int4, OUT lease pg_catalog.int8, OUT since
+    pg_catalog.timestamptz, OUT expires pg_catalog.timestamptz, OUT pid pg_catalog.int4, OUT
+    application_name pg_catalog.text, OUT client_addr pg_catalog.inet, OUT locked_by_pid
+    pg_catalog.int4, OUT locked_by_gid pg_catalog.text
+) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL RESTRICTED AS $$
+    SELECT h.id, h.state, h.attempt, h.lease, h.since, h.expires,
+           h.pid, a.application_name, a.client_addr, h.locked_by_pid, p.gid
+    FROM ecto_job.held_jobs(running_jobs.queue, running_jobs.at_most) AS h
+         LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) h.pid
+         LEFT JOIN pg_catalog.pg_prepared_xacts AS p ON p.transaction OPERATOR(pg_catalog.=) h.locked_by
+    ORDER BY h.expires, h.id
+    $$;
+COMMENT ON FUNCTION ecto_job.running_jobs(pg_catalog.regclass, pg_catalog.int8) IS
+    'the jobs of a queue that are held, by which session, and which transaction has their rows locked';

@@ -1,0 +1,120 @@
+// The function queue_depth(): how many jobs of each state a queue has, counted up to a limit.
+//
+// The work does not grow with the table. The first walk goes along the primary key from the oldest
+// job: FAILED jobs, which no other index has, pile up there. If the walk comes to the end, it has
+// counted everything. Otherwise the jobs in play and those that wait are counted by their indexes.
+// A table without these indexes, such as EctoJob's, is also read from its newest job.
+#include <algorithm>
+#include <initializer_list>
+
+#include "functions/readers.hpp"
+#include "pg/row.hpp"
+#include "table/job_walk.hpp"
+
+namespace ecto_job {
+
+namespace {
+
+// Entries of finished jobs stay in an index until VACUUM removes them
+constexpr int64 entries_of_a_job = 10;
+
+struct Depth {
+    int64 jobs;
+    TimestampTz oldest; // if jobs > 0
+    bool is_complete;   // all jobs of the state were counted
+};
+struct Depths {
+    Depth of[all_states.size()];
+
+    Depth &operator[](State state) { return of[static_cast<std::size_t>(state)]; }
+};
+
+void count(Depths *counted, State state, std::optional<TimestampTz> schedule) {
+    Depth &depth = (*counted)[state];
+    if (schedule && (depth.jobs == 0 || *schedule < depth.oldest))
+        depth.oldest = *schedule;
+    depth.jobs++;
+}
+
+// Counts along an index. Returns whether all of its jobs were counted.
+bool count_along(const WatchedQueue &queue, Oid index, ScanDirection direction, int64 at_most,
+                 Depths *counted) {
+    const int schedule = row_of(queue.table, nullptr).columns.number_of<AnyTimestamp>("schedule");
+    const int64 entries = std::min(at_most, PG_INT64_MAX / entries_of_a_job) * entries_of_a_job;
+    JobWalk walk = begin_job_walk(queue.table, index, direction, at_most, entries);
+    while (next_job(&walk)) {
+        bool is_null = false;
+        const Datum due = slot_getattr(walk.slot, schedule, &is_null);
+        if (const std::optional<State> state = state_of_job(walk))
+            count(counted, *state,
+                  is_null ? std::nullopt : std::optional(DatumGetTimestampTz(due)));
+    }
+    end_job_walk(&walk);
+    return walk.is_complete;
+}
+
+// Counts the states that an index is sure to have, and keeps what is known of them from another
+// index where that is more. Returns false if there is no such index.
+bool count_states(const WatchedQueue &queue, JobIndex wanted, std::initializer_list<State> states,
+                  ScanDirection direction, int64 at_most, Depths *known) {
+    const Oid index = find_job_index(queue.table, wanted);
+    if (!OidIsValid(index))
+        return false;
+    Depths counted{};
+    const bool is_complete = count_along(queue, index, direction, at_most, &counted);
+    for (const State state : states) {
+        Depth &depth = (*known)[state];
+        const Depth &more = counted[state];
+        if (more.jobs > 0)
+            depth.oldest = depth.jobs > 0 ? std::min(depth.oldest, more.oldest) : more.oldest;
+        depth.jobs = std::max(depth.jobs, more.jobs);
+        depth.is_complete = depth.is_complete || is_complete;
+    }
+    return true;
+}
+
+Depths count_jobs(const WatchedQueue &queue, int64 at_most) {
+    using enum State;
+    const auto all = {scheduled, available, reserved, in_progress, retry, failed};
+    Depths known{};
+    count_states(queue, JobIndex::all, all, ForwardScanDirection, at_most, &known);
+    if (known[failed].is_complete)
+        return known;
+    const bool in_play = count_states(queue, JobIndex::in_play, {available, reserved, in_progress},
+                                      ForwardScanDirection, at_most, &known);
+    const bool waiting = count_states(queue, JobIndex::waiting, {scheduled, retry},
+                                      ForwardScanDirection, at_most, &known);
+    if (!in_play || !waiting)
+        count_states(queue, JobIndex::all, all, BackwardScanDirection, at_most, &known);
+    return known;
+}
+
+} // namespace
+
+} // namespace ecto_job
+
+// queue_depth(queue regclass, at_most bigint DEFAULT 10000)
+ECTO_JOB_FUNCTION(ecto_job_queue_depth) {
+    using namespace ecto_job;
+    enum { queue_at, at_most_at };
+    enum { state_column, jobs, capped, oldest, column_count };
+    InitMaterializedSRF(fcinfo, 0);
+    const auto *const result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    const WatchedQueue queue = open_watched_queue(fcinfo);
+    Depths depths = count_jobs(queue, at_most_argument(fcinfo, at_most_at, queue.queue));
+    for (const State state : all_states) {
+        const Depth &depth = depths[state];
+        Datum values[column_count] = {};
+        bool nulls[column_count] = {};
+        const std::string_view word = name(state);
+        values[state_column] =
+            PointerGetDatum(cstring_to_text_with_len(word.data(), static_cast<int>(word.size())));
+        values[jobs] = Int64GetDatum(depth.jobs);
+        values[capped] = BoolGetDatum(!depth.is_complete);
+        values[oldest] = TimestampTzGetDatum(depth.oldest);
+        nulls[oldest] = depth.jobs == 0;
+        tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    }
+    table_close(queue.table, AccessShareLock);
+    return 0;
+}
