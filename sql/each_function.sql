@@ -35,6 +35,9 @@ UPDATE each_shared SET state = 'SCHEDULED', schedule = '2001-01-01';
 SELECT count(*) FROM ecto_job.sweep('each_shared');
 SELECT queue, status FROM ecto_job.queues WHERE queue::text LIKE 'each%' ORDER BY queue::text;
 
+SELECT count(*) FROM ecto_job.queue_depth('each_plain');
+SELECT count(*) FROM ecto_job.running_jobs('each_shared');
+
 -- Adoption and release
 SELECT ecto_job.release_queue('each_shared');
 SELECT ecto_job.adopt_queue('each_shared');

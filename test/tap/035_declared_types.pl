@@ -29,7 +29,10 @@ my %stored = (
 # A call of each function that declares OUT parameters; no table can have a column of such a row
 my %unnamed = (
 	sweep => q{ecto_job.sweep('jobs')},
-	queue_status => q{ecto_job.queue_status('jobs', true)},);
+	queue_status => q{ecto_job.queue_status('jobs', true)},
+	queue_depth => q{ecto_job.queue_depth('jobs')},
+	held_jobs => q{ecto_job.held_jobs('jobs', 9)},
+	running_jobs => q{ecto_job.running_jobs('jobs')},);
 
 my $returns_rows = q{SELECT p.proname FROM pg_proc p JOIN pg_type t ON t.oid = p.prorettype
 	WHERE p.pronamespace = 'ecto_job'::regnamespace AND p.prokind = 'f'};
