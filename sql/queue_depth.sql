@@ -84,15 +84,22 @@ SELECT count(*), count(DISTINCT id) FROM ecto_job.running_jobs('depth_adopted', 
 DELETE FROM depth_adopted WHERE state = 'FAILED' AND id % 8 > 0;
 SELECT count(*), count(DISTINCT id) FROM ecto_job.running_jobs('depth_adopted', 8);
 
--- Entries of deleted jobs count, ten for each job
-DELETE FROM depth_native;
+-- Entries of deleted jobs count, ten for each job: where they are too many, the other end of the index is read, too
+TRUNCATE depth_native;
 INSERT INTO depth_native (params, state, schedule) SELECT '{}', 'FAILED', '2001-01-01' FROM generate_series(1, 30);
+INSERT INTO depth_native (params, state) VALUES ('{}', 'RESERVED');
+INSERT INTO depth_native (params) SELECT '{}' FROM generate_series(1, 30);
+INSERT INTO depth_native (params, state) VALUES ('{}', 'RESERVED');
 BEGIN;
-DELETE FROM depth_native;
-INSERT INTO depth_native (params) VALUES ('{}');
-SELECT state, jobs, capped FROM ecto_job.queue_depth('depth_native', 2) WHERE state IN ('AVAILABLE', 'FAILED');
-SELECT state, jobs, capped FROM ecto_job.queue_depth('depth_native', 2000) WHERE state IN ('AVAILABLE', 'FAILED');
+DELETE FROM depth_native WHERE state IN ('FAILED', 'AVAILABLE');
+SELECT state, jobs, capped FROM ecto_job.queue_depth('depth_native', 2) WHERE jobs > 0 OR capped;
+UPDATE depth_native SET state = 'IN_PROGRESS' WHERE id = (SELECT max(id) FROM depth_native);
+DELETE FROM depth_native WHERE state = 'RESERVED';
+SELECT state, jobs, capped FROM ecto_job.queue_depth('depth_native', 2) WHERE jobs > 0 OR capped;
+SELECT count(*) FROM ecto_job.running_jobs('depth_native', 1);
+SELECT state, jobs, capped FROM ecto_job.queue_depth('depth_native', 2000) WHERE jobs > 0 OR capped;
 ROLLBACK;
+DELETE FROM depth_native WHERE state IN ('RESERVED', 'AVAILABLE');
 
 -- The transaction's own lock on a running job
 SELECT ecto_job.enqueue('depth_native', '{}') \g /dev/null
@@ -133,7 +140,34 @@ SET client_min_messages = error;
 CREATE INDEX ON depth_timeless (depth_spy(id));
 CREATE INDEX ON depth_timeless (id) WHERE id > depth_spy(1);
 RESET client_min_messages;
+CREATE INDEX ON depth_timeless USING hash (id);
 SELECT state, jobs, capped FROM ecto_job.queue_depth('depth_timeless') WHERE jobs > 0;
+-- nor is one that is not valid, or that a snapshot may not use since rows changed while it was built
+SET client_min_messages = error;
+INSERT INTO depth_timeless (id, params) OVERRIDING SYSTEM VALUE VALUES (1, '{}');
+RESET client_min_messages;
+CREATE UNIQUE INDEX CONCURRENTLY depth_invalid ON depth_timeless (id);
+SELECT state, jobs, capped FROM ecto_job.queue_depth('depth_timeless') WHERE jobs > 0;
+DROP INDEX depth_invalid;
+DO $$
+DECLARE
+    index text;
+BEGIN
+    FOR index IN SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'depth_timeless'::regclass LOOP
+        EXECUTE 'DROP INDEX ' || index;
+    END LOOP;
+END
+$$;
+BEGIN;
+UPDATE depth_timeless SET id = id + 100;
+CREATE INDEX ON depth_timeless (id);
+SELECT state, jobs, capped FROM ecto_job.queue_depth('depth_timeless') WHERE jobs > 0;
+COMMIT;
+SELECT state, jobs, capped FROM ecto_job.queue_depth('depth_timeless') WHERE jobs > 0;
+
+SET client_min_messages = error;
+CREATE INDEX ON depth_timeless (priority) WHERE id > depth_spy(1);
+RESET client_min_messages;
 
 -- Rights: SELECT on the whole table, no policy; or pg_monitor, for whom the owner's code does not run either
 GRANT SELECT ON depth_timeless, depth_native TO regress_depth_reader, regress_depth_restricted;
@@ -143,7 +177,8 @@ SET ROLE regress_depth_monitor;
 SELECT pg_temp.outcome('SELECT params FROM depth_native');
 SELECT sum(jobs) FROM ecto_job.queue_depth('depth_native');
 SELECT count(*) FROM ecto_job.running_jobs('depth_native');
-SELECT count(*) FROM ecto_job.queue_depth('depth_timeless');
+SELECT count(*) FROM ecto_job.queue_depth('depth_timeless', 1);
+SELECT count(*) FROM ecto_job.running_jobs('depth_timeless', 1);
 SET ROLE regress_depth_reader;
 SELECT sum(jobs) FROM ecto_job.queue_depth('depth_native');
 SELECT count(*) FROM ecto_job.running_jobs('depth_native');

@@ -36,9 +36,16 @@ void count(Depths *counted, State state, std::optional<TimestampTz> schedule) {
     depth.jobs++;
 }
 
-// Counts along an index. Returns whether all of its jobs were counted.
-bool count_along(const WatchedQueue &queue, Oid index, ScanDirection direction, int64 at_most,
-                 Depths *counted) {
+// How the reading of an index has ended
+enum class Reading {
+    no_index,
+    complete,       // all of its jobs were counted
+    cut_by_jobs,    // as many were counted as may be
+    cut_by_entries, // too many of its entries are those of finished jobs
+};
+
+Reading count_along(const WatchedQueue &queue, Oid index, ScanDirection direction, int64 at_most,
+                    Depths *counted) {
     const int schedule = row_of(queue.table, nullptr).columns.number_of<AnyTimestamp>("schedule");
     const int64 entries = std::min(at_most, PG_INT64_MAX / entries_of_a_job) * entries_of_a_job;
     JobWalk walk = begin_job_walk(queue.table, index, direction, at_most, entries);
@@ -50,40 +57,53 @@ bool count_along(const WatchedQueue &queue, Oid index, ScanDirection direction, 
                   is_null ? std::nullopt : std::optional(DatumGetTimestampTz(due)));
     }
     end_job_walk(&walk);
-    return walk.is_complete;
+    if (walk.is_complete)
+        return Reading::complete;
+    return walk.rows_left < 0 ? Reading::cut_by_jobs : Reading::cut_by_entries;
 }
 
-// Counts the states that an index is sure to have, and keeps what is known of them from another
-// index where that is more. Returns false if there is no such index.
-bool count_states(const WatchedQueue &queue, JobIndex wanted, std::initializer_list<State> states,
-                  ScanDirection direction, int64 at_most, Depths *known) {
+// Counts the states that an index has, and keeps what is known of them already where that is more.
+Reading count_states(const WatchedQueue &queue, JobIndex wanted,
+                     std::initializer_list<State> states, ScanDirection direction, int64 at_most,
+                     Depths *known) {
     const Oid index = find_job_index(queue.table, wanted);
     if (!OidIsValid(index))
-        return false;
+        return Reading::no_index;
     Depths counted{};
-    const bool is_complete = count_along(queue, index, direction, at_most, &counted);
+    const Reading reading = count_along(queue, index, direction, at_most, &counted);
     for (const State state : states) {
         Depth &depth = (*known)[state];
         const Depth &more = counted[state];
         if (more.jobs > 0)
             depth.oldest = depth.jobs > 0 ? std::min(depth.oldest, more.oldest) : more.oldest;
         depth.jobs = std::max(depth.jobs, more.jobs);
-        depth.is_complete = depth.is_complete || is_complete;
+        depth.is_complete = depth.is_complete || reading == Reading::complete;
     }
-    return true;
+    return reading;
+}
+
+// Counts from the beginning of an index, and from its end too if the beginning is full of finished
+// jobs. Returns false if there is no such index.
+bool count_from_both_ends(const WatchedQueue &queue, JobIndex wanted,
+                          std::initializer_list<State> states, int64 at_most, Depths *known) {
+    const Reading reading =
+        count_states(queue, wanted, states, ForwardScanDirection, at_most, known);
+    if (reading == Reading::cut_by_entries)
+        count_states(queue, wanted, states, BackwardScanDirection, at_most, known);
+    return reading != Reading::no_index;
 }
 
 Depths count_jobs(const WatchedQueue &queue, int64 at_most) {
     using enum State;
     const auto all = {scheduled, available, reserved, in_progress, retry, failed};
     Depths known{};
-    count_states(queue, JobIndex::all, all, ForwardScanDirection, at_most, &known);
+    count_from_both_ends(queue, JobIndex::all, all, at_most, &known);
     if (known[failed].is_complete)
         return known;
-    const bool in_play = count_states(queue, JobIndex::in_play, {available, reserved, in_progress},
-                                      ForwardScanDirection, at_most, &known);
-    const bool waiting = count_states(queue, JobIndex::waiting, {scheduled, retry},
-                                      ForwardScanDirection, at_most, &known);
+    const bool in_play = count_from_both_ends(queue, JobIndex::in_play,
+                                              {available, reserved, in_progress}, at_most, &known);
+    const bool waiting =
+        count_from_both_ends(queue, JobIndex::waiting, {scheduled, retry}, at_most, &known);
     if (!in_play || !waiting)
         count_states(queue, JobIndex::all, all, BackwardScanDirection, at_most, &known);
     return known;

@@ -40,11 +40,10 @@ NullableDatum value_of(TupleTableSlot *slot, int column) {
     return result;
 }
 
-// Returns the pid of the session that a lease is bound to; 0: nobody knows. On a standby a session
-// of the standby may have the number.
+// Returns the pid of the session that a lease is bound to; 0: nobody knows.
 int pid_of_lease(NullableDatum lease) {
     const int64 bits = lease.isnull ? 0 : DatumGetInt64(lease.value);
-    return is_bound(bits) && !RecoveryInProgress() ? pid_of_session(session_of(bits)) : 0;
+    return is_bound(bits) ? pid_of_session(session_of(bits)) : 0;
 }
 
 struct Listing {
@@ -102,22 +101,17 @@ bool list_along(const WatchedQueue &queue, Oid index, ScanDirection direction, i
     return is_complete || walk.is_complete || listing->rows_left == 0;
 }
 
-// Adds the jobs. Returns null, or why there may be more of them, of which nothing is known.
-const char *list_jobs(const WatchedQueue &queue, int64 entries, Listing *listing) {
+// Adds the jobs. Returns false if there may be more of them, of which nothing is known.
+bool list_jobs(const WatchedQueue &queue, int64 entries, Listing *listing) {
     const Oid in_play = find_job_index(queue.table, JobIndex::in_play);
-    const Oid all = find_job_index(queue.table, JobIndex::all);
-    bool is_complete = false;
     if (OidIsValid(in_play))
-        is_complete = list_along(queue, in_play, ForwardScanDirection, entries, listing);
-    else if (OidIsValid(all)) // FAILED jobs pile up at one end, and AVAILABLE jobs at the other
-        is_complete =
-            list_along(queue, all, ForwardScanDirection, entries, listing) ||
-            list_along(queue, all, BackwardScanDirection, entries, listing, listing->last_id);
-    else
-        return "The table has no index that the search could read.";
-    return is_complete ? nullptr
-                       : psprintf("The search stopped after " INT64_FORMAT " entries of an index.",
-                                  entries);
+        return list_along(queue, in_play, ForwardScanDirection, entries, listing);
+    const Oid all = find_job_index(queue.table, JobIndex::all);
+    if (!OidIsValid(all))
+        return false;
+    // FAILED jobs pile up at one end, and AVAILABLE jobs at the other
+    return list_along(queue, all, ForwardScanDirection, entries, listing) ||
+           list_along(queue, all, BackwardScanDirection, entries, listing, listing->last_id);
 }
 
 } // namespace
@@ -134,13 +128,14 @@ ECTO_JOB_FUNCTION(ecto_job_held_jobs) {
     const int64 entries = std::min(at_most, PG_INT64_MAX / entries_of_a_job) * entries_of_a_job;
     Listing listing{reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), columns_of(queue),
                     at_most, PG_INT64_MIN};
-    const char *const why_more = list_jobs(queue, entries, &listing);
+    const bool is_complete = list_jobs(queue, entries, &listing);
     table_close(queue.table, AccessShareLock);
-    if (why_more != nullptr)
-        ereport(WARNING,
-                (errmsg("queue \"%s\" may have more running jobs", NameStr(queue.queue->table)),
-                 errdetail("%s", why_more),
-                 errhint("Give a higher at_most, of which the search reads a hundred times as "
-                         "many.")));
+    if (!is_complete) // no WARNING, which each call of a monitor would leave in the log
+        ereport(
+            NOTICE,
+            (errmsg("queue \"%s\" may have more running jobs", NameStr(queue.queue->table)),
+             errdetail("The search reads " INT64_FORMAT " entries of an index at most.", entries),
+             errhint("Give a higher at_most, of which the search reads a hundred times as "
+                     "many. It needs the index in play or the primary key.")));
     return 0;
 }

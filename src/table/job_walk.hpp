@@ -29,7 +29,7 @@ struct JobWalk {
     TupleTableSlot *slot; // the job that next_job() has reached
     AttrNumber state;     // the column
     ScanDirection direction;
-    int64 rows_left;
+    int64 rows_left; // negative: one job more was found than allowed
     int64 entries_left;
     bool is_complete; // there is no further job
 };

@@ -77,6 +77,11 @@ sql(q{
 is(sql(q{SELECT status FROM ecto_job.queues WHERE queue = 'jobs'::regclass}),
 	'not swept: Citus distributes its table; create a queue in a schema that is not distributed',
 	'the status of a distributed queue says that it is not swept');
+for my $function ('queue_depth', 'running_jobs')
+{
+	refused("SELECT * FROM ecto_job.$function('jobs')", qr/ERROR:  0A000: the jobs of queue "jobs" are not in this table/,
+		"$function of a distributed queue is refused, since its table is empty here");
+}
 ok( poll_until(sub { slurp_file($node->logfile, $log) =~ /table "jobs" is not swept: Citus distributes it/ }, 'a line of the log'),
 	"the server's log says that a distributed queue is not swept");
 sql(q{INSERT INTO fence (params, schedule, state) VALUES ('{}', clock_timestamp(), 'SCHEDULED')});

@@ -44,6 +44,10 @@ my $seen = "SELECT pid, application_name FROM ecto_job.running_jobs('jobs') WHER
 is($node->safe_psql('postgres', $seen, extra_params => [ '-U', 'monitor' ]), "$pid|worker-7", 'pg_monitor sees the session');
 is($node->safe_psql('postgres', $seen, extra_params => [ '-U', 'reader' ]), "$pid|worker-7", 'a reader sees the session as pg_stat_activity shows it');
 
+sql("INSERT INTO jobs (params, state, lease, expires) VALUES ('{}', 'RESERVED', 1, now())");
+is(sql("SELECT count(*), count(pid) FROM ecto_job.running_jobs('jobs') WHERE lease = 1"), '1|0', 'a lease that we did not draw shows no session');
+sql('DELETE FROM jobs WHERE lease = 1');
+
 # The row's lock: a completion that is not committed, one within a savepoint, and locks that are shared
 my $locked = 'locked_by_pid, locked_by_gid';
 is(column($id, $locked), '|', 'a job whose row nobody has locked shows no transaction');
@@ -101,7 +105,8 @@ $locker->query_safe('BEGIN; LOCK TABLE jobs');
 my (undef, undef, $error) = $node->psql('postgres', "SET lock_timeout = '10ms'; SELECT * FROM ecto_job.queue_depth('jobs')");
 like($error, qr/canceling statement due to lock timeout/, 'a reader waits for the lock of the table');
 sql('CREATE ROLE stranger LOGIN');
-(undef, undef, $error) = $node->psql('postgres', "SELECT * FROM ecto_job.queue_depth('jobs')", extra_params => [ '-U', 'stranger' ]);
+(undef, undef, $error) = $node->psql('postgres', "SET lock_timeout = '10ms'; SELECT * FROM ecto_job.queue_depth('jobs')",
+	extra_params => [ '-U', 'stranger' ]);
 like($error, qr/permission denied for table jobs/, 'a role without rights gets its error and no lock');
 $locker->quit;
 $node->stop;

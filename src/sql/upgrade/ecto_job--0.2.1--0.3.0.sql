@@ -181,9 +181,9 @@ COMMENT ON COLUMN ecto_job.queues.options IS 'options of configure_queue that ar
 
 -- How many jobs of each state a queue has, and since when: six rows, for monitoring. The work does not grow with the
 -- table: at most about `at_most` jobs are read along each of three indexes, and ten times as many entries with those of
--- finished jobs. capped: the count of the state stopped there, so there are `jobs` jobs at least. oldest: the lowest
--- schedule of the jobs that were counted; of SCHEDULED and RETRY it is the lowest even if capped. For readers of the
--- table to whom no policy applies, and pg_monitor. Works on a standby.
+-- finished jobs. capped: not all were counted, so there are `jobs` jobs at least; of FAILED jobs, which have no index of
+-- their own, those among the oldest jobs of the table. oldest: the lowest schedule of the jobs that were counted. For
+-- readers of the table to whom no policy applies, and pg_monitor. Works on a standby.
 -- Errors: 22004 null, 22023 at_most below 1, 42P01, 42809 not a queue, 42501, 0A000 Citus distributes the table.
 CREATE FUNCTION ecto_job.queue_depth(
     queue pg_catalog.regclass, at_most pg_catalog.int8 DEFAULT 10000, OUT state pg_catalog.text,
@@ -209,7 +209,7 @@ COMMENT ON FUNCTION ecto_job.held_jobs(pg_catalog.regclass, pg_catalog.int8) IS
 -- pid, application_name, client_addr: the session that the lease is bound to (ecto_job.session_leases), as far as
 -- pg_stat_activity shows it. locked_by_pid, locked_by_gid: the session, or prepared transaction, whose open transaction
 -- has the row locked, as that which completes the job. On a standby all of these are null. At most `at_most` jobs, and
--- a WARNING if a hundred times as many entries of an index were read and there may be more.
+-- a NOTICE if a hundred times as many entries of an index were read and there may be more.
 -- Errors and rights: as of queue_depth.
 CREATE FUNCTION ecto_job.running_jobs(
     queue pg_catalog.regclass, at_most pg_catalog.int8 DEFAULT 1000, OUT id pg_catalog.int8, OUT
