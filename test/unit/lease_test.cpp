@@ -16,6 +16,7 @@ RC_GTEST_PROP(lease, an_unbound_one_is_even_and_fits, (std::uint64_t random)) {
     const auto lease = unbound_lease(random);
     RC_ASSERT(lease >= 0 && lease < limit);
     RC_ASSERT(!is_bound(lease));
+    RC_ASSERT(session_of(lease) == 0);
 }
 
 RC_GTEST_PROP(lease, a_bound_one_is_odd_and_fits, (std::uint32_t session, std::uint32_t number)) {
@@ -23,12 +24,19 @@ RC_GTEST_PROP(lease, a_bound_one_is_odd_and_fits, (std::uint32_t session, std::u
     RC_ASSERT(lease > 0 && lease < limit);
     RC_ASSERT(is_bound(lease));
     RC_ASSERT((lease >> lease_session_shift) == session);
+    RC_ASSERT(session_of(lease) == session);
 }
 
 TEST(lease, extremes) {
     EXPECT_EQ(unbound_lease(UINT64_MAX), limit - 2);
     EXPECT_EQ(bound_lease(UINT32_MAX, UINT32_MAX), limit - 1);
     EXPECT_EQ(bound_lease(1, 0), (std::int64_t{1} << lease_session_shift) + 1);
+}
+
+TEST(lease, of_strange_bits_is_no_session) {
+    for (const std::int64_t bits :
+         {std::int64_t{0}, std::int64_t{1}, std::int64_t{-1}, limit + 1, INT64_MAX})
+        EXPECT_EQ(session_of(bits), 0) << bits;
 }
 
 RC_GTEST_PROP(lease, numbers_come_again_after_a_million, (std::uint32_t number)) {
