@@ -40,11 +40,11 @@ my %shows = (
 	status => [ 'Jobs do not start', qr/status, paused FROM/, qr/^jobs\|(?!ok)/m ],
 	paused => [ 'Jobs do not start', qr/status, paused FROM/, qr/^jobs\|.*\|t$/m ],
 	states => [ 'Jobs do not start', qr/state, count/, qr/^(?:SCHEDULED|AVAILABLE|FAILED)\|/m ],
-	grows => [ 'A queue grows', qr/waiting/, qr/^[1-9]\d*\|/ ],
+	grows => [ 'A queue grows', qr/queue_depth/, qr/^AVAILABLE\|[1-9]/m ],
 	blocks => [ 'One job blocks', qr/ORDER BY attempt/, qr/^\d+\|2\|/m ],
 	prepared => [ 'One job blocks', qr/pg_prepared_xacts/, qr/^forgotten\|/m ],
 	failed => [ 'FAILED jobs', qr/GROUP BY error/, qr/^no such address\|1\|/m ],
-	hangs => [ 'A consumer hangs', qr/expired/, qr/^\d+\|1\|.*\|t$/m ],
+	hangs => [ 'A consumer hangs', qr/expired/, qr/^\d+\|1\|[^|]*\|t\|[^|]*\|[^|]*\|\d+\|$/m ],
 	off => [ 'The scheduler is off', qr/DISTINCT status/, qr/^(?:disabled|no scheduler)/m ],
 	running => [ 'The scheduler is off', qr/backend_type, state/, qr/^\d+\|ecto_job scheduler\|/m ],
 	vacuum => [ 'Vacuum does not clean', qr/backend_xmin/, qr/\|idle in transaction\|/ ],
@@ -116,7 +116,7 @@ my $hanging = $node->background_psql('postgres');
 my ($id, $lease) = split /\|/, $hanging->query_safe(
 	q{SELECT id, lease FROM ecto_job.start_available_jobs('jobs', timeout => '1 s')});
 $hanging->query_safe("BEGIN; SELECT ecto_job.complete_job('jobs', $id, $lease)");
-found('hangs', 'a consumer hangs: its lease is over');
+found('hangs', 'a consumer hangs: its lease is over, and the query shows the session that has the row locked');
 found('vacuum', 'vacuum does not clean: the query shows the open transaction');
 $hanging->query_safe('ROLLBACK');
 $hanging->quit;
