@@ -22,53 +22,6 @@ GRANT USAGE ON SCHEMA smith, smith_hidden TO PUBLIC;
 GRANT ALL ON SCHEMA public TO smith_owner;
 
 ------------------------------------------------------------------------------------------------------
--- An auditor of one queue, which SQLsmith's own INSERT, UPDATE and DELETE leave alone
-
-CREATE TABLE smith_hidden.edges (edge text PRIMARY KEY, times bigint NOT NULL);
-CREATE TABLE smith_hidden.faults (fault text, old jsonb, new jsonb);
-
--- Records each edge of the state machine, and each row that breaks a rule of it
-CREATE FUNCTION smith_hidden.audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE
-    edge text := coalesce(OLD.state, 'new') || ' > ' || coalesce(NEW.state, 'gone');
-    waiting CONSTANT text := '(SCHEDULED|AVAILABLE|RETRY)';
-    fault text;
-BEGIN
-    IF current_setting('track_functions') <> 'none' THEN -- no refill
-        INSERT INTO smith_hidden.edges VALUES (edge, 1)
-        ON CONFLICT ON CONSTRAINT edges_pkey DO UPDATE SET times = edges.times + 1;
-    END IF;
-    IF NEW IS NULL THEN
-        RETURN NULL;
-    ELSIF edge !~ ALL (ARRAY[
-            '^new > (SCHEDULED|AVAILABLE)$', '^(SCHEDULED|RETRY) > AVAILABLE$', '^AVAILABLE > (RESERVED|IN_PROGRESS)$',
-            '^RESERVED > (RESERVED|IN_PROGRESS|AVAILABLE|SCHEDULED)$', '^FAILED > SCHEDULED$',
-            '^IN_PROGRESS > (IN_PROGRESS|AVAILABLE|SCHEDULED|RETRY|FAILED)$'])
-        -- A job of a key is replaced
-        AND NOT (NEW.key IS NOT NULL AND edge ~ ('^(' || waiting || ' > ' || waiting || ')$'))
-    THEN
-        fault := 'no such edge';
-    ELSIF (NEW.lease IS NOT NULL) <> (NEW.state IN ('RESERVED', 'IN_PROGRESS'))
-        AND NOT (NEW.lease IS NULL AND NEW.state = OLD.state AND NEW.key IS NOT NULL)
-    THEN
-        fault := 'a lease and a state that do not fit';
-    ELSIF NEW.attempt <> (CASE
-            WHEN OLD IS NULL OR OLD.state = 'FAILED' AND NEW.state = 'SCHEDULED' THEN 0
-            WHEN OLD.state <> 'IN_PROGRESS' AND NEW.state = 'IN_PROGRESS' THEN OLD.attempt + 1
-            ELSE OLD.attempt END)
-        -- A snooze gives the attempt back, and so may the replacing of a RETRY
-        AND NOT (OLD.state = 'IN_PROGRESS' AND NEW.state IN ('AVAILABLE', 'SCHEDULED') AND NEW.attempt = OLD.attempt - 1)
-        AND NOT (OLD.state = 'RETRY' AND NEW.key IS NOT NULL AND NEW.attempt = 0)
-    THEN
-        fault := 'an attempt that does not follow';
-    END IF;
-    IF fault IS NOT NULL THEN
-        INSERT INTO smith_hidden.faults VALUES (fault || ': ' || edge, to_jsonb(OLD), to_jsonb(NEW));
-    END IF;
-    RETURN NULL;
-END $$;
-
-------------------------------------------------------------------------------------------------------
 -- Queues and jobs
 
 -- Tables of one job each, in one of the states, with all that a function needs to know of the job
@@ -81,13 +34,13 @@ FROM (VALUES ('in_progress', 5), ('reserved', 2), ('failed', 2), ('available', 1
 GRANT SELECT ON smith_hidden.places TO PUBLIC;
 
 -- Creates the queues that random statements have dropped or released, drops those that they have created, and fills
--- all of them anew; the audited queue keeps its jobs and gets new ones. What a refill calls is not counted among the
+-- all of them anew. What a refill calls is not counted among the
 -- functions that random statements have called.
 GRANT SET ON PARAMETER track_functions TO smith_owner;
 CREATE FUNCTION smith_hidden.refill() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public
     SET track_functions = none AS $$
 DECLARE
-    names CONSTANT text[] := '{plain,binary_params,for_ectojob,adopted,keyed,with_policy,audited}';
+    names CONSTANT text[] := '{plain,binary_params,for_ectojob,adopted,keyed,with_policy,undisturbed}';
     name text;
     queue regclass;
     job ecto_job.job;
@@ -116,9 +69,6 @@ BEGIN
             IF name = 'with_policy' THEN
                 ALTER TABLE with_policy ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
                 CREATE POLICY p ON with_policy USING (priority < 7);
-            ELSIF name = 'audited' THEN
-                CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON audited
-                    FOR EACH ROW EXECUTE FUNCTION smith_hidden.audit();
             END IF;
             EXECUTE format('GRANT SELECT ON %s TO smith_consumer', queue);
             IF name <> 'adopted' THEN
@@ -128,17 +78,13 @@ BEGIN
         PERFORM ecto_job.resume_queue(queue);
         PERFORM ecto_job.configure_queue(queue, '60 s', '60 s', '300 s', '30 s', 3,
                                          '{"backoff": null, "max_retry_delay": null, "retry_jitter": null, "failed_retention": null}');
-        IF name = 'audited' THEN
-            PERFORM ecto_job.cancel_job(queue, a.id) FROM (SELECT id FROM audited ORDER BY id DESC OFFSET 30) AS a;
-        ELSE
-            EXECUTE format('DELETE FROM %s', queue);
-        END IF;
+        EXECUTE format('DELETE FROM %s', queue);
         FOR number IN 1..8 LOOP
             PERFORM ecto_job.enqueue(
                 queue, params => CASE WHEN name <> 'binary_params' THEN jsonb_build_object('n', number) END,
                 params_binary => CASE WHEN name = 'binary_params' THEN '\x00ff'::bytea END, notify => 'n' || number,
-                key => CASE WHEN name IN ('keyed', 'audited') AND number < 4 THEN 'k' || number END,
-                on_conflict => CASE WHEN name IN ('keyed', 'audited') AND number < 4 THEN 'replace' ELSE 'keep' END,
+                key => CASE WHEN name IN ('keyed', 'undisturbed') AND number < 4 THEN 'k' || number END,
+                on_conflict => CASE WHEN name IN ('keyed', 'undisturbed') AND number < 4 THEN 'replace' ELSE 'keep' END,
                 max_attempts => CASE number WHEN 8 THEN 1 END, priority => - number,
                 schedule => CASE WHEN number < 3 THEN now() + '1 hour' END);
         END LOOP;
@@ -149,7 +95,7 @@ BEGIN
             PERFORM ecto_job.fail_job(queue, job.id, job.lease, 'an error', job.id % 2 = 0);
         END LOOP;
     END LOOP;
-    FOR place IN SELECT p.place, p.state, CASE WHEN random() < 0.4 THEN 'audited'
+    FOR place IN SELECT p.place, p.state, CASE WHEN random() < 0.4 THEN 'undisturbed'
                                 ELSE names[1 + floor(random() * cardinality(names))::int] END AS queue
                  FROM smith_hidden.places AS p LOOP
         EXECUTE format('DELETE FROM %1$s; INSERT INTO %1$s SELECT %2$L, id, lease, attempt, ARRAY[id], ARRAY[lease] FROM %2$I
@@ -197,9 +143,9 @@ CREATE FUNCTION smith.some_float8() RETURNS float8 LANGUAGE sql VOLATILE
     AS $$ SELECT smith_hidden.one_of('0', '0', '0.1', '0.5', '1', '-1', '1e308', '1e-300', 'NaN', '-Infinity')::float8 $$;
 CREATE FUNCTION smith.some__int8() RETURNS bigint[] LANGUAGE sql VOLATILE
     AS $$ SELECT smith_hidden.one_of('{}', '{1}', '{1,2}', '{NULL}', '{1,1}', '{{1,2},{3,4}}', '[2:3]={1,2}', NULL)::bigint[] $$;
--- A queue in most cases, often the audited one; otherwise another relation, or none of this OID
+-- A queue in most cases, often the undisturbed one; otherwise another relation, or none of this OID
 CREATE FUNCTION smith.some_regclass() RETURNS regclass LANGUAGE sql VOLATILE
-    AS $$ SELECT CASE WHEN random() < 0.4 THEN to_regclass('public.audited')
+    AS $$ SELECT CASE WHEN random() < 0.4 THEN to_regclass('public.undisturbed')
                       WHEN random() < 0.7 THEN (SELECT s.queue FROM ecto_job.queue_settings AS s ORDER BY random() LIMIT 1)
                       ELSE coalesce(to_regclass(smith_hidden.one_of('pg_class', 'smith.value', 'ecto_job.queue_settings',
                                                                     'public.plain_pkey', 'gone')), 4294967295::oid::regclass) END $$;
@@ -236,9 +182,10 @@ CREATE VIEW smith_hidden.pg_proc AS
           AND p.proname IN ('array_append', 'int8pl', 'md5', 'timestamptz_pl_interval')
     ORDER BY proname, oid;
 
--- Without columns a table, or a view of smith_hidden, is no target of INSERT, UPDATE, DELETE and MERGE, and no source of values
+-- Without columns a table, or a view of smith_hidden, is no target of INSERT, UPDATE, DELETE and MERGE, and no source of
+-- values. So the jobs of the queue `undisturbed` are what the functions have made of them, and more calls succeed.
 CREATE VIEW smith_hidden.pg_attribute AS
     SELECT attrelid, attname, atttypid, attisdropped FROM pg_catalog.pg_attribute
     WHERE attgenerated = '' AND attrelid NOT IN (SELECT oid FROM pg_catalog.pg_class
-                           WHERE relname = 'audited' OR relnamespace = 'smith_hidden'::regnamespace);
+                           WHERE relname = 'undisturbed' OR relnamespace = 'smith_hidden'::regnamespace);
 GRANT SELECT ON smith_hidden.pg_proc, smith_hidden.pg_attribute TO PUBLIC;
