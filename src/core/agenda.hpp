@@ -42,8 +42,8 @@ struct Work {
 };
 
 enum class BatchEnd : std::uint8_t {
-    looked_ahead, // nothing is left to move, and Found says when there will be
-    moved,        // nothing is left to move
+    looked_ahead, // nothing is left of the work, and Found says when there will be more to move
+    moved,        // nothing is left to move; the look-ahead follows
     more,         // the batch was full: more may be left to move
     locked,       // another session has the table locked
     gone,         // the table was dropped

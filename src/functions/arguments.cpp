@@ -83,7 +83,7 @@ Queue *queue_argument(FunctionCallInfo fcinfo) {
     const char *const function = function_name_or_null(fcinfo->flinfo->fn_oid);
     PreventCommandIfReadOnly(function != nullptr ? function : "a function of ecto_job");
     LockRelationOid(table, RowExclusiveLock);
-    // A lock that the transaction has already does not do so, and the settings may have changed
+    // A lock that is held already accepts no invalidations, and the settings may have changed
     AcceptInvalidationMessages();
     return find_queue(table);
 }

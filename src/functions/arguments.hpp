@@ -27,8 +27,8 @@ void require_table_name(const char *name, const char *what);
 Queue *queue_argument(FunctionCallInfo fcinfo);
 
 // Runs a function on a queue: connects SPI, calls body(queue) and returns the int64 that the body
-// returns, or nothing, or a Datum in the caller's memory. A bigint may be a pointer, and so becomes
-// a Datum only when SPI has freed its memory.
+// returns, or nothing, or a Datum in the caller's memory. Where int64 is passed by reference, it
+// becomes a Datum only after SPI has freed its memory.
 template <typename F> Datum with_queue(FunctionCallInfo fcinfo, F body) {
     using Result = std::invoke_result_t<F, Queue *>;
     SPI_connect();

@@ -1,10 +1,9 @@
 // The one way by which a single row leaves a function of ours.
 //
-// A row that SPI returns says of itself that it is a RECORD, with a number that means its columns
-// in this session alone. Stored under the type that the function declares, it would be read in
-// another session by the columns that have this number there: an interval's bytes as a pointer. So
-// each row is made anew here, under the declared type. Sets of rows carry no type of their own: see
-// job_rows.hpp.
+// A row that SPI returns has the type RECORD, with a typmod that only this session knows. Stored
+// under the type that the function declares, it would be read in another session by the columns
+// that have this typmod there: an interval's bytes as a pointer. So each row is made anew here,
+// under the declared type. Sets of rows carry no type of their own: see job_rows.hpp.
 #pragma once
 
 #include "pg/boundary.hpp"

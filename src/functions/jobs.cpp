@@ -112,8 +112,7 @@ int64 claim_demand(FunctionCallInfo fcinfo, int at, const Queue *queue) {
     return demand > 0 && is_paused(queue) ? 0 : demand;
 }
 
-// The frame of a function that returns jobs: those that body(queue) leaves in SPI's result, if it
-// returns true
+// Returns the jobs that body(queue) leaves in SPI's result; none if it returns false.
 template <typename F> Datum with_jobs(FunctionCallInfo fcinfo, F body) {
     InitMaterializedSRF(fcinfo, 0); // before SPI_connect: the result is the caller's
     return with_queue(fcinfo, [&](Queue *queue) {

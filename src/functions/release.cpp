@@ -1,9 +1,9 @@
 // Letting go of a queue's table, adopted or native. It stays, with its rows, and plain SQL and
 // EctoJob's library work on it as before.
 //
-// Ours that goes are triggers, which need the extension. Columns, indexes and defaults stay: they
-// disturb nobody, and error and meta are the application's data. Catalogs only, under a lock that
-// is held for milliseconds or not had at all. Its order: the table, then the registry.
+// Only our triggers are removed, since they need the extension. Columns, indexes and defaults stay:
+// they disturb nobody, and error and meta are the application's data. Catalogs only, under a lock
+// that is held for milliseconds, or the call fails. Order: the table, then the registry.
 #include "functions/arguments.hpp"
 #include "pg/names.hpp"
 #include "table/ddl.hpp"
@@ -129,8 +129,7 @@ ECTO_JOB_FUNCTION(ecto_job_release_queue) {
     find_queue(table); // or an error: nothing but queues is locked
     require_owner(table);
     lock_briefly(table);
-    // Its name is read under the lock, and whether it is still a queue. A change of the table makes
-    // it another object, so this one is ours to the end.
+    // Read under the lock; a copy, since changes of the table free the queue
     const Queue queue = *find_queue(table);
     release(&queue);
     unregister_queue(table);

@@ -1,9 +1,7 @@
-// Whether this database runs its queues: a durable record, which the scheduler reads with the
-// registry. And, where the library is not preloaded, so that there is no launcher, starting a
-// scheduler.
-//
-// Only the database's owner and superusers may. A copy of the database does not inherit the record:
-// see queue/registry.
+// enable() and disable() record whether this database runs its queues, which the scheduler reads
+// with the registry; a copy of the database does not inherit the record (queue/registry).
+// start_scheduler() also starts a scheduler where there is no launcher, stop_scheduler() also stops
+// it. Only the database's owner and superusers may call them.
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
@@ -42,7 +40,8 @@ void set_enabled(bool enabled, const char *function) {
 // is there and stays.
 void start_process() {
     Assert(shared_state() == nullptr);
-    // Each waits for us in a background worker, of which the whole cluster has a few
+    // Each scheduler that is started waits for this transaction, in one of the cluster's few
+    // workers
     static TransactionId asked_in = InvalidTransactionId;
     const TransactionId here = GetCurrentTransactionId();
     if (TransactionIdEquals(asked_in, here))
@@ -60,8 +59,8 @@ void start_process() {
     asked_in = here;
 }
 
-// stop_scheduler() waits for the end of the scheduler, which cannot see yet that it is disabled; a
-// rollback much later could not bring all of that back.
+// Raises an ERROR in a transaction block. stop_scheduler() waits for a scheduler that cannot see
+// the uncommitted disable(), and no rollback could bring that scheduler back.
 void require_no_transaction_block() {
     if (IsTransactionBlock() || IsSubTransaction())
         ereport(ERROR,

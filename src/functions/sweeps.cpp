@@ -1,4 +1,4 @@
-// The sweeps as SQL functions: every row that is due and not locked, in one statement each.
+// The sweeps as SQL functions: each treats all rows that are due and not locked, in one call.
 #include "functions/arguments.hpp"
 #include "functions/composite.hpp"
 #include "queue/retention.hpp"
@@ -59,7 +59,8 @@ ECTO_JOB_FUNCTION(ecto_job_fail_expired_jobs_at_max_attempts) {
     return end_leases(fcinfo, true);
 }
 
-// The three in the scheduler's order, and the option failed_retention, all with the same `now`
+// Ends leases, activates jobs and deletes old FAILED jobs, all with one `now`. Jobs of ended
+// sessions are not given back.
 ECTO_JOB_FUNCTION(ecto_job_sweep) {
     const DeclaredRow result = declared_row(fcinfo);
     return with_queue(fcinfo, [&](Queue *queue) {

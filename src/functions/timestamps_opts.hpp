@@ -11,7 +11,7 @@ struct TimestampsOpts {
     bool whole_seconds;
 };
 
-// ERROR 22023 names the queue's `table`, the option and what it may be.
+// Returns the columns and the precision; ERROR 22023 names the queue's `table` and the option.
 TimestampsOpts timestamps_opts_argument(FunctionCallInfo fcinfo, int at, const char *table);
 
 } // namespace ecto_job

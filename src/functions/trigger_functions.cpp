@@ -1,8 +1,10 @@
-// Triggers: on the queues' tables, on the registry, on DROP and on CREATE TRIGGER.
+// Triggers: on the queues' tables, on the registry, on DROP and on CREATE TRIGGER; and a function
+// for the upgrade script.
 //
 // Those on a queue's table must work for any role that may write it, so they look at the row and
-// the relation only, never at the registry. What is noted is decided from the row, not from a flag
-// in our own backend: the row may come by COPY, by plain SQL or from another node.
+// the relation only, never at the registry. The reports are decided from the row alone, which may
+// come by COPY, by plain SQL or from another node; only clear_lease() asks whether a statement of
+// ours is running.
 #include <optional>
 
 #include "core/node_clock.hpp"
@@ -54,7 +56,7 @@ TimestampTz time_of(const Row &job, const char *name) {
     return job.get<AnyTimestamp>(name).value_or(minus_infinity);
 }
 
-// A table without the column, or a number, has 0
+// 0 where the column is missing or no number
 JobKey key_of(const Row &job) {
     return {static_cast<int32>(job.find<AnyInteger>("priority").value_or(0)),
             time_of(job, "schedule"), job.find<AnyInteger>("id").value_or(0)};
@@ -84,10 +86,9 @@ void record_job(Relation table, HeapTuple tuple, bool was_available) {
     }
 }
 
-// A plan that EctoJob's library made while the table was nearly empty sorts all of it, and lives
-// for as long as its session. So each time that the table has doubled, all plans on it are made
-// anew, which costs a session milliseconds: when a row is the first of a page whose number is a
-// power of two. Below 64 pages it matters little what a plan reads.
+// Invalidates all plans on the table when a row is the first of page 2^n (n >= 6). A plan that
+// EctoJob's library made while the table was nearly empty sorts all of it, and lives for as long as
+// its session.
 void renew_plans_of_growing_table(Relation table, HeapTuple inserted) {
     constexpr BlockNumber first_page = 64;
     const BlockNumber page = ItemPointerGetBlockNumberNoCheck(&inserted->t_self);
@@ -130,8 +131,8 @@ void end_lease(const UpdatedJob &job, Changes *changes) {
         changes->set(lease, 0, true);
 }
 
-// Gives a lease its length by the server's clock where the node's is behind, or it would have ended
-// before it began. Never a shorter one: the library compares its end with the node's clock.
+// Lengthens the lease if the node's clock is behind, since it would end too early. Never shortens
+// it: the library compares its end with the node's clock.
 void correct_clock(const UpdatedJob &job, Changes *changes) {
     const std::optional<State> before = state_of(job.before);
     const std::optional<State> after = state_of(job.after);
@@ -157,8 +158,8 @@ bool is_same_text(const UpdatedJob &job, int column) {
     return before && after ? strcmp(*before, *after) == 0 : before == after;
 }
 
-// Says why an attempt has ended, in the place of what is said of the one before it. The library's
-// sweeps write the time at which they ran, its job_failed leaves that of the start.
+// Writes why an attempt has ended over the reason of the attempt before. A changed updated_at tells
+// the library's sweeps from its job_failed.
 void give_reason(const UpdatedJob &job, Changes *changes) {
     const Columns &columns = job.after.columns;
     const int error = columns.number_of<Text>("error");
@@ -178,8 +179,8 @@ void give_reason(const UpdatedJob &job, Changes *changes) {
     changes->set(error, CStringGetTextDatum(reason), false);
 }
 
-// Raises ERROR 39P01 for a trigger of another table, which would drop the caches of tables of
-// others.
+// Raises ERROR 39P01 unless the table is the registry: on another table this trigger would
+// invalidate others' caches.
 void require_registry(Relation relation) {
     if (RelationGetRelid(relation) !=
         get_relname_relid("queue_settings", get_namespace_oid("ecto_job", false)))
@@ -203,15 +204,17 @@ void require_event_trigger(FunctionCallInfo fcinfo) {
                         errhint("CREATE EXTENSION ecto_job makes it.")));
 }
 
-// Registers a table that has got the trigger ecto_job_changed, if the current role owns the table:
-// a trigger needs the right TRIGGER alone, but only the owner makes a queue.
+// Registers a table that has got the trigger ecto_job_changed, and records that the database was
+// restored. A trigger needs the right TRIGGER alone, but only the table's owner makes a queue.
 void register_restored_table(Oid table, const char *settings) {
-    if (is_registered(table))
-        carry_settings(table);
-    else if (settings == nullptr || !object_ownercheck(RelationRelationId, table, GetUserId()) ||
-             get_rel_persistence(table) == RELPERSISTENCE_TEMP ||
-             !register_with_settings(table, settings))
+    const bool is_queue = is_registered(table);
+    if (!is_queue &&
+        (settings == nullptr || !object_ownercheck(RelationRelationId, table, GetUserId()) ||
+         get_rel_persistence(table) == RELPERSISTENCE_TEMP ||
+         !register_with_settings(table, settings)))
         return;
+    if (is_queue)
+        carry_settings(table);
     record_restore();
 }
 
@@ -249,9 +252,9 @@ ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
     return 0;
 }
 
-// AFTER UPDATE of what decides when a job is due. Only a row that became AVAILABLE is announced, or
-// one with a key, which its change has locked against claims: an announcement of any other change
-// would wake consumers whose own UPDATE announces again, a storm.
+// AFTER UPDATE of what decides when a job is due. Announced are rows that became AVAILABLE, and
+// rows with a key, which claims may have skipped. An announcement of any other change would wake
+// consumers whose own UPDATE announces again, a storm.
 ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_UPDATE, "AFTER UPDATE");
@@ -263,8 +266,8 @@ ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     return 0;
 }
 
-// BEFORE UPDATE, when the state changes and not the lease. EctoJob's library leaves a lease as it
-// is, and its former holder could go on; gives leases by its node's clock; and says no reason.
+// BEFORE UPDATE, when the state changes and not the lease. EctoJob's library keeps the lease, sets
+// `expires` by its node's clock, and gives no reason. This trigger repairs all three.
 ECTO_JOB_FUNCTION(ecto_job_clear_lease) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_BEFORE | TRIGGER_EVENT_UPDATE, "BEFORE UPDATE");
@@ -280,9 +283,9 @@ ECTO_JOB_FUNCTION(ecto_job_clear_lease) {
     return PointerGetDatum(changes.apply_to(job.after));
 }
 
-// BEFORE each change of the registry, which is for the scheduler to see: nobody registers what he
-// does not own, at a restore either, or with settings that no function could read; and every
-// session drops what it has cached of the queue.
+// BEFORE each change of the registry, of which it informs the scheduler and the sessions that have
+// cached the queue. It lets nobody register a table that he does not own, at a restore either, nor
+// settings that cannot be read.
 ECTO_JOB_FUNCTION(ecto_job_registry_changed) {
     TriggerData *const trigger = row_trigger(fcinfo, any_operation, TRIGGER_EVENT_BEFORE, "BEFORE");
     require_registry(trigger->tg_relation);
@@ -322,8 +325,8 @@ ECTO_JOB_FUNCTION(ecto_job_forget_dropped_queues) {
 }
 
 // ddl_command_end, CREATE TRIGGER: a table that a dump brings with the trigger ecto_job_changed is
-// a queue. Where it is one already, what the registry says holds, and goes into the new trigger.
-// One of another name, which anybody with the right TRIGGER may add, says nothing.
+// a queue. Where it is one already, what the registry says holds, and goes into the new trigger. A
+// trigger of another name, which anybody with the right TRIGGER may add, says nothing.
 ECTO_JOB_FUNCTION(ecto_job_register_restored_queue) {
     require_event_trigger(fcinfo);
     SPI_connect();

@@ -1,6 +1,6 @@
 // The function upgrade_queue(): the table of a queue gets what later versions of the extension give
-// to new tables. Like adoption it changes only catalogs, under a lock that is held for milliseconds
-// or not had at all.
+// to new tables. Like adoption it changes only catalogs, under a lock that is held for
+// milliseconds, or the call fails.
 #include "core/qualified.hpp"
 #include "functions/arguments.hpp"
 #include "pg/row.hpp"

@@ -1,9 +1,9 @@
 // The search for the first AVAILABLE job, to which the low-water mark advances. See
 // claim_start.hpp.
 //
-// Two kinds of claims advance the mark: every eighth claim of a session, and one whose mark is
-// overdue for a scan from the beginning. A claim in between skips only the few rows that this
-// session has claimed since the last advance, which is cheaper: an advance costs as much as
+// Two kinds of claims advance the mark: every eighth claim or search of a session, and one whose
+// mark is overdue for a scan from the beginning. A claim in between skips only the few rows that
+// this session has claimed since the last advance, which is cheaper: an advance costs as much as
 // skipping some dozens.
 #include "queue/claim_start.hpp"
 

@@ -5,9 +5,8 @@ namespace ecto_job {
 
 namespace {
 
-// The table that is swept, and its owner. An ERROR leaves both set until the next sweep, which does
-// no harm: the abort has restored the user, so the owner is the current user only if both are the
-// scheduler's own superuser, whom no policy concerns
+// The table that is swept, and its owner. An ERROR leaves both set, harmlessly: sees_all_jobs() is
+// then true only for the scheduler's superuser, whom no policy concerns
 Oid swept = InvalidOid;
 Oid sweeper = InvalidOid;
 

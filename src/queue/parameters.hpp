@@ -36,7 +36,8 @@ struct Arguments {
     std::optional<Micros> failed_before = {};
     // true: only jobs without an attempt left; false: only others; nullopt: both
     std::optional<bool> exhausted = {};
-    std::optional<bool> keyed = false; // whether jobs with a key are changed, too
+    // false: no job with a key waits again; true: the statement is for one such job
+    std::optional<bool> keyed = false;
     const void *sessions = nullptr;
     std::optional<JobKey> from = {};
     std::optional<JobKey> to = {};

@@ -10,8 +10,8 @@
 
 namespace ecto_job {
 
-// Records that a job is AVAILABLE under this key. `announce`: it has just become
-// AVAILABLE. `jobs`: how many waiters the commit wakes.
+// Records that a job is AVAILABLE under this key. `announce`: it has just become AVAILABLE, and the
+// commit wakes `jobs` waiters.
 void record_available(Oid queue, const JobKey &key, bool announce, uint32 jobs = 1);
 // Records that a SCHEDULED or RETRY job is due at `schedule`.
 void record_due(Oid queue, TimestampTz schedule);

@@ -14,8 +14,8 @@ void begin_prepare(const char *gid);
 // in the transaction of that command.
 void report_prepared(const char *gid);
 
-// Wakes sessions for the jobs that a prepared transaction had claimed. Called when ROLLBACK
-// PREPARED has rolled it back.
+// Drops the note of a prepared transaction, and wakes sessions for the jobs that it had claimed.
+// Called when ROLLBACK PREPARED has rolled it back.
 void wake_for_undone_prepared(const char *gid);
 
 // For the end of the transaction: see transaction_end.cpp. Cannot fail.

@@ -61,10 +61,10 @@ void free_queue(Oid oid);
 // more of them than it keeps.
 uint64 freed_queues();
 
-// Has the next find_queue() make the queue and its plans anew.
+// Makes the next find_queue() read the queue anew.
 void outdate_queue(Oid oid);
 
-// Forgets all registered queues: the extension was made anew.
+// Makes each queue be read anew at its next use.
 void forget_queues();
 
 // For the end of the transaction: see transaction_end.cpp. Cannot fail.

@@ -26,8 +26,8 @@ struct Purged {
 // Deletes jobs of the next windows, each of `limit` rows, that have been FAILED for
 // failed_retention at `now`, and takes the pass forward. Locked jobs are skipped. A job whose
 // DELETE raises an error, such as one that a foreign key refers to, is kept with a WARNING, once in
-// a pass. The position is not set back if the transaction fails later: the next pass reads those
-// rows again.
+// a pass. If the transaction fails later, its deletions are undone but the position stays; the next
+// pass finds those rows.
 Purged purge_failed_jobs(Queue *queue, Purge *pass, TimestampTz now, int64 limit);
 
 } // namespace ecto_job

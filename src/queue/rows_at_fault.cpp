@@ -40,7 +40,7 @@ bool is_full(const Pass *pass) {
     return pass->fault_count == most_skipped;
 }
 
-// Has the statement begin behind the key. Claims read upwards, so their lower bound moves; leases
+// Makes the statement begin behind the key. Claims read upwards, so their lower bound moves; leases
 // are read downwards, so their upper bound moves.
 void begin_statement_behind(Arguments *arguments, Walk walk, const JobKey &key) {
     if (walk == Walk::scheduled) {

@@ -27,9 +27,9 @@ constexpr int walks = 4;
 // most_skipped jobs at fault; null: at the start. Among scheduled jobs the key's priority means
 // nothing.
 const JobKey *walk_start(Oid queue, Walk walk);
-// Has walks begin behind the key for a time.
+// Makes walks begin behind the key for a time.
 void set_walk_start(Oid queue, Walk walk, const JobKey &key, int64 for_ms);
-// Has walks begin at the start again.
+// Makes walks begin at the start again.
 void reset_walk_start(Oid queue, Walk walk);
 
 // Skips a job for a time. Returns false if the job was skipped already, and so has been

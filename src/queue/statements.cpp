@@ -51,7 +51,7 @@ constexpr Fragment fragments[] = {
     {"waiting_state", "state == ANY ('{SCHEDULED,AVAILABLE,RETRY}'::pg_catalog.text[])"},
     {"waits_under_key", R"({if_in_play j.waiting_key == :key}
                            {unless_in_play j.key == :key AND j.key IS NOT NULL AND j.{waiting_state}})"},
-    // Whether the statement changes the job: one with a key is changed alone (unique_jobs.hpp)
+    // Jobs without a key if :keyed is false, else the one with a key that is changed alone
     {"alone", "(j.key IS NOT NULL) == :keyed"},
     // Whether another job waits under the job's key
     {"has_rival", R"(EXISTS (SELECT FROM ONLY {table} AS o
@@ -67,8 +67,7 @@ constexpr Fragment fragments[] = {
     {"order", "{if_priority @.priority,} @.schedule, @.id"},
     {"from_key", "({if_priority :from_priority,} {as_schedule :from_schedule}, :from_id)"},
     {"to_key", "({if_priority :to_priority,} {as_schedule :to_schedule}, :to_id)"},
-    // Reads backwards from the key to the index's start; forwards the scan would run on past the
-    // key
+    // Backwards from the key to the index's start: a forward scan does not stop at the key
     {"up_to", R"(AND {row @} <= {to_key} ORDER BY {backwards @})"},
     {"backwards", "{if_priority @.priority DESC,} @.schedule DESC, @.id DESC"},
     {"up_to_in_own_index", "{if_in_play {up_to @}}"},
@@ -78,7 +77,7 @@ constexpr Fragment fragments[] = {
     // Attempts. The number of the next attempt is limited by the type
     {"next_attempt", "LEAST(j.attempt, 2147483646) + 1"},
     // The end of a lease or a wait, which lasts as many timeouts as the number of the next attempt:
-    // one at least, and no more than fit into the calendar
+    // at least one; fewer if the time would leave the calendar
     {"next_time", R"(ecto_job.increase_time(:now,
                      GREATEST(LEAST(j.attempt, :attempt_limit), 0) + 1, :timeout))"},
     // Whether the job, when its lease ends, has no attempt left
@@ -293,8 +292,8 @@ constexpr StatementSource sources[] = {
                  SELECT w.id FROM ONLY {table} AS w WHERE w.id == :id FOR UPDATE SKIP LOCKED))
         RETURNING {job_without_error}, COALESCE(:error, j.error) AS error)"},
 
-    // :exhausted false: activate_expired_jobs; true: fail_expired_jobs_at_max_attempts; null: both,
-    // in one scan of all rows in play up to the key, since no index leads to expires
+    // :exhausted is false for activate_expired_jobs, true for fail_expired_jobs_at_max_attempts,
+    // null for both. Scans all rows in play up to the key, since no index leads to expires
     {Statement::end_expired_leases, Scan::own_index, R"(
         {end_lease}
          WHERE j.id == ANY (ARRAY(

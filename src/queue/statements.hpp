@@ -1,9 +1,9 @@
 // The statements on a queue's table: one for each transition, and some that only read.
 //
-// statements.cpp has the texts, in the language of template.hpp. A transition of many rows has
-// three statements: one selects and changes the rows, one only selects them, and one changes
-// selected rows (rows_at_fault.hpp says when). test/unit/statements.expected shows all texts as
-// PostgreSQL receives them.
+// statements.cpp has the texts, in the language of template.hpp. A claim and each sweep that moves
+// jobs have three statements: one selects and changes the rows, one only selects them (scheduled
+// jobs have two of these), and one changes selected rows (rows_at_fault.hpp says when).
+// test/unit/statements.expected shows all texts as PostgreSQL receives them.
 #pragma once
 
 #include <cstddef>

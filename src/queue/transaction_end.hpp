@@ -10,14 +10,14 @@ namespace ecto_job {
 // Registers the callbacks. Called once in each process, when the library is loaded.
 void install_transaction_callbacks();
 
-// Has COMMIT signal the scheduler of this database to read the registry again. A rollback to a
+// Makes COMMIT signal the scheduler of this database to read the registry again. A rollback to a
 // savepoint does not revoke this request, which is harmless.
 void signal_scheduler_at_commit(Start start);
 
-// Has the scheduler, which this transaction has stopped, start again if the transaction aborts.
+// Starts the scheduler, which this transaction has stopped, again if the transaction aborts.
 void signal_scheduler_at_abort();
 
-// Has COMMIT request the launcher to search for databases that it does not know.
+// Makes COMMIT request the launcher to search for databases that it does not know.
 void request_database_scan_at_commit();
 
 } // namespace ecto_job

@@ -82,7 +82,7 @@ TimestampTz first_expiry(const Rows &rows) {
 // Returns the arguments of the fragment {next_time} in statements.cpp. ERROR 22008 if the time
 // after one timeout is out of range.
 Arguments next_time_arguments(Queue *queue, TimestampTz now, int64 timeout_ms) {
-    expiry(queue, now, timeout_ms);
+    expiry(queue, now, timeout_ms); // raises the error
     return {.now = now, .timeout = timeout_ms, .attempt_limit = last_attempt(now, timeout_ms) - 1};
 }
 

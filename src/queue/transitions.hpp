@@ -93,7 +93,7 @@ ArrayType *ended_sessions(Queue *queue, const JobKey &to);
 EndedLeases give_back_jobs(Queue *queue, ArrayType *sessions, const JobKey &to, TimestampTz now,
                            int64 limit, bool isolates_rows);
 
-// Has a FAILED job wait again, with attempt 0. Returns the number of rows, 0 or 1. ERROR 23505 if
+// Makes a FAILED job wait again, with attempt 0. Returns the number of rows, 0 or 1. ERROR 23505 if
 // another job waits under its key.
 uint64 requeue(Queue *queue, int64 id, TimestampTz now);
 

@@ -33,12 +33,12 @@ inline constexpr int key_bytes = 1024; // of the longest key
 // unique jobs, with a HINT.
 bool enqueue_unique(Queue *queue, const Arguments &job, OnConflict on_conflict);
 
-// Runs a statement that may have one held job wait again. Returns the number of rows: 0 if no job
+// Runs a statement that may make one held job wait again. Returns the number of rows: 0 if no job
 // is as the statement demands. The row of a superseded job is returned unchanged. Waits for a
 // transaction that has let another job wait under the key and may still be rolled back.
 uint64 run_wait_again(Queue *queue, Statement statement, Arguments arguments);
 
-// Has a FAILED job wait again. Returns the number of rows. ERROR 23505 if another job waits under
+// Makes a FAILED job wait again. Returns the number of rows. ERROR 23505 if another job waits under
 // the key.
 uint64 run_requeue(Queue *queue, Arguments arguments);
 

@@ -15,13 +15,15 @@ namespace ecto_job {
 
 namespace {
 
-// The queues that are being announced: their flags are cleared, and no commit has announced them
+// The queues that are being announced: their flags are cleared, and the announcing transaction has
+// not committed
 Oid announcing[64];
 int announcing_count = 0;
 
-// The time limit of a try, short because no queue is swept while a try waits for NOTIFY's lock. If
-// one commit keeps the lock, waiting longer is of no use. If commits take the lock in turn, as on a
-// busy machine, a try must wait until the commits before it have ended, and so gets more time.
+// The time limit of a try, short because no queue is swept while a try waits for NOTIFY's lock. Two
+// cases: if one commit keeps the lock, waiting longer is of no use; if commits take the lock in
+// turn, as on a busy machine, a try must wait until the commits before it have ended, and so gets
+// more time.
 constexpr int first_limit_ms = 100;
 constexpr int longest_limit_ms = 6400;
 constexpr int64 retry_us = 1'000'000;
@@ -112,7 +114,7 @@ void record_failure(int slot, const ErrorData *error) {
     show_unannounced(slot, why);
     if (!announcements_wait())
         ereport(WARNING, (errcode(error->sqlerrcode), errmsg("notifying consumers failed: %s", why),
-                          errhint("It is tried again every second; meanwhile consumers find "
+                          errhint("It is tried again within a second; meanwhile consumers find "
                                   "jobs by polling.")));
     since_failure.emplace();
 }

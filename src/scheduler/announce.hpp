@@ -27,7 +27,7 @@ bool announcements_wait();
 TimestampTz next_announcement(TimestampTz now);
 
 // Pauses if announcements were sent since the last pause, so that the next announcement covers more
-// commits: for 1 ms, and for up to 4 ms while flags are set in each pause. During the pause a
+// commits: for 1 ms, and for up to 4 ms if every pause has seen new flags. During the pause a
 // commit sets this process's latch, which costs no kernel signal; a set latch shows that flags were
 // set.
 void pause_after_announcing();

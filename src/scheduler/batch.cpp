@@ -166,8 +166,8 @@ void run_batch_transaction(WatchedQueue *watched, const Assignment &assignment,
              .result = result,
              .pass = &watched->purge});
     become_self(self);
-    // Without a record in shared memory there is no flag to set, so send_notification() keeps a
-    // notification for announce_pending()
+    // Without a record in shared memory there is no flag; instead the notification is kept for
+    // announce_pending()
     if (result->announces && !watched->has_shared_record)
         send_notification(queue, Notification::available, "");
     result->in_commit = true;

@@ -1,10 +1,4 @@
-// A transaction of a batch, as the table's owner. A batch has one to three transactions:
-//
-// 1. Moves jobs. If no job had to be moved, looks ahead for the time when the next job is due.
-// 2. Only if a row is at fault: repeats 1 and isolates rows.
-// 3. Only if 1 or 2 has moved the last due job: looks ahead.
-//
-// A batch that deletes old FAILED jobs neither moves jobs nor looks ahead.
+// A transaction of a batch, as the table's owner. README.md lists the transactions of a batch.
 //
 // The order of steps matters: lock the extension and check that it still exists, lock the table if
 // its lock is free, set the time limits, check the table's kind, read the queue's settings, become

@@ -17,8 +17,12 @@
 //           -- it has died in a sweep --------------> wanted
 //           -- it has failed -----------------------> pausing, 1 s to 1 min
 //   pausing -- the pause is over -------------------> wanted
+//   absent --- ecto_job.databases has changed, or
+//              every database is requested ---------> as after a request
 //
 //   any state but running:
+//           -- not listed any more, and a scheduler
+//              of a former launcher is there --------> pausing, 1 s
 //           -- a session requests a scheduler ------> wanted
 //           -- a session requests one, after 3
 //              quick starts in a row --------------> pausing, to 2 s after the last start
@@ -90,7 +94,7 @@ void pause(Database *database) {
     pause_until(database, GetCurrentTimestamp() + database->pauses.next());
 }
 
-// Has a scheduler started, after a pause if many were started lately.
+// Requests the start of a scheduler, after a pause if many were started lately.
 void request_start(Database *database) {
     const TimestampTz earliest = TimestampTzPlusMilliseconds(database->started, trial_interval_ms);
     if (database->state == LaunchState::running)
@@ -170,7 +174,8 @@ bool is_pause_over(TimestampTz now) {
     return over;
 }
 
-// Scans pg_database and has schedulers started, if sessions have requested it or the time has come.
+// Scans pg_database and requests starts of schedulers, if sessions have requested it or the time
+// has come.
 void serve_requests(bool settings_changed) {
     const LauncherRequests requests = take_launcher_requests();
     const TimestampTz now = GetCurrentTimestamp();

@@ -24,7 +24,7 @@ void prepare_signals() {
     BackgroundWorkerUnblockSignals();
 }
 
-// Has the owner back off if the process ends in a sweep. Has the next scheduler started at once if
+// Makes the owner back off if the process ends in a sweep. Requests the next scheduler at once if
 // this one leaves queues to announce.
 void at_exit(int, Datum slot) {
     const Oid owner = owner_in_sweep();
@@ -77,8 +77,8 @@ bool wait_for_commit(TransactionId starter) {
     BackgroundWorkerInitializeConnectionByOid(arguments.database, InvalidOid, 0);
     force_settings();
     protect_session();
-    // If another scheduler has the lock, it reads the registry once more before it leaves, and so
-    // sees what was committed: Scheduler::leave_if_idle()
+    // If another scheduler has the lock, that scheduler reads the registry once more before
+    // leaving, and so sees what was committed: Scheduler::leave_if_idle()
     if (on_demand && (!wait_for_commit(arguments.starter) || !try_singleton_lock()))
         proc_exit(0);
     if (!on_demand)

@@ -9,7 +9,7 @@ namespace ecto_job {
 enum class RegistryStatus : uint8_t {
     queues,             // the queues are to be swept
     no_queues,          // no table is a queue yet
-    absent_or_disabled, // no extension, or disabled
+    absent_or_disabled, // no extension, or disabled here or by ecto_job.databases
     copy,               // of another database: there are queues, which were not enabled here
     changing,           // the extension is being dropped, or created
     newer,              // the extension's SQL is newer than this library
@@ -20,7 +20,7 @@ struct RegistrySnapshot {
     Oid extension = InvalidOid;
 };
 
-// Reads the registry, and has `queues` watch the queues that are listed. Logs why queues are not
+// Reads the registry, and makes `queues` watch the queues that are listed. Logs why queues are not
 // swept. `known_extension`: of the last snapshot. In a transaction, after forget_queues().
 RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues);
 

@@ -27,7 +27,7 @@ constexpr int64 idle_ms = 60'000;
 // clock
 constexpr int64 longest_sleep_ms = 60'000;
 constexpr int64 reports_us = 10'000; // between two readings of reports within a step
-constexpr int64 step_us = 100'000;   // how long a step begins batches; the next step reads requests
+constexpr int64 step_us = 100'000;   // for how long a step begins batches
 
 TimestampTz in_ms(int64 ms) {
     return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
@@ -42,9 +42,8 @@ bool reload_settings() {
     return true;
 }
 
-// Stops serving before work that may take long; serves while NOTIFY fails here. To serve means:
-// sessions send no NOTIFY, the scheduler announces for them. During long work, sessions are to send
-// NOTIFY on their own. But while NOTIFY fails, that would hang or fail their commits.
+// Stops serving before long work, so that sessions send NOTIFY themselves; but not while NOTIFY
+// fails, which would hang or fail their commits.
 void stop_serving_unless_notify_fails(int slot) {
     serve(slot, announcements_wait());
 }
@@ -115,11 +114,12 @@ void Scheduler::update_registry() {
     pgstat_report_activity(STATE_RUNNING, "reading the registry of queues");
     stop_serving_unless_notify_fails(slot_); // another session may have the registry locked
     wants_registry_ = false;
-    // The session that signalled has committed, but may not have sent its invalidations yet
+    // The session that signalled has committed, but may not have sent its invalidations yet, so
+    // cached queues may be old
     forget_queues();
     RegistrySnapshot snapshot{.extension = extension_};
     const ErrorData *const error = try_transaction([&] {
-        // ecto_job.databases is a setting of the launcher
+        // A scheduler on demand ignores ecto_job.databases, which directs the launcher
         if (on_demand_ || settings::lists_database(database_name()))
             snapshot = read_registry(extension_, &queues_);
     });
@@ -278,8 +278,8 @@ void Scheduler::take_reports(TimestampTz now) {
     backed_off_count_ = read_backed_off_owners(backed_off_, now);
 }
 
-// Has everything swept and read again if the clock was set back since the last call: the known
-// times are times of the old clock. Returns whether the clock was set back.
+// Makes everything due if the clock was set back since the last call, since the known times are
+// times of the old clock. Returns whether the clock was set back.
 bool Scheduler::notice_step_back() {
     const TimestampTz before = clock_;
     clock_ = GetCurrentTimestamp();

@@ -26,7 +26,8 @@ public:
     void run();
 
 private:
-    // When the next step comes: at this time, or earlier, at what `on` lists (shared/mailbox.hpp).
+    // When the next step comes: at this time, or earlier, by a report of the kind `on`
+    // (shared/mailbox.hpp).
     struct NextStep {
         TimestampTz at;
         WakeOn on;

@@ -2,8 +2,8 @@
 // sweeps: such code must not change the session, and must not leave much behind in it.
 //
 // The security-restricted operation of a batch (queue/owner) forbids most of what changes a
-// session, and its end reverts settings. The end of the batch's transaction frees what belongs to
-// the transaction. These functions handle the rest.
+// session, and the end of that operation reverts settings. The end of the batch's transaction frees
+// what belongs to the transaction. These functions handle the rest.
 #pragma once
 
 #include "pg/pg.hpp"
@@ -14,9 +14,9 @@ namespace ecto_job {
 // them on; once in a process.
 void protect_session();
 
-// Removes what a sweep may have left: advisory locks, values of sequences, and after sweeps of many
-// queues PostgreSQL's caches. Outside of a transaction. Ends the process if another scheduler has
-// taken the singleton lock (singleton_lock.hpp).
+// Removes what a sweep may have left: advisory locks, values of sequences, and, when 50 queues were
+// freed since the last time, PostgreSQL's caches. Outside of a transaction. Ends the process if
+// another scheduler has taken the singleton lock (singleton_lock.hpp).
 void clean_session();
 
 // Bytes that stay allocated until the process ends.

@@ -2,14 +2,14 @@
 // class that SQL cannot take.
 //
 // Code of a table's owner may take other session-level advisory locks in a sweep, which would last
-// as long as the process. So each function here first releases all session-level
-// advisory locks.
+// as long as the process. So each function here first releases all session-level advisory locks.
 #pragma once
 
 namespace ecto_job {
 
 // Releases all session-level advisory locks and takes the scheduler's own (again); ends the process
-// if another scheduler has it. Called between sweeps, when the lock guards nothing.
+// if another scheduler has it. Called between sweeps, when losing the lock for a moment does no
+// harm.
 void take_singleton_lock();
 
 // Releases all session-level advisory locks and takes the scheduler's own. Returns false if another

@@ -15,9 +15,9 @@ enum class AfterBatch : uint8_t {
     end_process,     // the queue's code has left too much in this session; the owner backs off
 };
 
-// Does as much of the work as one batch may; the rest stays due. Looks ahead if nothing is left to
-// move, unless the scheduler in `slot` is asked to leave. Raises nothing: a failure goes to the
-// agenda, the status and the log.
+// Does as much of the work as one batch may; the rest stays due. After moving the last job, looks
+// ahead in a transaction of its own, unless the scheduler in `slot` is asked to leave. Raises
+// nothing: a failure goes to the agenda, the status and the log.
 AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int slot);
 
 // Returns the owner of the queue whose batch is running or has returned AfterBatch::end_process;

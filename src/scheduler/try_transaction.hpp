@@ -42,10 +42,10 @@ template <typename F> ErrorData *try_transaction(F body) {
 // Prepares the limits; once in a process.
 void prepare_limits();
 
-// Has the running transaction cancelled after this time, unless it ends or another limit is set.
+// Cancels the running transaction after this time, unless it ends or another limit is set.
 void limit_time(int ms);
 
-// Has the process terminated after this time, unless the transaction ends: a trigger may catch a
+// Terminates the process after this time, unless the transaction ends: a trigger may catch a
 // cancellation, but not this.
 void limit_process(int ms);
 

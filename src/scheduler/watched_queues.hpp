@@ -21,7 +21,7 @@ struct WatchedQueue {
     int64 poll_interval_ms = 1000;      // the queue's setting, once a batch has read it
     TimestampTz isolate_rows_until = 0; // since a row was at fault: rows_at_fault.hpp
     Purge purge;                        // the pass that deletes FAILED jobs
-    // In shared memory; in this process while all records there are in use, and without preload
+    // In shared memory; in this process's memory without preload, and while all places are taken
     QueueRecord *record = nullptr;
     char *name = nullptr; // schema and table, quoted
 };

@@ -10,11 +10,14 @@
 // snapshot, or its commit calls lower() after the advance began; the mark becomes the lower of both
 // keys.
 //
-// Rows that are written with triggers disabled do not lower the mark, so it is not trusted for
-// ever. A claim that finds no job scans from the beginning if the last scan is over half a second
-// ago. A claim that finds jobs does not wait for a scan: one claim scans, a quarter of a second
-// after another claim has relied on such an old mark. A scan that is cancelled does not count; if a
-// scan does not end, every claim scans after a second.
+// Rows that are written with triggers disabled do not lower the mark, so some claims scan from the
+// beginning:
+// 1. A claim that finds no job, if the last scan is over half a second ago.
+// 2. One claim, even if it finds jobs, a quarter of a second after another one has relied on such
+// an
+//    old mark.
+// 3. Every claim, a second after the begin of a scan that has not ended. A cancelled scan does not
+//    count.
 //
 // Guarded by the record's spinlock, under the lock of the shared state in either mode.
 #pragma once
@@ -38,8 +41,8 @@ struct ClaimStart {
 };
 
 // Returns where a claim starts, and begins the advance of the mark if the claim makes one. Called
-// before the claim takes its snapshot. A claim advances the mark if it scans from the beginning or
-// `wants` to advance, if it `may_advance`, and if no other claim is advancing the mark.
+// before the claim takes its snapshot. A claim advances the mark if it `may_advance`, nobody else
+// does, and it scans from the beginning or `wants` to advance.
 ClaimStart begin_claim(Oid queue, bool may_advance, bool wants);
 
 // Returns, after a claim that found no job, whether another claim scans `from_beginning`.

@@ -51,9 +51,8 @@ Report take_report(QueueRecord *record);
 // Sets why notifications cannot be sent, for the status of the queues; null: they can.
 void show_unannounced(int slot, const char *why);
 
-// Which reports keep the scheduler from going to sleep, and whether earlier times wake it. A new
-// announcement or an ended session sets its latch whatever this says, as does a request to read the
-// registry or to leave.
+// Which reports end the scheduler's sleep. New announcements, ended sessions and requests set its
+// latch in any case; this says what begin_sleep() looks at.
 enum class WakeOn : uint8_t {
     everything,    // reports of jobs to announce, of earlier times, of ended sessions
     times,         // not announcements: notifying fails

@@ -1,9 +1,10 @@
 // The record of each queue in shared memory. See QueueRecord in state.hpp.
 //
 // The scheduler of the queue's database keeps a pointer to the record, and changes the record's
-// health under the lock of the shared state. Other processes use the record only under that lock,
-// or read a copy. Where the number of records matters, as in ecto_job.max_queues, users read of
-// *places* in shared memory: one for each record.
+// health under the lock of the shared state; take_report() alone changes `next_due` under the
+// record's spinlock. Other processes use the record only under that lock, or read a copy. Where the
+// number of records matters, as in ecto_job.max_queues, users read of *places* in shared memory:
+// one for each record.
 #pragma once
 
 #include <functional>

@@ -8,10 +8,10 @@
 
 namespace ecto_job {
 
+enum class Start : bool { no, yes };
 // Requests that the scheduler of this database reads the registry and updates every queue. If there
 // is no scheduler, `start` says whether the launcher starts one. Without preload this wakes the
 // scheduler that was started on demand. Cannot fail.
-enum class Start : bool { no, yes };
 void signal_scheduler(Start start);
 
 // Requests that the launcher scans pg_database for databases that it does not know, because they
@@ -21,8 +21,9 @@ void request_database_scan();
 // Takes what was requested of the launcher since the last call.
 LauncherRequests take_launcher_requests();
 
-// Requests that the scheduler in the database leaves, and terminates it after 3 seconds. The caller
-// holds PostgreSQL's lock on the database, for which the next scheduler waits.
+// Requests that the scheduler in the database leaves, and terminates it after 3 seconds, without
+// waiting for its end. The caller holds PostgreSQL's lock on the database, for which the next
+// scheduler waits.
 void stop_scheduler_of(Oid database);
 
 // Stops the scheduler of this database and waits for its end. No other scheduler starts until the

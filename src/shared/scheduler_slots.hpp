@@ -20,7 +20,7 @@ int allocate_slot(Oid database, uint64 generation);
 // Frees the slot of a scheduler whose process has ended, or could not be started. Returns how the
 // scheduler ended.
 SchedulerEnd free_slot(int slot);
-// Returns whether the scheduler has found queues in its database, able to serve them or not.
+// Returns whether the scheduler stays: it is `working` or `outdated`.
 bool has_found_work(int slot);
 // Returns whether the database has a slot, of any launcher.
 bool is_occupied(Oid database);
@@ -39,8 +39,8 @@ bool take_rescan_request(int slot);
 // Returns whether the scheduler must leave: there is a newer launcher, or a session needs the
 // database for itself.
 bool must_leave(int slot);
-// Records that the scheduler has found queues: it is `working`, or `outdated` if the extension is
-// newer than the library.
+// Records that the scheduler has found queues (`working`), or that the extension is newer than the
+// library (`outdated`).
 void set_state(int slot, SchedulerState state);
 // Leaves, unless there is a request or an announcement. Returns whether it leaves.
 bool try_to_leave(int slot);

@@ -33,7 +33,7 @@ bool is_listed(int64 number) {
     return std::ranges::find(numbers, number) != numbers.end();
 }
 
-// Cannot fail. Without a scheduler nobody is signalled: the next one begins with all queues.
+// Cannot fail. Without a scheduler nobody is signalled: the next scheduler searches all queues.
 void at_exit(int, Datum) {
     Assert(!IsTransactionState());
     {
@@ -64,7 +64,7 @@ uint32 session_number() {
         return my_number;
     uint32 beginning = 0;
     if (!pg_strong_random(&beginning, sizeof beginning))
-        ereport(ERROR, (errmsg("could not draw a random lease")));
+        ereport(ERROR, (errmsg("could not draw a random session number")));
     // Not before_shmem_exit: by then the transaction may still hold its locks
     on_shmem_exit(at_exit, 0);
     const SharedLock lock(LW_EXCLUSIVE);

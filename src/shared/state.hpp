@@ -27,20 +27,19 @@
 namespace ecto_job {
 
 // The states of a scheduler's slot. Every arrow is a call of move() in scheduler_slots.cpp, which
-// asserts that the arrow is one of these:
+// asserts that the arrow is one of these. Each reading of the registry repeats the state `working`
+// or `outdated`.
 //
 //   free --> requested --> connecting --> working <--> outdated
-//    ^           |             |             |             |
-//    |           |             +-------------+-------------+--> leaving --+
-//    |           |             |             |             |              |
-//    |           v             v             v             v              |
-//    +-----------+---------------------- ended <--------------------------+
+//   requested --> free
+//   connecting, working, outdated --> leaving
+//   connecting, working, outdated, leaving --> ended --> free
 //
 // free        no scheduler has the slot
 // requested   the launcher has registered a background worker, which has not attached itself yet
 // connecting  the process runs, and does not know yet whether the database has queues
 // working     the scheduler has found queues
-// outdated    the scheduler has found queues of an extension that is newer than the library
+// outdated    the extension is newer than the library
 // leaving     the scheduler ends, since it has nothing to do or must leave; no session relies on it
 // ended       the process has ended, and the launcher has not freed the slot yet
 enum class SchedulerState : uint8 {
@@ -60,7 +59,7 @@ enum class SchedulerEnd : uint8 { left, died_in_sweep, failed };
 // A scheduler's entry. Guarded by the lock of the shared state.
 struct SchedulerSlot {
     SchedulerState state = SchedulerState::free;
-    SchedulerEnd end = SchedulerEnd::failed; // ended: how
+    SchedulerEnd end = SchedulerEnd::failed; // valid in state ended
     bool rescan = false;         // a request to read the registry and update every queue
     bool asked_to_leave = false; // by a session that needs the database
     bool serves = false;         // it announces at once what commits report
@@ -109,7 +108,7 @@ struct Health {
     int sqlstate = 0;            // of the failure that was logged last
     bool locked = false;         // the last sweep found the table locked
     bool in_sweep = false;       // still set at the next start: the scheduler died of the sweep
-    TimestampTz sweep_began = 0; // in_sweep
+    TimestampTz sweep_began = 0; // valid while in_sweep
     int64 batch_us = 0;          // how long the last batch took, and
     int64 batch_jobs = 0;        // how many jobs it moved
     char error[256] = "";
@@ -123,7 +122,7 @@ struct QueueRecord {
     RecordNumber next_of_key = 0; // or of those that are free
     RecordNumber next_of_database = 0;
 
-    slock_t mutex = {}; // guards the mailbox and the mark
+    slock_t mutex = {}; // guards the mailbox, the mark and health.next_due
     Mailbox mailbox;
     LowWater low_water = {};
 

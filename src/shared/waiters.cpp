@@ -16,7 +16,7 @@ std::array<WakeUp, max_waited_queues> taken;
 Size queue_count = 0; // 0: this session is in no list
 
 Oid to_claim = InvalidOid; // the queue of a wake-up with which a wait has returned
-// Of `to_claim`: the wait's own transaction is over, so the next one should claim
+// Set at the commit of the wait; the commit after it passes the wake-up on
 bool wait_committed = false;
 
 class WaitersLock {

@@ -70,7 +70,7 @@ List *special_firings(Oid oid) {
     return special;
 }
 
-// Has triggers fire as they did before CREATE OR REPLACE, which enables them.
+// Makes triggers fire as they did before CREATE OR REPLACE, which enables them.
 void restore_firings(const char *table, List *special) {
     ListCell *cell;
     foreach (cell, special) {
