@@ -29,7 +29,7 @@ void _PG_init() {
         if (!preloading || IsBinaryUpgrade)
             return;
         ecto_job::install_shared_state();
-        ecto_job::install_command_hook();
+        ecto_job::install_utility_hook();
         ecto_job::register_launcher();
     });
 }

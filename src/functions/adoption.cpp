@@ -107,7 +107,7 @@ bool is_same(const char *name, const NameData &known) {
     return strcmp(name != nullptr ? name : "", NameStr(known)) == 0;
 }
 
-bool is_adopted(const Finding &found) {
+bool is_fully_adopted(const Finding &found) {
     const FoundTriggers &triggers = found.triggers;
     if (!is_registered(found.oid) || found.check.lacks[0] != '\0' ||
         found.check.state_statistics_vary || triggers.ectojobs != nullptr ||
@@ -199,16 +199,16 @@ ECTO_JOB_FUNCTION(ecto_job_adopt_queue) {
     require_adoptable(table);
     const TimestampNames given =
         timestamps_opts_argument(fcinfo, timestamps_opts, shown_table_name(table)).names;
-    bool is_new = !is_adopted(inspect(table, given, AccessShareLock));
-    if (is_new) {
+    bool needs_adoption = !is_fully_adopted(inspect(table, given, AccessShareLock));
+    if (needs_adoption) {
         lock_briefly(table);
         require_adoptable(table);
         const Finding found = inspect(table, given, NoLock);
-        is_new = !is_adopted(found); // else another session has adopted it meanwhile
-        if (is_new)
+        needs_adoption = !is_fully_adopted(found); // else another session has adopted it meanwhile
+        if (needs_adoption)
             adopt(found, given);
     }
-    if (!is_new)
+    if (!needs_adoption)
         ereport(NOTICE,
                 (errcode(ERRCODE_DUPLICATE_OBJECT),
                  errmsg("queue \"%s\" is adopted already, skipping", shown_table_name(table))));

@@ -146,12 +146,12 @@ ECTO_JOB_FUNCTION(ecto_job_enqueue) {
         on_conflict,
         meta,
         binary,
-        at_now
+        now_at
     };
     return with_queue(fcinfo, [&](Queue *queue) {
         Arguments job{};
         job.params = params_argument(fcinfo, params, binary, queue);
-        job.now = now_argument(fcinfo, at_now, queue);
+        job.now = now_argument(fcinfo, now_at, queue);
         job.schedule = time_argument(fcinfo, schedule, queue, "schedule", *job.now);
         job.max_attempts = PG_ARGISNULL(max_attempts)
                                ? queue->max_attempts
@@ -220,7 +220,7 @@ ECTO_JOB_FUNCTION(ecto_job_complete_jobs) {
 }
 
 ECTO_JOB_FUNCTION(ecto_job_fail_job) {
-    enum { id = 1, lease, error, retry, delay, at_now };
+    enum { id = 1, lease, error, retry, delay, now_at };
     return with_jobs(fcinfo, [&](Queue *queue) {
         const FailedAttempt failed{
             .error = error_argument(fcinfo, error),
@@ -228,29 +228,29 @@ ECTO_JOB_FUNCTION(ecto_job_fail_job) {
             .delay_ms = interval_argument(fcinfo, delay, queue, "delay", shortest_retry_ms)};
         job_failed(queue, bigint_argument(fcinfo, id, queue, "id"), std::nullopt,
                    bigint_argument(fcinfo, lease, queue, "lease"),
-                   now_argument(fcinfo, at_now, queue), queue->retry_timeout_ms, failed);
+                   now_argument(fcinfo, now_at, queue), queue->retry_timeout_ms, failed);
         return true;
     });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_snooze_job) {
-    enum { id = 1, lease, delay, at_now };
+    enum { id = 1, lease, delay, now_at };
     return with_jobs(fcinfo, [&](Queue *queue) {
         snooze_job(queue, bigint_argument(fcinfo, id, queue, "id"),
                    bigint_argument(fcinfo, lease, queue, "lease"),
-                   now_argument(fcinfo, at_now, queue),
+                   now_argument(fcinfo, now_at, queue),
                    required_interval_argument(fcinfo, delay, queue, "delay", shortest_retry_ms));
         return true;
     });
 }
 
 ECTO_JOB_FUNCTION(ecto_job_extend_lease) {
-    enum { id = 1, lease, duration, at_now };
+    enum { id = 1, lease, duration, now_at };
     std::optional<TimestampTz> end;
     with_queue(fcinfo, [&](Queue *queue) {
         end = extend_lease(
             queue, bigint_argument(fcinfo, id, queue, "id"),
-            bigint_argument(fcinfo, lease, queue, "lease"), now_argument(fcinfo, at_now, queue),
+            bigint_argument(fcinfo, lease, queue, "lease"), now_argument(fcinfo, now_at, queue),
             interval_argument(fcinfo, duration, queue, "duration", shortest_timeout_ms)
                 .value_or(queue->execution_timeout_ms));
     });
@@ -292,11 +292,11 @@ ECTO_JOB_FUNCTION(ecto_job_reserve_available_jobs) {
 }
 
 ECTO_JOB_FUNCTION(ecto_job_update_job_in_progress) {
-    enum { id = 1, attempt, at_now, timeout, lease };
+    enum { id = 1, attempt, now_at, timeout, lease };
     return with_jobs(fcinfo, [&](Queue *queue) {
         update_job_in_progress(queue, bigint_argument(fcinfo, id, queue, "id"),
                                integer_argument(fcinfo, attempt, queue, "attempt"),
-                               now_argument(fcinfo, at_now, queue),
+                               now_argument(fcinfo, now_at, queue),
                                timeout_ms_argument(fcinfo, timeout, queue, "timeout_ms",
                                                    queue->execution_timeout_ms,
                                                    shortest_timeout_ms),
@@ -306,11 +306,11 @@ ECTO_JOB_FUNCTION(ecto_job_update_job_in_progress) {
 }
 
 ECTO_JOB_FUNCTION(ecto_job_job_failed) {
-    enum { id = 1, attempt, at_now, timeout, lease, error };
+    enum { id = 1, attempt, now_at, timeout, lease, error };
     return with_jobs(fcinfo, [&](Queue *queue) {
         job_failed(queue, bigint_argument(fcinfo, id, queue, "id"),
                    integer_argument(fcinfo, attempt, queue, "attempt"),
-                   lease_argument(fcinfo, lease), now_argument(fcinfo, at_now, queue),
+                   lease_argument(fcinfo, lease), now_argument(fcinfo, now_at, queue),
                    timeout_ms_argument(fcinfo, timeout, queue, "retry_timeout_ms",
                                        queue->retry_timeout_ms, shortest_retry_ms),
                    {.error = error_argument(fcinfo, error)});
@@ -327,10 +327,10 @@ ECTO_JOB_FUNCTION(ecto_job_initial_multi) {
 }
 
 ECTO_JOB_FUNCTION(ecto_job_requeue) {
-    enum { id = 1, at_now };
+    enum { id = 1, now_at };
     return with_jobs(fcinfo, [&](Queue *queue) {
         requeue(queue, bigint_argument(fcinfo, id, queue, "id"),
-                now_argument(fcinfo, at_now, queue));
+                now_argument(fcinfo, now_at, queue));
         return true;
     });
 }

@@ -66,7 +66,7 @@ NewTable new_queue_argument(FunctionCallInfo fcinfo) {
                  errhint("It is true for EctoJob's library, false (or left out) without it.")));
     queue.ectojob = PG_GETARG_BOOL(ectojob);
     if (queue.ectojob)
-        require_kinds();
+        require_queue_kinds();
 
     const TimestampsOpts opts = timestamps_opts_argument(fcinfo, timestamps_opts, queue.table);
     queue.inserted_at = opts.names.inserted_at.value_or("inserted_at");

@@ -38,7 +38,7 @@ void set_enabled(bool enabled, const char *function) {
 
 // Starts a scheduler, which waits until we have committed, and leaves if we have not, or if another
 // is there and stays.
-void start_process() {
+void start_on_demand() {
     Assert(shared_state() == nullptr);
     // Each scheduler that is started waits for this transaction, in one of the cluster's few
     // workers
@@ -91,7 +91,7 @@ ECTO_JOB_FUNCTION(ecto_job_start_scheduler) {
     set_enabled(true, "ecto_job.start_scheduler()");
     if (shared_state() != nullptr)
         PG_RETURN_VOID(); // the launcher does it
-    start_process();
+    start_on_demand();
     ereport(WARNING,
             (errmsg("the scheduler of database \"%s\" runs until the server's next restart",
                     database_name()),

@@ -81,11 +81,11 @@ const char *slowness_of(const Health &health) {
 
 // Returns why no job of this database is announced; null: jobs are announced.
 const char *why_unannounced() {
-    char why[sizeof SchedulerSlot::unannounced] = "";
+    char why[sizeof SchedulerSlot::why_unannounced] = "";
     {
         const SharedLock lock(LW_SHARED);
         if (const SchedulerSlot *const scheduler = scheduler_of(MyDatabaseId))
-            memcpy(why, scheduler->unannounced, sizeof why);
+            memcpy(why, scheduler->why_unannounced, sizeof why);
     }
     return why[0] != '\0' ? psprintf("not announced: %s", why) : nullptr; // may raise: not locked
 }
@@ -127,24 +127,24 @@ Datum or_null(TimestampTz time, bool *is_null) {
 // row
 ECTO_JOB_FUNCTION(ecto_job_queue_status) {
     using namespace ecto_job;
-    enum { queue_at, enabled_at };
+    enum { queue_arg, enabled_arg };
     enum { status_column, last_sweep, activated, expired, failed, next_due, column_count };
     const DeclaredRow result = declared_row(fcinfo);
     Datum values[column_count] = {};
     bool nulls[column_count] = {true, true, true, true, true, true};
-    const Oid queue = PG_ARGISNULL(queue_at) ? InvalidOid : PG_GETARG_OID(queue_at);
-    const bool allowed = !PG_ARGISNULL(queue_at) && (may_read(queue) || is_monitor());
+    const Oid queue = PG_ARGISNULL(queue_arg) ? InvalidOid : PG_GETARG_OID(queue_arg);
+    const bool allowed = !PG_ARGISNULL(queue_arg) && (may_read(queue) || is_monitor());
     if (allowed) {
         QueueRecord record{};
-        const bool recorded = shared_state() != nullptr && read_record(queue, &record);
+        const bool recorded = shared_state() != nullptr && copy_record(queue, &record);
         const char *status = nullptr;
         if (is_distributed_table(queue))
             status =
                 "not swept: Citus distributes its table; create a queue in a schema that is not "
                 "distributed";
-        else if (!PG_ARGISNULL(enabled_at) && !PG_GETARG_BOOL(enabled_at))
+        else if (!PG_ARGISNULL(enabled_arg) && !PG_GETARG_BOOL(enabled_arg))
             status = "disabled";
-        else if (shared_state() != nullptr && PG_ARGISNULL(enabled_at))
+        else if (shared_state() != nullptr && PG_ARGISNULL(enabled_arg))
             status =
                 "no scheduler: a copied or restored database; SELECT ecto_job.enable() starts it";
         else

@@ -1,4 +1,5 @@
 // The sweeps as SQL functions: each treats all rows that are due and not locked, in one call.
+#include "core/batch_size.hpp"
 #include "functions/arguments.hpp"
 #include "functions/composite.hpp"
 #include "queue/retention.hpp"
@@ -23,7 +24,6 @@ Datum end_leases(FunctionCallInfo fcinfo, bool exhausted) {
 // Deletes all FAILED jobs that the queue keeps no longer. A caller who may not delete has swept
 // nevertheless.
 void purge(Queue *queue, TimestampTz now) {
-    constexpr int64 window = 1000;
     if (!queue->options.failed_retention_ms)
         return;
     if (pg_class_aclcheck(queue->oid, GetUserId(), ACL_DELETE) != ACLCHECK_OK) {
@@ -34,8 +34,8 @@ void purge(Queue *queue, TimestampTz now) {
                  errhint("Grant DELETE on the table, or let the scheduler delete them.")));
         return;
     }
-    Purge pass;
-    while (!purge_failed_jobs(queue, &pass, now, window).at_end)
+    PurgePass pass;
+    while (!purge_failed_jobs(queue, &pass, now, largest_batch).at_end)
         CHECK_FOR_INTERRUPTS();
 }
 

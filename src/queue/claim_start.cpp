@@ -14,7 +14,7 @@ namespace ecto_job {
 
 namespace {
 
-constexpr int claims_between_advances = 8;
+constexpr int searches_between_advances = 8;
 
 struct Advance {
     Oid queue;
@@ -34,7 +34,7 @@ bool sees_everything(const Queue *queue) {
 // Returns the key of the first AVAILABLE job, which becomes the mark when this transaction commits.
 JobKey advance_from(Queue *queue, const ClaimStart &start) {
     Assert(start.advance != 0);
-    queue->claims_since_advance = 0;
+    queue->searches_since_advance = 0;
     auto *const advance =
         static_cast<Advance *>(MemoryContextAlloc(TopTransactionContext, sizeof(Advance)));
     *advance = Advance{queue->oid, start.advance, start.from, advances};
@@ -60,7 +60,7 @@ void cancel_advances() {
 }
 
 JobKey claim_start(Queue *queue) {
-    const bool wants = ++queue->claims_since_advance >= claims_between_advances;
+    const bool wants = ++queue->searches_since_advance >= searches_between_advances;
     const ClaimStart start = begin_claim(queue->oid, sees_everything(queue), wants);
     if (start.isolates_rows) // a claim, of any session, has met a row at fault
         queue->claims_run_directly = false;

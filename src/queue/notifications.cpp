@@ -9,7 +9,7 @@ namespace ecto_job {
 
 namespace {
 
-constexpr Size most_kept = Size{1024} * 1024;
+constexpr Size most_kept_bytes = Size{1024} * 1024;
 // NOTIFY's own limit. The column has a lower one, but the table's owner may have altered its type
 constexpr Size payload_limit = BLCKSZ - NAMEDATALEN - 128;
 
@@ -24,7 +24,7 @@ void keep(Oid queue, Notification notification, const char *payload) {
     if (kept != nullptr && kept->queue == queue && kept->notification == notification &&
         strcmp(kept->payload, payload) == 0)
         return;
-    if (MemoryContextMemAllocated(kept_context, false) > most_kept) {
+    if (MemoryContextMemAllocated(kept_context, false) > most_kept_bytes) {
         if (!lost)
             ereport(WARNING, (errmsg("notifications of retries and failures are lost"),
                               errdetail("More of them wait to be sent than are kept."),

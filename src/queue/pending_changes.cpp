@@ -28,7 +28,7 @@ void merge(Change *into, const Change &change) {
     into->available = into->available || change.available;
     into->lowest = std::min(into->lowest, change.lowest);
     merge(&into->report, change.report);
-    into->came = saturated_sum(into->came, change.came);
+    into->wake_ups = saturated_sum(into->wake_ups, change.wake_ups);
     into->claimed = saturated_sum(into->claimed, change.claimed);
 }
 
@@ -63,7 +63,7 @@ void free_first(PendingChange **link) {
 } // namespace
 
 void record_available(Oid queue, const JobKey &key, bool announce, uint32 jobs) {
-    record({.queue = queue, .available = announce, .lowest = key, .came = announce ? jobs : 0});
+    record({.queue = queue, .available = announce, .lowest = key, .wake_ups = announce ? jobs : 0});
 }
 
 void record_due(Oid queue, TimestampTz schedule) {
@@ -79,7 +79,7 @@ void record_claim(Oid queue, uint64 jobs) {
 }
 
 void record_gone(Oid queue) {
-    record({.queue = queue, .came = all_waiters});
+    record({.queue = queue, .wake_ups = all_waiters});
 }
 
 void notify_unserved() {

@@ -62,7 +62,7 @@ void report_prepared(const char *gid) {
             notify_available(prepared.changes[i].queue);
 }
 
-void wake_for_undone_prepared(const char *gid) {
+void drop_prepared(const char *gid) {
     PreparedNote undone{};
     // No note, or more queues than a note holds: jobs of any queue may have been claimed
     if (!take_prepared_note(gid, &undone) || undone.further.any())

@@ -16,7 +16,7 @@ void report_prepared(const char *gid);
 
 // Drops the note of a prepared transaction, and wakes sessions for the jobs that it had claimed.
 // Called when ROLLBACK PREPARED has rolled it back.
-void wake_for_undone_prepared(const char *gid);
+void drop_prepared(const char *gid);
 
 // For the end of the transaction: see transaction_end.cpp. Cannot fail.
 

@@ -22,7 +22,7 @@ struct Entry {
     Queue *queue = nullptr; // null: reading the queue failed
 };
 
-constexpr long most_kept = 100;
+constexpr long most_queues = 100;
 
 OidMap<Entry> entries;
 List *retired = NIL; // queues that were replaced in this transaction
@@ -71,7 +71,7 @@ void remove(Entry *entry) {
     freed++;
 }
 
-void remove_least_used() {
+void remove_least_recently_used() {
     Entry *least = nullptr;
     entries.for_each([&](Entry *entry) {
         if (least == nullptr || entry->last_use < least->last_use)
@@ -87,8 +87,8 @@ Queue *find_queue(Oid oid) {
     Assert(IsTransactionState());
     prepare_cache();
     Entry *entry = entries.find(oid);
-    if (entry == nullptr && entries.size() >= most_kept)
-        remove_least_used();
+    if (entry == nullptr && entries.size() >= most_queues)
+        remove_least_recently_used();
     if (entry == nullptr)
         entry = entries.insert(oid);
     entry->last_use = ++uses;
@@ -135,7 +135,7 @@ void outdate_queue(Oid oid) {
         entry->valid = false;
 }
 
-void forget_queues() {
+void outdate_queues() {
     if (entries.exists())
         invalidate_all();
 }

@@ -41,7 +41,7 @@ struct Queue {
     QueueOptions options;
     bool paused; // as far as this session knows: see is_paused() in queue/queue_settings.hpp
 
-    int claims_since_advance; // of this session: see claim_start.cpp
+    int searches_since_advance; // of this session: see claim_start.cpp
     // This session has claimed, and no claim of any session has met a row at fault lately: the next
     // claim need not isolate rows
     bool claims_run_directly;
@@ -65,7 +65,7 @@ uint64 freed_queues();
 void outdate_queue(Oid oid);
 
 // Makes each queue be read anew at its next use.
-void forget_queues();
+void outdate_queues();
 
 // For the end of the transaction: see transaction_end.cpp. Cannot fail.
 void free_retired_queues();

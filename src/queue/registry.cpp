@@ -47,7 +47,7 @@ bool has_kinds() {
 }
 
 // Returns whether the extension is older than version 0.2.1.
-bool keeps_only_row() {
+bool has_column_only_row() {
     return has_column("scheduler_state", "only_row");
 }
 
@@ -56,13 +56,13 @@ bool keeps_only_row() {
 // own table. Two sessions that create the first queue at once do not wait for each other: each
 // writes a row, and the second row is harmless.
 void record_that_database_runs() {
-    write_registry(keeps_only_row() ? qualified<R"(
+    write_registry(has_column_only_row() ? qualified<R"(
         INSERT INTO ecto_job.scheduler_state AS s (database, enabled)
         SELECT $1, true
          WHERE NOT EXISTS (SELECT FROM ecto_job.queue_settings)
            AND NOT EXISTS (SELECT FROM ecto_job.scheduler_state AS r WHERE r.database == $1)
         ON CONFLICT (only_row) DO UPDATE SET database = excluded.database, enabled = true)">
-                                    : qualified<R"(
+                                         : qualified<R"(
         INSERT INTO ecto_job.scheduler_state (database, enabled)
         SELECT $1, true WHERE NOT EXISTS (SELECT FROM ecto_job.scheduler_state))">,
                    RegistryValues().add(OIDOID, ObjectIdGetDatum(MyDatabaseId)));
@@ -112,7 +112,7 @@ bool has_paused_and_options() {
     return has_column("queue_settings", "paused");
 }
 
-void require_kinds() {
+void require_queue_kinds() {
     if (!has_kinds())
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("extension ecto_job is older than its library, and knows no queues "
@@ -126,7 +126,7 @@ void require_owner(Oid table) {
 }
 
 void record_restore() {
-    if (keeps_only_row() ||
+    if (has_column_only_row() ||
         !(object_ownercheck(DatabaseRelationId, MyDatabaseId, GetUserId()) ||
           object_ownercheck(DatabaseRelationId, MyDatabaseId, GetAuthenticatedUserId())))
         return;

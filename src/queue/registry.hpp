@@ -38,7 +38,7 @@ struct RegistryValues {
 void write_registry(const char *text, RegistryValues given = {});
 
 // ERROR 0A000 if the extension, being older than the library, has native queues only.
-void require_kinds();
+void require_queue_kinds();
 
 // Returns whether the extension has paused queues and the options of queues: it is of version 0.3.0
 // or later.

@@ -82,7 +82,7 @@ void warn(const Removal &removal) {
 
 } // namespace
 
-Purged purge_failed_jobs(Queue *queue, Purge *pass, TimestampTz now, int64 limit) {
+PurgeResult purge_failed_jobs(Queue *queue, PurgePass *pass, TimestampTz now, int64 limit) {
     const std::optional<int64> retention_ms = queue->options.failed_retention_ms;
     if (!retention_ms)
         return {.deleted = 0, .at_end = true};

@@ -13,12 +13,12 @@
 namespace ecto_job {
 
 // A pass through a queue's table
-struct Purge {
+struct PurgePass {
     int64 from = std::numeric_limits<int64>::min(); // ids up to this one have been read
     bool warned = false;                            // of a job that cannot be deleted
 };
 
-struct Purged {
+struct PurgeResult {
     int64 deleted; // jobs
     bool at_end;   // of the table
 };
@@ -28,6 +28,6 @@ struct Purged {
 // DELETE raises an error, such as one that a foreign key refers to, is kept with a WARNING, once in
 // a pass. If the transaction fails later, its deletions are undone but the position stays; the next
 // pass finds those rows.
-Purged purge_failed_jobs(Queue *queue, Purge *pass, TimestampTz now, int64 limit);
+PurgeResult purge_failed_jobs(Queue *queue, PurgePass *pass, TimestampTz now, int64 limit);
 
 } // namespace ecto_job

@@ -75,7 +75,7 @@ bool below(Datum a, Datum b) {
     return DatumGetInt64(a) < DatumGetInt64(b);
 }
 
-void append(Taken *taken, const Taken &part) {
+void copy_ids_behind(Taken *taken, const Taken &part) {
     const Size bytes = static_cast<Size>(taken->count + part.count + 1) * sizeof(Datum);
     taken->ids = static_cast<Datum *>(taken->ids == nullptr
                                           ? MemoryContextAllocHuge(CurrentMemoryContext, bytes)
@@ -92,7 +92,7 @@ void add_taken(Pass *pass, const Datum *ids, int64 count) {
         if (!std::binary_search(part.ids, part.ids + part.count, ids[i], below))
             add_fault(pass, DatumGetInt64(ids[i]), nullptr);
     if (is_claim(pass))
-        append(&pass->taken, part);
+        copy_ids_behind(&pass->taken, part);
     pass->taken.count += part.count;
     if (pass->selection->on_change != nullptr)
         pass->selection->on_change(pass->queue, pass->selection->context);
@@ -281,8 +281,8 @@ bool is_missing_something(const ErrorData *error) {
 }
 
 void report_pass(const Pass *pass, const char *reason) {
-    record_skipped_jobs(pass->queue->oid, is_claim(pass), skipped_count(pass->queue->oid), reason,
-                        pass->taken.count + pass->taken.failed > 0);
+    record_skipped_jobs(pass->queue->oid, {is_claim(pass), skipped_count(pass->queue->oid), reason,
+                                           pass->taken.count + pass->taken.failed > 0});
 }
 
 // Raises the error of a pass that has changed nothing, if a right or an object is missing, or if
@@ -317,7 +317,10 @@ void skip_slow_job(Oid queue, const char *name) {
                         reason),
                  errhint("A trigger of the table may be slow. The job is tried again when the "
                          "table's definition changes, and from time to time.")));
-    record_skipped_jobs(queue, false, skipped_count(queue), reason, false);
+    record_skipped_jobs(queue, {.by_claims = false,
+                                .count = skipped_count(queue),
+                                .reason = reason,
+                                .others_move = false});
 }
 
 bool skips_jobs(const Queue *queue) {
@@ -340,8 +343,9 @@ void run_directly(Queue *queue, const Selection &selection) {
         if (is_missing_something(error))
             PG_RE_THROW();
         FlushErrorState();
-        record_skipped_jobs(queue->oid, true, skipped_count(queue->oid), reason_of({0, error}),
-                            true);
+        record_skipped_jobs(queue->oid, {.by_claims = true,
+                                         .count = skipped_count(queue->oid),
+                                         .reason = reason_of({0, error})});
         const char *const hint = "Call again: the next call skips the job at fault.";
         error->hint = error->hint == nullptr ? pstrdup(hint) : psprintf("%s %s", error->hint, hint);
         ReThrowError(error);

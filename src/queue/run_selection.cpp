@@ -81,7 +81,7 @@ uint64 run_claim(Queue *queue, const Selection &selection) {
             run_directly(queue, selection);
         queue->claims_run_directly = cause == nullptr;
         if (isolates_rows && cause == nullptr && SPI_processed > 0)
-            record_skipped_jobs(queue->oid, true, 0, nullptr, true);
+            record_skipped_jobs(queue->oid, {.by_claims = true});
         if (cause == nullptr && !may_have_missed(queue, selection, SPI_processed))
             return SPI_processed;
         if (cause == nullptr)

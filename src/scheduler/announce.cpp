@@ -101,7 +101,7 @@ void set_next_try(const VirtualTransactionId &holder) {
     pause_us = is_kept ? retry_us : std::min<int64>(limit_ms * INT64CONST(500), retry_us);
 }
 
-void record_failure(int slot, const ErrorData *error) {
+void record_failed_announcement(int slot, const ErrorData *error) {
     const char *why = error->message;
     pause_us = retry_us;
     if (was_over_limit()) {
@@ -163,7 +163,7 @@ bool announce_pending(int slot) {
             continue;
         if (const ErrorData *const error = announce()) {
             next_record = began;
-            record_failure(slot, error);
+            record_failed_announcement(slot, error);
             return false;
         }
     } while (next_record != 0);

@@ -22,7 +22,7 @@ struct Run {
     Queue *queue;
     const Assignment &assignment;
     TransactionResult *result;
-    Purge *pass;
+    PurgePass *purge_pass;
     const Work &work = assignment.work;
     TimestampTz now = assignment.now;
     int64 size = watched->batch_size.jobs();
@@ -74,7 +74,7 @@ bool end_and_activate(const Run &run) {
         more = more || moved.activated >= room;
     }
     if (run.watched->record->skipped_by_sweeps.count > 0 && !skips_jobs(run.queue))
-        record_skipped_jobs(run.queue->oid, false, 0, nullptr, true);
+        record_skipped_jobs(run.queue->oid, {.by_claims = false});
     return more;
 }
 
@@ -113,12 +113,10 @@ void look_ahead(const Run &run) {
 
 // Deletes FAILED jobs that the queue keeps no longer. Returns whether the pass goes on.
 bool purge(const Run &run) {
-    constexpr int64 largest = 1000;
-    const Purged purged =
-        purge_failed_jobs(run.queue, run.pass, run.now, std::min(run.size, largest));
+    const PurgeResult purged = purge_failed_jobs(run.queue, run.purge_pass, run.now, run.size);
     run.result->deleted = purged.deleted;
     if (purged.at_end)
-        *run.pass = {};
+        *run.purge_pass = {};
     return !purged.at_end;
 }
 
@@ -164,7 +162,7 @@ void run_batch_transaction(WatchedQueue *watched, const Assignment &assignment,
              .queue = queue,
              .assignment = assignment,
              .result = result,
-             .pass = &watched->purge});
+             .purge_pass = &watched->purge_pass});
     become_self(self);
     // Without a record in shared memory there is no flag; instead the notification is kept for
     // announce_pending()

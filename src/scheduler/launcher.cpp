@@ -313,7 +313,7 @@ void sleep_until(TimestampTz next) {
 
 // Reads postgresql.conf if the server was asked to do so. Returns whether this has changed
 // ecto_job.databases.
-bool reload_settings() {
+bool reload_and_compare_databases() {
     if (!ConfigReloadPending)
         return false;
     ConfigReloadPending = false;
@@ -348,7 +348,7 @@ void at_exit(int, Datum) {
         CHECK_FOR_INTERRUPTS();
         MemoryContextSwitchTo(context);
         MemoryContextReset(context);
-        const bool settings_changed = reload_settings();
+        const bool settings_changed = reload_and_compare_databases();
         databases.for_each(notice_end);
         serve_requests(settings_changed);
         sleep_until(start_next());

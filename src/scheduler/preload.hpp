@@ -9,6 +9,6 @@ namespace ecto_job {
 void register_launcher();
 
 // Installs the hook on utility commands; while shared_preload_libraries are loaded.
-void install_command_hook();
+void install_utility_hook();
 
 } // namespace ecto_job

@@ -59,7 +59,7 @@ RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues) {
     snapshot.status = record == DatabaseRecord::disabled ? RegistryStatus::absent_or_disabled
                       : queues->is_empty()               ? RegistryStatus::no_queues
                       : record == DatabaseRecord::none   ? RegistryStatus::copy
-                                                         : RegistryStatus::queues;
+                                                         : RegistryStatus::ready;
     if (snapshot.status == RegistryStatus::copy)
         log_copy();
     return snapshot;

@@ -7,7 +7,7 @@
 namespace ecto_job {
 
 enum class RegistryStatus : uint8_t {
-    queues,             // the queues are to be swept
+    ready,              // the queues are to be swept
     no_queues,          // no table is a queue yet
     absent_or_disabled, // no extension, or disabled here or by ecto_job.databases
     copy,               // of another database: there are queues, which were not enabled here
@@ -21,7 +21,7 @@ struct RegistrySnapshot {
 };
 
 // Reads the registry, and makes `queues` watch the queues that are listed. Logs why queues are not
-// swept. `known_extension`: of the last snapshot. In a transaction, after forget_queues().
+// swept. `known_extension`: of the last snapshot. In a transaction, after outdate_queues().
 RegistrySnapshot read_registry(Oid known_extension, WatchedQueues *queues);
 
 // Locks the extension until the transaction's end. Returns false if the extension with this oid

@@ -92,7 +92,7 @@ std::optional<Scheduler::NextStep> Scheduler::step() {
     notice_step_back();
     if (wants_registry_ || next_read_ <= clock_)
         update_registry();
-    if (status_ == RegistryStatus::queues && settings::enabled)
+    if (status_ == RegistryStatus::ready && settings::enabled)
         return sweep_due_queues();
 
     // Does not sweep: is idle, or leaves
@@ -116,7 +116,7 @@ void Scheduler::update_registry() {
     wants_registry_ = false;
     // The session that signalled has committed, but may not have sent its invalidations yet, so
     // cached queues may be old
-    forget_queues();
+    outdate_queues();
     RegistrySnapshot snapshot{.extension = extension_};
     const ErrorData *const error = try_transaction([&] {
         // A scheduler on demand ignores ecto_job.databases, which directs the launcher
@@ -136,7 +136,7 @@ void Scheduler::apply_snapshot(const RegistrySnapshot &snapshot) {
     extension_ = snapshot.extension;
     next_read_ = in_ms(idle_ms);
     switch (status_) {
-    case RegistryStatus::queues:
+    case RegistryStatus::ready:
         set_state(slot_, SchedulerState::working);
         next_read_ = in_ms(settings::safety_interval_ms);
         queues_.make_unreported_due();

@@ -176,8 +176,8 @@ AfterBatch sweep_batch(WatchedQueue *queue, const Work &work, Oid extension, int
         record_result(queue, work, last.found, watch.us());
     }
     log_batch(queue, result, watch.us() / 1000);
-    const bool idle = work.full && result.moved.count() == 0;
-    if (idle && full_interval_ms(queue) > longest_kept_idle_ms)
+    const bool moved_nothing = work.full && result.moved.count() == 0;
+    if (moved_nothing && full_interval_ms(queue) > longest_kept_idle_ms)
         free_queue(queue->oid); // with its plans
     const Excess excess = record_leftovers(queue->owner, before);
     if (excess != Excess::none) {

@@ -77,7 +77,7 @@ void after_command(const FinishedCommand &finished) {
     if (finished.commits)
         report_prepared(finished.gid);
     else
-        wake_for_undone_prepared(finished.gid);
+        drop_prepared(finished.gid);
 }
 
 void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
@@ -96,7 +96,7 @@ void on_command(PlannedStmt *statement, const char *text, bool read_only_tree,
 
 } // namespace
 
-void install_command_hook() {
+void install_utility_hook() {
     next_hook = ProcessUtility_hook;
     ProcessUtility_hook = on_command;
 }

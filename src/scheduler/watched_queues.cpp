@@ -64,7 +64,7 @@ void WatchedQueues::forget_unlisted() {
         pfree(queue->name);
         queues_.erase(queue->oid);
     });
-    keep_records([this](Oid queue) { return queues_.find(queue) != nullptr; });
+    release_unlisted_records([this](Oid queue) { return queues_.find(queue) != nullptr; });
 }
 
 void WatchedQueues::warn_of_max_queues() {
@@ -83,7 +83,7 @@ void WatchedQueues::warn_of_max_queues() {
 // Gives the queue a record in shared memory. A former scheduler may have given the queue that
 // record, and left the queue's health there. Returns false if all records are in use.
 bool WatchedQueues::assign_record(WatchedQueue *queue) {
-    QueueRecord *const shared = claim_record(queue->oid);
+    QueueRecord *const shared = make_record(queue->oid);
     if (shared == nullptr)
         return false;
     if (shared->health.failures > 0) {

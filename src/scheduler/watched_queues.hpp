@@ -20,7 +20,7 @@ struct WatchedQueue {
     BatchSize batch_size;
     int64 poll_interval_ms = 1000;      // the queue's setting, once a batch has read it
     TimestampTz isolate_rows_until = 0; // since a row was at fault: rows_at_fault.hpp
-    Purge purge;                        // the pass that deletes FAILED jobs
+    PurgePass purge_pass;
     // In shared memory; in this process's memory without preload, and while all places are taken
     QueueRecord *record = nullptr;
     char *name = nullptr; // schema and table, quoted

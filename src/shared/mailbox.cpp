@@ -74,7 +74,7 @@ void report(const Change &change) {
         unserved = change.available && record != nullptr && scheduler == nullptr;
         forgotten = scheduler == nullptr && may_be_forgotten();
     }
-    wake(change.queue, change.came); // after the mark is lowered: a waiter searches from the mark
+    wake(change.queue, change.wake_ups); // after the mark, from which a waiter searches, is lowered
     if (unserved)
         signal_scheduler(Start::yes);
     else if (forgotten)
@@ -107,8 +107,8 @@ void serve(int slot, bool serves) {
 
 void show_unannounced(int slot, const char *why) {
     const SharedLock lock(LW_EXCLUSIVE);
-    copy_shown_text(slot_at(slot).unannounced, why != nullptr ? why : "",
-                    sizeof SchedulerSlot::unannounced);
+    copy_shown_text(slot_at(slot).why_unannounced, why != nullptr ? why : "",
+                    sizeof SchedulerSlot::why_unannounced);
 }
 
 int take_announcements(Oid *queues, int size, RecordNumber *from) {

@@ -96,7 +96,7 @@ void clear_record(QueueRecord *record) {
     *record = empty;
 }
 
-QueueRecord *claim_record(Oid queue) {
+QueueRecord *make_record(Oid queue) {
     Assert(OidIsValid(queue) && OidIsValid(MyDatabaseId));
     const SharedLock lock(LW_EXCLUSIVE);
     if (QueueRecord *const known = find_record(queue))
@@ -108,7 +108,7 @@ QueueRecord *claim_record(Oid queue) {
     return record_at(number);
 }
 
-void keep_records(const std::function<bool(Oid queue)> &is_listed) {
+void release_unlisted_records(const std::function<bool(Oid queue)> &is_listed) {
     release_those_of(MyDatabaseId, is_listed);
 }
 
@@ -130,29 +130,33 @@ void release_records_unless(bool (*is_kept)(Oid database)) {
     }
 }
 
-void record_skipped_jobs(Oid queue, bool claims, int count, const char *reason, bool others_move) {
+void record_skipped_jobs(Oid queue, const Skipping &skipping) {
     QueueRecord known;
-    if (shared_state() == nullptr || !read_record(queue, &known))
+    if (shared_state() == nullptr || !copy_record(queue, &known))
         return;
-    const SkippedJobs &before = claims ? known.skipped_by_claims : known.skipped_by_sweeps;
-    if (reason == nullptr && before.count <= count && !(before.all && others_move))
+    const char *const reason = skipping.reason;
+    const auto jobs_of =
+        skipping.by_claims ? &QueueRecord::skipped_by_claims : &QueueRecord::skipped_by_sweeps;
+    const SkippedJobs &before = known.*jobs_of;
+    if (reason == nullptr && before.count <= skipping.count &&
+        !(before.all && skipping.others_move))
         return; // nothing changes
     const SharedLock lock(LW_EXCLUSIVE);
     if (QueueRecord *const record = find_record(queue)) {
-        SkippedJobs &jobs = claims ? record->skipped_by_claims : record->skipped_by_sweeps;
+        SkippedJobs &jobs = record->*jobs_of;
         if (reason != nullptr) {
             jobs.until =
                 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settings::safety_interval_ms);
             copy_shown_text(jobs.reason, reason, sizeof jobs.reason);
         }
-        jobs.all = (jobs.all || reason != nullptr) && !others_move;
+        jobs.all = (jobs.all || reason != nullptr) && !skipping.others_move;
         // Without a new fault the number only falls: another session may skip more jobs than this
         // one
-        jobs.count = reason != nullptr ? count : std::min(jobs.count, count);
+        jobs.count = reason != nullptr ? skipping.count : std::min(jobs.count, skipping.count);
     }
 }
 
-bool read_record(Oid queue, QueueRecord *copy) {
+bool copy_record(Oid queue, QueueRecord *copy) {
     const SharedLock lock(LW_SHARED);
     QueueRecord *const record = find_record(queue);
     if (record == nullptr)

@@ -45,7 +45,7 @@ template <typename F> void for_each_record(F visit) {
 // Returns the record of a queue of this database, made if there was none; null if all records are
 // in use. Only the scheduler calls this, for registered queues: otherwise any role could use up the
 // records. Cannot fail.
-QueueRecord *claim_record(Oid queue);
+QueueRecord *make_record(Oid queue);
 
 // Returns the record of a queue of this database; null if there is none. The caller holds the lock
 // of the shared state, in either mode, for as long as it uses the record.
@@ -55,19 +55,25 @@ QueueRecord *find_record(Oid queue);
 void clear_record(QueueRecord *record);
 
 // Releases the records of this database's queues that are not listed. `is_listed` may not raise.
-void keep_records(const std::function<bool(Oid queue)> &is_listed);
+void release_unlisted_records(const std::function<bool(Oid queue)> &is_listed);
 
 // Releases the records of a database that is gone.
 void release_records_of(Oid database);
 // Releases the records of every database that is not kept.
 void release_records_unless(bool (*is_kept)(Oid database));
 
-// Records for the view ecto_job.queues how many jobs this process skips in claims or sweeps.
-// `reason`: why a job was at fault just now; null: no job was. After a fault in a claim the claims
-// of all sessions isolate rows for a while. `others_move`: other jobs could be changed.
-void record_skipped_jobs(Oid queue, bool claims, int count, const char *reason, bool others_move);
+// What this process skips of a queue.
+struct Skipping {
+    bool by_claims; // else by sweeps
+    int count = 0;
+    const char *reason = nullptr; // why a job was at fault just now; null: no job was
+    bool others_move = true;      // other jobs could be changed
+};
+// Records it for the view ecto_job.queues. After a fault in a claim the claims of all sessions
+// isolate rows for a while.
+void record_skipped_jobs(Oid queue, const Skipping &skipping);
 
 // Copies this database's record of the queue. Returns false if there is none.
-bool read_record(Oid queue, QueueRecord *copy);
+bool copy_record(Oid queue, QueueRecord *copy);
 
 } // namespace ecto_job

@@ -64,10 +64,10 @@ struct SchedulerSlot {
     bool asked_to_leave = false; // by a session that needs the database
     bool serves = false;         // it announces at once what commits report
     Oid database = InvalidOid;
-    uint64 generation = 0;        // of the launcher that registered it
-    Latch *latch = nullptr;       // from connecting to leaving
-    char unannounced[128] = {};   // why notifications cannot be sent; empty: they can
-    TimestampTz sleeps_until = 0; // unless signalled; DT_NOBEGIN: no reported time wakes it
+    uint64 generation = 0;          // of the launcher that registered it
+    Latch *latch = nullptr;         // from connecting to leaving
+    char why_unannounced[128] = {}; // why notifications cannot be sent; empty: they can
+    TimestampTz sleeps_until = 0;   // unless signalled; DT_NOBEGIN: no reported time wakes it
 };
 
 // A key below which no job is AVAILABLE, so that claims start there. See low_water.hpp.
@@ -144,8 +144,8 @@ struct Change {
     bool available = false;      // a job became AVAILABLE: to be announced
     JobKey lowest = highest_key; // lowest key of a job that became AVAILABLE, or was moved
     Report report = {};
-    uint32 came = 0;    // how many jobs became AVAILABLE; all_waiters: nobody knows
-    uint32 claimed = 0; // how many jobs claims have taken, which a rollback gives back
+    uint32 wake_ups = 0; // how many waiters to wake; all_waiters: everybody
+    uint32 claimed = 0;  // how many jobs claims have taken, which a rollback gives back
 };
 
 // The note of a prepared transaction, kept until the transaction is finished. See

@@ -5,7 +5,7 @@
 # forbids that, the test is skipped. The sessions that are cut off differ only in their settings. Seen to
 # fail without tcp_keepalives_idle, without tcp_user_timeout, without client_connection_check_interval in the
 # sessions that the server is to end, without keepalives in the consumer's connection string, and with
-# test/mutants/end_unnoted.patch, consumer_without_keepalives.patch.
+# test/mutants/session_end_unreported.patch, consumer_without_keepalives.patch.
 use strict;
 use warnings;
 use FindBin;
