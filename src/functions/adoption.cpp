@@ -10,10 +10,10 @@
 #include "pg/names.hpp"
 #include "queue/dump_and_restore.hpp"
 #include "queue/pending_changes.hpp"
-#include "table/ddl.hpp"
 #include "queue/registry.hpp"
 #include "queue/transaction_end.hpp"
 #include "table/check.hpp"
+#include "table/ddl.hpp"
 #include "table/distribution.hpp"
 #include "table/triggers.hpp"
 

@@ -6,9 +6,9 @@
 // that is held for milliseconds, or the call fails. Order: the table, then the registry.
 #include "functions/arguments.hpp"
 #include "pg/names.hpp"
-#include "table/ddl.hpp"
 #include "queue/registry.hpp"
 #include "queue/transaction_end.hpp"
+#include "table/ddl.hpp"
 #include "table/triggers.hpp"
 
 namespace ecto_job {

@@ -14,8 +14,8 @@
 #include "pg/names.hpp"
 #include "server_settings.hpp"
 #include "shared/queue_records.hpp"
-#include "shared/scheduler_slots.hpp"
 #include "shared/scheduler_processes.hpp"
+#include "shared/scheduler_slots.hpp"
 #include "table/distribution.hpp"
 
 namespace ecto_job {

@@ -1,6 +1,8 @@
 // Reading timestamps_opts. See timestamps_opts.hpp.
 #include "functions/timestamps_opts.hpp"
 
+#include "pg/jsonb.hpp"
+
 namespace ecto_job {
 
 namespace {
@@ -9,10 +11,6 @@ namespace {
     ereport(ERROR,
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
              errmsg("timestamps_opts of queue \"%s\": %s", table, option), errhint("%s", hint)));
-}
-
-const char *text_of(const JsonbValue &value) {
-    return pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len));
 }
 
 // "inserted_at" or "updated_at": a column's name, or false for no column
@@ -26,7 +24,8 @@ const char *column_name(const char *table, const char *key, const JsonbValue &va
 }
 
 bool is_of_whole_seconds(const char *table, const JsonbValue &value) {
-    const char *const type = value.type == jbvString ? text_of(value) : "";
+    const char *const given = text_of(value);
+    const char *const type = given != nullptr ? given : "";
     if (strcmp(type, "naive_datetime") == 0 || strcmp(type, "utc_datetime") == 0)
         return true;
     if (strcmp(type, "naive_datetime_usec") != 0 && strcmp(type, "utc_datetime_usec") != 0)
@@ -56,24 +55,18 @@ TimestampsOpts timestamps_opts_argument(FunctionCallInfo fcinfo, int at, const c
     if (!JB_ROOT_IS_OBJECT(options))
         refuse(table, "neither an object nor false",
                "Such as '{\"type\": \"utc_datetime_usec\"}'.");
-    JsonbIterator *iterator = JsonbIteratorInit(&options->root);
-    JsonbValue token;
-    for (JsonbIteratorToken kind;
-         (kind = JsonbIteratorNext(&iterator, &token, true)) != WJB_DONE;) {
-        if (kind != WJB_KEY)
-            continue;
-        const char *const key = text_of(token);
-        JsonbIteratorNext(&iterator, &token, true);
+    for_each_pair(options, [&](const JsonbValue &name, const JsonbValue &value) {
+        const char *const key = text_of(name);
         if (strcmp(key, "inserted_at") == 0)
-            opts.names.inserted_at = column_name(table, key, token);
+            opts.names.inserted_at = column_name(table, key, value);
         else if (strcmp(key, "updated_at") == 0)
-            opts.names.updated_at = column_name(table, key, token);
+            opts.names.updated_at = column_name(table, key, value);
         else if (strcmp(key, "type") == 0)
-            opts.whole_seconds = is_of_whole_seconds(table, token);
+            opts.whole_seconds = is_of_whole_seconds(table, value);
         else
             refuse(table, psprintf("unknown key \"%s\"", key),
                    "The keys are inserted_at, updated_at and type.");
-    }
+    });
     return opts;
 }
 

@@ -7,9 +7,9 @@
 // ours is running.
 #include <optional>
 
+#include "core/job_state.hpp"
 #include "core/node_clock.hpp"
 #include "core/qualified.hpp"
-#include "core/job_state.hpp"
 #include "core/times.hpp"
 #include "functions/arguments.hpp"
 #include "pg/boundary.hpp"

@@ -9,9 +9,9 @@
 #include <array>
 
 #include "pg/pg.hpp"
-#include "table/read_layout.hpp"
 #include "queue/queue_options.hpp"
 #include "queue/statements.hpp"
+#include "table/read_layout.hpp"
 
 namespace ecto_job {
 

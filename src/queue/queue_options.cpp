@@ -5,6 +5,7 @@
 
 #include "core/times.hpp"
 #include "pg/compat.hpp"
+#include "pg/jsonb.hpp"
 #include "queue/queue_settings.hpp"
 
 namespace ecto_job {
@@ -36,12 +37,6 @@ std::optional<int64> interval_from(const char *text) {
     const bool fits =
         result.fault == IntervalFault::none && result.ms >= 1 && result.ms <= longest_setting_ms;
     return fits ? std::optional(result.ms) : std::nullopt;
-}
-
-const char *text_of(const JsonbValue &value) {
-    return value.type == jbvString
-               ? pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len))
-               : nullptr;
 }
 
 std::optional<int64> interval_of(const JsonbValue &value) {
@@ -134,23 +129,6 @@ void check_option(const JsonbValue &key, const JsonbValue &value, const char *qu
                         errmsg("option %s of queue \"%s\" must not be %s", option->name, queue,
                                shown(value)),
                         errhint("Give %s; or null, which resets the option.", option->values)));
-}
-
-// Calls visit(key, value) for each pair of the object.
-template <typename F> void for_each_pair(const Jsonb *object, F visit) {
-    JsonbIterator *iterator = JsonbIteratorInit(const_cast<JsonbContainer *>(&object->root));
-    JsonbValue key;
-    constexpr bool skip_nested = true;
-    for (;;) {
-        const JsonbIteratorToken token = JsonbIteratorNext(&iterator, &key, skip_nested);
-        if (token == WJB_DONE)
-            return;
-        if (token != WJB_KEY)
-            continue;
-        JsonbValue value;
-        JsonbIteratorNext(&iterator, &value, skip_nested);
-        visit(key, value);
-    }
 }
 
 } // namespace

@@ -25,8 +25,8 @@
 #pragma once
 
 #include "pg/pg.hpp"
-#include "queue/skipped_jobs.hpp"
 #include "queue/run_statement.hpp"
+#include "queue/skipped_jobs.hpp"
 
 namespace ecto_job {
 

@@ -5,8 +5,8 @@
 
 #include <optional>
 
-#include "core/key.hpp"
 #include "core/job_state.hpp"
+#include "core/key.hpp"
 #include "pg/pg.hpp"
 #include "pg/row.hpp"
 #include "queue/parameters.hpp"

@@ -5,11 +5,11 @@
 
 #include "core/lease.hpp"
 #include "core/times.hpp"
-#include "queue/run_selection.hpp"
-#include "queue/pending_changes.hpp"
 #include "queue/claim_start.hpp"
 #include "queue/leases.hpp"
 #include "queue/notifications.hpp"
+#include "queue/pending_changes.hpp"
+#include "queue/run_selection.hpp"
 #include "queue/run_statement.hpp"
 #include "queue/stale_completion.hpp"
 #include "queue/unique_jobs.hpp"

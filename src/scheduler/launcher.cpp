@@ -37,8 +37,8 @@
 #include "pg/oid_map.hpp"
 #include "scheduler/preload.hpp"
 #include "server_settings.hpp"
-#include "shared/scheduler_lockout.hpp"
 #include "shared/queue_records.hpp"
+#include "shared/scheduler_lockout.hpp"
 #include "shared/scheduler_processes.hpp"
 #include "shared/scheduler_signals.hpp"
 #include "shared/scheduler_slots.hpp"
@@ -358,13 +358,7 @@ void at_exit(int, Datum) {
 } // namespace
 
 void register_launcher() {
-    BackgroundWorker worker{};
-    strlcpy(worker.bgw_name, "ecto_job launcher", sizeof worker.bgw_name);
-    strlcpy(worker.bgw_type, "ecto_job launcher", sizeof worker.bgw_type);
-    strlcpy(worker.bgw_library_name, "ecto_job", sizeof worker.bgw_library_name);
-    strlcpy(worker.bgw_function_name, "ecto_job_launcher_main", sizeof worker.bgw_function_name);
-    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+    BackgroundWorker worker = worker_of("ecto_job launcher", "ecto_job_launcher_main");
     worker.bgw_restart_time = restart_seconds;
     RegisterBackgroundWorker(&worker);
 }

@@ -12,8 +12,7 @@ namespace {
 
 // Returns the head of the list that has the queue's record.
 RecordNumber &first_of_key(Oid database, Oid queue) {
-    const uint32 hash = hash_combine(murmurhash32(database), murmurhash32(queue));
-    return shared_state()->records.by_key[hash % record_lists];
+    return shared_state()->records.by_key[hash_of(database, queue) % record_lists];
 }
 
 // Removes a record from the list of released ones, or else uses the next record for the first time.

@@ -11,16 +11,22 @@ constexpr const char *worker_type = "ecto_job scheduler";
 
 } // namespace
 
-bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHandle **handle) {
+BackgroundWorker worker_of(const char *type, const char *main) {
     BackgroundWorker worker{};
-    snprintf(worker.bgw_name, sizeof worker.bgw_name, "%s for database %u", worker_type,
-             arguments.database);
-    strlcpy(worker.bgw_type, worker_type, sizeof worker.bgw_type);
+    strlcpy(worker.bgw_name, type, sizeof worker.bgw_name);
+    strlcpy(worker.bgw_type, type, sizeof worker.bgw_type);
     strlcpy(worker.bgw_library_name, "ecto_job", sizeof worker.bgw_library_name);
-    strlcpy(worker.bgw_function_name, "ecto_job_scheduler_main", sizeof worker.bgw_function_name);
+    strlcpy(worker.bgw_function_name, main, sizeof worker.bgw_function_name);
     worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
     worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
     worker.bgw_restart_time = BGW_NEVER_RESTART;
+    return worker;
+}
+
+bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHandle **handle) {
+    BackgroundWorker worker = worker_of(worker_type, "ecto_job_scheduler_main");
+    snprintf(worker.bgw_name, sizeof worker.bgw_name, "%s for database %u", worker_type,
+             arguments.database);
     worker.bgw_notify_pid = MyProcPid;
     memcpy(worker.bgw_extra, &arguments, sizeof arguments);
     return RegisterDynamicBackgroundWorker(&worker, handle);

@@ -20,6 +20,10 @@ struct SchedulerArguments {
 static_assert(sizeof(SchedulerArguments) <= BGW_EXTRALEN);
 constexpr int on_demand_slot = -1;
 
+// Returns a background worker of this library, for RegisterBackgroundWorker(): one that runs the C
+// function `main` and can connect to a database, and that is never restarted.
+BackgroundWorker worker_of(const char *type, const char *main);
+
 // Registers a scheduler. Returns false if no background worker is free. The handle is allocated in
 // the current memory context.
 bool register_scheduler(const SchedulerArguments &arguments, BackgroundWorkerHandle **handle);

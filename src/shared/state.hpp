@@ -20,8 +20,8 @@
 #include <span>
 
 #include "core/agenda.hpp"
-#include "core/owner_backoff.hpp"
 #include "core/key.hpp"
+#include "core/owner_backoff.hpp"
 #include "pg/pg.hpp"
 
 namespace ecto_job {
@@ -246,6 +246,11 @@ struct SharedState {
     OwnerBackoff owner_backoffs[max_owner_backoffs] = {};
 };
 
+// Returns the hash of a queue by which its record and the sessions that wait for it are found.
+inline uint32 hash_of(Oid database, Oid queue) {
+    return hash_combine(murmurhash32(database), murmurhash32(queue));
+}
+
 // Requests the shared memory and sets it up. Called once, while shared_preload_libraries are
 // loaded.
 void install_shared_state();
@@ -259,17 +264,21 @@ SharedState *shared_state();
 // Returns false for a private state: no session reports to it, so its scheduler polls.
 bool is_state_shared();
 
-// Holds the lock of the shared state for a scope, in which nothing may raise: an ERROR is a longjmp
-// and skips the destructor. (The abort of the transaction would release the lock.)
+// Holds a lock, by default that of the shared state, for a scope, in which nothing may raise: an
+// ERROR is a longjmp and skips the destructor. (The abort of the transaction would release the
+// lock.)
 class SharedLock {
 public:
-    explicit SharedLock(LWLockMode mode) {
-        Assert(!LWLockHeldByMe(shared_state()->lock));
-        LWLockAcquire(shared_state()->lock, mode);
+    explicit SharedLock(LWLockMode mode, LWLock *lock = shared_state()->lock) : lock_(lock) {
+        Assert(!LWLockHeldByMe(lock_));
+        LWLockAcquire(lock_, mode);
     }
-    ~SharedLock() { LWLockRelease(shared_state()->lock); }
+    ~SharedLock() { LWLockRelease(lock_); }
     SharedLock(const SharedLock &) = delete;
     SharedLock &operator=(const SharedLock &) = delete;
+
+private:
+    LWLock *lock_;
 };
 
 // Holds a record's spinlock for a scope of a few assignments: waiting for it occupies a processor.

@@ -19,14 +19,6 @@ Oid to_claim = InvalidOid; // the queue of a wake-up with which a wait has retur
 // Set at the commit of the wait; the commit after it passes the wake-up on
 bool wait_committed = false;
 
-class WaitersLock {
-public:
-    explicit WaitersLock(LWLockMode mode) { LWLockAcquire(shared_state()->waiters.lock, mode); }
-    ~WaitersLock() { LWLockRelease(shared_state()->waiters.lock); }
-    WaitersLock(const WaitersLock &) = delete;
-    WaitersLock &operator=(const WaitersLock &) = delete;
-};
-
 Waiter &waiter_at(WaiterNumber number) {
     Assert(number != 0);
     return shared_state()->waiters.by_process[(number - 1) / max_waited_queues];
@@ -52,8 +44,7 @@ Waiter &myself() {
 }
 
 WaiterList &list_of(Oid database, Oid queue) {
-    const uint32 hash = hash_combine(murmurhash32(database), murmurhash32(queue));
-    return shared_state()->waiters.lists[hash % waiter_lists];
+    return shared_state()->waiters.lists[hash_of(database, queue) % waiter_lists];
 }
 
 // Returns whether any session waits. The barrier is between the end of the commit and the reading
@@ -82,7 +73,7 @@ void remove(WaiterNumber number) {
 
 // Enters this session in the lists of its queues, all under one lock: tickets grow along each list.
 void enter_lists() {
-    const WaitersLock lock(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE, shared_state()->waiters.lock);
     myself() = {.database = MyDatabaseId, .ticket = ++shared_state()->waiters.last_ticket};
     for (Size i = 0; i < queue_count; i++)
         append(my_number(i), waits_for[i]);
@@ -96,7 +87,7 @@ struct Given {
 };
 
 Given leave_lists(Size count) {
-    const WaitersLock lock(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE, shared_state()->waiters.lock);
     for (Size i = 0; i < count; i++)
         remove(my_number(i));
     const Waiter mine = std::exchange(myself(), Waiter{});
@@ -152,7 +143,7 @@ void wake_in(const WaiterList &list, F is_concerned, uint32 most, WakeUp kind) {
     do {
         const int size = static_cast<int>(std::min<uint32>(most, lengthof(woken)));
         {
-            const WaitersLock lock(LW_EXCLUSIVE);
+            const SharedLock lock(LW_EXCLUSIVE, shared_state()->waiters.lock);
             if (tickets.last == 0)
                 tickets.last = shared_state()->waiters.last_ticket;
             count = give_wake_ups(list, is_concerned, kind, &tickets, woken, size);
@@ -210,14 +201,14 @@ void start_waiting(std::span<const Oid> queues) {
 bool is_woken() {
     if (queue_count == 0)
         return false;
-    const WaitersLock lock(LW_SHARED);
+    const SharedLock lock(LW_SHARED, shared_state()->waiters.lock);
     return myself().woken != WakeUp::none;
 }
 
 void take_wake_up() {
     if (queue_count == 0)
         return;
-    const WaitersLock lock(LW_EXCLUSIVE);
+    const SharedLock lock(LW_EXCLUSIVE, shared_state()->waiters.lock);
     WakeUp &mine = taken[myself().woken_at];
     mine = std::max(std::exchange(myself().woken, WakeUp::none), mine);
 }
