@@ -22,8 +22,7 @@ public:
     std::int64_t used_by(OwnerId owner) const;
     // Adds to the time of the owner, who was next.
     void charge(OwnerId owner, std::int64_t us);
-    // Returns how many owners are remembered, for the test that those who left are forgotten.
-    std::size_t owners() const { return used_.size(); }
+    std::size_t owners() const { return used_.size(); } // for tests
 
 private:
     std::unordered_map<OwnerId, std::int64_t> used_;

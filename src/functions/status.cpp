@@ -1,8 +1,7 @@
 // What the view ecto_job.queues shows beyond the registry: how the sweeps of a queue go and why
-// not, and when its next job is due; and two checks for the install scripts. All of it only reads,
-// so that it works on a standby too. It plans nothing on a queue's table: the planner would run
-// code of the table's owner, such as an index's immutable function, with the rights of whoever
-// looks. The scheduler writes the next due time into shared memory.
+// not, and when its next job is due; and two checks for the install scripts. All only read, so they
+// work on a standby. They plan nothing on a queue's table: the planner would run code of its owner
+// with the rights of whoever looks. The scheduler leaves the next due time in shared memory.
 //
 // Everybody may call these functions, so each checks that the caller may read the queue.
 #include "core/version.hpp"

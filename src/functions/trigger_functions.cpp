@@ -1,10 +1,8 @@
-// Triggers: on the queues' tables, on the registry, on DROP and on CREATE TRIGGER; and a function
-// for the upgrade script.
+// Triggers on the queues' tables, the registry, DROP and CREATE TRIGGER; carry_settings() besides.
 //
 // Those on a queue's table must work for any role that may write it, so they look at the row and
-// the relation only, never at the registry. The reports are decided from the row alone, which may
-// come by COPY, by plain SQL or from another node; only clear_lease() asks whether a statement of
-// ours is running.
+// the relation, never at the registry: a row may come by COPY, by plain SQL or from another node.
+// Only clear_lease() asks whether a statement of ours is running.
 #include <optional>
 
 #include "core/job_state.hpp"
@@ -252,9 +250,9 @@ ECTO_JOB_FUNCTION(ecto_job_job_inserted) {
     return 0;
 }
 
-// AFTER UPDATE of what decides when a job is due. Announced are rows that became AVAILABLE, and
-// rows with a key, which claims may have skipped. An announcement of any other change would wake
-// consumers whose own UPDATE announces again, a storm.
+// AFTER UPDATE of what decides when a job is due. Announces rows that became AVAILABLE, and rows
+// with a key, which claims may have skipped. To announce other changes would be a storm: woken
+// consumers make such changes.
 ECTO_JOB_FUNCTION(ecto_job_job_changed) {
     TriggerData *const trigger = row_trigger(
         fcinfo, one_operation, TRIGGER_EVENT_AFTER | TRIGGER_EVENT_UPDATE, "AFTER UPDATE");

@@ -15,9 +15,8 @@ inline const char *text_of(const JsonbValue &value) {
 // Calls visit(key, value) for each pair of the object.
 template <typename F> void for_each_pair(const Jsonb *object, F visit) {
     JsonbIterator *iterator = JsonbIteratorInit(const_cast<JsonbContainer *>(&object->root));
-    JsonbValue key;
-    JsonbValue value;
     constexpr bool skip_nested = true;
+    JsonbValue key, value;
     for (JsonbIteratorToken token;
          (token = JsonbIteratorNext(&iterator, &key, skip_nested)) != WJB_DONE;)
         if (token == WJB_KEY) {

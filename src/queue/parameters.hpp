@@ -36,8 +36,7 @@ struct Arguments {
     std::optional<Micros> failed_before = {};
     // true: only jobs without an attempt left; false: only others; nullopt: both
     std::optional<bool> exhausted = {};
-    // false: no job with a key waits again; true: the statement is for one such job
-    std::optional<bool> keyed = false;
+    std::optional<bool> keyed = false; // false: lets no job with a key wait again; true: one
     const void *sessions = nullptr;
     std::optional<JobKey> from = {};
     std::optional<JobKey> to = {};

@@ -9,10 +9,10 @@
 //   for a while;
 // - a batch that isolates rows: a pass by halves follows.
 //
-// A pass also follows if a trigger may have kept rows, since fewer were changed than demanded.
-// While this process skips jobs of the queue, each claim or batch is a pass from the start; so is
-// each batch of a single job. A pass selects and locks the rows, and then changes them in halves,
-// each half in a subtransaction, down to the row at fault.
+// A pass also follows if a trigger may have kept rows: fewer were changed than demanded. While this
+// process skips jobs of the queue, each claim or batch is a pass, as is a batch of one job. A pass
+// selects and locks the rows, and changes them in halves, each in a subtransaction, down to the row
+// at fault.
 //
 // - The row becomes FAILED, with the error, if another row could be changed, or if it was the only
 //   row and its data are at fault.

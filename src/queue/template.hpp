@@ -237,10 +237,9 @@ private:
     SqlWriter writer_;
 };
 
-// Returns the parameters of a statement. The text is expanded for a table that has all optional
-// columns and for one that has none, so each word in it is checked. Only the latter has options of
-// the retry back-off, so their parameters come last, and the numbers in the text of a queue without
-// options do not depend on them.
+// Returns the parameters of a statement. The text is expanded for a table with all optional columns
+// and for one with none, so each word is checked. Only the second has options of the retry
+// back-off: their parameters come last, so without options the others are numbered without gaps.
 constexpr Signature signature_of(std::span<const Fragment> fragments, std::string_view text) {
     constexpr TableText full{"t", "i", "u", true, {true, true, true, true, true, true}};
     constexpr TableText bare{"t", "", "", false, {}, true};

@@ -15,15 +15,13 @@ namespace ecto_job {
 
 namespace {
 
-// The queues that are being announced: their flags are cleared, and the announcing transaction has
-// not committed
+// The queues whose flags are cleared and whose announcing transaction has not committed
 Oid announcing[64];
 int announcing_count = 0;
 
-// The time limit of a try, short because no queue is swept while a try waits for NOTIFY's lock. Two
-// cases: if one commit keeps the lock, waiting longer is of no use; if commits take the lock in
-// turn, as on a busy machine, a try must wait until the commits before it have ended, and so gets
-// more time.
+// The time limit of a try, during which no queue is swept. Two cases: if one commit keeps NOTIFY's
+// lock, waiting longer is of no use; if commits take it in turn, a try must wait for those before
+// it, and so gets more time.
 constexpr int first_limit_ms = 100;
 constexpr int longest_limit_ms = 6400;
 constexpr int64 retry_us = 1'000'000;

@@ -174,8 +174,7 @@ bool is_pause_over(TimestampTz now) {
     return over;
 }
 
-// Scans pg_database and requests starts of schedulers, if sessions have requested it or the time
-// has come.
+// Scans pg_database and requests starts of schedulers, if sessions have asked or it is time.
 void serve_requests(bool settings_changed) {
     const LauncherRequests requests = take_launcher_requests();
     const TimestampTz now = GetCurrentTimestamp();

@@ -26,8 +26,7 @@ public:
     void run();
 
 private:
-    // When the next step comes: at this time, or earlier, by a report of the kind `on`
-    // (shared/mailbox.hpp).
+    // When the next step comes: at this time, or earlier, by a report of the kind `on`.
     struct NextStep {
         TimestampTz at;
         WakeOn on;

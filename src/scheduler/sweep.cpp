@@ -51,8 +51,8 @@ int time_left_ms(const Stopwatch &watch) {
                     settings::sweep_timeout_ms / 2);
 }
 
-// Runs one transaction, and after its commit reports that jobs have become AVAILABLE, as triggers
-// of the table may not have done. Returns null, or the error.
+// Runs one transaction, and after its commit reports new AVAILABLE jobs, also of tables whose
+// triggers are off. Returns null, or the error.
 ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment,
                            TransactionResult *result) {
     forget_single_job();
@@ -64,9 +64,8 @@ ErrorData *run_transaction(WatchedQueue *queue, const Assignment &assignment,
     return error;
 }
 
-// Makes the queue's batches isolate rows for a minute, beginning with a repetition of the failed
-// one. Returns false if the repetition is of no use: no row is at fault, or the batch isolated
-// rows.
+// Makes the queue's batches isolate rows for a minute, first the failed one when it is repeated.
+// Returns false if the repetition is of no use: no row is at fault, or the batch isolated rows.
 bool begin_isolating_rows(WatchedQueue *queue, const ErrorData *error) {
     const TimestampTz now = GetCurrentTimestamp();
     if (queue->isolate_rows_until > now || !is_row_error(error->sqlerrcode))

@@ -27,9 +27,8 @@ bool is_over(TimestampTz since, int64 duration_us, TimestampTz now) {
 
 // Decides whether a claim for which a scan is `overdue` scans from the beginning. Begins an advance
 // of the mark if the claim makes one.
-void decide(LowWater *mark, bool tries_to_advance, bool overdue, TimestampTz now,
-            ClaimStart *start) {
-    const bool advances = tries_to_advance && is_over(mark->advance_began, advance_us, now);
+void decide(LowWater *mark, bool tries, bool overdue, TimestampTz now, ClaimStart *start) {
+    const bool advances = tries && is_over(mark->advance_began, advance_us, now);
     // While another claim scans, the mark may serve a little longer
     start->from_beginning =
         overdue && (advances || (is_over(mark->checked, 2 * trusted_us, now) &&

@@ -11,13 +11,9 @@
 // keys.
 //
 // Rows that are written with triggers disabled do not lower the mark, so some claims scan from the
-// beginning:
-// 1. A claim that finds no job, if the last scan is over half a second ago.
-// 2. One claim, even if it finds jobs, a quarter of a second after another one has relied on such
-// an
-//    old mark.
-// 3. Every claim, a second after the begin of a scan that has not ended. A cancelled scan does not
-//    count.
+// beginning: a claim that finds no job, if the last scan is over half a second ago; one claim that
+// finds jobs, a quarter of a second after another has relied on so old a mark; and every claim, if
+// a scan has not ended after a second. A scan that is cancelled does not count.
 //
 // Guarded by the record's spinlock, under the lock of the shared state in either mode.
 #pragma once

@@ -130,28 +130,24 @@ void release_records_unless(bool (*is_kept)(Oid database)) {
 }
 
 void record_skipped_jobs(Oid queue, const Skipping &skipping) {
+    const auto [by_claims, count, reason, others_move] = skipping;
     QueueRecord known;
     if (shared_state() == nullptr || !copy_record(queue, &known))
         return;
-    const char *const reason = skipping.reason;
-    const auto jobs_of =
-        skipping.by_claims ? &QueueRecord::skipped_by_claims : &QueueRecord::skipped_by_sweeps;
-    const SkippedJobs &before = known.*jobs_of;
-    if (reason == nullptr && before.count <= skipping.count &&
-        !(before.all && skipping.others_move))
+    const SkippedJobs &before = by_claims ? known.skipped_by_claims : known.skipped_by_sweeps;
+    if (reason == nullptr && before.count <= count && !(before.all && others_move))
         return; // nothing changes
     const SharedLock lock(LW_EXCLUSIVE);
     if (QueueRecord *const record = find_record(queue)) {
-        SkippedJobs &jobs = record->*jobs_of;
+        SkippedJobs &jobs = by_claims ? record->skipped_by_claims : record->skipped_by_sweeps;
         if (reason != nullptr) {
             jobs.until =
                 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), settings::safety_interval_ms);
             copy_shown_text(jobs.reason, reason, sizeof jobs.reason);
         }
-        jobs.all = (jobs.all || reason != nullptr) && !skipping.others_move;
-        // Without a new fault the number only falls: another session may skip more jobs than this
-        // one
-        jobs.count = reason != nullptr ? skipping.count : std::min(jobs.count, skipping.count);
+        jobs.all = (jobs.all || reason != nullptr) && !others_move;
+        // Without a new fault the number only falls: another session may skip more jobs
+        jobs.count = reason != nullptr ? count : std::min(jobs.count, count);
     }
 }
 

@@ -2,9 +2,8 @@
 //
 // The scheduler of the queue's database keeps a pointer to the record, and changes the record's
 // health under the lock of the shared state; take_report() alone changes `next_due` under the
-// record's spinlock. Other processes use the record only under that lock, or read a copy. Where the
-// number of records matters, as in ecto_job.max_queues, users read of *places* in shared memory:
-// one for each record.
+// record's spinlock. Other processes use the record only under that lock, or read a copy. To users
+// a record is a *place* in shared memory.
 #pragma once
 
 #include <functional>

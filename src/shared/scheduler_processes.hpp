@@ -20,8 +20,7 @@ struct SchedulerArguments {
 static_assert(sizeof(SchedulerArguments) <= BGW_EXTRALEN);
 constexpr int on_demand_slot = -1;
 
-// Returns a background worker of this library, for RegisterBackgroundWorker(): one that runs the C
-// function `main` and can connect to a database, and that is never restarted.
+// Returns a background worker that runs the library's C function `main`, to be registered.
 BackgroundWorker worker_of(const char *type, const char *main);
 
 // Registers a scheduler. Returns false if no background worker is free. The handle is allocated in

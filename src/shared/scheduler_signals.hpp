@@ -21,9 +21,8 @@ void request_database_scan();
 // Takes what was requested of the launcher since the last call.
 LauncherRequests take_launcher_requests();
 
-// Requests that the scheduler in the database leaves, and terminates it after 3 seconds, without
-// waiting for its end. The caller holds PostgreSQL's lock on the database, for which the next
-// scheduler waits.
+// Asks the scheduler in the database to leave, and terminates it after 3 s; does not wait for its
+// end. The caller holds PostgreSQL's lock on the database, for which the next scheduler waits.
 void stop_scheduler_of(Oid database);
 
 // Stops the scheduler of this database and waits for its end. No other scheduler starts until the

@@ -27,8 +27,7 @@
 namespace ecto_job {
 
 // The states of a scheduler's slot. Every arrow is a call of move() in scheduler_slots.cpp, which
-// asserts that the arrow is one of these. Each reading of the registry repeats the state `working`
-// or `outdated`.
+// asserts that it is one of these. A reading of the registry may repeat `working` or `outdated`.
 //
 //   free --> requested --> connecting --> working <--> outdated
 //   requested --> free
@@ -265,8 +264,7 @@ SharedState *shared_state();
 bool is_state_shared();
 
 // Holds a lock, by default that of the shared state, for a scope, in which nothing may raise: an
-// ERROR is a longjmp and skips the destructor. (The abort of the transaction would release the
-// lock.)
+// ERROR is a longjmp and skips the destructor.
 class SharedLock {
 public:
     explicit SharedLock(LWLockMode mode, LWLock *lock = shared_state()->lock) : lock_(lock) {
