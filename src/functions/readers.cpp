@@ -51,6 +51,11 @@ WatchedQueue open_watched_queue(FunctionCallInfo fcinfo) {
                  errmsg("the jobs of queue \"%s\" are not in this table", NameStr(queue->table)),
                  errdetail("Citus distributes the table."),
                  errhint("Create a queue in a schema that is not distributed.")));
+    if (RecoveryInProgress() && !RelationIsPermanent(table))
+        ereport(ERROR,
+                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                 errmsg("the jobs of queue \"%s\" are not on this standby", NameStr(queue->table)),
+                 errdetail("The table is unlogged."), errhint("Ask the primary.")));
     SPI_finish();
     return {queue, table};
 }

@@ -29,8 +29,8 @@ struct WatchedQueue {
 
 // Opens the table of the queue that is the first argument, for a function that shows numbers of its
 // jobs. Connects SPI for that time. ERROR 22004 null, 42P01 no such table, 42809 not a queue, 0A000
-// Citus distributes the table, 42501 the caller is neither a reader without policies nor
-// pg_monitor.
+// Citus distributes the table, or it is unlogged and this is a standby, 42501 the caller is neither
+// a reader without policies nor pg_monitor.
 WatchedQueue open_watched_queue(FunctionCallInfo fcinfo);
 
 // Returns the argument number `at`, how many jobs the function may count or return. ERROR 22004 for

@@ -89,6 +89,11 @@ is($standby->safe_psql('postgres', $jobs), '2|2|0|0|0', 'a standby lists the job
 is($standby->safe_psql('postgres', "SELECT string_agg(jobs::text, ' ') FROM ecto_job.queue_depth('jobs')"), '0 2 0 2 0 0', 'a standby counts');
 is($standby->safe_psql('postgres', "SELECT count(*) FROM ecto_job.queue_depth('jobs')", extra_params => [ '-U', 'monitor' ]),
 	6, 'pg_monitor counts on a standby');
+sql("SELECT ecto_job.create_queue('unlogged'); ALTER TABLE unlogged SET UNLOGGED");
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+(undef, undef, my $refusal) = $standby->psql('postgres', "SELECT * FROM ecto_job.queue_depth('unlogged')");
+like($refusal, qr/the jobs of queue "unlogged" are not on this standby/, 'a standby does not read the missing file of an unlogged table');
+sql("SELECT ecto_job.drop_queue('unlogged')");
 $standby->stop;
 $bound->query_safe('ROLLBACK');
 
