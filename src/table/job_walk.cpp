@@ -82,7 +82,7 @@ Oid find_job_index(Relation table, JobIndex wanted) {
         Relation const index = index_open(list_nth_oid(indexes, i), AccessShareLock);
         if (is_index_for(table, index, wanted))
             found = RelationGetRelid(index);
-        index_close(index, NoLock);
+        index_close(index, AccessShareLock); // the table's lock keeps it
     }
     return found;
 }

@@ -109,6 +109,12 @@ my $locker = session($node);
 $locker->query_safe('BEGIN; LOCK TABLE jobs');
 my (undef, undef, $error) = $node->psql('postgres', "SET lock_timeout = '10ms'; SELECT * FROM ecto_job.queue_depth('jobs')");
 like($error, qr/canceling statement due to lock timeout/, 'a reader waits for the lock of the table');
+$locker->query_safe('ROLLBACK');
+# Nothing stays locked: a session that held an index alone would wait for DROP TABLE, which would wait for the index
+$locker->query_safe("BEGIN; SELECT count(*) FROM ecto_job.queue_depth('jobs'); SELECT count(*) FROM ecto_job.running_jobs('jobs')");
+is($locker->query_safe("SELECT count(*) FROM pg_locks JOIN pg_class c ON c.oid = relation
+	WHERE pid = pg_backend_pid() AND c.relname LIKE 'jobs%'"), 0, 'neither the table nor an index stays locked until the end of the transaction');
+$locker->query_safe('ROLLBACK; BEGIN; LOCK TABLE jobs');
 sql('CREATE ROLE stranger LOGIN');
 (undef, undef, $error) = $node->psql('postgres', "SET lock_timeout = '10ms'; SELECT * FROM ecto_job.queue_depth('jobs')",
 	extra_params => [ '-U', 'stranger' ]);
