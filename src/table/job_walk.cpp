@@ -1,6 +1,9 @@
 // Index scans without a plan. See job_walk.hpp.
 #include "table/job_walk.hpp"
 
+#include <algorithm>
+#include <ranges>
+
 #include "pg/compat.hpp"
 #include "pg/row.hpp"
 
@@ -27,6 +30,9 @@ constexpr Rule rule_for(JobIndex wanted) {
     }
     return {"id", Predicate::none};
 }
+
+constexpr Size longest_name = std::ranges::max(
+    all_states | std::views::transform([](State state) { return name(state).size(); }));
 
 bool is_column(const Node *node, AttrNumber column) {
     return IsA(node, Var) && reinterpret_cast<const Var *>(node)->varattno == column;
@@ -125,6 +131,9 @@ std::optional<State> state_of_job(const JobWalk &walk) {
     bool is_null = false;
     const Datum value = slot_getattr(walk.slot, walk.state, &is_null);
     if (is_null)
+        return std::nullopt;
+    // Without the CHECK a compressed value may have 1 GB, in each row
+    if (toast_raw_datum_size(value) > VARHDRSZ + longest_name)
         return std::nullopt;
     const text *const state = DatumGetTextPP(value);
     return state_from({VARDATA_ANY(state), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(state))});

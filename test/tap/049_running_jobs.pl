@@ -120,6 +120,14 @@ sql('CREATE ROLE stranger LOGIN');
 	extra_params => [ '-U', 'stranger' ]);
 like($error, qr/permission denied for table jobs/, 'a role without rights gets its error and no lock');
 $locker->quit;
+
+# An owner's long values of the column state are not decompressed: 20 MB each
+sql(q{SELECT ecto_job.create_queue('long'); ALTER TABLE long DROP CONSTRAINT long_state_check;
+	INSERT INTO long (params, state) SELECT '{}', repeat('x', 20000000) FROM generate_series(1, 20)});
+my $peak = sql(q{SELECT count(*) FROM ecto_job.queue_depth('long') \g /dev/null
+	SELECT count(*) FROM ecto_job.running_jobs('long') \g /dev/null
+	SELECT substring(pg_read_file('/proc/' || pg_backend_pid() || '/status') FROM 'VmHWM:\s+(\d+)')});
+cmp_ok($peak, '<', 200_000, "neither function decompresses what is no state (${peak} kB)");
 $node->stop;
 
 # Without preload nobody knows the sessions of leases
