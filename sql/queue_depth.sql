@@ -122,6 +122,27 @@ SELECT locked_by_pid = pg_backend_pid() AS locked FROM ecto_job.running_jobs('de
 ROLLBACK;
 SELECT locked_by_pid IS NULL AS free FROM ecto_job.running_jobs('depth_native');
 
+-- Without NOT NULL a schedule may be unknown
+BEGIN;
+ALTER TABLE depth_native ALTER schedule DROP NOT NULL;
+UPDATE depth_native SET schedule = NULL;
+SELECT jobs, oldest FROM ecto_job.queue_depth('depth_native') WHERE jobs > 0;
+SELECT ecto_job.enqueue('depth_native', '{}', schedule => '2001-01-01') \g /dev/null
+UPDATE depth_native SET state = 'IN_PROGRESS';
+SELECT jobs, oldest FROM ecto_job.queue_depth('depth_native') WHERE jobs > 0;
+ROLLBACK;
+
+-- nor need an id be known, where an index is no primary key. A job is found from the end of the index
+BEGIN;
+INSERT INTO depth_timeless (params, state) SELECT '{}', 'FAILED' FROM generate_series(1, 900);
+INSERT INTO depth_timeless (params, state) VALUES ('{}', 'RESERVED');
+DROP INDEX depth_timeless_priority_schedule_id_idx;
+ALTER TABLE depth_timeless DROP CONSTRAINT depth_timeless_pkey, ALTER id DROP IDENTITY, ALTER id DROP NOT NULL;
+INSERT INTO depth_timeless (id, params, state) VALUES (NULL, '{}', 'FAILED');
+CREATE INDEX ON depth_timeless (id);
+SELECT count(*) FROM ecto_job.running_jobs('depth_timeless', 8);
+ROLLBACK;
+
 -- NULL, limits, and what is no queue
 SELECT pg_temp.outcome(format('SELECT * FROM ecto_job.%s(%s)', f, a))
 FROM unnest('{queue_depth,running_jobs,held_jobs}'::text[]) AS f,

@@ -20,8 +20,8 @@ constexpr int64 entries_of_a_job = 10;
 
 struct Depth {
     int64 jobs;
-    TimestampTz oldest; // if jobs > 0
-    bool is_complete;   // all jobs of the state were counted
+    std::optional<TimestampTz> oldest; // nullopt: no schedule was read
+    bool is_complete;                  // all jobs of the state were counted
 };
 struct Depths {
     Depth of[all_states.size()];
@@ -29,10 +29,13 @@ struct Depths {
     Depth &operator[](State state) { return of[static_cast<std::size_t>(state)]; }
 };
 
+std::optional<TimestampTz> earlier_of(std::optional<TimestampTz> a, std::optional<TimestampTz> b) {
+    return a && b ? std::min(*a, *b) : a ? a : b;
+}
+
 void count(Depths *counted, State state, std::optional<TimestampTz> schedule) {
     Depth &depth = (*counted)[state];
-    if (schedule && (depth.jobs == 0 || *schedule < depth.oldest))
-        depth.oldest = *schedule;
+    depth.oldest = earlier_of(depth.oldest, schedule);
     depth.jobs++;
 }
 
@@ -74,8 +77,7 @@ Reading count_states(const WatchedQueue &queue, JobIndex wanted,
     for (const State state : states) {
         Depth &depth = (*known)[state];
         const Depth &more = counted[state];
-        if (more.jobs > 0)
-            depth.oldest = depth.jobs > 0 ? std::min(depth.oldest, more.oldest) : more.oldest;
+        depth.oldest = earlier_of(depth.oldest, more.oldest);
         depth.jobs = std::max(depth.jobs, more.jobs);
         depth.is_complete = depth.is_complete || reading == Reading::complete;
     }
@@ -131,8 +133,8 @@ ECTO_JOB_FUNCTION(ecto_job_queue_depth) {
             PointerGetDatum(cstring_to_text_with_len(word.data(), static_cast<int>(word.size())));
         values[jobs] = Int64GetDatum(depth.jobs);
         values[capped] = BoolGetDatum(!depth.is_complete);
-        values[oldest] = TimestampTzGetDatum(depth.oldest);
-        nulls[oldest] = depth.jobs == 0;
+        values[oldest] = TimestampTzGetDatum(depth.oldest.value_or(0));
+        nulls[oldest] = !depth.oldest;
         tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
     }
     table_close(queue.table, AccessShareLock);

@@ -89,8 +89,11 @@ bool list_along(const WatchedQueue &queue, Oid index, ScanDirection direction, i
     bool is_complete = false;
     while (!is_complete && listing->rows_left > 0 && next_job(&walk)) {
         const std::optional<State> state = state_of_job(walk);
-        listing->last_id = DatumGetInt64(value_of(walk.slot, listing->columns.id).value);
-        is_complete = listing->last_id <= until;
+        const NullableDatum id = value_of(walk.slot, listing->columns.id);
+        if (!id.isnull) { // by an index that is not the primary key's it may be
+            listing->last_id = DatumGetInt64(id.value);
+            is_complete = listing->last_id <= until;
+        }
         if (!is_complete && is_held(state)) {
             add_row(*listing, walk.slot, *state);
             listing->rows_left--;
