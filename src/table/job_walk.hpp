@@ -4,7 +4,8 @@
 // A walk reads the index and the rows by the access methods, without a condition and without a
 // plan, so that no code of the table's owner runs: neither an index's function, nor a predicate's,
 // nor an operator class's. The number of entries that a walk reads is limited, including those of
-// finished jobs that VACUUM has not removed.
+// finished jobs that VACUUM has not removed; but not the number of pages: the index skips entries
+// that a reader has marked as dead before the walk sees them.
 #pragma once
 
 #include "core/job_state.hpp"
