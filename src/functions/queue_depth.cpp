@@ -1,9 +1,10 @@
 // The function queue_depth(): how many jobs of each state a queue has, counted up to a limit.
 //
-// The work does not grow with the table. The first walk goes along the primary key from the oldest
-// job: FAILED jobs, which no other index has, pile up there. If the walk comes to the end, it has
-// counted everything. Otherwise the jobs in play and those that wait are counted by their indexes.
-// A table without these indexes, such as EctoJob's, is also read from its newest job.
+// The work does not grow with the number of jobs. The first walk goes along the primary key from
+// the oldest job: FAILED jobs, which no other index has, pile up there. If the walk comes to the
+// end, it has counted everything. Otherwise the jobs in play and those that wait are counted by
+// their indexes. A table without these indexes, such as EctoJob's, is also read from its newest
+// job.
 #include <algorithm>
 #include <initializer_list>
 

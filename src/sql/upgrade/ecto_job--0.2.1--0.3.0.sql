@@ -180,11 +180,12 @@ COMMENT ON COLUMN ecto_job.queues.paused IS 'true: claims return no jobs, until 
 COMMENT ON COLUMN ecto_job.queues.options IS 'options of configure_queue that are not at their default';
 
 -- How many jobs of each state a queue has, and since when: six rows, for monitoring. The work does not grow with the
--- table: at most about `at_most` jobs are read along each of three indexes, and ten times as many entries with those of
--- finished jobs. capped: not all were counted, so there are `jobs` jobs at least; of FAILED jobs, which have no index of
--- their own, those among the oldest jobs of the table. oldest: the lowest schedule of the jobs that were counted. For
--- readers of the table to whom no policy applies, and pg_monitor. Works on a standby.
--- Errors: 22004 null, 22023 at_most below 1, 42P01, 42809 not a queue, 42501, 0A000 Citus distributes the table.
+-- number of jobs: at most about `at_most` jobs are read along each of three indexes, and ten times as many entries with
+-- those of finished jobs. capped: not all were counted, so there are `jobs` jobs at least; of FAILED jobs, which have no
+-- index of their own, those among the oldest jobs of the table. oldest: the lowest schedule of the jobs that were counted.
+-- For readers of the table to whom no policy applies, and pg_monitor. Works on a standby. Waits for a lock of the table.
+-- Errors: 22004 null, 22023 at_most below 1, 42P01, 42809 not a queue, 42703 the owner has dropped a column, 42501, 0A000
+-- Citus distributes the table, or it is unlogged and the server a standby.
 CREATE FUNCTION ecto_job.queue_depth(
     queue pg_catalog.regclass, at_most pg_catalog.int8 DEFAULT 10000, OUT state pg_catalog.text,
     OUT jobs pg_catalog.int8, OUT capped pg_catalog.bool, OUT oldest pg_catalog.timestamptz
