@@ -2,7 +2,6 @@
 #include "table/job_walk.hpp"
 
 #include <algorithm>
-#include <ranges>
 
 #include "pg/compat.hpp"
 #include "pg/row.hpp"
@@ -31,8 +30,10 @@ constexpr Rule rule_for(JobIndex wanted) {
     return {"id", Predicate::none};
 }
 
-constexpr Size longest_name = std::ranges::max(
-    all_states | std::views::transform([](State state) { return name(state).size(); }));
+constexpr Size longest_name =
+    name(*std::max_element(all_states.begin(), all_states.end(), [](State a, State b) {
+        return name(a).size() < name(b).size();
+    })).size();
 
 bool is_column(const Node *node, AttrNumber column) {
     return IsA(node, Var) && reinterpret_cast<const Var *>(node)->varattno == column;
