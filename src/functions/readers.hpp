@@ -23,7 +23,7 @@ bool is_monitor();
 
 // A queue's table, open until the caller closes it with AccessShareLock
 struct WatchedQueue {
-    const Queue *queue; // until SPI's transaction ends
+    const Queue *queue; // until the transaction ends
     Relation table;
 };
 

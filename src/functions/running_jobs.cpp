@@ -3,6 +3,7 @@
 //
 // Params are not among the columns, since pg_monitor may call the function.
 #include <algorithm>
+#include <optional>
 
 #include "core/lease.hpp"
 #include "functions/readers.hpp"
@@ -81,10 +82,10 @@ void add_row(const Listing &listing, TupleTableSlot *slot, State state) {
     tuplestore_putvalues(listing.result->setResult, listing.result->setDesc, values, nulls);
 }
 
-// Adds jobs along an index until the listing is full. `until`: a walk backwards ends at this id.
+// Adds jobs along an index until the listing is full, or up to the id `until`, if there is one.
 // Returns false if there may be more jobs, of which nothing is known.
 bool list_along(const WatchedQueue &queue, Oid index, ScanDirection direction, int64 entries,
-                Listing *listing, int64 until = PG_INT64_MIN) {
+                Listing *listing, std::optional<int64> until = std::nullopt) {
     JobWalk walk = begin_job_walk(queue.table, index, direction, entries, entries);
     bool is_complete = false;
     while (!is_complete && listing->rows_left > 0 && next_job(&walk)) {
@@ -92,7 +93,7 @@ bool list_along(const WatchedQueue &queue, Oid index, ScanDirection direction, i
         const NullableDatum id = value_of(walk.slot, listing->columns.id);
         if (!id.isnull) { // by an index that is not the primary key's it may be
             listing->last_id = DatumGetInt64(id.value);
-            is_complete = listing->last_id <= until;
+            is_complete = until && listing->last_id <= *until;
         }
         if (!is_complete && is_held(state)) {
             add_row(*listing, walk.slot, *state);
@@ -136,8 +137,10 @@ ECTO_JOB_FUNCTION(ecto_job_held_jobs) {
         ereport(
             NOTICE,
             (errmsg("queue \"%s\" may have more running jobs", NameStr(queue.queue->table)),
-             errdetail("The search reads " INT64_FORMAT " entries of an index at most.", entries),
+             errdetail("The search reads " INT64_FORMAT
+                       " entries at most from an end of the index in play, or of the primary key.",
+                       entries),
              errhint("Give a higher at_most, of which the search reads a hundred times as "
-                     "many. It needs the index in play or the primary key.")));
+                     "many.")));
     return 0;
 }

@@ -156,7 +156,7 @@ ECTO_JOB_FUNCTION(ecto_job_queue_status) {
         values[activated] = Int64GetDatum(record.health.activated);
         values[expired] = Int64GetDatum(record.health.expired);
         values[failed] = Int64GetDatum(record.health.failed);
-        // pg_monitor sees how the sweeps go, and no time of a job
+        // The view shows pg_monitor how the sweeps go, and no time of a job; queue_depth() does
         if (may_see_jobs(queue))
             values[next_due] = or_null(record.health.next_due, &nulls[next_due]);
     }

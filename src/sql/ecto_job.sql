@@ -696,7 +696,7 @@ COMMENT ON FUNCTION ecto_job.held_jobs(pg_catalog.regclass, pg_catalog.int8) IS
 -- pid, application_name, client_addr: the session that the lease is bound to (ecto_job.session_leases), as far as
 -- pg_stat_activity shows it. locked_by_pid, locked_by_gid: the session, or prepared transaction, whose open transaction
 -- has the row locked, as that which completes the job. On a standby all of these are null. At most `at_most` jobs, and
--- a NOTICE if a hundred times as many entries of an index were read and there may be more.
+-- a NOTICE if a hundred times as many entries were read from an end of an index and there may be more.
 -- Errors and rights: as of queue_depth.
 CREATE FUNCTION ecto_job.running_jobs(
     queue pg_catalog.regclass, at_most pg_catalog.int8 DEFAULT 1000, OUT id pg_catalog.int8, OUT

@@ -224,10 +224,10 @@ class Referee(Client):
             # So that sessions sleep in most calms
             self.rows(f"DELETE FROM {queue} WHERE id IN (SELECT id FROM {queue} FOR UPDATE SKIP LOCKED)")
         self.shared.storm_pause.value = self.random.choice([0.05, 0.2, 0.5])
-        ends = time.monotonic() + self.random.random() * 0.8
         # Seldom, since a scheduler that starts wakes all sessions, also in the next calm
         if self.random.random() < 0.2:
             self.switch_scheduler()
+        ends = time.monotonic() + self.random.random() * 0.8
         self.shared.storm.value = 1
         try:
             while time.monotonic() < ends and self.phase == RUN:

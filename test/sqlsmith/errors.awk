@@ -28,7 +28,7 @@ function end_of_error(    i) {
     end_of_error()
     is_lost = 1
 }
-/^STATEMENT:  SELECT smith_hidden\.refill/ && code != "57014" { is_refill = 1 }
+/^STATEMENT:  SELECT smith_hidden\.refill/ { is_refill = 1 }
 { if (length(text) < 5000) text = text $0 "\n" }
 END {
     end_of_error()

@@ -10,7 +10,7 @@ BEGIN {
 !/ecto_job\.[a-z_]+\(\n/ && !/^(insert|update|delete|MERGE)/ && NR % 10 > 0 { next }
 {
     if (statements % 20 == 0)
-        print "SELECT smith_hidden.refill();"
+        print "SET statement_timeout = 0; SELECT smith_hidden.refill(); RESET statement_timeout;"
     statements++
     gsub(/tablesample (system|bernoulli) \([0-9.]+\)/, "")
     gsub(/"interval"/, "interval")

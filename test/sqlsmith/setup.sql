@@ -33,9 +33,8 @@ FROM (VALUES ('in_progress', 5), ('reserved', 2), ('failed', 2), ('available', 1
 \gexec
 GRANT SELECT ON smith_hidden.places TO PUBLIC;
 
--- Creates the queues that random statements have dropped or released, drops those that they have created, and fills
--- all of them anew. What a refill calls is not counted among the
--- functions that random statements have called.
+-- Creates the queues that random statements have dropped or released, drops those that they have created, and fills all
+-- of them anew. What a refill calls is not counted among the functions that random statements have called.
 GRANT SET ON PARAMETER track_functions TO smith_owner;
 CREATE FUNCTION smith_hidden.refill() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public
     SET track_functions = none AS $$
@@ -156,7 +155,6 @@ CREATE VIEW smith.value AS
            smith.some_float8() AS share, random() < 0.5 AS flag, smith.some__int8() AS bigs
     FROM generate_series(1, 2);
 GRANT SELECT ON smith.value TO PUBLIC;
-
 
 ------------------------------------------------------------------------------------------------------
 -- What SQLsmith reads in the place of PostgreSQL's catalogs, by its search path: all functions of ecto_job, among few
