@@ -80,9 +80,14 @@ Json consume(const Json &script) {
     std::int64_t woken = now_us();
     while (done < count && now_us() < limit) {
         for (bool found = true; found && done < count;) {
-            const std::vector<Row> jobs = announced && !wait.empty()
-                                              ? link.transactions({{wait, {}}, {claim, {}}})[1]
-                                              : link.query(claim);
+            std::vector<Row> jobs;
+            if (announced && !wait.empty()) {
+                const std::vector<std::vector<Row>> results =
+                    link.transactions({{wait, {}}, {claim, {}}});
+                jobs = results[1];
+            } else {
+                jobs = link.query(claim);
+            }
             claims++;
             found = false;
             for (const Row &job : jobs) {
