@@ -51,8 +51,8 @@ enum class Reading {
 Reading count_along(const WatchedQueue &queue, Oid index, ScanDirection direction, int64 at_most,
                     Depths *counted) {
     const int schedule = row_of(queue.table, nullptr).columns.number_of<AnyTimestamp>("schedule");
-    const int64 entries = std::min(at_most, PG_INT64_MAX / entries_of_a_job) * entries_of_a_job;
-    JobWalk walk = begin_job_walk(queue.table, index, direction, at_most, entries);
+    JobWalk walk = begin_job_walk(queue.table, index, direction, at_most,
+                                  entries_for(at_most, entries_of_a_job));
     while (next_job(&walk)) {
         bool is_null = false;
         const Datum due = slot_getattr(walk.slot, schedule, &is_null);
@@ -129,9 +129,7 @@ ECTO_JOB_FUNCTION(ecto_job_queue_depth) {
         const Depth &depth = depths[state];
         Datum values[column_count] = {};
         bool nulls[column_count] = {};
-        const std::string_view word = name(state);
-        values[state_column] =
-            PointerGetDatum(cstring_to_text_with_len(word.data(), static_cast<int>(word.size())));
+        values[state_column] = text_datum(state);
         values[jobs] = Int64GetDatum(depth.jobs);
         values[capped] = BoolGetDatum(!depth.is_complete);
         values[oldest] = TimestampTzGetDatum(depth.oldest.value_or(0));

@@ -1,6 +1,8 @@
 // Rights of those who ask how a queue goes. See readers.hpp.
 #include "functions/readers.hpp"
 
+#include <algorithm>
+
 #include "functions/arguments.hpp"
 #include "pg/compat.hpp"
 #include "pg/names.hpp"
@@ -72,6 +74,15 @@ int64 at_most_argument(FunctionCallInfo fcinfo, int at, const Queue *queue) {
                                NameStr(queue->table), at_most),
                         errhint("Give the number of jobs at which the function may stop.")));
     return at_most;
+}
+
+int64 entries_for(int64 at_most, int64 each) {
+    return std::min(at_most, PG_INT64_MAX / each) * each;
+}
+
+Datum text_datum(State state) {
+    const std::string_view word = name(state);
+    return PointerGetDatum(cstring_to_text_with_len(word.data(), static_cast<int>(word.size())));
 }
 
 } // namespace ecto_job

@@ -6,6 +6,7 @@
 // policies either, and a reader under policies is refused.
 #pragma once
 
+#include "core/job_state.hpp"
 #include "pg/boundary.hpp"
 #include "queue/queue.hpp"
 
@@ -36,5 +37,12 @@ WatchedQueue open_watched_queue(FunctionCallInfo fcinfo);
 // Returns the argument number `at`, how many jobs the function may count or return. ERROR 22004 for
 // NULL, 22023 below 1.
 int64 at_most_argument(FunctionCallInfo fcinfo, int at, const Queue *queue);
+
+// Returns how many entries of an index may be read for `at_most` jobs, `each` for a job; limited to
+// the largest number.
+int64 entries_for(int64 at_most, int64 each);
+
+// Returns the state as a value of the type text.
+Datum text_datum(State state);
 
 } // namespace ecto_job

@@ -2,7 +2,6 @@
 // RESERVED or IN_PROGRESS, which session holds their leases, and which transaction their rows.
 //
 // Params are not among the columns, since pg_monitor may call the function.
-#include <algorithm>
 #include <optional>
 
 #include "core/lease.hpp"
@@ -66,9 +65,7 @@ void add_row(const Listing &listing, TupleTableSlot *slot, State state) {
         values[i] = found[i].value;
         nulls[i] = found[i].isnull;
     }
-    const std::string_view word = name(state);
-    values[state_column] =
-        PointerGetDatum(cstring_to_text_with_len(word.data(), static_cast<int>(word.size())));
+    values[state_column] = text_datum(state);
     nulls[state_column] = false;
     const int session = pid_of_lease(found[lease]);
     values[pid] = Int32GetDatum(session);
@@ -128,7 +125,7 @@ ECTO_JOB_FUNCTION(ecto_job_held_jobs) {
     InitMaterializedSRF(fcinfo, 0);
     const WatchedQueue queue = open_watched_queue(fcinfo);
     const int64 at_most = at_most_argument(fcinfo, at_most_at, queue.queue);
-    const int64 entries = std::min(at_most, PG_INT64_MAX / entries_of_a_job) * entries_of_a_job;
+    const int64 entries = entries_for(at_most, entries_of_a_job);
     Listing listing{reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), columns_of(queue),
                     at_most, PG_INT64_MIN};
     const bool is_complete = list_jobs(queue, entries, &listing);
